@@ -1,0 +1,75 @@
+# Two images: the proxy (the default), and with `--target example` the sample
+# web application of docker-compose.yml. The classic builder builds every stage
+# above its target, so the cheap ones come first.
+
+FROM golang:1.26-bookworm AS example-build
+WORKDIR /src
+ENV CGO_ENABLED=0
+COPY go.mod go.sum ./
+COPY example example
+RUN go build -trimpath -ldflags="-w -s" -o bin/example ./example
+
+
+FROM debian:bookworm-slim AS example
+COPY --from=example-build /src/bin/example /usr/local/bin/
+# nobody; a number, so that Kubernetes can tell that it is not root.
+USER 65534:65534
+EXPOSE 3000
+ENTRYPOINT ["example"]
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="parachute-example" \
+      org.opencontainers.image.description="Sample web application to deploy with parachute" \
+      org.opencontainers.image.source="https://github.com/parachute-proxy/parachute" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION"
+
+
+FROM golang:1.26-bookworm AS build
+WORKDIR /src
+ENV CGO_ENABLED=0
+COPY go.mod go.sum ./
+RUN go mod download
+# Caddy takes minutes to fetch and compile, and changes seldom. Built here with
+# an empty plugin it is a layer; what follows, with the real one, takes seconds.
+COPY Makefile ./
+COPY tools/go.mod tools/go.sum tools/
+RUN echo 'package parachute' >empty.go && make build && rm -r empty.go bin
+COPY *.go ./
+COPY internal internal
+ARG VERSION=dev
+RUN make build VERSION="$VERSION"
+
+
+FROM debian:bookworm-slim AS parachute
+# /data and /config are Caddy's: certificates and parachute's state are in /data.
+# The directory of the admin socket is the user's alone.
+RUN groupadd --gid 10001 parachute && \
+    useradd --uid 10001 --gid parachute --no-log-init --no-create-home --home-dir /data \
+        --shell /usr/sbin/nologin parachute && \
+    install -d -o parachute -g parachute /data /config && \
+    install -d -o parachute -g parachute -m 0700 /run/parachute
+ENV XDG_DATA_HOME=/data \
+    XDG_CONFIG_HOME=/config \
+    PARACHUTE_ADMIN=unix//run/parachute/admin.sock
+VOLUME ["/data", "/config"]
+# For the certificate authority, and for targets that are https://.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /src/bin/parachute /usr/local/bin/
+
+# Ports below 1024 are open to every user of a container since Docker 20.10.
+# That is why the binary has no cap_net_bind_service of its own: with it, it
+# would not start under `--cap-drop ALL`, and the kernel would take it for
+# privileged, which costs the stack trace of a crash and the process metrics.
+# With the host's network that does not hold: add `--user root` there.
+USER 10001:10001
+EXPOSE 80 443 443/udp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --timeout=5s CMD ["parachute", "list", "-q"]
+ENTRYPOINT ["parachute"]
+CMD ["run"]
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="parachute" \
+      org.opencontainers.image.description="HTTP proxy for zero-downtime deployments" \
+      org.opencontainers.image.source="https://github.com/parachute-proxy/parachute" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION"

@@ -1,0 +1,105 @@
+# Needs Go, git and make; `make test` also wants a C compiler, `make docker` Docker.
+# `make help` lists the targets.
+
+MODULE  := github.com/parachute-proxy/parachute
+PREFIX  ?= /usr/local
+BIN     := bin/parachute
+
+# The version that `parachute version` reports. A source archive or a Docker
+# build context has no .git: pass VERSION=v1.2.3 there.
+VERSION ?= $(or $(if $(wildcard .git),$(shell git describe --tags --always --dirty 2>/dev/null)),dev)
+
+# go.mod says which Caddy we build on; nothing else does.
+CADDY_VERSION := $(shell sed -n 's|.*github.com/caddyserver/caddy/v2 \(v[^ ]*\).*|\1|p' go.mod)
+
+# One set of flags for builds, tests and linters, so that Caddy is compiled once
+# and then comes from Go's build cache. The tags are xcaddy's own defaults: they
+# leave out the databases that only Caddy's internal CA could be moved to.
+TAGS     := nobadger,nomysql,nopgx
+GO_FLAGS := -trimpath -tags $(TAGS)
+LDFLAGS  := -w -s -X $(MODULE).version=$(VERSION)
+
+# What the fuzzers get, each.
+FUZZTIME ?= 30s
+
+TOOL := go tool -modfile=tools/go.mod
+
+# cgo off as in xcaddy's builds, again for the sake of one cache; no go.work of
+# a parent directory may change what is built.
+export CGO_ENABLED := 0
+export GOWORK := off
+
+.DELETE_ON_ERROR:
+.PHONY: build install test lint fmt fuzz bench-go demo docker clean help FORCE
+
+build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
+
+# What goes into the binary: the plugin's sources, and whatever they embed.
+SOURCES := go.mod go.sum $(filter-out %_test.go,$(wildcard *.go)) \
+	$(shell find internal -type f ! -name '*_test.go' ! -path '*/testdata/*' 2>/dev/null)
+
+# The explicit v0.0.0 keeps Go from looking for a published version of the
+# plugin; "=." then takes it from here. xcaddy runs on this machine whatever
+# GOOS and GOARCH it builds for, which `go tool` alone would not arrange.
+$(BIN): $(SOURCES) bin/.inputs
+	xcaddy=$$(GOOS= GOARCH= $(TOOL) -n xcaddy) && \
+	XCADDY_GO_BUILD_FLAGS='$(GO_FLAGS) -ldflags "$(LDFLAGS)"' \
+	$$xcaddy build $(CADDY_VERSION) --with $(MODULE)@v0.0.0=. --output $@
+
+# Inputs that are not files. Written only when they differ, so that a new
+# version, toolchain or platform, or a deleted source, makes the binary stale.
+bin/.inputs: FORCE
+	@mkdir -p bin
+	@inputs="$(VERSION) $(CADDY_VERSION) $(GO_FLAGS) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
+	echo "$$inputs" | cmp -s - $@ || echo "$$inputs" >$@
+
+install: build ## install bin/parachute to PREFIX/bin (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/parachute
+
+# The race detector needs cgo, and that a C compiler. Vet is `make lint`'s.
+test: ## run every test, the integration tests included, under the race detector
+	@cc=$$(go env CC); \
+	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
+	else echo "WARNING: no C compiler ($$cc): testing WITHOUT the race detector." >&2; fi; \
+	set -x; go test $$race -vet=off $(GO_FLAGS) -timeout 10m ./...
+	go -C tools test -vet=off $(GO_FLAGS) ./...
+
+lint: ## check formatting, vet, staticcheck, tidy go.mod files, and what we depend on
+	@unformatted=$$($(TOOL) gofumpt -l .) && [ -z "$$unformatted" ] || \
+		{ echo 'not formatted (make fmt mends it):'; echo "$$unformatted"; exit 1; }
+	go mod tidy -diff
+	go -C tools mod tidy -diff
+	go -C tools run $(GO_FLAGS) ./checkdeps ..
+	go vet $(GO_FLAGS) ./...
+	go -C tools vet $(GO_FLAGS) ./...
+	GOFLAGS=-trimpath $(TOOL) staticcheck -tags $(TAGS) ./...
+	cd tools && GOFLAGS=-trimpath go tool staticcheck -tags $(TAGS) ./...
+
+fmt: ## format all Go code
+	$(TOOL) gofumpt -l -w .
+
+# `go test -fuzz` takes one target at a time, so each is run in turn.
+fuzz: ## run every fuzz target for FUZZTIME (default 30s) each
+	@grep -r -o --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort | \
+	while read -r dir target; do \
+		echo "== $$dir $$target"; \
+		go -C "$$dir" test -vet=off $(GO_FLAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . </dev/null || exit 1; \
+	done
+
+bench-go: ## run the Go benchmarks of the engine
+	go test -vet=off $(GO_FLAGS) -run '^$$' -bench . -benchmem ./internal/...
+
+demo: build ## watch a deploy under load, on this machine
+	PARACHUTE_BIN=$(CURDIR)/$(BIN) go run $(GO_FLAGS) ./integration/demo
+
+docker: ## build the images `parachute` and `parachute-example`
+	docker build --build-arg VERSION=$(VERSION) -t parachute .
+	docker build --build-arg VERSION=$(VERSION) --target example -t parachute-example .
+
+clean: ## remove what was built
+	rm -rf bin buildenv_*
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | \
+	while read -r target text; do printf '  %-9s %s\n' "$$target" "$$text"; done

@@ -1,0 +1,247 @@
+package parachute
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// maxRequestBody bounds the body of an API request, in bytes.
+const maxRequestBody = 1 << 20
+
+const (
+	mediaJSON   = "application/json"
+	mediaNDJSON = "application/x-ndjson"
+)
+
+// adminAPI is the JSON API on Caddy's admin endpoint. docs/openapi.yaml
+// describes it. It keeps no state: Caddy makes a new one for every config, before
+// the config's apps.
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.parachute", New: func() caddy.Module { return adminAPI{} }}
+}
+
+// Routes implements caddy.AdminRouter.
+func (api adminAPI) Routes() []caddy.AdminRoute {
+	mux := http.NewServeMux()
+	for pattern, call := range map[string]apiCall{
+		"GET /parachute/services":                        listServices,
+		"GET /parachute/services/{service}":              getService,
+		"DELETE /parachute/services/{service}":           removeService,
+		"POST /parachute/services/{service}/deployments": deployService,
+		"GET /parachute/deployments/{id}":                getDeployment,
+		"GET /parachute/version":                         getVersion,
+	} {
+		mux.Handle(pattern, call)
+	}
+	// What no pattern matches is answered in the API's own form too.
+	mux.HandleFunc("/parachute/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, &proxy.Error{
+			Code:    proxy.CodeNotFound,
+			Message: fmt.Sprintf("the API has no %s %s", r.Method, proxy.Printable(r.URL.Path)),
+		}, nil)
+	})
+	return []caddy.AdminRoute{{
+		Pattern: "/parachute/",
+		Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			mux.ServeHTTP(w, r)
+			return nil
+		}),
+	}}
+}
+
+// apiCall is one call of the API, on the engine that is running when it is made.
+type apiCall func(e *proxy.Engine, w http.ResponseWriter, r *http.Request)
+
+func (call apiCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e := running.engine()
+	if e == nil {
+		writeError(w, &proxy.Error{
+			Code:    proxy.CodeStopping,
+			Message: "this Caddy's config does not use parachute, or it is just starting or stopping",
+			Hint:    "add the parachute directive to a site",
+		}, nil)
+		return
+	}
+	call(e, w, r)
+}
+
+func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{"services": e.Services()})
+}
+
+func getService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
+	status, err := e.Service(r.PathValue("service"))
+	if err != nil {
+		writeError(w, err, nil)
+		return
+	}
+	writeJSON(w, http.StatusOK, status)
+}
+
+func getDeployment(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
+	d, err := e.Deployment(r.PathValue("id"))
+	if err != nil {
+		writeError(w, err, nil)
+		return
+	}
+	writeJSON(w, http.StatusOK, d.Status())
+}
+
+func getVersion(_ *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, versions())
+}
+
+func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
+	outlastReadTimeout(w)
+	var req proxy.RemoveRequest
+	for name, d := range map[string]**proxy.Duration{"drain_timeout": &req.DrainTimeout, "stream_timeout": &req.StreamTimeout} {
+		if s := r.URL.Query().Get(name); s != "" {
+			parsed, err := proxy.ParseDuration(s)
+			if err != nil {
+				writeError(w, &proxy.Error{Code: proxy.CodeInvalid, Message: name + ": " + err.Error()}, nil)
+				return
+			}
+			*d = &parsed
+		}
+	}
+	removal, err := e.Remove(r.PathValue("service"), req)
+	if err != nil {
+		writeError(w, err, removal)
+		return
+	}
+	writeJSON(w, http.StatusOK, removal)
+}
+
+func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
+	var req proxy.DeployRequest
+	if err := decodeBody(w, r, &req); err != nil {
+		writeError(w, err, nil)
+		return
+	}
+	name := r.PathValue("service")
+	if req.Service != "" && req.Service != name {
+		writeError(w, &proxy.Error{
+			Code:    proxy.CodeInvalid,
+			Message: fmt.Sprintf("the body names the service %s, the path %s", proxy.Printable(req.Service), proxy.Printable(name)),
+		}, nil)
+		return
+	}
+	req.Service = name
+	d, err := e.Deploy(req)
+	if err != nil {
+		writeError(w, err, nil)
+		return
+	}
+	if d.Detached() {
+		writeJSON(w, http.StatusAccepted, d.Status())
+		return
+	}
+	outlastReadTimeout(w)
+	// The caller is who would be told what happened: without one, nothing may
+	// happen any more. Once the switch is under way this does nothing.
+	defer context.AfterFunc(r.Context(), d.Cancel)()
+	if strings.Contains(r.Header.Get("Accept"), mediaNDJSON) {
+		streamEvents(w, r, d)
+		return
+	}
+	status, err := d.Wait(r.Context())
+	if err != nil {
+		writeError(w, err, status)
+		return
+	}
+	writeJSON(w, http.StatusOK, status)
+}
+
+// streamEvents writes a line for every event of d.
+func streamEvents(w http.ResponseWriter, r *http.Request, d *proxy.Deployment) {
+	w.Header().Set("Content-Type", mediaNDJSON)
+	encoder, controller := json.NewEncoder(w), http.NewResponseController(w)
+	// An error means that the caller has gone away.
+	_ = d.Events(r.Context(), func(ev proxy.Event) error {
+		if err := encoder.Encode(ev); err != nil {
+			return err
+		}
+		return controller.Flush()
+	})
+}
+
+// outlastReadTimeout lifts the read timeout of Caddy's admin server for a call
+// that takes long: when it strikes, net/http takes the caller for gone.
+func outlastReadTimeout(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+}
+
+// decodeBody reads one JSON value that has no unknown fields and nothing behind
+// it.
+func decodeBody(w http.ResponseWriter, r *http.Request, to any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(to)
+	if err == nil {
+		if _, more := dec.Token(); more != io.EOF {
+			err = errors.New("there is more than one JSON value")
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return &proxy.Error{Code: proxy.CodeInvalid, Message: fmt.Sprintf("the body is larger than %d bytes", maxRequestBody)}
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it is empty")
+	}
+	return &proxy.Error{
+		Code:    proxy.CodeInvalid,
+		Message: "the body is not a valid request: " + proxy.Printable(strings.TrimPrefix(err.Error(), "json: ")),
+	}
+}
+
+// errorStatus maps the engine's errors to HTTP statuses.
+var errorStatus = map[proxy.Code]int{
+	proxy.CodeInvalid:       http.StatusBadRequest,
+	proxy.CodeNotHealthy:    http.StatusUnprocessableEntity,
+	proxy.CodeRouteConflict: http.StatusConflict,
+	proxy.CodeSuperseded:    http.StatusConflict,
+	proxy.CodeCancelled:     http.StatusConflict,
+	proxy.CodeNotFound:      http.StatusNotFound,
+	proxy.CodeDrainTimeout:  http.StatusGatewayTimeout,
+	proxy.CodeStorage:       http.StatusInsufficientStorage,
+	proxy.CodeStopping:      http.StatusServiceUnavailable,
+}
+
+// writeError answers with err, and with the outcome it belongs to, if any.
+func writeError(w http.ResponseWriter, err error, outcome any) {
+	e, ok := errors.AsType[*proxy.Error](err)
+	if !ok {
+		e = &proxy.Error{Code: proxy.CodeInternal, Message: err.Error()}
+	}
+	status, ok := errorStatus[e.Code]
+	if !ok {
+		status = http.StatusInternalServerError
+	}
+	body := map[string]any{"error": e}
+	if outcome != nil {
+		body["outcome"] = outcome
+	}
+	writeJSON(w, status, body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", mediaJSON)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,207 @@
+package parachute
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// apiClient calls the JSON API of a running proxy.
+type apiClient struct {
+	address adminAddress
+	http    *http.Client
+}
+
+// connectTimeout bounds how long a command waits for the proxy to accept it.
+const connectTimeout = 5 * time.Second
+
+// newAPIClient finds the proxy that --admin names, or else the one that runs in
+// the default place.
+func newAPIClient(cmd *cobra.Command) (*apiClient, error) {
+	given, _ := cmd.Flags().GetString("admin")
+	all, err := candidates(given)
+	if err != nil {
+		return nil, err
+	}
+	var tried []string
+	for _, a := range all {
+		conn, err := net.DialTimeout(a.network, a.address, connectTimeout)
+		if err == nil {
+			conn.Close()
+			return &apiClient{address: a, http: &http.Client{Transport: adminTransport(a)}}, nil
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, &proxy.Error{
+				Code:    codeUnreachable,
+				Message: fmt.Sprintf("the admin endpoint %s does not let this user in: permission denied", a),
+				Hint:    "run the command as the user that runs the proxy, for example with sudo",
+			}
+		}
+		tried = append(tried, a.String())
+	}
+	return nil, &proxy.Error{
+		Code:    codeUnreachable,
+		Message: fmt.Sprintf("no proxy answers at %s", strings.Join(tried, " or ")),
+		Hint:    "start one with: parachute run; if it runs elsewhere, point --admin or PARACHUTE_ADMIN at it",
+	}
+}
+
+func adminTransport(a adminAddress) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, a.network, a.address)
+		},
+	}
+}
+
+// call makes a request and decodes the answer into out.
+func (c *apiClient) call(ctx context.Context, method, path string, out any) error {
+	resp, err := c.do(ctx, method, path, nil, mediaJSON)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return c.lost(ctx, err)
+	}
+	return nil
+}
+
+// stream makes a request whose answer is a line for each event.
+func (c *apiClient) stream(ctx context.Context, path string, body any, yield func(proxy.Event) error) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	resp, err := c.do(ctx, http.MethodPost, path, b, mediaNDJSON)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return c.lost(ctx, err)
+		}
+		var ev proxy.Event
+		if err := json.Unmarshal(line, &ev); err != nil {
+			return c.lost(ctx, err)
+		}
+		if err := yield(ev); err != nil {
+			return err
+		}
+		if ev.Kind == proxy.EventEnded {
+			return nil
+		}
+	}
+}
+
+// do makes a request. An answer that is not a success becomes the [proxy.Error]
+// that it carries.
+func (c *apiClient) do(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.baseURL()+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	req.Header.Set("Content-Type", mediaJSON)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.lost(ctx, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxRequestBody))
+	var failure struct {
+		Error *proxy.Error `json:"error"`
+	}
+	if json.Unmarshal(answer, &failure) == nil && failure.Error != nil && failure.Error.Code != "" {
+		return nil, failure.Error
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, &proxy.Error{
+			Code:    codeUnreachable,
+			Message: fmt.Sprintf("what answers at %s has no parachute in it", c.address),
+			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy, or build that Caddy with parachute",
+		}
+	}
+	return nil, &proxy.Error{
+		Code:    proxy.CodeInternal,
+		Message: fmt.Sprintf("%s refused the call with %s: %s", c.address, resp.Status, proxy.Printable(strings.TrimSpace(string(answer)))),
+	}
+}
+
+// lost explains a call that got no whole answer.
+func (c *apiClient) lost(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return &proxy.Error{Code: codeInterrupted, Message: "interrupted"}
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the connection was closed")
+	}
+	if inner, ok := errors.AsType[*url.Error](err); ok {
+		err = inner.Err
+	}
+	return &proxy.Error{
+		Code:    codeUnreachable,
+		Message: fmt.Sprintf("lost the connection to the proxy at %s: %v", c.address, err),
+		Hint:    "check that it is running, then see what serves with: parachute status",
+	}
+}
+
+// baseURL has the host that Caddy's admin endpoint checks against DNS rebinding.
+func (c *apiClient) baseURL() string {
+	if c.address.network == "unix" {
+		return "http://localhost"
+	}
+	return "http://" + c.address.address
+}
+
+// servicePath is the path of a service in the API.
+func servicePath(name string) string { return "/parachute/services/" + url.PathEscape(name) }
+
+// completeServices completes the names of live services.
+func completeServices(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if flagsFromEnv(cmd.Flags(), []string{"PARACHUTE_"}) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := newAPIClient(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	var answer serviceList
+	if c.call(ctx, http.MethodGet, "/parachute/services", &answer) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, s := range answer.Services {
+		if strings.HasPrefix(s.Name, prefix) {
+			names = append(names, s.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+type serviceList struct {
+	Services []proxy.ServiceStatus `json:"services"`
+}

@@ -1,0 +1,166 @@
+package parachute
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// defaultGracePeriod leaves a container runtime, which kills after 10s by
+// default, nothing to kill when streams alone are open.
+const defaultGracePeriod = 10 * time.Second
+
+// App is the Caddy app that holds the table of services. Every config that has
+// it, and every reload, shares one table as long as they share a storage.
+//
+// Services are not part of its config: they are deployed with `parachute deploy`
+// or through the API, and kept in Caddy's storage.
+type App struct {
+	// GracePeriod bounds how long streams are closed politely when Caddy stops.
+	// It should not be longer than the grace period of the HTTP app. Default: 10s.
+	GracePeriod caddy.Duration `json:"grace_period,omitempty"`
+
+	engine *proxy.Engine
+	// key is what the engine was acquired with; empty if it was not.
+	key    string
+	store  *store
+	logger *zap.Logger
+	// closeStreams closes all streams, once, and waits for them.
+	closeStreams func()
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "parachute", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision acquires the engine and, if this config is the first to use it, reads
+// its state. It touches nothing else, since `caddy validate` provisions too.
+func (a *App) Provision(ctx caddy.Context) error {
+	if a.GracePeriod < 0 {
+		return fmt.Errorf("grace_period %s is negative", time.Duration(a.GracePeriod))
+	}
+	if a.GracePeriod == 0 {
+		a.GracePeriod = caddy.Duration(defaultGracePeriod)
+	}
+	a.logger = ctx.Logger()
+	a.store = &store{storage: ctx.Storage()}
+	key := storageKey(ctx.Storage())
+	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
+		e := proxy.NewEngine(proxy.EngineOptions{
+			Store:     a.store,
+			Logger:    a.logger,
+			UserAgent: "parachute/" + Version(),
+		})
+		return sharedEngine{e}, e.Load(context.Background())
+	})
+	if err != nil {
+		return err
+	}
+	a.key, a.engine = key, shared.(sharedEngine).Engine
+	a.closeStreams = sync.OnceFunc(a.shutdown)
+	return registerMetrics(ctx, a.engine)
+}
+
+// Start begins to watch the health of services and makes the API answer for this
+// config.
+func (a *App) Start() error {
+	a.engine.SetStore(a.store)
+	a.engine.Start()
+	running.add(a)
+	return nil
+}
+
+// Stop closes streams politely when the process is exiting. A reload closes
+// nothing: the next config goes on with the same engine.
+func (a *App) Stop() error {
+	running.remove(a)
+	if caddy.Exiting() {
+		a.closeStreams()
+	}
+	return nil
+}
+
+// Cleanup gives back the engine, if Provision got as far as acquiring it.
+func (a *App) Cleanup() error {
+	if a.key == "" {
+		return nil
+	}
+	key := a.key
+	a.key = ""
+	_, err := engines.Delete(key)
+	return err
+}
+
+func (a *App) shutdown() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(a.GracePeriod))
+	defer cancel()
+	a.engine.Shutdown(ctx)
+}
+
+// engines are the engines in use, by the storage that holds their state. Pooling
+// them is what lets deployments, streams and health outlive a reload.
+var engines = caddy.NewUsagePool()
+
+type sharedEngine struct{ *proxy.Engine }
+
+// Destruct is called when the last config that used the engine is gone.
+func (e sharedEngine) Destruct() error {
+	e.Close()
+	return nil
+}
+
+// storageKey identifies a storage across reloads, each of which makes a new value
+// for the same one.
+func storageKey(s certmagic.Storage) string {
+	if named, ok := s.(fmt.Stringer); ok {
+		return named.String()
+	}
+	config, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Sprintf("%T", s)
+	}
+	return fmt.Sprintf("%T%s", s, config)
+}
+
+// running are the apps that are started, the newest last. During a reload there
+// are two for a moment, and if it fails the older one remains: a single variable
+// would lose it.
+var running appList
+
+type appList struct {
+	// mu guards apps.
+	mu   sync.Mutex
+	apps []*App
+}
+
+func (l *appList) add(a *App) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.apps = append(l.apps, a)
+}
+
+func (l *appList) remove(a *App) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.apps = slices.DeleteFunc(l.apps, func(o *App) bool { return o == a })
+}
+
+// engine returns the engine of the app that was started last, or nil.
+func (l *appList) engine() *proxy.Engine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.apps) == 0 {
+		return nil
+	}
+	return l.apps[len(l.apps)-1].engine
+}

@@ -1,0 +1,114 @@
+package parachute
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// parseGlobalOption parses the global option:
+//
+//	{
+//		parachute {
+//			grace_period <duration>
+//		}
+//	}
+//
+// The option may be left out altogether: the directive brings the app with it.
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("the parachute option is given twice")
+	}
+	d.Next() // consume the option's name
+	var app App
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "grace_period":
+			if app.GracePeriod != 0 {
+				return nil, d.Err("grace_period is given twice")
+			}
+			if !d.NextArg() {
+				return nil, d.ArgErr()
+			}
+			grace, err := caddy.ParseDuration(d.Val())
+			if err != nil || grace <= 0 {
+				return nil, d.Errf("grace_period %q is not a positive duration, such as 10s", d.Val())
+			}
+			app.GracePeriod = caddy.Duration(grace)
+		default:
+			return nil, d.Errf("unrecognized option %q; parachute knows grace_period", d.Val())
+		}
+		if d.NextArg() {
+			return nil, d.ArgErr()
+		}
+	}
+	return httpcaddyfile.App{Name: "parachute", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+func parseHandlerDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile parses the directive:
+//
+//	parachute [<matcher>] [<service>] {
+//		service <service>
+//		pass_thru
+//	}
+//
+// Without a service, requests go to the one that claims their host and path.
+// With pass_thru, requests that no service is deployed for go to the next
+// handler instead of being answered with 404.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the directive's name
+	if d.NextArg() {
+		h.Service = d.Val()
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "service":
+			if h.Service != "" {
+				return d.Err("the service is given twice")
+			}
+			if !d.AllArgs(&h.Service) {
+				return d.ArgErr()
+			}
+		case "pass_thru":
+			if h.PassThru {
+				return d.Err("pass_thru is given twice")
+			}
+			if d.NextArg() {
+				return d.ArgErr()
+			}
+			h.PassThru = true
+		default:
+			return d.Errf("unrecognized subdirective %q; parachute knows service and pass_thru", d.Val())
+		}
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile parses the dynamic upstreams of reverse_proxy:
+//
+//	reverse_proxy {
+//		dynamic parachute <service>
+//	}
+func (u *Upstreams) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the module's name
+	if !d.AllArgs(&u.Service) {
+		return d.ArgErr()
+	}
+	if d.NextBlock(0) {
+		return d.Errf("unrecognized option %q; the source takes a service alone", d.Val())
+	}
+	return nil
+}

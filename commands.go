@@ -1,0 +1,232 @@
+package parachute
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// Exit codes of every command but run, which has Caddy's.
+const (
+	exitDone         = 0
+	exitOther        = 1
+	exitUsage        = 2
+	exitNotHealthy   = 3
+	exitConflict     = 4
+	exitNotFound     = 5
+	exitUnreachable  = 6
+	exitDrainTimeout = 7
+	exitInterrupted  = 130
+)
+
+// exitCodes maps the engine's errors to exit codes.
+var exitCodes = map[proxy.Code]int{
+	proxy.CodeInvalid:       exitUsage,
+	proxy.CodeNotHealthy:    exitNotHealthy,
+	proxy.CodeRouteConflict: exitConflict,
+	proxy.CodeSuperseded:    exitConflict,
+	proxy.CodeNotFound:      exitNotFound,
+	proxy.CodeDrainTimeout:  exitDrainTimeout,
+	codeUnreachable:         exitUnreachable,
+	codeInterrupted:         exitInterrupted,
+}
+
+// Codes that exist on the client's side alone.
+const (
+	codeUnreachable proxy.Code = "unreachable"
+	codeInterrupted proxy.Code = "interrupted"
+)
+
+// calledAsParachute says whether the program was called by its own name, so that
+// `parachute deploy` works, or by another, such as caddy, so that all of Caddy
+// does and ours is `caddy parachute deploy`.
+var calledAsParachute bool
+
+func init() {
+	if len(os.Args) == 0 || strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") != "parachute" {
+		return
+	}
+	// Caddy's command line cannot be replaced, only added to. So our own name
+	// becomes the first argument, which leads Caddy to the command that
+	// rootCommand registers, and that hands everything behind it to a command
+	// line of ours.
+	if len(os.Args) > 1 && os.Args[1] == "caddy" {
+		os.Args = slices.Delete(slices.Clone(os.Args), 1, 2)
+		return
+	}
+	calledAsParachute = true
+	os.Args = slices.Insert(slices.Clone(os.Args), 1, "parachute")
+}
+
+// rootCommand is what Caddy's command line knows of ours.
+func rootCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "parachute",
+		Short: "Proxies web applications and deploys them without downtime",
+		CobraFunc: func(cmd *cobra.Command) {
+			if !calledAsParachute {
+				describeRoot(cmd)
+				return
+			}
+			cmd.DisableFlagParsing = true
+			cmd.RunE = func(_ *cobra.Command, args []string) error {
+				root := &cobra.Command{Use: "parachute"}
+				describeRoot(root)
+				root.SetArgs(args)
+				if err := root.Execute(); err != nil {
+					exit(usageError(err))
+				}
+				return nil
+			}
+		},
+	}
+}
+
+// describeRoot makes cmd the parent of all our commands.
+func describeRoot(cmd *cobra.Command) {
+	cmd.Short = "A proxy that deploys web applications without losing a request"
+	cmd.Long = `parachute runs in front of web applications and moves traffic from one
+instance to the next without losing a request.
+
+Start the proxy, then deploy instances of an application to it:
+
+  parachute run
+  parachute deploy web-1:3000 --host app1.example.com
+
+Each deploy waits until the new instance is healthy, moves all new requests to
+it in one step, and waits until the old instance has nothing left to do. When it
+has returned, the old instance can be removed.`
+	cmd.Version = versions().String()
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	cmd.SetHelpTemplate(helpTemplate)
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		exit(usageErrorOf(c, err))
+		return nil
+	})
+	cmd.PersistentFlags().String("admin", "", "`address` of the proxy's admin endpoint: unix//path or host:port (default: its socket, then localhost:2019)")
+	cmd.PersistentFlags().Bool("no-color", false, "print without colour")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		err := fmt.Errorf("unknown command %q", args[0])
+		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+			err = fmt.Errorf("unknown command %q; did you mean %q?", args[0], similar[0])
+		}
+		exit(usageErrorOf(cmd, err))
+		return nil
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.AddCommand(
+		newRunCommand(), newDeployCommand(), newListCommand(),
+		newStatusCommand(), newRemoveCommand(), newVersionCommand(),
+	)
+	for _, c := range cmd.Commands() {
+		if c.Name() != "run" {
+			wrapCommand(c, "PARACHUTE_")
+		} else {
+			wrapCommand(c, "PARACHUTE_", "")
+		}
+	}
+}
+
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}
+Every flag can be set by an environment variable too: --http-port is PARACHUTE_HTTP_PORT.
+`
+
+// wrapCommand gives a command what all have in common: flags from the environment
+// under the given prefixes, and errors that are printed once, with the exit code
+// that belongs to them.
+func wrapCommand(cmd *cobra.Command, prefixes ...string) {
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	run, args := cmd.RunE, cmd.Args
+	// Cobra checks arguments before it runs anything of ours.
+	cmd.Args = func(cmd *cobra.Command, given []string) error {
+		if args == nil {
+			return nil
+		}
+		if err := args(cmd, given); err != nil {
+			exit(usageErrorOf(cmd, err))
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := flagsFromEnv(cmd.Flags(), prefixes); err != nil {
+			exit(usageErrorOf(cmd, err))
+		}
+		if err := run(cmd, args); err != nil {
+			exit(err)
+		}
+		return nil
+	}
+}
+
+// flagsFromEnv sets the flags that were not given from the environment.
+func flagsFromEnv(flags *pflag.FlagSet, prefixes []string) error {
+	var failed error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "help" || failed != nil {
+			return
+		}
+		for _, prefix := range prefixes {
+			name := prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+			value, ok := os.LookupEnv(name)
+			if !ok || value == "" {
+				continue
+			}
+			if err := flags.Set(f.Name, value); err != nil {
+				if prefix == "" {
+					// DEBUG and the like mean other things to other programs.
+					fmt.Fprintf(os.Stderr, "warning: the environment variable %s is no value for --%s and is ignored\n", name, f.Name)
+					f.Changed = false
+					return
+				}
+				failed = fmt.Errorf("environment variable %s: %w", name, errors.Unwrap(err))
+			}
+			return
+		}
+	})
+	return failed
+}
+
+func usageError(err error) error {
+	return &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error(), Hint: "see: parachute help"}
+}
+
+func usageErrorOf(cmd *cobra.Command, err error) error {
+	return &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error(), Hint: "see: " + cmd.CommandPath() + " --help"}
+}
+
+// exit ends the process with the message and the exit code of err. It is how
+// every command fails: an error returned to Caddy would be logged as JSON, and
+// its exit code 1 lost.
+func exit(err error) {
+	if err == nil {
+		os.Exit(exitDone)
+	}
+	printError(os.Stderr, err)
+	os.Exit(exitCode(err))
+}
+
+func exitCode(err error) int {
+	if _, ok := errors.AsType[startError](err); ok {
+		return caddy.ExitCodeFailedStartup
+	}
+	if code, ok := exitCodes[proxy.ErrorCode(err)]; ok {
+		return code
+	}
+	return exitOther
+}

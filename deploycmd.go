@@ -1,0 +1,208 @@
+package parachute
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+func newDeployCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "deploy TARGET...",
+		Short: "Move a service's traffic to new instances without losing a request",
+		Long: `deploy checks that every TARGET is healthy, moves all new requests of the
+service to them in one step, waits until the old instances have nothing left to
+do, and returns. From then on the old instances can be removed.
+
+A TARGET is host:port, [ipv6]:port, unix//path/to.sock, https://host:port or
+h2c://host:port.
+
+What a deploy does not say has its default, not the value it had before. If a
+deploy fails before the switch, nothing has changed.
+
+Exit codes: 0 done; 1 other; 2 invalid input; 3 not healthy in time, the old
+release still serves; 4 another service owns the route, or a newer deploy took
+over; 6 no proxy answers; 7 switched, but something had to be cut to drain the
+old release; 130 interrupted.`,
+		Example: `  parachute deploy web-1:3000
+  parachute deploy web-2:3000 --host app1.example.com
+  parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fmt.Errorf("deploy needs at least one target, as in: parachute deploy web-1:3000")
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	var flags deployFlags
+	flags.register(cmd.Flags())
+	output := addOutputFlag(cmd)
+	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
+	_ = cmd.RegisterFlagCompletionFunc("service", completeServices)
+	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
+		req := flags.request(cmd.Flags(), targets)
+		if err := req.Validate(); err != nil {
+			return err
+		}
+		client, err := newAPIClient(cmd)
+		if err != nil {
+			return err
+		}
+		return deploy(client, req, newDeployPrinter(cmd, *output, *quiet))
+	}
+	return cmd
+}
+
+// deployFlags are the flags of deploy, one for each field of a request.
+type deployFlags struct {
+	req             proxy.DeployRequest
+	stripPathPrefix bool
+	durations       map[string]*proxy.Duration
+}
+
+func (f *deployFlags) register(flags *pflag.FlagSet) {
+	r := &f.req
+	flags.StringVar(&r.Service, "service", "", "`name` of the service (default: the first host, or \"default\")")
+	flags.StringSliceVar(&r.Hosts, "host", nil, "`hosts` to serve, such as app.example.com or *.example.com (default: all that no other service has)")
+	flags.StringSliceVar(&r.PathPrefixes, "path-prefix", nil, "`paths` to serve, such as /api (default: /)")
+	flags.BoolVar(&f.stripPathPrefix, "strip-path-prefix", true, "remove the path prefix before forwarding")
+	flags.StringVar(&r.HealthCheckPath, "health-check-path", proxy.DefaultHealthCheckPath, "`path` that answers 2xx when an instance is ready")
+	flags.IntVar(&r.HealthCheckPort, "health-check-port", 0, "`port` to check (default: the target's)")
+	flags.StringVar(&r.HealthCheckHost, "health-check-host", "", "`host` to check with (default: the first host, or the target)")
+	flags.BoolVar(&r.Force, "force", false, "skip the health check")
+	flags.BoolVar(&r.Detach, "detach", false, "return as soon as the deployment is accepted; it goes on by itself")
+	f.durations = make(map[string]*proxy.Duration)
+	for _, d := range []struct {
+		name     string
+		fallback proxy.Duration
+		usage    string
+	}{
+		{"health-check-interval", proxy.DefaultHealthCheckInterval, "longest `pause` between two health checks"},
+		{"health-check-timeout", proxy.DefaultHealthCheckTimeout, "`time` that a health check may take"},
+		{"deploy-timeout", proxy.DefaultDeployTimeout, "`time` in which the targets have to become healthy"},
+		{"drain-timeout", proxy.DefaultDrainTimeout, "`time` that requests to the old release have to finish"},
+		{"stream-timeout", proxy.DefaultStreamTimeout, "`time` after which WebSockets and event streams of the old release are closed"},
+		{"target-timeout", proxy.DefaultTargetTimeout, "`time` in which a target has to begin its answer; 0 waits for ever"},
+		{"hold-timeout", proxy.DefaultHoldTimeout, "`time` that a request is held while no target can be reached"},
+	} {
+		value := d.fallback
+		f.durations[d.name] = &value
+		flags.Var(&value, d.name, d.usage)
+	}
+}
+
+// request returns what the flags ask for. Flags that were not given are left
+// out, so that defaults are decided in one place.
+func (f *deployFlags) request(flags *pflag.FlagSet, targets []string) proxy.DeployRequest {
+	r := f.req
+	r.Targets = targets
+	if flags.Changed("strip-path-prefix") {
+		r.StripPathPrefix = &f.stripPathPrefix
+	}
+	for name, to := range map[string]**proxy.Duration{
+		"health-check-interval": &r.HealthCheckInterval,
+		"health-check-timeout":  &r.HealthCheckTimeout,
+		"deploy-timeout":        &r.DeployTimeout,
+		"drain-timeout":         &r.DrainTimeout,
+		"stream-timeout":        &r.StreamTimeout,
+		"target-timeout":        &r.TargetTimeout,
+		"hold-timeout":          &r.HoldTimeout,
+	} {
+		if flags.Changed(name) {
+			*to = f.durations[name]
+		}
+	}
+	return r
+}
+
+// deploy makes the call and shows how it goes.
+func deploy(client *apiClient, req proxy.DeployRequest, printer deployPrinter) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	name := req.Service
+	if name == "" {
+		// The service is a part of the path, so the client has to know it.
+		name = proxy.DefaultServiceName(normalizedHosts(req.Hosts))
+	}
+	path := servicePath(name) + "/deployments"
+	if req.Detach {
+		return deployDetached(ctx, client, path, req, printer)
+	}
+	var result *proxy.DeploymentStatus
+	switched := 0
+	printer.begin(req)
+	err := client.stream(ctx, path, req, func(ev proxy.Event) error {
+		if ev.Kind == proxy.EventSwitched {
+			switched = ev.Release
+		}
+		result = ev.Result
+		return printer.event(ev)
+	})
+	printer.end()
+	switch {
+	case proxy.ErrorCode(err) == codeInterrupted && switched > 0:
+		return &proxy.Error{Code: codeInterrupted, Message: fmt.Sprintf("interrupted while the old release was draining; %s v%d serves", name, switched),
+			Hint: "the drain goes on; see: parachute status " + name}
+	case proxy.ErrorCode(err) == codeInterrupted:
+		return &proxy.Error{Code: codeInterrupted, Message: "interrupted before the switch; nothing has changed"}
+	case err != nil:
+		return err
+	case result.Error != nil:
+		return describeFailure(result)
+	}
+	return printer.result(*result)
+}
+
+func deployDetached(ctx context.Context, client *apiClient, path string, req proxy.DeployRequest, printer deployPrinter) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	resp, err := client.do(ctx, http.MethodPost, path, body, mediaJSON)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var status proxy.DeploymentStatus
+	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil {
+		return client.lost(ctx, err)
+	}
+	return printer.result(status)
+}
+
+// normalizedHosts returns hosts as the proxy will name them. The request has
+// been validated.
+func normalizedHosts(hosts []string) []string {
+	var all []string
+	for _, h := range hosts {
+		if n, err := proxy.NormalizeHost(h); err == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// describeFailure adds to the error of a deployment what serves now.
+func describeFailure(result *proxy.DeploymentStatus) error {
+	e := *result.Error
+	switch {
+	case e.Code == proxy.CodeDrainTimeout:
+		e.Message = fmt.Sprintf("%s v%d is live, but %s", result.Service, result.Release, e.Message)
+	case e.Code != proxy.CodeNotHealthy && e.Code != proxy.CodeSuperseded:
+	case result.Serving > 0:
+		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", result.Service, result.Serving)
+	default:
+		e.Message += fmt.Sprintf("; %s serves nothing yet", result.Service)
+	}
+	return &e
+}

@@ -1,0 +1,234 @@
+package parachute
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// deployPrinter shows a deploy as it goes.
+type deployPrinter interface {
+	begin(proxy.DeployRequest)
+	event(proxy.Event) error
+	// end is called when no more events come, also after a failure.
+	end()
+	// result prints the outcome of a deploy that succeeded.
+	result(proxy.DeploymentStatus) error
+}
+
+func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool) deployPrinter {
+	switch {
+	case output == outputJSON:
+		return &jsonPrinter{encoder: json.NewEncoder(os.Stdout), quiet: quiet}
+	case quiet:
+		return silentPrinter{}
+	}
+	p := &textPrinter{out: os.Stdout, progress: os.Stderr, style: styleOf(cmd, os.Stderr)}
+	if isTerminal(os.Stderr) {
+		p.live = &liveLine{w: os.Stderr, style: p.style}
+	}
+	return p
+}
+
+// silentPrinter prints nothing: errors are printed by whoever ends the command.
+type silentPrinter struct{}
+
+func (silentPrinter) begin(proxy.DeployRequest)           {}
+func (silentPrinter) event(proxy.Event) error             { return nil }
+func (silentPrinter) end()                                {}
+func (silentPrinter) result(proxy.DeploymentStatus) error { return nil }
+
+// jsonPrinter prints a line of JSON for each event, and the deployment at the
+// end.
+type jsonPrinter struct {
+	encoder *json.Encoder
+	quiet   bool
+}
+
+func (*jsonPrinter) begin(proxy.DeployRequest) {}
+func (*jsonPrinter) end()                      {}
+
+func (p *jsonPrinter) event(ev proxy.Event) error {
+	if ev.Kind == proxy.EventEnded {
+		if ev.Result.Error != nil {
+			return p.encoder.Encode(ev.Result)
+		}
+		return nil // result prints it
+	}
+	if p.quiet {
+		return nil
+	}
+	return p.encoder.Encode(ev)
+}
+
+func (p *jsonPrinter) result(s proxy.DeploymentStatus) error { return p.encoder.Encode(s) }
+
+// textPrinter prints progress for people.
+type textPrinter struct {
+	out      io.Writer
+	progress io.Writer
+	style    style
+	// live is the line that changes, on a terminal; nil elsewhere.
+	live *liveLine
+	// draining is what the last drain line said, so that it is said once.
+	draining string
+}
+
+func (p *textPrinter) begin(req proxy.DeployRequest) {
+	if !req.Force {
+		p.now("waiting for " + strings.Join(req.Targets, ", ") + " to become healthy")
+	}
+}
+
+func (p *textPrinter) event(ev proxy.Event) error {
+	switch ev.Kind {
+	case proxy.EventProbeFailed:
+		p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
+	case proxy.EventHealthy:
+		p.done(ev.Target+" healthy", fmt.Sprintf("%s (%s)", proxy.Count(ev.Probe.Probes, "probe"), seconds(ev.Probe.Elapsed)))
+	case proxy.EventSwitched:
+		from := "nothing"
+		if ev.Previous > 0 {
+			from = fmt.Sprintf("v%d", ev.Previous)
+		}
+		p.done(fmt.Sprintf("switched %s -> v%d", from, ev.Release), "("+seconds(ev.SwitchTime)+")")
+		for _, change := range ev.Changes {
+			p.line("   " + p.style.dim("changed "+change))
+		}
+	case proxy.EventDraining:
+		if line := fmt.Sprintf("draining v%d: %s, %s left", ev.Release, proxy.Count(ev.Requests, "request"), proxy.Count(ev.Streams, "stream")); line != p.draining {
+			p.draining = line
+			p.now(line)
+		}
+	case proxy.EventDrained:
+		d := ev.Drain
+		detail := fmt.Sprintf("%s, %s (%s)", proxy.Count(d.Requests, "request"), proxy.Count(d.Streams, "stream"), seconds(d.Elapsed))
+		if d.CutRequests+d.CutStreams > 0 {
+			p.line(fmt.Sprintf(" %s %-32s %s", p.style.red("✘"), "cut "+strings.Join(d.Targets, ", "),
+				fmt.Sprintf("%s, %s (%s)", proxy.Count(d.CutRequests, "request"), proxy.Count(d.CutStreams, "stream"), seconds(d.Elapsed))))
+			return nil
+		}
+		p.done("drained "+strings.Join(d.Targets, ", "), detail)
+	}
+	return nil
+}
+
+func (p *textPrinter) end() {
+	if p.live != nil {
+		p.live.stop()
+	}
+}
+
+func (p *textPrinter) result(s proxy.DeploymentStatus) error {
+	if !s.State.Final() {
+		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
+		return err
+	}
+	_, err := fmt.Fprintf(p.out, "%s v%d is live\n", s.Service, s.Release)
+	return err
+}
+
+// done prints a step that has been completed.
+func (p *textPrinter) done(step, detail string) {
+	p.line(fmt.Sprintf(" %s %-32s %s", p.style.green("✔"), step, p.style.dim(detail)))
+}
+
+// now prints what is going on: on a terminal in the line that changes, elsewhere
+// as a line of its own.
+func (p *textPrinter) now(text string) {
+	if p.live != nil {
+		p.live.set(text)
+		return
+	}
+	fmt.Fprintf(p.progress, " - %s\n", text)
+}
+
+func (p *textPrinter) line(text string) {
+	if p.live != nil {
+		p.live.print(text)
+		return
+	}
+	fmt.Fprintln(p.progress, text)
+}
+
+// liveLine is the last line of a terminal, with a spinner and a clock. Lines that
+// stay are printed above it.
+type liveLine struct {
+	w     io.Writer
+	style style
+
+	// mu guards what follows, and writes to w.
+	mu    sync.Mutex
+	text  string
+	since time.Time
+	frame int
+	quit  chan struct{}
+}
+
+const eraseLine = "\r\x1b[K"
+
+var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+
+func (l *liveLine) set(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = text
+	if l.quit == nil {
+		l.since = time.Now()
+		l.quit = make(chan struct{})
+		go l.spin(l.quit)
+	}
+	l.draw()
+}
+
+func (l *liveLine) print(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprint(l.w, eraseLine, line, "\n")
+	l.text = ""
+}
+
+func (l *liveLine) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.quit != nil {
+		close(l.quit)
+		l.quit = nil
+	}
+	fmt.Fprint(l.w, eraseLine)
+}
+
+func (l *liveLine) spin(quit <-chan struct{}) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-tick.C:
+			l.mu.Lock()
+			if l.quit != nil {
+				l.frame++
+				l.draw()
+			}
+			l.mu.Unlock()
+		}
+	}
+}
+
+// draw paints the line. mu must be held.
+func (l *liveLine) draw() {
+	if l.text == "" {
+		return
+	}
+	clock := seconds(proxy.Duration(time.Since(l.since).Truncate(100 * time.Millisecond)))
+	fmt.Fprintf(l.w, "%s %c %s %s", eraseLine, spinner[l.frame%len(spinner)], l.text, l.style.dim("("+clock+")"))
+}

@@ -1,0 +1,123 @@
+package parachute
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// Handler forwards requests to the services that have been deployed.
+type Handler struct {
+	// Service is the service to forward to. Default: the one that claims the
+	// request's host and path.
+	Service string `json:"service,omitempty"`
+	// PassThru hands requests that no service is deployed for to the next
+	// handler, instead of answering 404.
+	PassThru bool `json:"pass_thru,omitempty"`
+
+	engine *proxy.Engine
+	logger *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.parachute", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision finds the app, which need not be configured.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	if h.Service != "" {
+		if err := proxy.ValidateServiceName(h.Service); err != nil {
+			return err
+		}
+	}
+	app, err := ctx.App("parachute")
+	if err != nil {
+		return err
+	}
+	h.engine = app.(*App).engine
+	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
+	// HTTP/2 as it does for requests: they have to begin to close when it does.
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		closeStreams := app.(*App).closeStreams
+		server.RegisterOnShutdown(func() {
+			if caddy.Exiting() {
+				closeStreams()
+			}
+		})
+	}
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	err := h.engine.ServeHTTP(w, r, h.Service, proxy.Client{Trusted: trusted})
+	switch {
+	case err == nil:
+		return nil
+	case h.PassThru && errors.Is(err, proxy.ErrNoRoute):
+		return next.ServeHTTP(w, r)
+	}
+	return h.fail(w, r, err)
+}
+
+// statusClientClosedRequest is what nginx and Caddy log for a client that went
+// away. It is never sent, since no one is there to receive it.
+const statusClientClosedRequest = 499
+
+// requestErrors maps the engine's request errors to what the client is told.
+var requestErrors = []struct {
+	err     error
+	status  int
+	code    string
+	message string
+}{
+	{proxy.ErrNoRoute, http.StatusNotFound, "no_route", "no service is deployed for this host and path"},
+	{proxy.ErrMisdirected, http.StatusMisdirectedRequest, "misdirected", "this connection was made for another service"},
+	{proxy.ErrBadRequest, http.StatusBadRequest, "bad_request", "the request is malformed"},
+	{proxy.ErrClientGone, statusClientClosedRequest, "client_gone", "the client went away"},
+	{proxy.ErrUnreachable, http.StatusBadGateway, "unreachable", "the application cannot be reached"},
+	{proxy.ErrTimeout, http.StatusGatewayTimeout, "timeout", "the application did not answer in time"},
+	{proxy.ErrCut, http.StatusBadGateway, "cut", "the request was cut off because it outlasted a deployment"},
+	{proxy.ErrBadGateway, http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"},
+}
+
+// fail answers a request that could not be served: with the site's own error
+// routes if it has any, else with a page that says who is speaking.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
+	status, code, message := http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"
+	for _, e := range requestErrors {
+		if errors.Is(err, e.err) {
+			status, code, message = e.status, e.code, e.message
+			break
+		}
+	}
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok && server.Errors != nil && len(server.Errors.Routes) > 0 {
+		return caddyhttp.Error(status, err)
+	}
+	level := zapcore.DebugLevel
+	if status >= 500 {
+		level = zapcore.WarnLevel
+	}
+	if c := h.logger.Check(level, "request failed"); c != nil {
+		c.Write(zap.String("host", r.Host), zap.String("method", r.Method), zap.String("uri", r.RequestURI),
+			zap.Int("status", status), zap.Error(err))
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Parachute-Error", code)
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, "parachute: %s (%d)\n", message, status)
+	return nil
+}

@@ -1,0 +1,56 @@
+package proxy
+
+import "sync/atomic"
+
+// recentDeployments is how many deployments that have ended can still be asked
+// about.
+const recentDeployments = 256
+
+// deploymentLog finds deployments by their id. It is guarded by Engine.mu.
+type deploymentLog struct {
+	byID  map[string]*Deployment
+	order []*Deployment
+}
+
+func newDeploymentLog() *deploymentLog {
+	return &deploymentLog{byID: make(map[string]*Deployment)}
+}
+
+// add remembers d and forgets the oldest that have ended.
+func (l *deploymentLog) add(d *Deployment) {
+	l.byID[d.id] = d
+	l.order = append(l.order, d)
+	for len(l.order) > recentDeployments && l.order[0].Status().State.Final() {
+		delete(l.byID, l.order[0].id)
+		l.order = l.order[1:]
+	}
+}
+
+// deploymentCounters count deployments by how they ended.
+type deploymentCounters struct {
+	done, failed, superseded, cancelled atomic.Int64
+}
+
+func (c *deploymentCounters) count(s State) {
+	switch s {
+	case StateDone:
+		c.done.Add(1)
+	case StateSuperseded:
+		c.superseded.Add(1)
+	case StateCancelled:
+		c.cancelled.Add(1)
+	default:
+		c.failed.Add(1)
+	}
+}
+
+// Deployment returns a deployment that is running or has ended lately, or an
+// [Error] with [CodeNotFound].
+func (e *Engine) Deployment(id string) (*Deployment, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d := e.deployments.byID[id]; d != nil {
+		return d, nil
+	}
+	return nil, &Error{Code: CodeNotFound, Message: "there is no deployment " + Printable(id) + ", or it is too long ago"}
+}

@@ -1,0 +1,46 @@
+// Package proxy is parachute's engine: the table of services, the readiness
+// gate, the switch, the drain and the forwarding. It knows neither Caddy nor
+// Prometheus nor a command line; what it needs from its host it declares in
+// [Host].
+//
+// # Words
+//
+// A service claims routes, pairs of (host, path prefix). A release is one
+// immutable, numbered set of targets and options of a service. A deployment is
+// the operation that takes a release from a [DeployRequest] to live traffic.
+//
+// # Invariants
+//
+//  1. A request is counted on a release before a byte of it is sent there, and
+//     a release that is draining takes no new ones. [Release.acquire] is one
+//     atomic add; whoever loses the race against the switch looks up again.
+//  2. The switch is one atomic store: of the active release when the routes
+//     stay the same, of the whole routing table when they change. No request
+//     ever waits for it.
+//  3. Nothing that routing, the disk or another service can see changes before
+//     the switch. Whatever fails earlier only gives back its route claims.
+//  4. The new release is on disk before it takes traffic, so that a crash at
+//     any instant restarts into a release that was healthy and still runs.
+//  5. Of two deployments of one service the newer wins: accepting it ends every
+//     older one that has not begun to commit.
+//  6. What a client sends never changes the health of a target.
+//
+// # Life of a deployment
+//
+//	validated ─→ probing ─→ healthy ─→ switched ─→ draining ─→ done
+//	                │          │
+//	                └──────────┴─→ failed | superseded | cancelled
+//
+// Between healthy and switched the deployment commits: it takes the service's
+// commit slot, writes the release to storage and switches. From the moment it
+// begins to commit it can no longer be superseded or cancelled; a newer one
+// queues for the slot and switches after it.
+//
+// # Locks
+//
+// Engine.mu guards the control plane: services, claims, deployments. It is held
+// for map operations only, never over I/O, a channel wait or a callback, and
+// never taken on the request path. Locks below it, in order: Engine.mu,
+// Release.streamsMu, Deployment.mu, upstream.healthMu, stream-local locks. No lock is held while taking
+// one further left.
+package proxy

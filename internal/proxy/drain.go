@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"context"
+	"time"
+)
+
+// drainLimits bounds a drain.
+type drainLimits struct {
+	// requests is the time that requests have before they are cut.
+	requests time.Duration
+	// streams is the time after which streams have been asked to close.
+	streams time.Duration
+}
+
+// Drain tells what became of the traffic of a release that was replaced.
+type Drain struct {
+	// Release and Targets are the release that drained.
+	Release int      `json:"release"`
+	Targets []string `json:"targets"`
+	// Requests and Streams are what was in flight when the drain began.
+	Requests int `json:"requests"`
+	Streams  int `json:"streams"`
+	// CutRequests and CutStreams are those of them that did not end in time.
+	CutRequests int      `json:"cut_requests,omitempty"`
+	CutStreams  int      `json:"cut_streams,omitempty"`
+	Elapsed     Duration `json:"elapsed"`
+}
+
+// clean reports whether nothing had to be cut.
+func (d Drain) clean() bool { return d.CutRequests == 0 && d.CutStreams == 0 }
+
+// closeGap is the pause between two stream closes, unless there are so many that
+// the stream timeout asks for shorter ones. A handful of streams thus closes
+// almost at once, and thousands of clients do not reconnect in one instant.
+const closeGap = 50 * time.Millisecond
+
+// cutGrace is how long what has been cut may take to notice.
+const cutGrace = 5 * time.Second
+
+// drain waits until r, which must not be reachable any more, holds nothing. It
+// closes streams politely, cuts what does not end within limits, and gives up
+// r's connections. progress, if not nil, is called now and then with what is
+// left.
+func (r *Release) drain(limits drainLimits, progress func(requests, streams int)) Drain {
+	start := time.Now()
+	r.stopMonitor()
+	r.requests.Or(drainingBit)
+
+	d := Drain{Release: r.version, Targets: r.targets(), Requests: r.inFlight()}
+	d.Streams = r.scheduleCloses(start, limits.streams)
+
+	cutRequests := time.NewTimer(limits.requests)
+	defer cutRequests.Stop()
+	cutStreams := time.NewTimer(limits.streams + 2*streamLinger)
+	defer cutStreams.Stop()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var giveUp <-chan time.Time
+	for {
+		requests, streams := r.inFlight(), r.streamCount()
+		if requests == 0 && streams == 0 {
+			break
+		}
+		select {
+		case <-r.changed:
+		case <-tick.C:
+			if progress != nil {
+				progress(requests, streams)
+			}
+			continue
+		case <-cutRequests.C:
+			d.CutRequests = r.inFlight()
+			r.cut()
+			giveUp = time.After(cutGrace)
+		case <-cutStreams.C:
+			for _, s := range r.openStreams() {
+				d.CutStreams++
+				s.closer.cut()
+			}
+			giveUp = time.After(cutGrace)
+		case <-giveUp:
+			// A handler that is stuck in a write to its client notices by the
+			// server's own timeouts; its target has long been let go.
+			r.close()
+			d.Elapsed = since(start)
+			return d
+		}
+	}
+	r.close()
+	d.Elapsed = since(start)
+	return d
+}
+
+// scheduleCloses spreads the polite closes of r's streams so that the last one
+// comes when the stream timeout is over, and returns their number.
+func (r *Release) scheduleCloses(start time.Time, timeout time.Duration) int {
+	r.streamsMu.Lock()
+	r.closeStreamsAt = start.Add(timeout)
+	r.streamsMu.Unlock()
+	// A stream that registers from here on finds closeStreamsAt.
+	streams := r.openStreams()
+	gap := closeGap
+	if n := len(streams); n > 0 {
+		gap = min(gap, timeout/time.Duration(n))
+	}
+	for i, s := range streams {
+		s.closeAfter(timeout - time.Duration(i)*gap)
+	}
+	return len(streams)
+}
+
+// shutdown closes r's streams politely, spread over the given time, and waits
+// for them until ctx ends. Requests are left to the server, which waits for them.
+func (r *Release) shutdown(ctx context.Context, spread time.Duration) {
+	r.stopMonitor()
+	r.scheduleCloses(time.Now(), spread)
+	for r.streamCount() > 0 {
+		select {
+		case <-r.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func since(start time.Time) Duration {
+	return Duration(time.Since(start).Round(100 * time.Microsecond))
+}

@@ -1,0 +1,291 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
+)
+
+// exchange is one request on its way through a release.
+type exchange struct {
+	release  *Release
+	prefix   string
+	client   Client
+	upstream *upstream
+	body     *requestBody
+	// conn is the connection to the target, known once it carries the request.
+	conn atomic.Pointer[net.Conn]
+	// cancel ends the request to the target.
+	cancel context.CancelCauseFunc
+	// spare keeps the request from being cut when the drain timeout is over.
+	spare func() bool
+	// stream is set when the request has turned into a stream.
+	stream *stream
+	err    error
+}
+
+type exchangeKey struct{}
+
+// forward sends the request, which the caller has acquired r for, to one of r's
+// targets and the answer to w. It ends what the caller acquired. An error means that nothing has been written; an
+// answer that breaks off half-way ends in a panic with [http.ErrAbortHandler],
+// so that it cannot look complete.
+func (r *Release) forward(w http.ResponseWriter, req *http.Request, prefix string, client Client) error {
+	x := &exchange{release: r, prefix: prefix, client: client}
+	defer x.end()
+	if !httpguts.ValidHeaderFieldName(req.Method) {
+		return ErrBadRequest
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
+	x.cancel = cancel
+	x.spare = context.AfterFunc(r.uncut, func() { cancel(ErrCut) })
+
+	ctx = context.WithValue(ctx, exchangeKey{}, x)
+	if httpguts.HeaderValuesContainsToken(req.Header["Connection"], "Upgrade") {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(info httptrace.GotConnInfo) { x.conn.Store(&info.Conn) },
+		})
+	}
+	in := req.WithContext(ctx)
+	if req.Body != nil && req.Body != http.NoBody && req.ContentLength != 0 {
+		x.body = &requestBody{body: req.Body}
+		in.Body = x.body
+	}
+	r.proxy.ServeHTTP(w, in)
+	if x.err != nil && x.stream == nil {
+		return x.classify(req.Context(), ctx)
+	}
+	return nil
+}
+
+// end gives back what the exchange holds.
+func (x *exchange) end() {
+	x.leaveUpstream()
+	if x.body != nil {
+		x.body.detach()
+	}
+	if x.spare != nil {
+		x.spare()
+	}
+	if x.stream != nil {
+		x.release.removeStream(x.stream)
+	} else {
+		x.release.done()
+	}
+}
+
+func (x *exchange) enterUpstream(u *upstream) {
+	x.leaveUpstream()
+	u.inFlight.Add(1)
+	x.upstream = u
+}
+
+func (x *exchange) leaveUpstream() {
+	if x.upstream != nil {
+		x.upstream.inFlight.Add(-1)
+		x.upstream = nil
+	}
+}
+
+// becomeStream turns the request into a stream: from here on it is closed by a
+// drain and not waited for.
+func (x *exchange) becomeStream(closer streamCloser) {
+	x.spare()
+	x.stream = &stream{closer: closer}
+	x.release.addStream(x.stream)
+	x.release.done()
+}
+
+// classify says whose fault x.err was.
+func (x *exchange) classify(client, ctx context.Context) error {
+	timeout, isNet := errors.AsType[net.Error](x.err)
+	switch {
+	case context.Cause(ctx) == ErrCut:
+		return ErrCut
+	case client.Err() != nil:
+		return ErrClientGone
+	case x.body != nil && x.body.failed.Load():
+		return ErrBadRequest
+	case isNet && timeout.Timeout():
+		return wrap(ErrTimeout, x.err)
+	case isDialError(x.err):
+		return wrap(ErrUnreachable, x.err)
+	}
+	return wrap(ErrBadGateway, x.err)
+}
+
+// requestError is a request error with its cause, for the log.
+type requestError struct{ kind, cause error }
+
+func wrap(kind, cause error) error           { return &requestError{kind, cause} }
+func (e *requestError) Error() string        { return e.kind.Error() + ": " + e.cause.Error() }
+func (e *requestError) Is(target error) bool { return e.kind == target }
+func (e *requestError) Unwrap() error        { return e.cause }
+
+// newReverseProxy returns the forwarder of r: the standard library's, with r as
+// its transport.
+func newReverseProxy(r *Release, logger *zap.Logger) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      r,
+		ModifyResponse: modifyResponse,
+		BufferPool:     copyBuffers{},
+		ErrorLog:       zap.NewStdLog(logger.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ErrorHandler: func(_ http.ResponseWriter, req *http.Request, err error) {
+			exchangeOf(req).err = err
+		},
+	}
+}
+
+func exchangeOf(req *http.Request) *exchange {
+	return req.Context().Value(exchangeKey{}).(*exchange)
+}
+
+// rewrite makes the request to the target from the client's.
+func rewrite(pr *httputil.ProxyRequest) {
+	x := exchangeOf(pr.In)
+	// The reverse proxy has dropped the parts of the query that it does not
+	// understand; what a query means is between the client and the app.
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
+	pr.Out.URL.Scheme = "http"
+	pr.Out.Host = pr.In.Host
+	if x.release.options.StripPathPrefix {
+		stripPrefix(pr.Out.URL, x.prefix)
+	}
+	x.client.setForwarded(pr.In, pr.Out, x)
+	if x.body != nil {
+		// A body of which nothing has been read can be sent again. The
+		// transport asks for it when a pooled connection proves dead before the
+		// request was written.
+		pr.Out.GetBody = x.body.again
+		pr.Out.Body = x.body
+	}
+}
+
+// modifyResponse recognises streams.
+func modifyResponse(resp *http.Response) error {
+	x := exchangeOf(resp.Request)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		body, ok := resp.Body.(io.ReadWriteCloser)
+		conn := x.conn.Load()
+		if !ok || conn == nil {
+			return errors.New("the target switched protocols on a connection that cannot be taken over")
+		}
+		up := newUpgradedConn(body, *conn, strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"))
+		resp.Body = up
+		x.becomeStream(up)
+		return nil
+	}
+	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "text/event-stream" && resp.ContentLength < 0 {
+		es := &eventStream{body: resp.Body, abort: func() { x.cancel(nil) }, borders: &eventBorders{}}
+		if resp.Header.Get("Content-Encoding") != "" {
+			es.borders = anyBorder{}
+		}
+		resp.Body = es
+		x.becomeStream(es)
+	}
+	if strings.EqualFold(resp.Header.Get("X-Accel-Buffering"), "no") {
+		// An unknown length makes the reverse proxy flush every write; the
+		// Content-Length header, if there is one, is passed on all the same.
+		resp.ContentLength = -1
+	}
+	return nil
+}
+
+// RoundTrip sends req to a target of r, and to another one or later if, and only
+// if, the first has seen nothing of it.
+func (r *Release) RoundTrip(req *http.Request) (*http.Response, error) {
+	x := exchangeOf(req)
+	holdUntil := time.Now().Add(time.Duration(r.options.HoldTimeout))
+	pause := 10 * time.Millisecond
+	var tried []*upstream
+	var lastErr error
+	repeated := false
+	for {
+		u := r.pick(tried)
+		if u == nil {
+			if !hold(req.Context(), pause, holdUntil) {
+				return nil, lastErr
+			}
+			pause = min(2*pause, 250*time.Millisecond)
+			tried = tried[:0]
+			continue
+		}
+		x.enterUpstream(u)
+		resp, err := u.transport.RoundTrip(addressed(req, u.target, lastErr != nil))
+		if err == nil {
+			return resp, nil
+		}
+		lastErr = err
+		tried = append(tried, u)
+		switch {
+		case req.Context().Err() != nil || x.body != nil && x.body.touched():
+			return nil, err
+		case isDialError(err):
+			u.observe(probeResult{reason: dialReason(err), unreachable: true}, time.Now())
+		case repeated || !idempotent(req.Method) || isTimeout(err) || len(tried) == len(r.upstreams):
+			return nil, err
+		default:
+			repeated = true
+		}
+	}
+}
+
+// addressed points req at t. A repeat gets a copy, because the transport may
+// still be busy with the request of the attempt that failed.
+func addressed(req *http.Request, t Target, repeat bool) *http.Request {
+	if repeat {
+		req = req.Clone(req.Context())
+	}
+	req.URL.Host = t.host()
+	req.URL.Scheme = "http"
+	if t.Scheme == "https" {
+		req.URL.Scheme = "https"
+	}
+	return req
+}
+
+// hold waits for pause, with some jitter, and reports whether it is worth another
+// try before the deadline.
+func hold(ctx context.Context, pause time.Duration, deadline time.Time) bool {
+	pause += time.Duration(rand.Int64N(int64(pause)))
+	if time.Now().Add(pause).After(deadline) {
+		return false
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// idempotent reports whether a method may be repeated without asking (RFC 9110,
+// section 9.2.2), of those that have no body as a rule.
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
+}

@@ -1,0 +1,44 @@
+package proxy
+
+import (
+	"context"
+	"net"
+
+	"go.uber.org/zap"
+)
+
+// Store keeps one document for each service. Writes replace the whole document:
+// a reader sees the old one or the new one.
+type Store interface {
+	// Save replaces the document of a service.
+	Save(ctx context.Context, service string, document []byte) error
+	// Delete removes the document of a service. It is no error if there is none.
+	Delete(ctx context.Context, service string) error
+	// Load returns the generations of the document of a service, the newest
+	// first.
+	Load(ctx context.Context, service string) ([][]byte, error)
+	// List returns the names of all services that have a document.
+	List(ctx context.Context) ([]string, error)
+}
+
+// EngineOptions configure an [Engine].
+type EngineOptions struct {
+	// Store keeps the state. Required.
+	Store Store
+	// Logger receives what operators should know. Default: nothing is logged.
+	Logger *zap.Logger
+	// UserAgent is what probes say they are. Default: "parachute".
+	UserAgent string
+	// Resolver looks up the names of targets. Default: the system's.
+	Resolver *net.Resolver
+}
+
+func (o EngineOptions) withDefaults() EngineOptions {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "parachute"
+	}
+	return o
+}

@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// soloInterval is the pause between two probes of a target that has no sibling.
+// Its health is shown, but changes nothing: with nowhere else to send a request,
+// a failing target is still the best there is.
+const soloInterval = 15 * time.Second
+
+// monitor watches the health of one upstream after the switch. It is a timer
+// and not a goroutine, because ten thousand services have ten thousand.
+type monitor struct {
+	// mu guards what follows.
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+	// probing counts the probe that is under way.
+	probing sync.WaitGroup
+	cancel  context.CancelFunc
+}
+
+// start makes the first probe after delay.
+func (m *monitor) start(e *Engine, r *Release, u *upstream, delay time.Duration) {
+	interval := time.Duration(r.options.HealthCheckInterval)
+	if len(r.upstreams) == 1 {
+		interval = max(interval, soloInterval)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped || m.timer != nil {
+		cancel()
+		return
+	}
+	m.cancel = cancel
+	m.timer = time.AfterFunc(delay, func() { m.probe(ctx, e, r, u, interval) })
+}
+
+func (m *monitor) probe(ctx context.Context, e *Engine, r *Release, u *upstream, interval time.Duration) {
+	m.mu.Lock()
+	if m.stopped {
+		m.mu.Unlock()
+		return
+	}
+	m.probing.Add(1)
+	m.mu.Unlock()
+	defer m.probing.Done()
+
+	select {
+	case e.probeSlots <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	result := u.prober.probe(ctx)
+	<-e.probeSlots
+	if ctx.Err() != nil {
+		return
+	}
+	if h, changed := u.observe(result, time.Now()); changed {
+		e.logHealth(r, u, h)
+	}
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.stopped {
+		// Spread the probes, so that targets which were deployed together are
+		// not asked together for ever.
+		m.timer.Reset(interval - time.Duration(rand.Int64N(int64(interval/10)+1)))
+	}
+}
+
+// stop ends the watch and waits for a probe that is under way, which it cancels.
+func (m *monitor) stop() {
+	m.mu.Lock()
+	m.stopped = true
+	if m.timer != nil {
+		m.timer.Stop()
+		m.cancel()
+	}
+	m.mu.Unlock()
+	m.probing.Wait()
+}

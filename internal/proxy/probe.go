@@ -1,0 +1,189 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ProbeReport tells what the probes of one target found.
+type ProbeReport struct {
+	// Target is the target's address, URL what was asked of it.
+	Target string `json:"target"`
+	URL    string `json:"url"`
+	// Healthy says whether the last probe succeeded.
+	Healthy bool `json:"healthy"`
+	// Probes is the number of probes, Elapsed the time from the first to the
+	// end of the last.
+	Probes  int      `json:"probes"`
+	Elapsed Duration `json:"elapsed"`
+	// Failures are the reasons why probes failed, in their order; a reason that
+	// repeats itself is counted.
+	Failures []ProbeFailure `json:"failures,omitempty"`
+}
+
+// ProbeFailure is a reason and how many probes in a row failed for it.
+type ProbeFailure struct {
+	Reason string `json:"reason"`
+	Count  int    `json:"count"`
+}
+
+// maxProbeFailures bounds the reasons that a report remembers.
+const maxProbeFailures = 20
+
+// add remembers a failure.
+func (p *ProbeReport) add(reason string) {
+	if n := len(p.Failures); n > 0 && (p.Failures[n-1].Reason == reason || n == maxProbeFailures) {
+		p.Failures[n-1].Reason = reason
+		p.Failures[n-1].Count++
+		return
+	}
+	p.Failures = append(p.Failures, ProbeFailure{Reason: reason, Count: 1})
+}
+
+// probeResult is the outcome of one probe. An empty reason means success.
+type probeResult struct {
+	reason string
+	// unreachable says that not even a connection came about.
+	unreachable bool
+}
+
+func (r probeResult) ok() bool { return r.reason == "" }
+
+// prober asks one target whether it is ready.
+type prober struct {
+	url     string
+	host    string
+	agent   string
+	timeout time.Duration
+	client  *http.Client
+}
+
+func newProber(t Target, o Options, hosts []string, opts EngineOptions) *prober {
+	checked := t.withPort(o.HealthCheckPort)
+	p := &prober{
+		host:    probeHost(checked, o, hosts),
+		agent:   opts.UserAgent,
+		timeout: time.Duration(o.HealthCheckTimeout),
+	}
+	// The path was checked when the request was validated.
+	if u, err := checked.url(o.HealthCheckPath); err == nil {
+		p.url = u.String()
+	}
+	tr := newHTTPTransport(checked, context.Background(), opts)
+	// A connection of its own for every probe: a pooled one would tell how the
+	// target was, not how it is.
+	tr.DisableKeepAlives = true
+	p.client = &http.Client{
+		Transport: tr,
+		// A redirect may lead to another app, whose 200 would count for this one.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return p
+}
+
+// probeHost returns the Host header for probes: apps that check it should see
+// one that is theirs.
+func probeHost(t Target, o Options, hosts []string) string {
+	if o.HealthCheckHost != "" {
+		return o.HealthCheckHost
+	}
+	for _, h := range hosts {
+		if !strings.HasPrefix(h, "*.") {
+			return h
+		}
+	}
+	if len(hosts) > 0 {
+		return "health-check" + strings.TrimPrefix(hosts[0], "*")
+	}
+	return t.host()
+}
+
+// probe asks once. It reads nothing from the environment and follows no
+// redirect; any 2xx is success.
+func (p *prober) probe(ctx context.Context) probeResult {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, errProbeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return probeResult{reason: Printable(err.Error())}
+	}
+	req.Host = p.host
+	req.Header.Set("User-Agent", p.agent)
+	resp, err := p.client.Do(req)
+	if err != nil {
+		if context.Cause(ctx) == errProbeTimeout {
+			return probeResult{reason: fmt.Sprintf("no answer within %s", p.timeout)}
+		}
+		return probeResult{reason: dialReason(err), unreachable: isDialError(err)}
+	}
+	// Read a little, so that an app that answers in full is not cut short.
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	resp.Body.Close()
+	switch {
+	case resp.StatusCode >= 200 && resp.StatusCode <= 299:
+		return probeResult{}
+	case resp.StatusCode >= 300 && resp.StatusCode <= 399 && resp.Header.Get("Location") != "":
+		return probeResult{reason: fmt.Sprintf("%d redirect to %s, which is not followed", resp.StatusCode, Printable(resp.Header.Get("Location")))}
+	}
+	return probeResult{reason: strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))}
+}
+
+var errProbeTimeout = errors.New("health check timed out")
+
+// dialReason says in few words why a connection failed, the same words for the
+// same reason, so that repetitions can be counted.
+func dialReason(err error) string {
+	dns, isDNS := errors.AsType[*net.DNSError](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "connection reset"
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		return "no route to host"
+	case errors.Is(err, syscall.ENETUNREACH):
+		return "network is unreachable"
+	case errors.Is(err, syscall.ENOENT):
+		return "no such socket"
+	case errors.Is(err, syscall.EACCES):
+		return "permission denied"
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed without an answer"
+	case isDNS && dns.IsNotFound:
+		return fmt.Sprintf("host name %s does not resolve", Printable(dns.Name))
+	case isDNS:
+		return fmt.Sprintf("looking up %s failed: %s", Printable(dns.Name), Printable(dns.Err))
+	}
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+		return "connecting timed out"
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return dialReason(inner)
+	}
+	return Printable(err.Error())
+}
+
+// Printable returns s as it can be shown on a terminal: without control
+// characters, and no longer than a line or two.
+func Printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		// C0, DEL and C1 controls steer terminals; the rest of the bidirectional
+		// and format characters is caught by strconv-like quoting upstream.
+		if isControl(r) || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, s)
+	const most = 200
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}

@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// RemoveRequest asks to remove a service.
+type RemoveRequest struct {
+	// DrainTimeout and StreamTimeout are those of [DeployRequest].
+	DrainTimeout  *Duration `json:"drain_timeout,omitempty"`
+	StreamTimeout *Duration `json:"stream_timeout,omitempty"`
+}
+
+// Removal tells what became of a service that was removed.
+type Removal struct {
+	Service string `json:"service"`
+	// Drained tells of the release that served; it is absent if none did.
+	Drained *Drain `json:"drained,omitempty"`
+}
+
+func (r RemoveRequest) resolve() (drainLimits, error) {
+	requests, err := boundedDuration("drain timeout", r.DrainTimeout, DefaultDrainTimeout, 0)
+	if err != nil {
+		return drainLimits{}, err
+	}
+	streams, err := boundedDuration("stream timeout", r.StreamTimeout, DefaultStreamTimeout, 0)
+	if err != nil {
+		return drainLimits{}, err
+	}
+	return drainLimits{requests: time.Duration(requests), streams: time.Duration(streams)}, nil
+}
+
+// Remove ends the deployments of a service, forgets its state, takes its routes
+// out of the table and drains it. Once it has begun it goes on, whatever happens
+// to the caller. It returns an [Error] with [CodeDrainTimeout] if something had
+// to be cut: the service is gone all the same.
+func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
+	removal := Removal{Service: name}
+	limits, err := req.resolve()
+	if err != nil {
+		return removal, err
+	}
+	e.mu.Lock()
+	svc := e.services[name]
+	if svc == nil {
+		err := e.noSuchService(name)
+		e.mu.Unlock()
+		return removal, err
+	}
+	if e.stopping {
+		e.mu.Unlock()
+		return removal, &Error{Code: CodeStopping, Message: "the proxy is stopping"}
+	}
+	for _, d := range slices.Clone(svc.deployments) {
+		d.abort(&Error{Code: CodeSuperseded, Message: fmt.Sprintf("%s was removed", name)})
+	}
+	e.running.Add(1)
+	e.mu.Unlock()
+	defer e.running.Done()
+
+	svc.committing <- struct{}{}
+	old, err := e.unroute(svc)
+	<-svc.committing
+	if err != nil {
+		return removal, err
+	}
+	e.opts.Logger.Info("service removed", zap.String("service", name))
+	if old == nil {
+		return removal, nil
+	}
+	drain := e.drainRelease(svc, old, limits, nil)
+	e.mu.Lock()
+	e.forgetIfUnused(svc)
+	e.mu.Unlock()
+	removal.Drained = &drain
+	if !drain.clean() {
+		return removal, drainError(name, drain)
+	}
+	return removal, nil
+}
+
+// unroute forgets the state of a service and takes it out of the table. It
+// returns the release that served, which is now unreachable, or nil.
+func (e *Engine) unroute(svc *service) (*Release, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if err := e.currentStore().Delete(ctx, svc.name); err != nil {
+		return nil, &Error{
+			Code:    CodeStorage,
+			Message: fmt.Sprintf("deleting the state of %s failed: %s", svc.name, Printable(err.Error())),
+			Hint:    "check the permissions of the storage directory; nothing has changed",
+			cause:   err,
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	svc.broken = nil
+	if svc.active == nil {
+		e.forgetIfUnused(svc)
+		return nil, nil
+	}
+	old := svc.active.active.Load()
+	e.table.Store(e.table.Load().without(svc.active))
+	e.free(old.routes)
+	svc.active = nil
+	svc.draining = append(svc.draining, old)
+	return old, nil
+}
+
+// noSuchService says that there is no such service, and which there are.
+// Engine.mu must be held.
+func (e *Engine) noSuchService(name string) *Error {
+	err := &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no service %s", Printable(name))}
+	switch names := e.sortedNames(); {
+	case len(names) == 0:
+		err.Hint = "nothing is deployed yet"
+	case len(names) <= 10:
+		err.Hint = "deployed are: " + strings.Join(names, ", ")
+	default:
+		err.Hint = fmt.Sprintf("%d others are deployed; see: parachute list", len(names))
+	}
+	return err
+}

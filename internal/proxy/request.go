@@ -1,0 +1,305 @@
+package proxy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Defaults of a [DeployRequest].
+const (
+	DefaultHealthCheckPath     = "/up"
+	DefaultHealthCheckInterval = Duration(1 * time.Second)
+	DefaultHealthCheckTimeout  = Duration(5 * time.Second)
+	DefaultDeployTimeout       = Duration(30 * time.Second)
+	DefaultDrainTimeout        = Duration(30 * time.Second)
+	DefaultStreamTimeout       = Duration(10 * time.Second)
+	DefaultTargetTimeout       = Duration(30 * time.Second)
+	DefaultHoldTimeout         = Duration(5 * time.Second)
+)
+
+// Bounds of a [DeployRequest].
+const (
+	maxTargets  = 128
+	maxHosts    = 1000
+	maxPrefixes = 100
+	maxTimeout  = Duration(24 * time.Hour)
+)
+
+// DeployRequest asks for a deployment. The command line, the API and the engine
+// all speak it. It is declarative: what it leaves out has its default, not the
+// value that the service had before.
+type DeployRequest struct {
+	// Service is the name of the service. Default: the first host, or "default"
+	// without one.
+	Service string `json:"service,omitempty"`
+	// Targets are the instances of the new release, at least one. See
+	// [ParseTarget] for their form.
+	Targets []string `json:"targets"`
+	// Hosts are the names that the service is for, such as "app.example.com" or
+	// "*.example.com". Default: every host that no other service claims.
+	Hosts []string `json:"hosts,omitempty"`
+	// PathPrefixes are the paths that the service is for. Default: "/".
+	PathPrefixes []string `json:"path_prefixes,omitempty"`
+	// StripPathPrefix removes the matched prefix from the path before the
+	// request is forwarded. Default: true.
+	StripPathPrefix *bool `json:"strip_path_prefix,omitempty"`
+
+	// HealthCheckPath is what readiness is asked with. Default: "/up".
+	HealthCheckPath string `json:"health_check_path,omitempty"`
+	// HealthCheckPort is the port to ask. Default: the target's.
+	HealthCheckPort int `json:"health_check_port,omitempty"`
+	// HealthCheckHost is the Host header to ask with. Default: the service's
+	// first host, or the target's address without one.
+	HealthCheckHost string `json:"health_check_host,omitempty"`
+	// HealthCheckInterval is the longest pause between two checks of a target,
+	// from 10ms. Default: 1s.
+	HealthCheckInterval *Duration `json:"health_check_interval,omitempty"`
+	// HealthCheckTimeout is the time that one check may take, from 1ms.
+	// Default: 5s.
+	HealthCheckTimeout *Duration `json:"health_check_timeout,omitempty"`
+
+	// DeployTimeout is the time in which all targets have to become healthy,
+	// from 1ms. Default: 30s.
+	DeployTimeout *Duration `json:"deploy_timeout,omitempty"`
+	// DrainTimeout is the time that requests of the old release have to finish
+	// before they are cut; 0 cuts them at once. Default: 30s.
+	DrainTimeout *Duration `json:"drain_timeout,omitempty"`
+	// StreamTimeout is the time after which streams of the old release are
+	// closed politely; 0 closes them at once. Default: 10s.
+	StreamTimeout *Duration `json:"stream_timeout,omitempty"`
+	// TargetTimeout is the time that a target has to begin its answer; 0 waits
+	// for ever. Default: 30s.
+	TargetTimeout *Duration `json:"target_timeout,omitempty"`
+	// HoldTimeout is the time that a request is held while no target can be
+	// reached, as during the restart of an instance; 0 fails it at once.
+	// Default: 5s.
+	HoldTimeout *Duration `json:"hold_timeout,omitempty"`
+
+	// Force skips the health check: the release takes traffic at once.
+	Force bool `json:"force,omitempty"`
+	// Detach lets the deployment go on when its caller goes away; the call
+	// returns as soon as the deployment is accepted.
+	Detach bool `json:"detach,omitempty"`
+}
+
+// spec is a DeployRequest with everything decided: normalised, bounded, and
+// with its defaults filled in.
+type spec struct {
+	service string
+	targets []Target
+	hosts   []string
+	routes  []Route
+	options Options
+
+	deployTimeout time.Duration
+	drain         drainLimits
+	force         bool
+	detach        bool
+}
+
+// Options are the settings that a release keeps for as long as it serves.
+type Options struct {
+	PathPrefixes        []string `json:"path_prefixes"`
+	StripPathPrefix     bool     `json:"strip_path_prefix"`
+	HealthCheckPath     string   `json:"health_check_path"`
+	HealthCheckPort     int      `json:"health_check_port,omitempty"`
+	HealthCheckHost     string   `json:"health_check_host,omitempty"`
+	HealthCheckInterval Duration `json:"health_check_interval"`
+	HealthCheckTimeout  Duration `json:"health_check_timeout"`
+	TargetTimeout       Duration `json:"target_timeout"`
+	HoldTimeout         Duration `json:"hold_timeout"`
+}
+
+// Validate returns an [Error] with [CodeInvalid] that names the first field
+// which is wrong, or nil.
+func (r DeployRequest) Validate() error {
+	_, err := r.resolve()
+	return err
+}
+
+func (r DeployRequest) resolve() (spec, error) {
+	s := spec{service: r.Service, force: r.Force, detach: r.Detach}
+	for _, part := range []func(*spec) error{r.resolveTargets, r.resolveRoutes, r.resolveName, r.resolveOptions} {
+		if err := part(&s); err != nil {
+			return spec{}, err
+		}
+	}
+	return s, nil
+}
+
+func (r DeployRequest) resolveTargets(s *spec) error {
+	if len(r.Targets) == 0 {
+		return invalid("a deploy needs at least one target").withHint("name the instance as host:port, as in web-1:3000")
+	}
+	if len(r.Targets) > maxTargets {
+		return invalid("a release has at most %d targets, not %d", maxTargets, len(r.Targets))
+	}
+	for _, target := range r.Targets {
+		t, err := ParseTarget(target)
+		if err != nil {
+			return invalid("%v", err)
+		}
+		if slices.Contains(s.targets, t) {
+			return invalid("target %q is named twice", t)
+		}
+		s.targets = append(s.targets, t)
+	}
+	return nil
+}
+
+func (r DeployRequest) resolveRoutes(s *spec) error {
+	if len(r.Hosts) > maxHosts || len(r.PathPrefixes) > maxPrefixes {
+		return invalid("a service has at most %d hosts and %d path prefixes", maxHosts, maxPrefixes)
+	}
+	var err error
+	if s.hosts, err = normalizeAll(r.Hosts, NormalizeHost); err != nil {
+		return err
+	}
+	if s.options.PathPrefixes, err = normalizeAll(r.PathPrefixes, NormalizePrefix); err != nil {
+		return err
+	}
+	if len(s.options.PathPrefixes) == 0 {
+		s.options.PathPrefixes = []string{"/"}
+	}
+	s.options.StripPathPrefix = r.StripPathPrefix == nil || *r.StripPathPrefix
+	s.routes = routesOf(s.hosts, s.options.PathPrefixes)
+	return nil
+}
+
+// normalizeAll normalises each of values and drops repetitions, which are
+// harmless: they come from lists that people generate.
+func normalizeAll(values []string, normalize func(string) (string, error)) ([]string, error) {
+	var all []string
+	for _, v := range values {
+		n, err := normalize(v)
+		if err != nil {
+			return nil, invalid("%v", err)
+		}
+		if !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	return all, nil
+}
+
+// serviceName is what a service may be called: what is safe in a file name, in
+// a URL and on a terminal. The star is for services named after a wildcard host.
+var serviceName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9])?$`)
+
+// ValidateServiceName returns an [Error] with [CodeInvalid] if no service can be
+// called name.
+func ValidateServiceName(name string) error {
+	if !serviceName.MatchString(name) || strings.Contains(name, "..") {
+		return invalid("%.64q is not a service name", name).
+			withHint("use letters, digits, dots, dashes and underscores, and begin and end with a letter or digit")
+	}
+	return nil
+}
+
+func (r DeployRequest) resolveName(s *spec) error {
+	if s.service == "" {
+		s.service = DefaultServiceName(s.hosts)
+	}
+	return ValidateServiceName(s.service)
+}
+
+// DefaultServiceName returns the name of a service that was given none.
+func DefaultServiceName(hosts []string) string {
+	if len(hosts) > 0 {
+		return hosts[0]
+	}
+	return "default"
+}
+
+func (r DeployRequest) resolveOptions(s *spec) error {
+	o := &s.options
+	o.HealthCheckPath = orDefault(r.HealthCheckPath, DefaultHealthCheckPath)
+	if !strings.HasPrefix(o.HealthCheckPath, "/") || strings.ContainsFunc(o.HealthCheckPath, isControl) || len(o.HealthCheckPath) > 2048 {
+		return invalid("health check path %.64q is not a path; begin it with a slash, as in /up", r.HealthCheckPath)
+	}
+	if _, err := s.targets[0].url(o.HealthCheckPath); err != nil {
+		return invalid("health check path %.64q is not a valid URL path", r.HealthCheckPath)
+	}
+	if r.HealthCheckPort < 0 || r.HealthCheckPort > 65535 {
+		return invalid("health check port %d is not a port; a port is a number from 1 to 65535", r.HealthCheckPort)
+	}
+	o.HealthCheckPort = r.HealthCheckPort
+	if r.HealthCheckHost != "" {
+		// Unlike a route's host, this one is sent and not matched: a port in it
+		// is fine, and its case is kept.
+		if strings.ContainsAny(r.HealthCheckHost, "/?#@ \\") || strings.ContainsFunc(r.HealthCheckHost, isControl) || len(r.HealthCheckHost) > 255 {
+			return invalid("health check host %.64q is not a host name", r.HealthCheckHost)
+		}
+		o.HealthCheckHost = r.HealthCheckHost
+	}
+
+	var deployTimeout, drainTimeout, streamTimeout Duration
+	for _, f := range []struct {
+		name     string
+		given    *Duration
+		fallback Duration
+		min      Duration
+		to       *Duration
+	}{
+		{"health check interval", r.HealthCheckInterval, DefaultHealthCheckInterval, Duration(10 * time.Millisecond), &o.HealthCheckInterval},
+		{"health check timeout", r.HealthCheckTimeout, DefaultHealthCheckTimeout, Duration(time.Millisecond), &o.HealthCheckTimeout},
+		{"deploy timeout", r.DeployTimeout, DefaultDeployTimeout, Duration(time.Millisecond), &deployTimeout},
+		{"drain timeout", r.DrainTimeout, DefaultDrainTimeout, 0, &drainTimeout},
+		{"stream timeout", r.StreamTimeout, DefaultStreamTimeout, 0, &streamTimeout},
+		{"target timeout", r.TargetTimeout, DefaultTargetTimeout, 0, &o.TargetTimeout},
+		{"hold timeout", r.HoldTimeout, DefaultHoldTimeout, 0, &o.HoldTimeout},
+	} {
+		d, err := boundedDuration(f.name, f.given, f.fallback, f.min)
+		if err != nil {
+			return err
+		}
+		*f.to = d
+	}
+	s.deployTimeout = time.Duration(deployTimeout)
+	s.drain = drainLimits{requests: time.Duration(drainTimeout), streams: time.Duration(streamTimeout)}
+	return nil
+}
+
+func boundedDuration(name string, given *Duration, fallback, least Duration) (Duration, error) {
+	switch {
+	case given == nil:
+		return fallback, nil
+	case *given < least || *given > maxTimeout:
+		return 0, invalid("%s %s is out of bounds; it has to be from %s to %s", name, given, boundName(least), boundName(maxTimeout))
+	}
+	return *given, nil
+}
+
+func boundName(d Duration) string {
+	if d == maxTimeout {
+		return "24h"
+	}
+	return fmt.Sprint(d)
+}
+
+// changes describes, for people, what differs between the settings of two
+// releases, each as "name: old -> new". Targets always differ and are left out.
+func changes(old, next *Release) []string {
+	var all []string
+	note := func(name string, from, to any) {
+		if f, t := fmt.Sprint(from), fmt.Sprint(to); f != t {
+			all = append(all, fmt.Sprintf("%s: %s -> %s", name, f, t))
+		}
+	}
+	list := func(values []string) string { return orDefault(strings.Join(values, ","), "any") }
+	a, b := old.options, next.options
+	note("host", list(old.hosts), list(next.hosts))
+	note("path-prefix", list(a.PathPrefixes), list(b.PathPrefixes))
+	note("strip-path-prefix", a.StripPathPrefix, b.StripPathPrefix)
+	note("health-check-path", a.HealthCheckPath, b.HealthCheckPath)
+	note("health-check-port", a.HealthCheckPort, b.HealthCheckPort)
+	note("health-check-host", orDefault(a.HealthCheckHost, "default"), orDefault(b.HealthCheckHost, "default"))
+	note("health-check-interval", a.HealthCheckInterval, b.HealthCheckInterval)
+	note("health-check-timeout", a.HealthCheckTimeout, b.HealthCheckTimeout)
+	note("target-timeout", a.TargetTimeout, b.TargetTimeout)
+	note("hold-timeout", a.HoldTimeout, b.HoldTimeout)
+	return all
+}

@@ -1,0 +1,174 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// documentFormat is the version of the document that this program writes. It
+// reads every older one.
+const documentFormat = 1
+
+// document is what is stored of a service: its active release. It is a type of
+// its own, because what is on disk outlives what is in memory.
+type document struct {
+	Format     int       `json:"format"`
+	Service    string    `json:"service"`
+	Release    int       `json:"release"`
+	DeployedAt time.Time `json:"deployed_at"`
+	Targets    []string  `json:"targets"`
+	Hosts      []string  `json:"hosts,omitempty"`
+	Options    Options   `json:"options"`
+}
+
+// ErrNewerFormat means that a document was written by a newer version of this
+// program. It must not be guessed at, nor overwritten.
+var ErrNewerFormat = errors.New("written by a newer version of parachute")
+
+func encodeRelease(r *Release) ([]byte, error) {
+	return json.MarshalIndent(document{
+		Format:     documentFormat,
+		Service:    r.service,
+		Release:    r.version,
+		DeployedAt: r.deployedAt,
+		Targets:    r.targets(),
+		Hosts:      r.hosts,
+		Options:    r.options,
+	}, "", "  ")
+}
+
+// decodeRelease returns the spec that a document describes. It goes through the
+// same validation as a request, since a document may have been edited.
+func decodeRelease(name string, b []byte) (spec, document, error) {
+	var version struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(b, &version); err != nil {
+		return spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
+	}
+	if version.Format > documentFormat {
+		return spec{}, document{}, fmt.Errorf("format %d: %w", version.Format, ErrNewerFormat)
+	}
+	if version.Format < 1 {
+		return spec{}, document{}, errors.New("decoding the document: it has no format")
+	}
+	var doc document
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&doc); err != nil {
+		return spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
+	}
+	if doc.Service != name {
+		return spec{}, document{}, fmt.Errorf("the document is of the service %q", doc.Service)
+	}
+	if doc.Release < 1 {
+		return spec{}, document{}, fmt.Errorf("the document has the release %d", doc.Release)
+	}
+	o := doc.Options
+	s, err := DeployRequest{
+		Service: doc.Service, Targets: doc.Targets, Hosts: doc.Hosts,
+		PathPrefixes: o.PathPrefixes, StripPathPrefix: &o.StripPathPrefix,
+		HealthCheckPath: o.HealthCheckPath, HealthCheckPort: o.HealthCheckPort, HealthCheckHost: o.HealthCheckHost,
+		HealthCheckInterval: &o.HealthCheckInterval, HealthCheckTimeout: &o.HealthCheckTimeout,
+		TargetTimeout: &o.TargetTimeout, HoldTimeout: &o.HoldTimeout,
+	}.resolve()
+	return s, doc, err
+}
+
+func (e *Engine) save(r *Release) error {
+	b, err := encodeRelease(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return e.currentStore().Save(ctx, r.service, b)
+}
+
+// Load reads the state and puts every service that it finds in service: each was
+// serving when the proxy stopped. A service whose documents cannot be read, or
+// whose route another one has, becomes a broken one, which costs the others
+// nothing. Only a document of a newer format, and storage that cannot be listed,
+// are errors. Load does not touch the network; see [Engine.Start].
+func (e *Engine) Load(ctx context.Context) error {
+	store := e.currentStore()
+	names, err := store.List(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the stored services: %w", err)
+	}
+	var loaded []*Release
+	for _, name := range names {
+		r, err := e.loadRelease(ctx, store, name)
+		switch {
+		case errors.Is(err, ErrNewerFormat):
+			return fmt.Errorf("the state of the service %s was %w; start that version, or move the state away", name, ErrNewerFormat)
+		case err != nil:
+			e.opts.Logger.Error("service is broken: its state cannot be loaded; deploy it again to mend it",
+				zap.String("service", name), zap.Error(err))
+			e.mu.Lock()
+			e.service(name).broken = err
+			e.mu.Unlock()
+		default:
+			loaded = append(loaded, r)
+		}
+	}
+	e.install(loaded)
+	return nil
+}
+
+// loadRelease returns the newest generation of a service's document that loads.
+func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Release, error) {
+	if err := ValidateServiceName(name); err != nil {
+		return nil, err
+	}
+	generations, err := store.Load(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	failed := errors.New("there is no document")
+	for i, b := range generations {
+		s, doc, err := decodeRelease(name, b)
+		if errors.Is(err, ErrNewerFormat) {
+			return nil, err
+		}
+		if err != nil {
+			if i == 0 {
+				failed = err
+			}
+			continue
+		}
+		if i > 0 {
+			e.opts.Logger.Warn("service falls back to the previous generation of its state",
+				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
+		}
+		return e.newRelease(s, doc.Release, doc.DeployedAt), nil
+	}
+	return nil, failed
+}
+
+// install puts releases in service. It builds the table once.
+func (e *Engine) install(releases []*Release) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var claims []*claim
+	for _, r := range releases {
+		svc := e.service(r.service)
+		if err := e.reserve(r.service, r.routes); err != nil {
+			svc.broken = err
+			e.opts.Logger.Error("service is broken: its route belongs to another one",
+				zap.String("service", r.service), zap.Error(err))
+			r.close()
+			continue
+		}
+		c := newClaim(r)
+		svc.active, svc.lastVersion = c, r.version
+		claims = append(claims, c)
+	}
+	e.table.Store(newTable(claims))
+}

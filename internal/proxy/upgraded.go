@@ -1,0 +1,151 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// upgradedConn is the target's side of a connection that has been upgraded. The
+// reverse proxy copies between it and the client; upgradedConn watches the
+// frames pass and, when it is closed politely, says goodbye to both sides with a
+// close frame on a frame border (RFC 6455, section 7.1.1). Other protocols than
+// WebSocket it merely closes, since it does not know their words for it.
+type upgradedConn struct {
+	body io.ReadWriteCloser
+	// conn is the connection below body: its deadline interrupts a waiting Read.
+	conn      net.Conn
+	websocket bool
+	closing   atomic.Bool
+
+	// These belong to the goroutine that reads.
+	toClient  frameBorders
+	lingering bool
+	farewell  []byte // what is left of the close frame for the client
+	parted    bool   // farewell has been filled
+
+	// writeMu serialises writes to the target, which it is held over, and guards
+	// what follows.
+	writeMu  sync.Mutex
+	toTarget frameBorders
+	silent   bool // the target has had its close frame; nothing may follow it
+
+	// answered is closed when the client's close frame has passed.
+	answered   chan struct{}
+	answerOnce sync.Once
+}
+
+func newUpgradedConn(body io.ReadWriteCloser, conn net.Conn, websocket bool) *upgradedConn {
+	return &upgradedConn{body: body, conn: conn, websocket: websocket, answered: make(chan struct{})}
+}
+
+// Read returns what the target sends to the client and, in the end, the close
+// frame.
+func (u *upgradedConn) Read(p []byte) (int, error) {
+	for {
+		if u.closing.Load() && (!u.websocket || u.toClient.atBorder()) {
+			return u.readFarewell(p)
+		}
+		n, err := u.body.Read(p)
+		border := u.toClient.scan(p[:n])
+		if u.closing.Load() && u.websocket && border > 0 {
+			// Whole frames still pass; the beginning of another does not.
+			u.toClient = frameBorders{sawClose: u.toClient.sawClose}
+			return border, nil
+		}
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !u.closing.Load() {
+			return n, err
+		}
+		if !u.toClient.atBorder() {
+			if u.lingering {
+				return 0, err // the rest of the frame did not come
+			}
+			u.lingering = true
+			_ = u.conn.SetReadDeadline(time.Now().Add(streamLinger))
+		}
+	}
+}
+
+// readFarewell returns the close frame for the client, then waits a little for
+// the answer, so that the connection is not torn down under it.
+func (u *upgradedConn) readFarewell(p []byte) (int, error) {
+	if !u.websocket {
+		return 0, io.EOF
+	}
+	if !u.parted && !u.toClient.sawClose {
+		u.farewell = closeFrame(false)
+	}
+	u.parted = true
+	if len(u.farewell) > 0 {
+		n := copy(p, u.farewell)
+		u.farewell = u.farewell[n:]
+		return n, nil
+	}
+	linger := time.NewTimer(streamLinger)
+	defer linger.Stop()
+	select {
+	case <-u.answered:
+	case <-linger.C:
+	}
+	return 0, io.EOF
+}
+
+// Write passes on what the client sends to the target.
+func (u *upgradedConn) Write(p []byte) (int, error) {
+	u.writeMu.Lock()
+	defer u.writeMu.Unlock()
+	border := u.toTarget.scan(p)
+	if u.toTarget.sawClose {
+		u.answerOnce.Do(func() { close(u.answered) })
+	}
+	if u.silent {
+		return len(p), nil
+	}
+	if u.closing.Load() && u.websocket && border > 0 {
+		if _, err := u.body.Write(p[:border]); err != nil {
+			return 0, err
+		}
+		return len(p), u.silence()
+	}
+	return u.body.Write(p)
+}
+
+// silence sends the target its close frame, unless the client has sent one.
+func (u *upgradedConn) silence() error {
+	u.silent = true
+	if u.toTarget.sawClose {
+		return nil
+	}
+	_, err := u.body.Write(closeFrame(true))
+	return err
+}
+
+func (u *upgradedConn) Close() error { return u.body.Close() }
+
+// CloseWrite tells the target that the client has sent its last byte. The target
+// may still answer.
+func (u *upgradedConn) CloseWrite() error {
+	u.answerOnce.Do(func() { close(u.answered) })
+	if c, ok := u.conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
+}
+
+func (u *upgradedConn) closePolitely() {
+	if u.closing.Swap(true) {
+		return
+	}
+	_ = u.conn.SetReadDeadline(time.Now())
+	u.writeMu.Lock()
+	defer u.writeMu.Unlock()
+	if u.websocket && !u.silent && u.toTarget.atBorder() {
+		_ = u.silence()
+	}
+}
+
+func (u *upgradedConn) cut() { _ = u.body.Close() }

@@ -1,0 +1,228 @@
+package parachute
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// statusTimeout bounds list and status, which the proxy answers at once.
+const statusTimeout = 10 * time.Second
+
+func newListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the services with their health and traffic",
+		Args:    cobra.NoArgs,
+	}
+	output := addOutputFlag(cmd)
+	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only: the exit code says whether the proxy answers")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		services, err := fetchServices(cmd)
+		switch {
+		case err != nil:
+			return err
+		case *quiet:
+			return nil
+		case *output == outputJSON:
+			return printJSON(os.Stdout, serviceList{services})
+		case len(services) == 0:
+			fmt.Fprintln(os.Stderr, "nothing is deployed yet; begin with: parachute deploy web-1:3000")
+			return nil
+		}
+		return printList(os.Stdout, services)
+	}
+	return cmd
+}
+
+func newStatusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "status [SERVICE]",
+		Short:             "Show services in full: targets, health, traffic, drains, options",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeOneService,
+	}
+	output := addOutputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		services, err := fetchServices(cmd, args...)
+		switch {
+		case err != nil:
+			return err
+		case *output == outputJSON && len(args) == 1:
+			return printJSON(os.Stdout, services[0])
+		case *output == outputJSON:
+			return printJSON(os.Stdout, serviceList{services})
+		case len(services) == 0:
+			fmt.Fprintln(os.Stderr, "nothing is deployed yet; begin with: parachute deploy web-1:3000")
+			return nil
+		}
+		for i, s := range services {
+			if i > 0 {
+				fmt.Println()
+			}
+			if err := printStatus(os.Stdout, s, styleOf(cmd, os.Stdout)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func completeOneService(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return completeServices(cmd, args, prefix)
+}
+
+// fetchServices returns the services of the given names, or all.
+func fetchServices(cmd *cobra.Command, names ...string) ([]proxy.ServiceStatus, error) {
+	client, err := newAPIClient(cmd)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+	defer cancel()
+	if len(names) > 0 {
+		var one proxy.ServiceStatus
+		if err := client.call(ctx, http.MethodGet, servicePath(names[0]), &one); err != nil {
+			return nil, err
+		}
+		return []proxy.ServiceStatus{one}, nil
+	}
+	var all serviceList
+	err = client.call(ctx, http.MethodGet, "/parachute/services", &all)
+	return all.Services, err
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// printList prints a table with a row for each release that has traffic.
+func printList(w io.Writer, services []proxy.ServiceStatus) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVICE\tROUTES\tRELEASE\tTARGETS\tHEALTH\tREQUESTS\tSTREAMS")
+	for _, s := range services {
+		if s.Broken != "" && s.Active == nil {
+			fmt.Fprintf(t, "%s\t-\t-\t-\tbroken: %s\t-\t-\n", s.Name, s.Broken)
+		}
+		if s.Active != nil {
+			printRow(t, s.Name, routesOf(s), fmt.Sprintf("v%d", s.Active.Release), *s.Active, healthOf(*s.Active))
+		}
+		for _, r := range s.Draining {
+			printRow(t, s.Name, "", fmt.Sprintf("v%d", r.Release), r, "draining")
+		}
+		for _, d := range s.Deployments {
+			if d.Release == 0 {
+				fmt.Fprintf(t, "%s\t\tdeploying\t%s\t%s\t\t\n", s.Name, strings.Join(d.Targets, ","), d.State)
+			}
+		}
+	}
+	return t.Flush()
+}
+
+func printRow(w io.Writer, name, routes, release string, r proxy.ReleaseStatus, health string) {
+	var targets []string
+	for _, t := range r.Targets {
+		targets = append(targets, t.Address)
+	}
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, routes, release, strings.Join(targets, ","), health, r.Requests, r.Streams)
+}
+
+// routesOf writes the routes of a service in short.
+func routesOf(s proxy.ServiceStatus) string {
+	hosts, prefixes := s.Hosts, s.PathPrefixes
+	if len(hosts) == 0 {
+		hosts = []string{"*"}
+	}
+	var all []string
+	for _, h := range hosts {
+		for _, p := range prefixes {
+			all = append(all, h+strings.TrimSuffix(p, "/"))
+		}
+	}
+	const shown = 3
+	if len(all) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], ","), len(all)-shown)
+	}
+	return strings.Join(all, ",")
+}
+
+// healthOf sums up the health of a release's targets.
+func healthOf(r proxy.ReleaseStatus) string {
+	n := make(map[proxy.Health]int)
+	for _, t := range r.Targets {
+		n[t.Health]++
+	}
+	for health, of := range n {
+		if of == len(r.Targets) {
+			return string(health)
+		}
+	}
+	var all []string
+	for _, health := range []proxy.Health{proxy.HealthHealthy, proxy.HealthUnverified, proxy.HealthFailing} {
+		if n[health] > 0 {
+			all = append(all, fmt.Sprintf("%d %s", n[health], health))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// printStatus prints everything about a service.
+func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, style.bold(s.Name))
+	if s.Broken != "" {
+		fmt.Fprintf(t, "  broken\t%s\n", s.Broken)
+	}
+	if s.Active == nil {
+		fmt.Fprintf(t, "  release\tnone serves\n")
+	} else {
+		o := s.Active.Options
+		fmt.Fprintf(t, "  routes\t%s\n", routesOf(s))
+		fmt.Fprintf(t, "  release\tv%d, deployed %s\n", s.Active.Release, s.Active.DeployedAt.Local().Format(time.DateTime))
+		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", proxy.Count(s.Active.Requests, "request"), proxy.Count(s.Active.Streams, "stream"), s.Served)
+		printTargets(t, s.Active.Targets)
+		fmt.Fprintf(t, "  health check\tGET %s every %s, %s timeout\n", o.HealthCheckPath, o.HealthCheckInterval, o.HealthCheckTimeout)
+		fmt.Fprintf(t, "  timeouts\ttarget %s, hold %s\n", o.TargetTimeout, o.HoldTimeout)
+		if !slices.Equal(s.PathPrefixes, []string{"/"}) {
+			fmt.Fprintf(t, "  path prefix\tstripped: %t\n", o.StripPathPrefix)
+		}
+	}
+	for _, r := range s.Draining {
+		fmt.Fprintf(t, "  draining\tv%d: %s, %s left\n", r.Release, proxy.Count(r.Requests, "request"), proxy.Count(r.Streams, "stream"))
+	}
+	for _, d := range s.Deployments {
+		fmt.Fprintf(t, "  deployment\t%s: %s, %s\n", d.ID, d.State, strings.Join(d.Targets, ", "))
+	}
+	return t.Flush()
+}
+
+func printTargets(w io.Writer, targets []proxy.TargetStatus) {
+	for _, target := range targets {
+		health := string(target.Health)
+		if target.Reason != "" {
+			health += ": " + target.Reason
+		}
+		if target.Since != nil {
+			health += " since " + target.Since.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "  target\t%s\t%s\n", target.Address, health)
+	}
+}

@@ -1,0 +1,100 @@
+package parachute
+
+import (
+	"errors"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// collector reads the engine whenever Prometheus asks. It holds no state of its
+// own, so that a reload, which brings a new registry, loses no count.
+type collector struct {
+	engine *proxy.Engine
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("parachute_"+name, help, labels, nil)
+}
+
+var (
+	requestsTotal    = describe("requests_total", "Requests that were sent to a release of the service.", "service")
+	requestsInFlight = describe("requests_in_flight", "Requests in flight, of the active release and of draining ones.", "service")
+	streamsOpen      = describe("streams_open", "Streams that are open, such as WebSockets.", "service")
+	releasesDraining = describe("releases_draining", "Old releases that still have traffic.", "service")
+	targetsByHealth  = describe("targets", "Targets of the active release, by health.", "service", "health")
+	serviceBroken    = describe("service_broken", "1 if the state of the service could not be loaded.", "service")
+	deploymentsTotal = describe("deployments_total", "Deployments that have ended, by how.", "state")
+	logLinesDropped  = describe("log_lines_dropped_total", "Log lines that were dropped because standard error was not read.")
+)
+
+func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
+	registry := ctx.GetMetricsRegistry()
+	if registry == nil {
+		return nil
+	}
+	err := registry.Register(&collector{e})
+	if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
+		return nil
+	}
+	return err
+}
+
+// Describe implements prometheus.Collector.
+func (*collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		requestsTotal, requestsInFlight, streamsOpen, releasesDraining,
+		targetsByHealth, serviceBroken, deploymentsTotal, logLinesDropped,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	for _, s := range c.engine.Services() {
+		broken, requests, streams := 0, 0, 0
+		if s.Broken != "" {
+			broken = 1
+		}
+		releases := s.Draining
+		if s.Active != nil {
+			releases = append(releases, *s.Active)
+		}
+		for _, r := range releases {
+			requests += r.Requests
+			streams += r.Streams
+		}
+		gauge(serviceBroken, broken, s.Name)
+		gauge(requestsInFlight, requests, s.Name)
+		gauge(streamsOpen, streams, s.Name)
+		gauge(releasesDraining, len(s.Draining), s.Name)
+		counter(requestsTotal, s.Served, s.Name)
+		for health, n := range targetsOf(s) {
+			gauge(targetsByHealth, n, s.Name, string(health))
+		}
+	}
+	for state, n := range c.engine.DeploymentCounts() {
+		counter(deploymentsTotal, n, string(state))
+	}
+	counter(logLinesDropped, stderrLines.dropped.Load())
+}
+
+// targetsOf counts the targets of the active release by health.
+func targetsOf(s proxy.ServiceStatus) map[proxy.Health]int {
+	counts := map[proxy.Health]int{proxy.HealthHealthy: 0, proxy.HealthFailing: 0, proxy.HealthUnverified: 0}
+	if s.Active != nil {
+		for _, t := range s.Active.Targets {
+			counts[t.Health]++
+		}
+	}
+	return counts
+}

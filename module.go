@@ -1,0 +1,54 @@
+// Package parachute is an HTTP proxy for zero-downtime deployments, built as a
+// Caddy v2 plugin. Caddy brings the servers, certificates, storage, logging and
+// the admin endpoint; internal/proxy holds the table of services, the switch and
+// the drain; this package joins the two and adds the commands.
+package parachute
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(Upstreams{})
+	caddy.RegisterModule(adminAPI{})
+	caddy.RegisterModule(StderrWriter{})
+
+	httpcaddyfile.RegisterGlobalOption("parachute", parseGlobalOption)
+	httpcaddyfile.RegisterHandlerDirective("parachute", parseHandlerDirective)
+	httpcaddyfile.RegisterDirectiveOrder("parachute", httpcaddyfile.After, "reverse_proxy")
+
+	caddycmd.RegisterCommand(rootCommand())
+}
+
+// Interface guards.
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler       = (*Handler)(nil)
+
+	_ caddy.Provisioner           = (*Upstreams)(nil)
+	_ caddy.Validator             = (*Upstreams)(nil)
+	_ reverseproxy.UpstreamSource = (*Upstreams)(nil)
+	_ caddyfile.Unmarshaler       = (*Upstreams)(nil)
+
+	_ caddy.AdminRouter = adminAPI{}
+
+	_ caddy.WriterOpener = StderrWriter{}
+
+	_ proxy.Store          = (*store)(nil)
+	_ prometheus.Collector = (*collector)(nil)
+)

@@ -1,0 +1,63 @@
+package parachute
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+func newRemoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "remove SERVICE",
+		Aliases: []string{"rm"},
+		Short:   "Drain a service and remove it",
+		Long: `remove takes the routes of a service away, waits until its instances have
+nothing left to do, and returns. New requests get 404 from the first moment on.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("remove needs the name of one service, as in: parachute remove app1.example.com")
+			}
+			return nil
+		},
+		ValidArgsFunction: completeOneService,
+	}
+	output := addOutputFlag(cmd)
+	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
+	drain, streams := proxy.DefaultDrainTimeout, proxy.DefaultStreamTimeout
+	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
+	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := newAPIClient(cmd)
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
+		var removal proxy.Removal
+		if err := client.call(ctx, http.MethodDelete, servicePath(args[0])+"?"+query.Encode(), &removal); err != nil {
+			return err
+		}
+		switch {
+		case *output == outputJSON:
+			return printJSON(os.Stdout, removal)
+		case *quiet:
+			return nil
+		}
+		if d := removal.Drained; d != nil {
+			fmt.Fprintf(os.Stderr, " %s drained v%d: %s, %s (%s)\n", styleOf(cmd, os.Stderr).green("✔"), d.Release,
+				proxy.Count(d.Requests, "request"), proxy.Count(d.Streams, "stream"), seconds(d.Elapsed))
+		}
+		_, err = fmt.Printf("%s is removed\n", removal.Service)
+		return err
+	}
+	return cmd
+}

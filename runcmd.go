@@ -1,0 +1,350 @@
+package parachute
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	httpPort       int
+	httpsPort      int
+	httpsPortGiven bool
+	metricsPort    int
+	bind           string
+	admin          string
+	storage        string
+	trustedProxies []string
+	acmeCA         string
+	acmeCARoot     string
+	acmeEmail      string
+	accessLog      bool
+	debug          bool
+	configFile     string
+	gracePeriod    proxy.Duration
+}
+
+func newRunCommand() *cobra.Command {
+	o := runOptions{gracePeriod: proxy.Duration(defaultGracePeriod)}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the proxy in the foreground",
+		Long: `run starts the proxy. It serves HTTP and HTTPS for every service that is
+deployed to it, and takes up again, after a restart, what it served before.
+
+It needs no configuration file. With --config it serves the sites of a Caddyfile
+or JSON file as well; they come before deployed services on the same port, and
+SIGUSR1 reloads the file without touching services.
+
+SIGTERM and SIGINT stop it: requests finish and streams are closed politely
+within the grace period.
+
+Exit codes are Caddy's: 0 stopped; 1 failed to start; 2 forced to quit; 3 failed
+to stop cleanly.`,
+		Example: `  parachute run
+  parachute run --http-port 8080 --https-port 8443
+  parachute run --trusted-proxies 10.0.0.0/8 --metrics-port 9090`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	o.register(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.admin, _ = cmd.Flags().GetString("admin")
+		o.httpsPortGiven = cmd.Flags().Changed("https-port") || !cmd.Flags().Changed("http-port")
+		return run(o)
+	}
+	return cmd
+}
+
+func (o *runOptions) register(flags *pflag.FlagSet) {
+	flags.IntVar(&o.httpPort, "http-port", 80, "`port` to serve HTTP on; 0 serves none")
+	flags.IntVar(&o.httpsPort, "https-port", 443, "`port` to serve HTTPS on, over TCP and QUIC; 0 serves none")
+	flags.IntVar(&o.metricsPort, "metrics-port", 0, "`port` to serve Prometheus metrics on, at /metrics; 0 serves none")
+	flags.StringVar(&o.bind, "bind", "", "`address` to listen on (default: all)")
+	flags.StringVar(&o.storage, "storage", "", "`directory` for state and certificates (default: Caddy's data directory)")
+	flags.StringSliceVar(&o.trustedProxies, "trusted-proxies", nil, "`CIDRs` of proxies whose X-Forwarded headers are believed (default: none)")
+	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates (default: Caddy's)")
+	flags.StringVar(&o.acmeCARoot, "acme-ca-root", "", "PEM `file` with the root certificate of the ACME server itself")
+	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
+	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
+	flags.BoolVar(&o.debug, "debug", false, "log in detail")
+	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
+	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to end when the proxy stops")
+}
+
+// startError is a failure to start, which has the exit code that Caddy gives it.
+type startError struct{ cause *proxy.Error }
+
+func (e startError) Error() string { return e.cause.Error() }
+func (e startError) Unwrap() error { return e.cause }
+
+func failedStart(hint, format string, args ...any) error {
+	return startError{&proxy.Error{Code: proxy.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
+}
+
+// run starts the proxy. It returns only if that fails.
+func run(o runOptions) error {
+	if err := o.validate(); err != nil {
+		return &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error(), Hint: "see: parachute run --help"}
+	}
+	if err := o.checkPorts(); err != nil {
+		return err
+	}
+	if err := o.prepareAdminSocket(); err != nil {
+		return err
+	}
+	unlock, err := o.lockStorage()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	caddy.TrapSignals()
+	config, err := o.buildConfig()
+	if err != nil {
+		return failedStart("", "%v", err)
+	}
+	if o.configFile != "" {
+		// What SIGUSR1 does.
+		caddy.SetLastConfig(o.configFile, "", func(string, string) error {
+			config, err := o.buildConfig()
+			if err != nil {
+				return err
+			}
+			return caddy.Load(config, true)
+		})
+	}
+	if err := caddy.Load(config, true); err != nil {
+		stderrLines.flush()
+		return failedStart("", "starting the proxy: %v", err)
+	}
+	caddy.Log().Named("parachute").Info("ready",
+		zap.String("version", Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),
+		zap.String("admin", o.adminListener().String()))
+	select {} // the signal handlers end the process
+}
+
+func (o *runOptions) validate() error {
+	for name, port := range map[string]int{"http-port": o.httpPort, "https-port": o.httpsPort, "metrics-port": o.metricsPort} {
+		if port < 0 || port > 65535 {
+			return fmt.Errorf("--%s %d is not a port; a port is a number from 1 to 65535", name, port)
+		}
+	}
+	if o.httpPort == 0 && o.httpsPort == 0 {
+		return errors.New("--http-port and --https-port are both 0: there is nothing to serve on")
+	}
+	seen := make(map[int]bool)
+	for _, port := range []int{o.httpPort, o.httpsPort, o.metricsPort} {
+		if port != 0 && seen[port] {
+			return fmt.Errorf("port %d is given twice", port)
+		}
+		seen[port] = true
+	}
+	if o.bind != "" && net.ParseIP(o.bind) == nil {
+		return fmt.Errorf("--bind %q is not an IP address", o.bind)
+	}
+	for _, cidr := range o.trustedProxies {
+		if _, _, err := net.ParseCIDR(cidr); err != nil && net.ParseIP(cidr) == nil {
+			return fmt.Errorf("--trusted-proxies %q is neither an IP address nor a CIDR, such as 10.0.0.0/8", cidr)
+		}
+	}
+	if o.gracePeriod < proxy.Duration(100*time.Millisecond) || o.gracePeriod > proxy.Duration(24*time.Hour) {
+		return fmt.Errorf("--grace-period %s is out of bounds; it has to be from 100ms to 24h", o.gracePeriod)
+	}
+	if o.acmeCARoot != "" {
+		if _, err := os.Stat(o.acmeCARoot); err != nil {
+			return fmt.Errorf("--acme-ca-root: %w", err)
+		}
+	}
+	return o.validateAdmin()
+}
+
+// validateAdmin refuses to put the control of the proxy on the network: whoever
+// reaches the endpoint may do anything.
+func (o *runOptions) validateAdmin() error {
+	if o.admin == "" {
+		return nil
+	}
+	a, err := parseAdminAddress(o.admin)
+	if err != nil {
+		return err
+	}
+	if a.network == "unix" {
+		if len(a.address) > 103 {
+			return fmt.Errorf("--admin: the socket path is longer than the 103 bytes that systems allow")
+		}
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(a.address)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--admin %s would let everyone who reaches it control the proxy; use a unix socket or a loopback address", o.admin)
+	}
+	return nil
+}
+
+func (o *runOptions) adminListener() adminAddress {
+	if o.admin == "" {
+		return defaultAdminSocket()
+	}
+	a, _ := parseAdminAddress(o.admin) // validated
+	return a
+}
+
+// checkPorts finds out whether the ports can be had. Caddy shares its sockets
+// with every other program of the same user that does (SO_REUSEPORT), so without
+// this check a second proxy would start and take half of the traffic of the
+// first.
+func (o *runOptions) checkPorts() error {
+	for _, p := range []struct {
+		flag string
+		port *int
+		quic bool
+	}{{"http-port", &o.httpPort, false}, {"https-port", &o.httpsPort, true}, {"metrics-port", &o.metricsPort, false}} {
+		if *p.port == 0 {
+			continue
+		}
+		err := checkPort(o.bind, *p.port, p.quic)
+		if err == nil {
+			continue
+		}
+		if p.flag == "https-port" && !o.httpsPortGiven {
+			// Whoever moved HTTP to another port did not ask for 443.
+			fmt.Fprintf(os.Stderr, "warning: HTTPS is off: %v; choose a port with --https-port\n", err)
+			*p.port = 0
+			continue
+		}
+		return failedStart(portHint(p.flag, *p.port, err), "%v", err)
+	}
+	return nil
+}
+
+func checkPort(bind string, port int, quic bool) error {
+	address := net.JoinHostPort(bind, strconv.Itoa(port))
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return portError(port, bind, err)
+	}
+	defer l.Close()
+	if !quic {
+		return nil
+	}
+	pc, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return portError(port, bind, err)
+	}
+	return pc.Close()
+}
+
+func portError(port int, bind string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("port %d is taken by another program: %w", port, syscall.EADDRINUSE)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("port %d may not be listened on by this user: %w", port, syscall.EACCES)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("--bind %s is not an address of this machine", bind)
+	}
+	return fmt.Errorf("listening on port %d: %w", port, err)
+}
+
+func portHint(flag string, port int, err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Sprintf("stop that program, or choose another port with --%s", flag)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Sprintf("allow it with: sudo setcap cap_net_bind_service=+ep %s; or choose a port from 1024 up with --%s", executable(), flag)
+	}
+	return ""
+}
+
+func executable() string {
+	if path, err := os.Executable(); err == nil {
+		return path
+	}
+	return "parachute"
+}
+
+// prepareAdminSocket makes the directory of the socket and refuses to start when
+// another proxy listens there: Caddy would take the socket away from it. A socket
+// that nobody listens on is what a killed proxy leaves behind; Caddy replaces it.
+func (o *runOptions) prepareAdminSocket() error {
+	a := o.adminListener()
+	conn, err := net.DialTimeout(a.network, a.address, time.Second)
+	if err == nil {
+		conn.Close()
+		return failedStart("stop it, or give this one an endpoint of its own with --admin",
+			"another proxy is running: it listens on the admin endpoint %s", a)
+	}
+	if a.network == "tcp" {
+		return nil
+	}
+	if info, err := os.Lstat(a.address); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return failedStart("move it away, or choose another path with --admin", "%s is in the way: it is not a socket", a.address)
+	}
+	dir := filepath.Dir(a.address)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return failedStart("choose another path with --admin", "making the directory of the admin socket: %v", err)
+	}
+	if o.admin == "" {
+		return checkPrivate(dir)
+	}
+	return nil
+}
+
+// checkPrivate refuses a default directory that belongs to someone else: in a
+// shared temporary directory, anyone could have made it.
+func checkPrivate(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return failedStart("", "checking the directory of the admin socket: %v", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Getuid() {
+		return failedStart("choose another path with --admin", "%s belongs to another user", dir)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return failedStart("run: chmod 700 "+dir, "others may write to %s", dir)
+	}
+	return nil
+}
+
+// lockStorage keeps a second proxy away from the state of the first.
+func (o *runOptions) lockStorage() (unlock func(), err error) {
+	dir := filepath.Join(o.storageDir(), "parachute")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, failedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, failedStart("make it writable for this user, or choose another with --storage", "opening the storage directory: %v", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, failedStart("stop it, or give this one a storage of its own with --storage",
+				"another proxy is running with the storage %s", o.storageDir())
+		}
+		return nil, failedStart("", "locking the storage %s: %v", o.storageDir(), err)
+	}
+	return func() { f.Close() }, nil
+}
+
+func (o *runOptions) storageDir() string {
+	if o.storage != "" {
+		return o.storage
+	}
+	return caddy.AppDataDir()
+}

@@ -1,0 +1,99 @@
+package parachute
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// servicesPrefix is where the documents of services are, one folder for each.
+const servicesPrefix = "parachute/services"
+
+// store keeps the engine's state in Caddy's storage. Each service has a current
+// document and the generation before it.
+type store struct {
+	storage certmagic.Storage
+}
+
+func folder(service string) string {
+	// A star is the one character of a service name that not every file system
+	// takes.
+	return path.Join(servicesPrefix, strings.ReplaceAll(service, "*", "%2A"))
+}
+
+func currentKey(service string) string  { return path.Join(folder(service), "current.json") }
+func previousKey(service string) string { return path.Join(folder(service), "previous.json") }
+
+// Save keeps the current document as the previous one, if it is whole, then
+// replaces it.
+func (s *store) Save(ctx context.Context, service string, document []byte) error {
+	current, err := s.storage.Load(ctx, currentKey(service))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the current state: %w", err)
+	}
+	if json.Valid(current) {
+		if err := s.storage.Store(ctx, previousKey(service), current); err != nil {
+			return fmt.Errorf("keeping the previous state: %w", err)
+		}
+	}
+	if err := s.storage.Store(ctx, currentKey(service), document); err != nil {
+		return fmt.Errorf("writing the new state: %w", err)
+	}
+	return nil
+}
+
+// Delete removes the previous generation first: were it the last to go, a crash
+// in between would bring it back to life.
+func (s *store) Delete(ctx context.Context, service string) error {
+	for _, key := range []string{previousKey(service), currentKey(service), folder(service)} {
+		if err := s.storage.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Load returns the generations that can be read, and the first error with those
+// that cannot.
+func (s *store) Load(ctx context.Context, service string) ([][]byte, error) {
+	var generations [][]byte
+	var failed error
+	for _, key := range []string{currentKey(service), previousKey(service)} {
+		b, err := s.storage.Load(ctx, key)
+		switch {
+		case err == nil:
+			generations = append(generations, b)
+		case !errors.Is(err, fs.ErrNotExist) && failed == nil:
+			failed = fmt.Errorf("reading %s: %w", key, err)
+		}
+	}
+	return generations, failed
+}
+
+// List returns the services that have a document.
+func (s *store) List(ctx context.Context) ([]string, error) {
+	keys, err := s.storage.List(ctx, servicesPrefix, true)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	var names []string
+	seen := make(map[string]bool)
+	for _, key := range keys {
+		dir, file := path.Split(key)
+		name := strings.ReplaceAll(path.Base(dir), "%2A", "*")
+		if (file == "current.json" || file == "previous.json") && !seen[name] {
+			seen[name] = true
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
