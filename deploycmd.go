@@ -151,8 +151,10 @@ func deploy(client *apiClient, req proxy.DeployRequest, printer deployPrinter) e
 	printer.end()
 	switch {
 	case proxy.ErrorCode(err) == codeInterrupted && switched > 0:
-		return &proxy.Error{Code: codeInterrupted, Message: fmt.Sprintf("interrupted while the old release was draining; %s v%d serves", name, switched),
-			Hint: "the drain goes on; see: parachute status " + name}
+		return &proxy.Error{
+			Code: codeInterrupted, Message: fmt.Sprintf("interrupted while the old release was draining; %s v%d serves", name, switched),
+			Hint: "the drain goes on; see: parachute status " + name,
+		}
 	case proxy.ErrorCode(err) == codeInterrupted:
 		return &proxy.Error{Code: codeInterrupted, Message: "interrupted before the switch; nothing has changed"}
 	case err != nil:

@@ -95,11 +95,11 @@ func (p *textPrinter) event(ev proxy.Event) error {
 	case proxy.EventHealthy:
 		p.done(ev.Target+" healthy", fmt.Sprintf("%s (%s)", proxy.Count(ev.Probe.Probes, "probe"), seconds(ev.Probe.Elapsed)))
 	case proxy.EventSwitched:
-		from := "nothing"
+		step := fmt.Sprintf("switched to v%d", ev.Release)
 		if ev.Previous > 0 {
-			from = fmt.Sprintf("v%d", ev.Previous)
+			step = fmt.Sprintf("switched v%d -> v%d", ev.Previous, ev.Release)
 		}
-		p.done(fmt.Sprintf("switched %s -> v%d", from, ev.Release), "("+seconds(ev.SwitchTime)+")")
+		p.done(step, "("+seconds(ev.SwitchTime)+")")
 		for _, change := range ev.Changes {
 			p.line("   " + p.style.dim("changed "+change))
 		}

@@ -115,6 +115,8 @@ func times(n int) string {
 func seconds(d proxy.Duration) string {
 	t := time.Duration(d)
 	switch {
+	case t < time.Millisecond:
+		return fmt.Sprintf("%d µs", t.Microseconds())
 	case t < 10*time.Millisecond:
 		return fmt.Sprintf("%.1f ms", float64(t)/float64(time.Millisecond))
 	case t < time.Second:

@@ -125,5 +125,5 @@ func (r *Release) shutdown(ctx context.Context, spread time.Duration) {
 }
 
 func since(start time.Time) Duration {
-	return Duration(time.Since(start).Round(100 * time.Microsecond))
+	return Duration(time.Since(start).Round(time.Microsecond))
 }

@@ -1,0 +1,176 @@
+// Package integration holds the black-box tests: they start the real binary and
+// talk to it over real sockets, as users and operators do.
+package integration
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	rig.RemoveBinaries()
+	os.Exit(code)
+}
+
+// patience bounds every wait for something that should happen at once.
+const patience = 30 * time.Second
+
+// newProxy returns a proxy that has not been started.
+func newProxy(t *testing.T, args ...string) *rig.Proxy {
+	t.Helper()
+	// t.TempDir can be longer than a socket path may be.
+	dir, err := os.MkdirTemp("", "parachute-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p, err := rig.NewProxy(dir)
+	must(t, err)
+	p.Args = args
+	return p
+}
+
+// startProxy returns a proxy that answers. It is stopped when the test ends, and
+// its log is shown if the test failed.
+func startProxy(t *testing.T, args ...string) *rig.Proxy {
+	t.Helper()
+	p := newProxy(t, args...)
+	start(t, p)
+	return p
+}
+
+func start(t *testing.T, p *rig.Proxy) {
+	t.Helper()
+	must(t, p.Start())
+	t.Cleanup(func() {
+		if _, err := p.Stop(patience); err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(p.Log(), "DATA RACE") || strings.Contains(p.Log(), "panic:") {
+			t.Errorf("the proxy's log has a race or a panic")
+		}
+		if t.Failed() {
+			t.Logf("the proxy's log:\n%s", tail(p.Log(), 8000))
+		}
+	})
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// app is a web application inside the test.
+type app struct {
+	*httptest.Server
+	name string
+	// requests counts what it was sent, health checks not included.
+	requests atomic.Int64
+	unready  atomic.Bool
+}
+
+// startApp starts an application that answers its name, or what handler does.
+func startApp(t *testing.T, name string, handler http.HandlerFunc) *app {
+	t.Helper()
+	a := &app{name: name}
+	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Instance", name)
+		switch {
+		case r.URL.Path == "/up" && a.unready.Load():
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.URL.Path == "/up":
+		case handler != nil:
+			a.requests.Add(1)
+			handler(w, r)
+		default:
+			a.requests.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(w, name)
+		}
+	}))
+	t.Cleanup(func() {
+		a.CloseClientConnections()
+		a.Server.Close()
+	})
+	return a
+}
+
+func (a *app) addr() string { return a.Listener.Addr().String() }
+
+// deploy deploys over the API and fails the test if that fails.
+func deploy(t *testing.T, p *rig.Proxy, req proxy.DeployRequest) proxy.DeploymentStatus {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	status, err := p.Deploy(ctx, req)
+	must(t, err)
+	return status
+}
+
+// to is the shortest deploy request.
+func to(a *app) proxy.DeployRequest { return proxy.DeployRequest{Targets: []string{a.addr()}} }
+
+// run runs a command and returns how it ended.
+func run(t *testing.T, p *rig.Proxy, args ...string) rig.Result {
+	t.Helper()
+	r, err := p.Run(args...)
+	must(t, err)
+	return r
+}
+
+// get makes a request with a Host of its own and returns the answer.
+func get(t *testing.T, p *rig.Proxy, host, path string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, p.URL()+path, nil)
+	must(t, err)
+	if host != "" {
+		req.Host = host
+	}
+	resp, err := (&http.Client{Timeout: patience}).Do(req)
+	must(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(t, err)
+	return resp, string(body)
+}
+
+// dial opens a connection to the proxy.
+func dial(t *testing.T, p *rig.Proxy) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", p.Addr())
+	must(t, err)
+	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// arrive waits for a signal from another goroutine.
+func arrive[T any](t *testing.T, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("waiting for %s", what)
+		panic("unreachable")
+	}
+}
+
+func duration(d time.Duration) *proxy.Duration {
+	pd := proxy.Duration(d)
+	return &pd
+}

@@ -1,0 +1,337 @@
+package rig
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// startTimeout bounds how long the proxy may take to answer on its admin socket.
+const startTimeout = 30 * time.Second
+
+// Proxy is a running `parachute run`.
+type Proxy struct {
+	// Dir holds the storage and the admin socket. They outlive the process, so
+	// that the proxy can be started again.
+	Dir       string
+	HTTPPort  int
+	HTTPSPort int
+	// Args are passed to run behind what the rig needs.
+	Args []string
+	// Env is added to the environment.
+	Env []string
+	// Wrap, if set, is a command that runs the proxy, such as strace.
+	Wrap []string
+	// Stderr receives the log. Default: Log returns it.
+	Stderr *os.File
+
+	cmd  *exec.Cmd
+	log  lockedBuffer
+	done chan struct{}
+}
+
+// NewProxy returns a proxy on free ports with its state in dir. Start starts it.
+func NewProxy(dir string) (*Proxy, error) {
+	p := &Proxy{Dir: dir}
+	var err error
+	if p.HTTPPort, err = FreePort(); err != nil {
+		return nil, err
+	}
+	for p.HTTPSPort == 0 || p.HTTPSPort == p.HTTPPort {
+		if p.HTTPSPort, err = FreePort(); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Start starts the process and returns when it answers.
+func (p *Proxy) Start() error {
+	bin, err := ParachuteBinary()
+	if err != nil {
+		return err
+	}
+	args := append([]string{bin, "run"}, p.RunArgs()...)
+	args = append(append([]string{}, p.Wrap...), args...)
+	p.cmd = exec.Command(args[0], args[1:]...)
+	p.cmd.Env = append(p.Environ(), p.Env...)
+	p.cmd.Stderr = &p.log
+	if p.Stderr != nil {
+		p.cmd.Stderr = p.Stderr
+	}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	p.done = make(chan struct{})
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait()
+	}()
+	deadline := time.Now().Add(startTimeout)
+	for {
+		if conn, err := net.Dial("unix", p.socket()); err == nil {
+			conn.Close()
+			// Caddy opens the admin endpoint before the servers.
+			if _, err := p.Services(); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("the proxy ended while it started: %s\n%s", p.cmd.ProcessState, p.Log())
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			p.Kill()
+			return fmt.Errorf("the proxy did not answer within %s\n%s", startTimeout, p.Log())
+		}
+	}
+}
+
+// RunArgs are the flags that Start gives to run.
+func (p *Proxy) RunArgs() []string {
+	args := []string{
+		"--bind", "127.0.0.1", "--http-port", fmt.Sprint(p.HTTPPort), "--https-port", fmt.Sprint(p.HTTPSPort),
+		"--storage", filepath.Join(p.Dir, "storage"), "--admin", p.Admin(),
+	}
+	return append(args, p.Args...)
+}
+
+// Environ is an environment in which no command finds another proxy.
+func (p *Proxy) Environ() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PARACHUTE_") {
+			env = append(env, v)
+		}
+	}
+	return append(env, "HOME="+p.Dir, "XDG_CONFIG_HOME="+p.Dir, "XDG_DATA_HOME="+p.Dir, "XDG_RUNTIME_DIR="+p.Dir, "NO_COLOR=1")
+}
+
+// Admin is the address of the admin endpoint.
+func (p *Proxy) Admin() string { return "unix/" + p.socket() }
+
+func (p *Proxy) socket() string { return filepath.Join(p.Dir, "admin.sock") }
+
+// URL returns the address of the proxy over HTTP.
+func (p *Proxy) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", p.HTTPPort) }
+
+// Addr returns the proxy's host and port for HTTP.
+func (p *Proxy) Addr() string { return fmt.Sprintf("127.0.0.1:%d", p.HTTPPort) }
+
+// Log returns what the proxy has logged.
+func (p *Proxy) Log() string { return p.log.String() }
+
+// PID returns the process id.
+func (p *Proxy) PID() int { return p.cmd.Process.Pid }
+
+// Kill ends the process at once, as a crash would.
+func (p *Proxy) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Signal sends a signal.
+func (p *Proxy) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Stop asks the process to end and returns its exit code, or an error if it has
+// not ended within the timeout.
+func (p *Proxy) Stop(timeout time.Duration) (int, error) {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return 0, err
+	}
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(timeout):
+		p.Kill()
+		return 0, fmt.Errorf("the proxy did not stop within %s\n%s", timeout, p.Log())
+	}
+}
+
+// Result is how a command ended.
+type Result struct {
+	Code   int
+	Stdout string
+	Stderr string
+}
+
+// Command returns a parachute command that finds this proxy.
+func (p *Proxy) Command(args ...string) (*exec.Cmd, error) {
+	bin, err := ParachuteBinary()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(bin, args...)
+	cmd.Env = append(p.Environ(), "PARACHUTE_ADMIN="+p.Admin())
+	return cmd, nil
+}
+
+// Run runs a parachute command to its end.
+func (p *Proxy) Run(args ...string) (Result, error) {
+	cmd, err := p.Command(args...)
+	if err != nil {
+		return Result{}, err
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		return Result{}, err
+	}
+	return Result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}, nil
+}
+
+// API returns a client for the admin endpoint.
+func (p *Proxy) API() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", p.socket())
+		},
+		DisableKeepAlives: true,
+	}}
+}
+
+// Services returns the list of services.
+func (p *Proxy) Services() ([]proxy.ServiceStatus, error) {
+	resp, err := p.API().Get("http://localhost/parachute/services")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("listing services: %s", resp.Status)
+	}
+	var list struct {
+		Services []proxy.ServiceStatus `json:"services"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&list)
+	return list.Services, err
+}
+
+// Deploy deploys over the API and returns when the deployment has ended.
+func (p *Proxy) Deploy(ctx context.Context, req proxy.DeployRequest) (proxy.DeploymentStatus, error) {
+	var status proxy.DeploymentStatus
+	body, err := json.Marshal(req)
+	if err != nil {
+		return status, err
+	}
+	name := req.Service
+	if name == "" {
+		name = proxy.DefaultServiceName(req.Hosts)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost,
+		"http://localhost/parachute/services/"+url.PathEscape(name)+"/deployments", bytes.NewReader(body))
+	if err != nil {
+		return status, err
+	}
+	resp, err := p.API().Do(r)
+	if err != nil {
+		return status, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return status, err
+	}
+	if resp.StatusCode < 300 {
+		return status, json.Unmarshal(answer, &status)
+	}
+	var failure struct {
+		Error   *proxy.Error           `json:"error"`
+		Outcome proxy.DeploymentStatus `json:"outcome"`
+	}
+	if err := json.Unmarshal(answer, &failure); err != nil || failure.Error == nil {
+		return status, fmt.Errorf("deploying: %s: %s", resp.Status, answer)
+	}
+	return failure.Outcome, failure.Error
+}
+
+// WaitLog waits until the log has a line with text in it.
+func (p *Proxy) WaitLog(ctx context.Context, text string) error {
+	for !strings.Contains(p.Log(), text) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %q in the log: %w\n%s", text, ctx.Err(), p.Log())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// lockedBuffer is a buffer that can be read while a process writes to it.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// Example is a running sample application.
+type Example struct {
+	Name string
+	Addr string
+	cmd  *exec.Cmd
+}
+
+// StartExample starts the sample application on a free port and returns when it
+// listens.
+func StartExample(name, version string, args ...string) (*Example, error) {
+	bin, err := ExampleBinary()
+	if err != nil {
+		return nil, err
+	}
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	e := &Example{Name: name, Addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	e.cmd = exec.Command(bin, append([]string{"--addr", e.Addr, "--name", name, "--version", version}, args...)...)
+	stderr, err := e.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := e.cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(stderr)
+	first, _ := lines.ReadString('\n')
+	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	if first == "" {
+		return nil, fmt.Errorf("the sample application ended: %w", e.cmd.Wait())
+	}
+	return e, nil
+}
+
+// Stop ends the application.
+func (e *Example) Stop() {
+	_ = e.cmd.Process.Signal(syscall.SIGTERM)
+	_ = e.cmd.Wait()
+}

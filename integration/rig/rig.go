@@ -1,0 +1,96 @@
+// Package rig starts the real proxy and web applications on loopback ports, for
+// the black-box tests and the demo. It reports failures as errors, since the demo
+// is no test.
+package rig
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// BuildFlags are the flags that every build in this repository shares, so that
+// Caddy is compiled once and then comes from Go's build cache.
+var BuildFlags = []string{"-trimpath", "-buildvcs=false", "-tags", "nobadger,nomysql,nopgx"}
+
+// ParachuteBinary returns the path of the proxy: PARACHUTE_BIN if it is set, else
+// one that is built once per process, with the race detector if the caller has
+// it.
+var ParachuteBinary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("PARACHUTE_BIN"); path != "" {
+		return path, nil
+	}
+	return build("parachute", "./caddy/parachute")
+})
+
+// ExampleBinary returns the path of the sample application, built once per
+// process.
+var ExampleBinary = sync.OnceValues(func() (string, error) {
+	return build("example", "./example")
+})
+
+// binaries is where built programs are put. RemoveBinaries removes it.
+var binaries = sync.OnceValues(func() (string, error) {
+	return os.MkdirTemp("", "parachute-rig-")
+})
+
+// RemoveBinaries removes the programs that were built.
+func RemoveBinaries() {
+	if dir, err := binaries(); err == nil {
+		os.RemoveAll(dir)
+	}
+}
+
+func build(name, pkg string) (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	dir, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	args := append([]string{"build", "-o", path}, BuildFlags...)
+	cgo := "CGO_ENABLED=0" // as `make` does, for the sake of one build cache
+	if raceEnabled {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), cgo)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+	}
+	return path, nil
+}
+
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}
+
+// FreePort returns a TCP port of the loopback interface that nobody has at the
+// moment, and whose UDP port is free too.
+func FreePort() (int, error) {
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		pc, err := net.ListenPacket("udp", l.Addr().String())
+		l.Close()
+		if err == nil {
+			pc.Close()
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no port is free")
+}
