@@ -11,11 +11,11 @@ RUN go build -trimpath -ldflags="-w -s" -o bin/example ./example
 
 
 FROM debian:bookworm-slim AS example
-COPY --from=example-build /src/bin/example /usr/local/bin/
 # nobody; a number, so that Kubernetes can tell that it is not root.
 USER 65534:65534
 EXPOSE 3000
 ENTRYPOINT ["example"]
+COPY --from=example-build /src/bin/example /usr/local/bin/
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="parachute-example" \
       org.opencontainers.image.description="Sample web application to deploy with parachute" \
@@ -52,21 +52,21 @@ ENV XDG_DATA_HOME=/data \
     XDG_CONFIG_HOME=/config \
     PARACHUTE_ADMIN=unix//run/parachute/admin.sock
 VOLUME ["/data", "/config"]
-# For the certificate authority, and for targets that are https://.
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-COPY --from=build /src/bin/parachute /usr/local/bin/
 
-# Ports below 1024 are open to every user of a container since Docker 20.10.
-# That is why the binary has no cap_net_bind_service of its own: with it, it
-# would not start under `--cap-drop ALL`, and the kernel would take it for
-# privileged, which costs the stack trace of a crash and the process metrics.
-# With the host's network that does not hold: add `--user root` there.
+# Ports below 1024 are open to every user of a container since Docker 20.10, so
+# the binary needs no cap_net_bind_service. With it, it would not even start
+# under `--cap-drop ALL`, and Go would keep quiet about where it crashed. The
+# host's network (`--network host`) is the exception: add `--user root` there.
 USER 10001:10001
 EXPOSE 80 443 443/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --timeout=5s CMD ["parachute", "list", "-q"]
 ENTRYPOINT ["parachute"]
 CMD ["run"]
+
+# For the certificate authority, and for targets that are https://.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /src/bin/parachute /usr/local/bin/
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="parachute" \
       org.opencontainers.image.description="HTTP proxy for zero-downtime deployments" \

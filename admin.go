@@ -1,7 +1,6 @@
 package parachute
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -150,15 +149,13 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	outlastReadTimeout(w)
-	// The caller is who would be told what happened: without one, nothing may
-	// happen any more. Once the switch is under way this does nothing.
-	defer context.AfterFunc(r.Context(), d.Cancel)()
 	if strings.Contains(r.Header.Get("Accept"), mediaNDJSON) {
 		streamEvents(w, r, d)
 		return
 	}
 	status, err := d.Wait(r.Context())
 	if err != nil {
+		cancelIfGone(r, d)
 		writeError(w, err, status)
 		return
 	}
@@ -169,13 +166,24 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 func streamEvents(w http.ResponseWriter, r *http.Request, d *proxy.Deployment) {
 	w.Header().Set("Content-Type", mediaNDJSON)
 	encoder, controller := json.NewEncoder(w), http.NewResponseController(w)
-	// An error means that the caller has gone away.
-	_ = d.Events(r.Context(), func(ev proxy.Event) error {
+	err := d.Events(r.Context(), func(ev proxy.Event) error {
 		if err := encoder.Encode(ev); err != nil {
 			return err
 		}
 		return controller.Flush()
 	})
+	if err != nil {
+		d.Cancel() // no one is left to read
+	}
+}
+
+// cancelIfGone ends a deployment whose caller has gone away: the caller is who
+// would be told what happened, so without one nothing may happen any more. Once
+// the switch is under way, it does nothing.
+func cancelIfGone(r *http.Request, d *proxy.Deployment) {
+	if r.Context().Err() != nil {
+		d.Cancel()
+	}
 }
 
 // outlastReadTimeout lifts the read timeout of Caddy's admin server for a call
