@@ -117,11 +117,14 @@ func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	removal, err := e.Remove(r.PathValue("service"), req)
-	if err != nil {
+	switch {
+	case err == nil:
+		writeJSON(w, http.StatusOK, removal)
+	case removal.Drained == nil:
+		writeError(w, err, nil) // nothing was removed
+	default:
 		writeError(w, err, removal)
-		return
 	}
-	writeJSON(w, http.StatusOK, removal)
 }
 
 func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {

@@ -121,6 +121,7 @@ has returned, the old instance can be removed.`
 			return cmd.Help()
 		}
 		err := fmt.Errorf("unknown command %q", args[0])
+		cmd.SuggestionsMinimumDistance = 2
 		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 			err = fmt.Errorf("unknown command %q; did you mean %q?", args[0], similar[0])
 		}
@@ -207,6 +208,9 @@ func usageError(err error) error {
 }
 
 func usageErrorOf(cmd *cobra.Command, err error) error {
+	if cmd.Name() == "run" {
+		return failedStart("see: "+cmd.CommandPath()+" --help", "%v", err)
+	}
 	return &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error(), Hint: "see: " + cmd.CommandPath() + " --help"}
 }
 

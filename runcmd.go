@@ -99,7 +99,7 @@ func failedStart(hint, format string, args ...any) error {
 // run starts the proxy. It returns only if that fails.
 func run(o runOptions) error {
 	if err := o.validate(); err != nil {
-		return &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error(), Hint: "see: parachute run --help"}
+		return failedStart("see: parachute run --help", "%v", err)
 	}
 	if err := o.checkPorts(); err != nil {
 		return err

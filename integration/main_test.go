@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -173,4 +174,11 @@ func arrive[T any](t *testing.T, what string, ch <-chan T) T {
 func duration(d time.Duration) *proxy.Duration {
 	pd := proxy.Duration(d)
 	return &pd
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func getURL(t *testing.T, url string) (*http.Response, string) {
+	t.Helper()
+	return ask(t, &http.Client{Timeout: patience}, url)
 }

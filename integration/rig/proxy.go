@@ -34,6 +34,9 @@ type Proxy struct {
 	HTTPSPort int
 	// Args are passed to run behind what the rig needs.
 	Args []string
+	// Caddyfile, if set, makes this an ordinary Caddy that is run with that file;
+	// see WriteCaddyfile.
+	Caddyfile string
 	// Env is added to the environment.
 	Env []string
 	// Wrap, if set, is a command that runs the proxy, such as strace.
@@ -68,6 +71,9 @@ func (p *Proxy) Start() error {
 		return err
 	}
 	args := append([]string{bin, "run"}, p.RunArgs()...)
+	if p.Caddyfile != "" {
+		args = append([]string{bin}, p.caddyCommand("run")...)
+	}
 	args = append(append([]string{}, p.Wrap...), args...)
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(p.Environ(), p.Env...)
@@ -85,12 +91,8 @@ func (p *Proxy) Start() error {
 	}()
 	deadline := time.Now().Add(startTimeout)
 	for {
-		if conn, err := net.Dial("unix", p.socket()); err == nil {
-			conn.Close()
-			// Caddy opens the admin endpoint before the servers.
-			if _, err := p.Services(); err == nil {
-				return nil
-			}
+		if p.answers() {
+			return nil
 		}
 		select {
 		case <-p.done:
@@ -102,6 +104,25 @@ func (p *Proxy) Start() error {
 			return fmt.Errorf("the proxy did not answer within %s\n%s", startTimeout, p.Log())
 		}
 	}
+}
+
+// answers reports whether everything that the proxy listens on is open: Caddy
+// opens it in no order.
+func (p *Proxy) answers() bool {
+	if p.Caddyfile != "" {
+		return p.caddyAnswers()
+	}
+	if _, err := p.Services(); err != nil {
+		return false
+	}
+	for _, port := range []int{p.HTTPPort, p.HTTPSPort} {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			return false
+		}
+		conn.Close()
+	}
+	return true
 }
 
 // RunArgs are the flags that Start gives to run.

@@ -1,0 +1,252 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// Bad input gets one clear sentence with the way out and the right exit code,
+// and changes nothing.
+func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
+	p := startProxy(t)
+	a := startApp(t, "a", nil)
+	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})
+	before := documents(t, p)
+
+	for _, c := range []struct {
+		args string
+		code int
+		want []string
+	}{
+		{"deploy", 2, []string{"at least one target", "parachute deploy web-1:3000"}},
+		{"deploy web-1", 2, []string{`"web-1" has no port`, "web-1:3000"}},
+		{"deploy web-1:http", 2, []string{"a port is a number"}},
+		{"deploy ::1:3000", 2, []string{"in brackets"}},
+		{"deploy ftp://web:21", 2, []string{"scheme"}},
+		{"deploy web:3000 web:3000", 2, []string{"named twice"}},
+		{"deploy web:3000 --host app.test:80", 2, []string{"has a port"}},
+		{"deploy web:3000 --host https://app.test", 2, []string{"has a scheme"}},
+		{"deploy web:3000 --host a.*.test", 2, []string{"*.example.com"}},
+		{"deploy web:3000 --path-prefix api", 2, []string{"write it as /api"}},
+		{"deploy web:3000 --service ../etc", 2, []string{"is not a service name", "letters"}},
+		{"deploy web:3000 --nonsense", 2, []string{"unknown flag: --nonsense", "deploy --help"}},
+		{"deploy web:3000 --drain-timeout 5", 2, []string{"is not a duration", "30s"}},
+		{"deploy web:3000 --drain-timeout -1s", 2, []string{"out of bounds"}},
+		{"deploy web:3000 --deploy-timeout 900000h", 2, []string{"out of bounds"}},
+		{"deploy web:3000 --health-check-interval 0s", 2, []string{"out of bounds"}},
+		{"deploy web:3000 --health-check-path up", 2, []string{"begin it with a slash"}},
+		{"deploy web:3000 --health-check-port 70000", 2, []string{"1 to 65535"}},
+		{"deploy web:3000 --output xml", 2, []string{"text or json"}},
+		{"deploy " + a.addr() + " --service other --host shop.test", 4, []string{"belongs to the service shop", "--service shop", "parachute remove shop"}},
+		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 300ms", 3,
+			[]string{"was not healthy within 300ms", "shop v1 still serves all traffic", "connection refused", "hint: "}},
+		{"deploy 127.0.0.1:1 --service fresh --host fresh.test --deploy-timeout 100ms", 3, []string{"fresh serves nothing yet"}},
+		{"status nothing", 5, []string{"there is no service nothing", "shop"}},
+		{"remove nothing", 5, []string{"there is no service nothing"}},
+		{"remove", 2, []string{"the name of one service"}},
+		{"list extra", 2, []string{"hint: "}},
+		{"depoly web:3000", 2, []string{`unknown command "depoly"`, `"deploy"`}},
+		{"list --admin unix//nowhere/admin.sock", 6, []string{"no proxy answers", "parachute run"}},
+		{"list --admin nonsense", 2, []string{"unix//path"}},
+		{"run --http-port 80000", 1, []string{"1 to 65535"}},
+		{"run --http-port 0 --https-port 0", 1, []string{"nothing to serve"}},
+		{"run --trusted-proxies nonsense", 1, []string{"CIDR"}},
+		{"run --nonsense", 1, []string{"unknown flag: --nonsense"}},
+		{"run --bind nonsense", 1, []string{"IP address"}},
+		{"run --admin :2019", 1, []string{"control the proxy", "loopback"}},
+		{"run --config /nowhere/Caddyfile --http-port 0 --https-port 8443 --admin unix/" + p.Dir + "/x.sock --storage " + p.Dir + "/x", 1,
+			[]string{"/nowhere/Caddyfile"}},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			r := run(t, p, strings.Fields(c.args)...)
+			if r.Code != c.code {
+				t.Errorf("exit code %d, want %d", r.Code, c.code)
+			}
+			for _, want := range append(c.want, "error: ") {
+				if !strings.Contains(r.Stderr, want) {
+					t.Errorf("the message lacks %q:\n%s", want, r.Stderr)
+				}
+			}
+			if r.Stdout != "" {
+				t.Errorf("something is on standard output: %q", r.Stdout)
+			}
+		})
+	}
+	if after := documents(t, p); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the state has changed:\n%v", after)
+	}
+	if s := services(t, p); len(s) != 1 || s[0].Active.Release != 1 {
+		t.Errorf("the services have changed: %+v", s)
+	}
+}
+
+func TestBadBodiesAreRefused(t *testing.T) {
+	p := startProxy(t)
+	for name, c := range map[string]struct {
+		body, want string
+	}{
+		"empty":         {"", "it is empty"},
+		"not JSON":      {"nonsense", "not a valid request"},
+		"unknown field": {`{"targets":["a:1"],"colour":"red"}`, "colour"},
+		"wrong type":    {`{"targets":"a:1"}`, "not a valid request"},
+		"a number":      {`{"targets":["a:1"],"drain_timeout":30}`, "is not a duration"},
+		"two values":    {`{"targets":["a:1"]}{}`, "more than one"},
+		"10 MB":         {`{"targets":["` + strings.Repeat("a", 10<<20) + `"]}`, "larger than"},
+		"other service": {`{"service":"b","targets":["a:1"]}`, "names the service b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resp, err := p.API().Post("http://localhost/parachute/services/a/deployments", "application/json", strings.NewReader(c.body))
+			must(t, err)
+			defer resp.Body.Close()
+			answer, err := io.ReadAll(resp.Body)
+			must(t, err)
+			var failure struct{ Error proxy.Error }
+			must(t, json.Unmarshal(answer, &failure))
+			if resp.StatusCode != http.StatusBadRequest || failure.Error.Code != proxy.CodeInvalid || !strings.Contains(failure.Error.Message, c.want) {
+				t.Errorf("%s: %s", resp.Status, answer)
+			}
+		})
+	}
+	if s := services(t, p); len(s) != 0 {
+		t.Errorf("there are %d services", len(s))
+	}
+}
+
+func TestDeployTellsItsStory(t *testing.T) {
+	p := startProxy(t)
+	a, b := startApp(t, "a", nil), startApp(t, "b", nil)
+	r := run(t, p, "deploy", a.addr(), "--host", "APP.test.", "--health-check-path", "/up?full=1")
+	if r.Code != 0 || r.Stdout != "app.test v1 is live\n" {
+		t.Fatalf("%d %q %s", r.Code, r.Stdout, r.Stderr)
+	}
+	r = run(t, p, "deploy", b.addr(), "--host", "app.test")
+	for _, want := range []string{b.addr() + " healthy", "switched v1 -> v2", "changed health-check-path: /up?full=1 -> /up", "drained " + a.addr()} {
+		if !strings.Contains(r.Stderr, want) {
+			t.Errorf("the story lacks %q:\n%s", want, r.Stderr)
+		}
+	}
+	if strings.Contains(r.Stderr, "\x1b") {
+		t.Errorf("there are terminal escapes in what goes to no terminal: %q", r.Stderr)
+	}
+	if r := run(t, p, "deploy", a.addr(), "--host", "app.test", "-q"); r.Stdout+r.Stderr != "" {
+		t.Errorf("-q prints %q", r.Stdout+r.Stderr)
+	}
+
+	r = run(t, p, "deploy", b.addr(), "--host", "app.test", "--output", "json")
+	lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
+	var kinds []string
+	for _, line := range lines[:len(lines)-1] {
+		var ev proxy.Event
+		must(t, json.Unmarshal([]byte(line), &ev))
+		kinds = append(kinds, string(ev.Kind))
+	}
+	if got := strings.Join(kinds, " "); !strings.HasPrefix(got, "accepted healthy switched draining") || !strings.HasSuffix(got, "drained") {
+		t.Errorf("the events are: %s", got)
+	}
+	var final proxy.DeploymentStatus
+	must(t, json.Unmarshal([]byte(lines[len(lines)-1]), &final))
+	if final.State != proxy.StateDone || final.Release != 4 {
+		t.Errorf("the final object is %+v", final)
+	}
+}
+
+func TestListAndStatusShowWhatServes(t *testing.T) {
+	p := startProxy(t)
+	if r := run(t, p, "list"); r.Code != 0 || !strings.Contains(r.Stderr, "nothing is deployed yet") {
+		t.Errorf("an empty list: %d %q", r.Code, r.Stderr)
+	}
+	a := startApp(t, "a", nil)
+	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Hosts: []string{"a.test"}, PathPrefixes: []string{"/x"}})
+	for _, args := range [][]string{{"list"}, {"ls"}, {"status"}, {"status", "a.test"}} {
+		r := run(t, p, args...)
+		for _, want := range []string{"a.test", "a.test/x", "v1", a.addr(), "healthy"} {
+			if r.Code != 0 || !strings.Contains(r.Stdout, want) {
+				t.Errorf("%v lacks %q: %d\n%s%s", args, want, r.Code, r.Stdout, r.Stderr)
+			}
+		}
+	}
+	var one proxy.ServiceStatus
+	must(t, json.Unmarshal([]byte(run(t, p, "status", "a.test", "--output", "json").Stdout), &one))
+	if one.Name != "a.test" || one.Active.Targets[0].Health != proxy.HealthHealthy {
+		t.Errorf("status as JSON: %+v", one)
+	}
+}
+
+func TestFlagsComeFromTheEnvironmentToo(t *testing.T) {
+	p := startProxy(t)
+	a := startApp(t, "a", nil)
+	cmd, err := p.Command("deploy", a.addr())
+	must(t, err)
+	cmd.Env = append(cmd.Env, "PARACHUTE_SERVICE=from-env", "PARACHUTE_HOST=one.test,two.test")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "from-env v1 is live") {
+		t.Fatalf("%v %s", err, out)
+	}
+	if s := services(t, p)[0]; strings.Join(s.Hosts, " ") != "one.test two.test" {
+		t.Errorf("the hosts are %v", s.Hosts)
+	}
+	cmd, err = p.Command("deploy", a.addr())
+	must(t, err)
+	cmd.Env = append(cmd.Env, "PARACHUTE_DRAIN_TIMEOUT=soon")
+	if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "PARACHUTE_DRAIN_TIMEOUT") {
+		t.Errorf("%d %s", cmd.ProcessState.ExitCode(), out)
+	}
+}
+
+func TestCompletionKnowsCommandsFlagsAndLiveServices(t *testing.T) {
+	p := startProxy(t)
+	a := startApp(t, "a", nil)
+	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop"})
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"__complete", "de"}, "deploy\t"},
+		{[]string{"__complete", "deploy", "--health-check-p"}, "--health-check-path\t"},
+		{[]string{"__complete", "status", ""}, "shop\n"},
+		{[]string{"__complete", "remove", "sh"}, "shop\n"},
+		{[]string{"__complete", "deploy", "--service", ""}, "shop\n"},
+		{[]string{"completion", "bash"}, "__start_parachute"},
+	} {
+		if r := run(t, p, c.args...); r.Code != 0 || !strings.Contains(r.Stdout, c.want) {
+			t.Errorf("%v: %d %s", c.args, r.Code, tail(r.Stdout, 500))
+		}
+	}
+}
+
+func TestOneBinaryHasTwoNames(t *testing.T) {
+	p := newProxy(t)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"version"}, "Caddy v2."},
+		{[]string{"help", "run"}, "parachute run [flags]"},
+		{[]string{"deploy", "--help"}, "parachute deploy TARGET... [flags]"},
+		{[]string{"caddy", "help"}, "caddyserver.com/docs"},
+		{[]string{"caddy", "parachute", "deploy", "--help"}, "caddy parachute deploy TARGET... [flags]"},
+		{[]string{"caddy", "list-modules"}, "http.handlers.parachute"},
+	} {
+		if r := run(t, p, c.args...); r.Code != 0 || !strings.Contains(r.Stdout, c.want) {
+			t.Errorf("%v: %d %s%s", c.args, r.Code, tail(r.Stdout, 1000), r.Stderr)
+		}
+	}
+	bin, err := p.Command()
+	must(t, err)
+	asCaddy := exec.Command(bin.Path)
+	asCaddy.Args = []string{"caddy", "parachute", "deploy", "web-1"}
+	var stderr bytes.Buffer
+	asCaddy.Stderr = &stderr
+	_ = asCaddy.Run()
+	if code := asCaddy.ProcessState.ExitCode(); code != 2 || !strings.Contains(stderr.String(), "has no port") || strings.Contains(stderr.String(), `"level"`) {
+		t.Errorf("as caddy: %d %s", code, stderr.String())
+	}
+}

@@ -1,0 +1,43 @@
+package rig
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// WriteCaddyfile makes p an ordinary Caddy that serves the given sites, or
+// replaces the sites of one that is running, for a reload to come. A site with
+// the address http:// is on HTTPPort.
+func (p *Proxy) WriteCaddyfile(sites string) error {
+	p.Caddyfile = filepath.Join(p.Dir, "Caddyfile")
+	return os.WriteFile(p.Caddyfile, fmt.Appendf(nil, `{
+	admin %s
+	storage file_system %s
+	default_bind 127.0.0.1
+	http_port %d
+	https_port %d
+}
+%s
+`, p.Admin(), filepath.Join(p.Dir, "storage"), p.HTTPPort, p.HTTPSPort, sites), 0o600)
+}
+
+// Caddy runs a command of Caddy's, such as reload, with p's Caddyfile.
+func (p *Proxy) Caddy(name string) (Result, error) { return p.Run(p.caddyCommand(name)...) }
+
+func (p *Proxy) caddyCommand(name string) []string {
+	return []string{"caddy", name, "--config", p.Caddyfile, "--adapter", "caddyfile"}
+}
+
+// caddyAnswers reports whether the config is loaded. Caddy answers questions
+// about it only while it is loading none.
+func (p *Proxy) caddyAnswers() bool {
+	resp, err := p.API().Get("http://localhost/config/")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	var config map[string]any
+	return json.NewDecoder(resp.Body).Decode(&config) == nil && config != nil
+}

@@ -1,0 +1,144 @@
+package integration
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// startTLSProxy returns a proxy with a certificate for the given names, which it
+// has from a config file of the user's, and a function that makes clients.
+func startTLSProxy(t *testing.T, names ...string) (*rig.Proxy, func(protocol, serverName string) *http.Client) {
+	t.Helper()
+	p := newProxy(t)
+	roots := writeCertificate(t, p.Dir, names)
+	config, err := json.Marshal(map[string]any{"apps": map[string]any{"tls": map[string]any{"certificates": map[string]any{
+		"load_files": []any{map[string]any{"certificate": filepath.Join(p.Dir, "cert.pem"), "key": filepath.Join(p.Dir, "key.pem")}},
+	}}}})
+	must(t, err)
+	file := filepath.Join(p.Dir, "config.json")
+	must(t, os.WriteFile(file, config, 0o600))
+	p.Args = append(p.Args, "--config", file)
+	start(t, p)
+
+	addr := fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort)
+	return p, func(protocol, serverName string) *http.Client {
+		tlsConfig := &tls.Config{RootCAs: roots, ServerName: serverName}
+		if protocol == "HTTP/3.0" {
+			tr := &http3.Transport{
+				TLSClientConfig: tlsConfig,
+				Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+					return quic.DialAddrEarly(ctx, addr, c, q)
+				},
+			}
+			t.Cleanup(func() { tr.Close() })
+			return &http.Client{Transport: tr, Timeout: patience}
+		}
+		tr := &http.Transport{
+			TLSClientConfig: tlsConfig,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "tcp", addr)
+			},
+			Protocols: new(http.Protocols),
+		}
+		tr.Protocols.SetHTTP1(protocol == "HTTP/1.1")
+		tr.Protocols.SetHTTP2(protocol == "HTTP/2.0")
+		t.Cleanup(tr.CloseIdleConnections)
+		return &http.Client{Transport: tr, Timeout: patience}
+	}
+}
+
+func writeCertificate(t *testing.T, dir string, names []string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: names, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	must(t, err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	must(t, err)
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	must(t, os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	return roots
+}
+
+var protocols = []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}
+
+// One table of services serves every protocol, and a connection of any of them
+// follows the switch.
+func TestEveryProtocolFollowsTheSwitch(t *testing.T) {
+	p, client := startTLSProxy(t, "app.test")
+	apps := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
+	deploy(t, p, requestFor("app.test", apps[0]))
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			c := client(protocol, "app.test")
+			for i := range 6 {
+				deploy(t, p, requestFor("app.test", apps[i%2]))
+				for range 5 {
+					resp, body := ask(t, c, "https://app.test/")
+					if body != apps[i%2].name || resp.Proto != protocol {
+						t.Fatalf("deploy %d: %s %q over %s", i, resp.Status, body, resp.Proto)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Trap 68.
+func TestConnectionOfOneSiteDoesNotServeAnother(t *testing.T) {
+	p, client := startTLSProxy(t, "one.test", "two.test", "alias.test")
+	one := startApp(t, "one", nil)
+	deploy(t, p, proxy.DeployRequest{Service: "one", Targets: []string{one.addr()}, Hosts: []string{"one.test", "alias.test"}})
+	deploy(t, p, requestFor("two.test", startApp(t, "two", nil)))
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			c := client(protocol, "one.test")
+			for host, want := range map[string]string{"one.test": "200 one", "alias.test": "200 one", "two.test": "421 "} {
+				resp, body := ask(t, c, "https://"+host+"/")
+				if got := fmt.Sprint(resp.StatusCode, " ", body); !strings.HasPrefix(got, want) {
+					t.Errorf("%s on a connection for one.test: %s", host, got)
+				}
+			}
+		})
+	}
+}
+
+func ask(t *testing.T, c *http.Client, url string) (*http.Response, string) {
+	t.Helper()
+	resp, err := c.Get(url)
+	must(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(t, err)
+	return resp, string(body)
+}
