@@ -2,14 +2,12 @@ package proxy
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -41,32 +39,6 @@ type Engine struct {
 	running sync.WaitGroup
 
 	outcomes deploymentCounters
-}
-
-// service is the control plane's record of a service.
-type service struct {
-	name string
-	// active is what the routing table has of the service; nil if it has never
-	// been deployed.
-	active *claim
-	// lastVersion is the number of the newest release.
-	lastVersion int
-	// deployments are those that are under way, the oldest first.
-	deployments []*Deployment
-	// committing is taken by the operation that is writing the service's state.
-	committing chan struct{}
-	// draining are releases that still have traffic.
-	draining []*Release
-	// retired counts the requests of releases that have drained.
-	retired int64
-	// broken says why the state of the service could not be loaded.
-	broken error
-}
-
-// owner holds a route, for as many reasons as count says.
-type owner struct {
-	service string
-	count   int
 }
 
 // NewEngine returns an engine with no services.
@@ -194,124 +166,6 @@ func (r *Release) usableTargets() []Target {
 		return all
 	}
 	return usable
-}
-
-// reserve takes routes for a service. It fails if another one has any of them.
-// Engine.mu must be held.
-func (e *Engine) reserve(name string, routes []Route) error {
-	for _, r := range routes {
-		if o := e.owners[r]; o != nil && o.service != name {
-			return &Error{
-				Code:    CodeRouteConflict,
-				Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(r), o.service),
-				Hint: fmt.Sprintf("to deploy a new release of it, add --service %s; to free the route, run: parachute remove %s",
-					o.service, o.service),
-			}
-		}
-	}
-	for _, r := range routes {
-		if e.owners[r] == nil {
-			e.owners[r] = &owner{service: name}
-		}
-		e.owners[r].count++
-	}
-	return nil
-}
-
-// free gives back routes that reserve took. Engine.mu must be held.
-func (e *Engine) free(routes []Route) {
-	for _, r := range routes {
-		if o := e.owners[r]; o != nil {
-			if o.count--; o.count == 0 {
-				delete(e.owners, r)
-			}
-		}
-	}
-}
-
-func describeRoute(r Route) string {
-	host := "every host without a service of its own"
-	if r.Host != "" {
-		host = "the host " + r.Host
-	}
-	if r.Prefix == "/" {
-		return host
-	}
-	return "the path " + r.Prefix + " of " + host
-}
-
-// service returns the record of a service, a new one if there is none.
-// Engine.mu must be held.
-func (e *Engine) service(name string) *service {
-	s := e.services[name]
-	if s == nil {
-		s = &service{name: name, committing: make(chan struct{}, 1)}
-		e.services[name] = s
-	}
-	return s
-}
-
-// forgetIfUnused removes the record of a service that never came to be.
-// Engine.mu must be held.
-func (e *Engine) forgetIfUnused(s *service) {
-	if s.active == nil && s.broken == nil && len(s.deployments) == 0 && len(s.draining) == 0 && e.services[s.name] == s {
-		delete(e.services, s.name)
-	}
-}
-
-// Shutdown ends deployments that have not switched, closes streams politely and
-// waits for them and for commits under way until ctx ends. Requests keep being
-// served: the server, which knows when it has stopped accepting them, waits for
-// those.
-func (e *Engine) Shutdown(ctx context.Context) {
-	e.mu.Lock()
-	e.stopping = true
-	var releases []*Release
-	for _, s := range e.services {
-		for _, d := range slices.Clone(s.deployments) {
-			d.abort(&Error{Code: CodeStopping, Message: "the proxy is stopping; nothing has changed"})
-		}
-		if s.active != nil {
-			releases = append(releases, s.active.active.Load())
-		}
-		releases = append(releases, s.draining...)
-	}
-	e.mu.Unlock()
-
-	spread := time.Second
-	if deadline, ok := ctx.Deadline(); ok {
-		spread = min(spread, time.Until(deadline)/2)
-	}
-	var closing sync.WaitGroup
-	for _, r := range releases {
-		closing.Go(func() { r.shutdown(ctx, spread) })
-	}
-	closing.Wait()
-
-	ended := make(chan struct{})
-	go func() {
-		e.running.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-}
-
-// Close gives up everything at once: connections, probes, deployments.
-func (e *Engine) Close() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	e.Shutdown(ctx)
-	e.mu.Lock()
-	services := slices.Collect(maps.Values(e.services))
-	e.mu.Unlock()
-	for _, s := range services {
-		if s.active != nil {
-			s.active.active.Load().close()
-		}
-	}
 }
 
 func (e *Engine) logHealth(r *Release, u *upstream, h health) {

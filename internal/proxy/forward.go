@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"mime"
 	"net"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"net/http/httputil"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
@@ -203,89 +201,4 @@ func modifyResponse(resp *http.Response) error {
 		resp.ContentLength = -1
 	}
 	return nil
-}
-
-// RoundTrip sends req to a target of r, and to another one or later if, and only
-// if, the first has seen nothing of it.
-func (r *Release) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := exchangeOf(req)
-	holdUntil := time.Now().Add(time.Duration(r.options.HoldTimeout))
-	pause := 10 * time.Millisecond
-	var tried []*upstream
-	var lastErr error
-	repeated := false
-	for {
-		u := r.pick(tried)
-		if u == nil {
-			if !hold(req.Context(), pause, holdUntil) {
-				return nil, lastErr
-			}
-			pause = min(2*pause, 250*time.Millisecond)
-			tried = tried[:0]
-			continue
-		}
-		x.enterUpstream(u)
-		resp, err := u.transport.RoundTrip(addressed(req, u.target, lastErr != nil))
-		if err == nil {
-			return resp, nil
-		}
-		lastErr = err
-		tried = append(tried, u)
-		switch {
-		case req.Context().Err() != nil || x.body != nil && x.body.touched():
-			return nil, err
-		case isDialError(err):
-			u.observe(probeResult{reason: dialReason(err), unreachable: true}, time.Now())
-		case repeated || !idempotent(req.Method) || isTimeout(err) || len(tried) == len(r.upstreams):
-			return nil, err
-		default:
-			repeated = true
-		}
-	}
-}
-
-// addressed points req at t. A repeat gets a copy, because the transport may
-// still be busy with the request of the attempt that failed.
-func addressed(req *http.Request, t Target, repeat bool) *http.Request {
-	if repeat {
-		req = req.Clone(req.Context())
-	}
-	req.URL.Host = t.host()
-	req.URL.Scheme = "http"
-	if t.Scheme == "https" {
-		req.URL.Scheme = "https"
-	}
-	return req
-}
-
-// hold waits for pause, with some jitter, and reports whether it is worth another
-// try before the deadline.
-func hold(ctx context.Context, pause time.Duration, deadline time.Time) bool {
-	pause += time.Duration(rand.Int64N(int64(pause)))
-	if time.Now().Add(pause).After(deadline) {
-		return false
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// idempotent reports whether a method may be repeated without asking (RFC 9110,
-// section 9.2.2), of those that have no body as a rule.
-func idempotent(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
-}
-
-func isTimeout(err error) bool {
-	t, ok := errors.AsType[net.Error](err)
-	return ok && t.Timeout()
 }

@@ -61,8 +61,10 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 		d.abort(&Error{Code: CodeSuperseded, Message: fmt.Sprintf("%s was removed", name)})
 	}
 	e.running.Add(1)
+	svc.removals++
 	e.mu.Unlock()
 	defer e.running.Done()
+	defer e.removed(svc)
 
 	svc.committing <- struct{}{}
 	old, err := e.unroute(svc)
@@ -75,14 +77,19 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 		return removal, nil
 	}
 	drain := e.drainRelease(svc, old, limits, nil)
-	e.mu.Lock()
-	e.forgetIfUnused(svc)
-	e.mu.Unlock()
 	removal.Drained = &drain
 	if !drain.clean() {
 		return removal, drainError(name, drain)
 	}
 	return removal, nil
+}
+
+// removed ends a removal.
+func (e *Engine) removed(svc *service) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	svc.removals--
+	e.forgetIfUnused(svc)
 }
 
 // unroute forgets the state of a service and takes it out of the table. It
@@ -102,7 +109,6 @@ func (e *Engine) unroute(svc *service) (*Release, error) {
 	defer e.mu.Unlock()
 	svc.broken = nil
 	if svc.active == nil {
-		e.forgetIfUnused(svc)
 		return nil, nil
 	}
 	old := svc.active.active.Load()

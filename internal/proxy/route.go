@@ -54,11 +54,10 @@ func NormalizeHost(host string) (string, error) {
 	if strings.Contains(name, ":") {
 		return "", fmt.Errorf("host %q has a port; hosts are matched on every port, write the name alone", host)
 	}
-	ascii, err := hostProfile.ToASCII(strings.TrimSuffix(name, "."))
-	if err != nil {
-		return "", fmt.Errorf("host %q is not a host name", host)
-	}
-	if err := checkTargetHost(ascii); err != nil {
+	ascii, err := hostProfile.ToASCII(name)
+	// The profile turns dots of other scripts into ours, a trailing one too.
+	ascii = strings.TrimSuffix(ascii, ".")
+	if err != nil || strings.HasSuffix(ascii, ".") || checkTargetHost(ascii) != nil {
 		return "", fmt.Errorf("host %q is not a host name", host)
 	}
 	if wildcard {

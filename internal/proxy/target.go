@@ -53,7 +53,11 @@ func ParseTarget(s string) (Target, error) {
 	case err != nil && strings.Count(address, ":") > 1:
 		return Target{}, fmt.Errorf("target %q is not host:port; write an IPv6 address in brackets, as in [::1]:3000", s)
 	case err != nil:
-		return Target{}, fmt.Errorf("target %q has no port; write it as host:port, as in %s:3000", s, orDefault(address, "web-1"))
+		example := "web-1"
+		if checkTargetHost(address) == nil {
+			example = address
+		}
+		return Target{}, fmt.Errorf("target %q has no port; write it as host:port, as in %s:3000", s, example)
 	case host == "":
 		return Target{}, fmt.Errorf("target %q has no host; write it as host:port", s)
 	}
@@ -65,11 +69,14 @@ func ParseTarget(s string) (Target, error) {
 	} else {
 		port = strconv.FormatUint(n, 10)
 	}
-	t.Address = net.JoinHostPort(strings.ToLower(host), port)
+	// A zone is the name of a network interface, which has a case.
+	name, _, _ := strings.Cut(host, "%")
+	t.Address = net.JoinHostPort(strings.ToLower(name)+host[len(name):], port)
 	return t, nil
 }
 
 func parseUnixTarget(s, socket string) (Target, error) {
+	socket = path.Clean(socket)
 	switch {
 	case !strings.HasPrefix(socket, "/") || socket == "/":
 		return Target{}, fmt.Errorf("target %q needs an absolute path; write it as unix//run/app.sock", s)
@@ -78,7 +85,7 @@ func parseUnixTarget(s, socket string) (Target, error) {
 	case strings.ContainsFunc(socket, isControl):
 		return Target{}, fmt.Errorf("target %q has a control character in it", s)
 	}
-	return Target{Scheme: "http", Network: "unix", Address: path.Clean(socket)}, nil
+	return Target{Scheme: "http", Network: "unix", Address: socket}, nil
 }
 
 func hasPort(address string) bool {
@@ -89,7 +96,7 @@ func hasPort(address string) bool {
 // checkTargetHost accepts IP addresses, with zones, and names as container
 // runtimes use them, which is to say with underscores.
 func checkTargetHost(host string) error {
-	if _, err := netip.ParseAddr(host); err == nil {
+	if addr, err := netip.ParseAddr(host); err == nil && strings.Trim(addr.Zone(), labelChars+".") == "" {
 		return nil
 	}
 	if len(host) > 253 {
@@ -128,11 +135,15 @@ func (t Target) host() string {
 // url returns the URL for a request to t. The host of a Unix socket's URL is
 // for show: the transport dials Address.
 func (t Target) url(requestURI string) (*url.URL, error) {
-	scheme := t.Scheme
-	if scheme == "h2c" {
-		scheme = "http"
+	u, err := url.ParseRequestURI(requestURI)
+	if err != nil {
+		return nil, err
 	}
-	return url.Parse(scheme + "://" + t.host() + requestURI)
+	u.Scheme, u.Host = "http", t.host()
+	if t.Scheme == "https" {
+		u.Scheme = "https"
+	}
+	return u, nil
 }
 
 // withPort returns t with another port, for health checks that have their own.

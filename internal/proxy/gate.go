@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// passGate probes every target of a release until all are healthy, the deploy
+// timeout is over or the deployment is ended.
+func (d *Deployment) passGate(r *Release) error {
+	d.enter(StateProbing)
+	ctx, cancel := context.WithTimeoutCause(d.ctx, d.spec.deployTimeout, errDeployTimeout)
+	defer cancel()
+	reports := make([]ProbeReport, len(r.upstreams))
+	var gates sync.WaitGroup
+	for i, u := range r.upstreams {
+		gates.Go(func() {
+			reports[i] = u.untilHealthy(ctx, time.Duration(r.options.HealthCheckInterval), d.probeFailed)
+			if reports[i].Healthy {
+				d.targetHealthy(reports[i])
+			}
+		})
+	}
+	gates.Wait()
+	d.setProbes(reports)
+	if ctx.Err() == nil || allHealthy(reports) {
+		d.enter(StateHealthy)
+		return nil
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, errDeployTimeout) {
+		return cause
+	}
+	return notHealthy(d.spec, reports)
+}
+
+var errDeployTimeout = errors.New("deploy timeout")
+
+func allHealthy(reports []ProbeReport) bool {
+	return !slices.ContainsFunc(reports, func(r ProbeReport) bool { return !r.Healthy })
+}
+
+// gatePause is the pause between two probes of a target that is booting. It
+// bounds how long readiness can go unnoticed.
+const gatePause = 50 * time.Millisecond
+
+// untilHealthy probes u until it is healthy or ctx ends. A target that does not
+// accept connections costs nothing to ask, so it is asked every 50ms; one that
+// answers, though not well, is asked less and less often, so that the checks
+// never delay a switch by more than a twentieth of the boot time.
+func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed func(target, reason string)) ProbeReport {
+	report := ProbeReport{Target: u.target.String(), URL: u.prober.url}
+	start := time.Now()
+	for {
+		result := u.prober.probe(ctx)
+		if ctx.Err() != nil && !result.ok() {
+			break // the probe was interrupted: its failure says nothing
+		}
+		report.Probes++
+		if result.ok() {
+			u.observe(result, time.Now())
+			report.Healthy = true
+			break
+		}
+		report.add(result.reason)
+		if n := len(report.Failures); report.Failures[n-1].Count == 1 {
+			failed(report.Target, result.reason)
+		}
+		pause := gatePause
+		if !result.unreachable {
+			pause = max(pause, time.Since(start)/20)
+		}
+		if !sleep(ctx, min(pause, interval)) {
+			break
+		}
+	}
+	report.Elapsed = since(start)
+	return report
+}
+
+// sleep waits for d, or until ctx ends, in which case it returns false.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// notHealthy explains a gate that did not open.
+func notHealthy(s spec, reports []ProbeReport) *Error {
+	var failing []string
+	for _, r := range reports {
+		if !r.Healthy {
+			failing = append(failing, r.Target)
+		}
+	}
+	subject := failing[0] + " was"
+	if len(failing) > 1 {
+		subject = fmt.Sprintf("%d of %d targets were", len(failing), len(reports))
+	}
+	return &Error{
+		Code:    CodeNotHealthy,
+		Message: fmt.Sprintf("%s not healthy within %s", subject, s.deployTimeout),
+		Hint:    healthHint(reports),
+		Details: reports,
+	}
+}
+
+// healthHint says what the last failure of a target suggests.
+func healthHint(reports []ProbeReport) string {
+	for _, r := range reports {
+		if r.Healthy || len(r.Failures) == 0 {
+			continue
+		}
+		last := r.Failures[len(r.Failures)-1].Reason
+		switch {
+		case last == "connection refused" || last == "no such socket":
+			return "nothing listens there: check that the app is running and listens on this port, and on all interfaces"
+		case strings.Contains(last, "does not resolve"):
+			return "check the name, and that the proxy is in the same network as the app"
+		case strings.Contains(last, "redirect"):
+			return "point --health-check-path at a page that answers 200 itself"
+		case strings.HasPrefix(last, "404 "):
+			return "the app is up but has no such page; set --health-check-path"
+		case strings.HasPrefix(last, "400 "), strings.HasPrefix(last, "403 "), strings.HasPrefix(last, "421 "):
+			return "the app may refuse the Host header; set --health-check-host"
+		case strings.Contains(last, "no answer within"), strings.Contains(last, "timed out"):
+			return "the app is too slow or a firewall drops the packets; see --health-check-timeout and --deploy-timeout"
+		}
+	}
+	return "the app is up but its health check fails; see its log, or set --health-check-path"
+}

@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// drainOld drains the release that d has replaced and waits for every older one
+// of the service that still drains, so that all of them may be removed when d is
+// done.
+func (e *Engine) drainOld(svc *service, d *Deployment, old *Release) error {
+	e.mu.Lock()
+	before := slices.DeleteFunc(slices.Clone(svc.draining), func(r *Release) bool { return r == old })
+	e.mu.Unlock()
+	if old != nil {
+		d.drained(e.drainRelease(svc, old, d.spec.drain, d.drainProgress))
+	}
+	for _, r := range before {
+		<-r.drained
+	}
+	if drains := d.Status().Drained; len(drains) > 0 && !drains[0].clean() {
+		return drainError(d.spec.service, drains[0])
+	}
+	return nil
+}
+
+// drainRelease drains a release and takes it off the service's record.
+func (e *Engine) drainRelease(svc *service, r *Release, limits drainLimits, progress func(requests, streams int)) Drain {
+	result := r.drain(limits, progress)
+	e.mu.Lock()
+	svc.draining = slices.DeleteFunc(svc.draining, func(o *Release) bool { return o == r })
+	svc.retired += r.served.Load()
+	e.mu.Unlock()
+	close(r.drained)
+	return result
+}
+
+func drainError(service string, d Drain) error {
+	return &Error{
+		Code:    CodeDrainTimeout,
+		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, d.cutSummary()),
+		Hint:    "raise --drain-timeout if requests need longer, or --stream-timeout for streams",
+	}
+}
+
+func (d Drain) cutSummary() string {
+	return fmt.Sprintf("%s and %s were cut", Count(d.CutRequests, "request"), Count(d.CutStreams, "stream"))
+}
+
+// Count writes a number of things: "1 request", "2 requests".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

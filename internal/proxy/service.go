@@ -1,0 +1,51 @@
+package proxy
+
+// service is the control plane's record of a service.
+type service struct {
+	name string
+	// active is what the routing table has of the service; nil if it has never
+	// been deployed.
+	active *claim
+	// lastVersion is the number of the newest release.
+	lastVersion int
+	// deployments are those that are under way, the oldest first.
+	deployments []*Deployment
+	// committing is taken by the operation that is writing the service's state.
+	committing chan struct{}
+	// removals counts removals that are under way. As long as there are any, the
+	// record stays, so that they and new deployments share one commit slot.
+	removals int
+	// draining are releases that still have traffic.
+	draining []*Release
+	// retired counts the requests of releases that have drained.
+	retired int64
+	// broken says why the state of the service could not be loaded.
+	broken error
+}
+
+// service returns the record of a service, a new one if there is none.
+// Engine.mu must be held.
+func (e *Engine) service(name string) *service {
+	s := e.services[name]
+	if s == nil {
+		s = &service{name: name, committing: make(chan struct{}, 1)}
+		e.services[name] = s
+	}
+	return s
+}
+
+// forgetIfUnused removes the record of a service that never came to be.
+// Engine.mu must be held.
+func (e *Engine) forgetIfUnused(s *service) {
+	if s.active == nil && s.broken == nil && len(s.deployments) == 0 && len(s.draining) == 0 && s.removals == 0 && e.services[s.name] == s {
+		delete(e.services, s.name)
+	}
+}
+
+// servingVersion returns the number of the release that serves, or 0.
+func (s *service) servingVersion() int {
+	if s.active == nil {
+		return 0
+	}
+	return s.active.active.Load().version
+}
