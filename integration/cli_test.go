@@ -46,8 +46,10 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 		{"deploy web:3000 --health-check-port 70000", 2, []string{"1 to 65535"}},
 		{"deploy web:3000 --output xml", 2, []string{"text or json"}},
 		{"deploy " + a.addr() + " --service other --host shop.test", 4, []string{"belongs to the service shop", "--service shop", "parachute remove shop"}},
-		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 300ms", 3,
-			[]string{"was not healthy within 300ms", "shop v1 still serves all traffic", "connection refused", "hint: "}},
+		{
+			"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 300ms", 3,
+			[]string{"was not healthy within 300ms", "shop v1 still serves all traffic", "connection refused", "hint: "},
+		},
 		{"deploy 127.0.0.1:1 --service fresh --host fresh.test --deploy-timeout 100ms", 3, []string{"fresh serves nothing yet"}},
 		{"status nothing", 5, []string{"there is no service nothing", "shop"}},
 		{"remove nothing", 5, []string{"there is no service nothing"}},
@@ -62,8 +64,10 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 		{"run --nonsense", 1, []string{"unknown flag: --nonsense"}},
 		{"run --bind nonsense", 1, []string{"IP address"}},
 		{"run --admin :2019", 1, []string{"control the proxy", "loopback"}},
-		{"run --config /nowhere/Caddyfile --http-port 0 --https-port 8443 --admin unix/" + p.Dir + "/x.sock --storage " + p.Dir + "/x", 1,
-			[]string{"/nowhere/Caddyfile"}},
+		{
+			"run --config /nowhere/Caddyfile --http-port 0 --https-port 8443 --admin unix/" + p.Dir + "/x.sock --storage " + p.Dir + "/x", 1,
+			[]string{"/nowhere/Caddyfile"},
+		},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			r := run(t, p, strings.Fields(c.args)...)

@@ -66,17 +66,7 @@ func addressed(req *http.Request, t Target, repeat bool) *http.Request {
 // try before the deadline.
 func hold(ctx context.Context, pause time.Duration, deadline time.Time) bool {
 	pause += time.Duration(rand.Int64N(int64(pause)))
-	if time.Now().Add(pause).After(deadline) {
-		return false
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return time.Now().Add(pause).Before(deadline) && sleep(ctx, pause)
 }
 
 // idempotent reports whether a method may be repeated without asking (RFC 9110,
