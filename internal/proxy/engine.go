@@ -22,6 +22,8 @@ type Engine struct {
 	opts  EngineOptions
 	store atomic.Pointer[Store]
 	table atomic.Pointer[table]
+	// forwarder carries requests through the release that they are counted on.
+	forwarder http.Handler
 	// probeSlots bounds parallel probes.
 	probeSlots chan struct{}
 
@@ -50,6 +52,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		owners:      make(map[Route]*owner),
 		deployments: newDeploymentLog(),
 	}
+	e.forwarder = newReverseProxy(e.opts.Logger)
 	e.store.Store(&opts.Store)
 	e.table.Store(newTable(nil))
 	return e
@@ -91,7 +94,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	if err != nil {
 		return err
 	}
-	return release.forward(w, r, prefix, client)
+	return release.forward(e.forwarder, w, r, prefix, client)
 }
 
 // acquire counts the request on the release that serves it.

@@ -26,17 +26,12 @@ func (s *eventStream) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	betweenEvents := s.borders.atBorder()
 	border := s.borders.scan(p[:n])
-	if !s.closing {
-		return n, err
-	}
-	if border > 0 {
+	if s.closing && (border > 0 || betweenEvents) {
 		// What follows the border is the beginning of an event that the client
 		// would never see the end of.
 		return border, io.EOF
-	}
-	if n == 0 && s.borders.atBorder() {
-		return 0, io.EOF
 	}
 	return n, err
 }

@@ -40,7 +40,7 @@ type exchangeKey struct{}
 // targets and the answer to w. It ends what the caller acquired. An error means that nothing has been written; an
 // answer that breaks off half-way ends in a panic with [http.ErrAbortHandler],
 // so that it cannot look complete.
-func (r *Release) forward(w http.ResponseWriter, req *http.Request, prefix string, client Client) error {
+func (r *Release) forward(forwarder http.Handler, w http.ResponseWriter, req *http.Request, prefix string, client Client) error {
 	x := &exchange{release: r, prefix: prefix, client: client}
 	defer x.end()
 	if !httpguts.ValidHeaderFieldName(req.Method) {
@@ -62,7 +62,7 @@ func (r *Release) forward(w http.ResponseWriter, req *http.Request, prefix strin
 		x.body = &requestBody{body: req.Body}
 		in.Body = x.body
 	}
-	r.proxy.ServeHTTP(w, in)
+	forwarder.ServeHTTP(w, in)
 	if x.err != nil && x.stream == nil {
 		return x.classify(req.Context(), ctx)
 	}
@@ -133,12 +133,12 @@ func (e *requestError) Error() string        { return e.kind.Error() + ": " + e.
 func (e *requestError) Is(target error) bool { return e.kind == target }
 func (e *requestError) Unwrap() error        { return e.cause }
 
-// newReverseProxy returns the forwarder of r: the standard library's, with r as
-// its transport.
-func newReverseProxy(r *Release, logger *zap.Logger) *httputil.ReverseProxy {
+// newReverseProxy returns the forwarder of all releases: the standard library's,
+// with the release of each request as its transport.
+func newReverseProxy(logger *zap.Logger) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        rewrite,
-		Transport:      r,
+		Transport:      releaseTransport{},
 		ModifyResponse: modifyResponse,
 		BufferPool:     copyBuffers{},
 		ErrorLog:       zap.NewStdLog(logger.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),

@@ -62,7 +62,9 @@ type prober struct {
 	host    string
 	agent   string
 	timeout time.Duration
-	client  *http.Client
+	// newTransport makes the transport of one probe. Keeping it would be of no
+	// use, and ten thousand services would keep ten thousand.
+	newTransport func() transport
 }
 
 func newProber(t Target, o Options, hosts []string, opts EngineOptions) *prober {
@@ -76,14 +78,12 @@ func newProber(t Target, o Options, hosts []string, opts EngineOptions) *prober 
 	if u, err := checked.url(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
-	tr := newHTTPTransport(checked, context.Background(), opts)
-	// A connection of its own for every probe: a pooled one would tell how the
-	// target was, not how it is.
-	tr.DisableKeepAlives = true
-	p.client = &http.Client{
-		Transport: tr,
-		// A redirect may lead to another app, whose 200 would count for this one.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	p.newTransport = func() transport {
+		tr := newHTTPTransport(checked, context.Background(), opts)
+		// A connection of its own for every probe: a pooled one would tell how
+		// the target was, not how it is.
+		tr.DisableKeepAlives = true
+		return tr
 	}
 	return p
 }
@@ -116,7 +116,11 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	}
 	req.Host = p.host
 	req.Header.Set("User-Agent", p.agent)
-	resp, err := p.client.Do(req)
+	// The transport alone follows no redirect: that may lead to another app,
+	// whose 200 would count for this one.
+	tr := p.newTransport()
+	defer tr.CloseIdleConnections() // of HTTP/2, which DisableKeepAlives leaves open
+	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		if context.Cause(ctx) == errProbeTimeout {
 			return probeResult{reason: fmt.Sprintf("no answer within %s", p.timeout)}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"net/http/httputil"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,6 @@ type Release struct {
 	options    Options
 
 	upstreams []*upstream
-	proxy     *httputil.ReverseProxy
 
 	// requests counts the requests in flight and carries drainingBit, so that
 	// one atomic add both counts a request and learns whether it may go on.
@@ -69,7 +67,6 @@ func (e *Engine) newRelease(s spec, version int, deployedAt time.Time) *Release 
 	for _, t := range s.targets {
 		r.upstreams = append(r.upstreams, newUpstream(t, r, e.opts))
 	}
-	r.proxy = newReverseProxy(r, e.opts.Logger)
 	return r
 }
 

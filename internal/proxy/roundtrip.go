@@ -9,9 +9,16 @@ import (
 	"time"
 )
 
-// RoundTrip sends req to a target of r, and to another one or later if, and only
+// releaseTransport sends each request through the release that it is counted on.
+type releaseTransport struct{}
+
+func (releaseTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return exchangeOf(req).release.roundTrip(req)
+}
+
+// roundTrip sends req to a target of r, and to another one or later if, and only
 // if, the first has seen nothing of it.
-func (r *Release) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r *Release) roundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req)
 	holdUntil := time.Now().Add(time.Duration(r.options.HoldTimeout))
 	pause := 10 * time.Millisecond

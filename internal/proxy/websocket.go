@@ -23,8 +23,8 @@ type frameBorders struct {
 	// payload of the current frame.
 	have    int
 	payload uint64
-	// sawClose says that a close frame has begun: the sides are saying goodbye
-	// themselves.
+	// sawClose says that a whole close frame has passed: the sides are saying
+	// goodbye themselves.
 	sawClose bool
 }
 
@@ -44,11 +44,11 @@ func (f *frameBorders) scan(b []byte) (last int) {
 				continue
 			}
 			f.payload = f.payloadLen()
-			f.sawClose = f.sawClose || f.header[0]&0x0f == opcodeClose
 			f.have = 0
 		}
 		if f.payload == 0 {
 			last = i
+			f.sawClose = f.sawClose || f.header[0]&0x0f == opcodeClose
 		}
 	}
 	return last
