@@ -1,6 +1,7 @@
 package parachute
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 
 // maxRequestBody bounds the body of an API request, in bytes.
 const maxRequestBody = 1 << 20
+
+// maxDiscardedBody bounds how much more of a body is read before it is refused.
+const maxDiscardedBody = 64 << 20
 
 const (
 	mediaJSON   = "application/json"
@@ -129,7 +133,7 @@ func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 
 func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	var req proxy.DeployRequest
-	if err := decodeBody(w, r, &req); err != nil {
+	if err := decodeBody(r, &req); err != nil {
 		writeError(w, err, nil)
 		return
 	}
@@ -197,28 +201,33 @@ func outlastReadTimeout(w http.ResponseWriter) {
 
 // decodeBody reads one JSON value that has no unknown fields and nothing behind
 // it.
-func decodeBody(w http.ResponseWriter, r *http.Request, to any) error {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBody))
+func decodeBody(r *http.Request, to any) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBody+1))
+	if err != nil {
+		return invalidBody("reading it: " + err.Error())
+	}
+	if len(body) > maxRequestBody {
+		// A caller that is still writing when the connection closes would see
+		// that instead of the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDiscardedBody)
+		return invalidBody(fmt.Sprintf("it is larger than %d bytes", maxRequestBody))
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(to)
-	if err == nil {
-		if _, more := dec.Token(); more != io.EOF {
-			err = errors.New("there is more than one JSON value")
-		}
+	switch err := dec.Decode(to); {
+	case errors.Is(err, io.EOF):
+		return invalidBody("it is empty")
+	case err != nil:
+		return invalidBody(strings.TrimPrefix(err.Error(), "json: "))
 	}
-	if err == nil {
-		return nil
+	if _, err := dec.Token(); err != io.EOF {
+		return invalidBody("there is more than one JSON value")
 	}
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return &proxy.Error{Code: proxy.CodeInvalid, Message: fmt.Sprintf("the body is larger than %d bytes", maxRequestBody)}
-	}
-	if errors.Is(err, io.EOF) {
-		err = errors.New("it is empty")
-	}
-	return &proxy.Error{
-		Code:    proxy.CodeInvalid,
-		Message: "the body is not a valid request: " + proxy.Printable(strings.TrimPrefix(err.Error(), "json: ")),
-	}
+	return nil
+}
+
+func invalidBody(reason string) error {
+	return &proxy.Error{Code: proxy.CodeInvalid, Message: "the body is not a valid request: " + proxy.Printable(reason)}
 }
 
 // errorStatus maps the engine's errors to HTTP statuses.

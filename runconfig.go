@@ -39,8 +39,17 @@ func (o *runOptions) buildConfig() ([]byte, error) {
 			return nil, fmt.Errorf("%s: %w", o.configFile, err)
 		}
 	}
+	// Flags that say where something is win over the file: commands look for the
+	// endpoint there, and the storage has been locked.
 	if o.admin != "" {
-		config["admin"].(object)["listen"] = o.caddyAdminListen()
+		admin, ok := config["admin"].(object)
+		if !ok {
+			return nil, fmt.Errorf("%s: admin is not an object", o.configFile)
+		}
+		admin["listen"] = o.caddyAdminListen()
+	}
+	if o.storage != "" {
+		config["storage"] = o.fileStorage()
 	}
 	return json.Marshal(config)
 }
@@ -84,19 +93,19 @@ func (o *runOptions) baseConfig() object {
 	if issuer := o.acmeIssuer(); issuer != nil {
 		apps["tls"] = object{"automation": object{"policies": []any{object{"issuers": []any{issuer}}}}}
 	}
-	config := object{
+	return object{
 		"admin":   object{"listen": o.caddyAdminListen(), "config": object{"persist": false}},
 		"logging": object{"logs": object{"default": o.log()}},
 		"apps":    apps,
 	}
-	if o.storage != "" {
-		dir := o.storage
-		if abs, err := filepath.Abs(dir); err == nil {
-			dir = abs
-		}
-		config["storage"] = object{"module": "file_system", "root": dir}
+}
+
+func (o *runOptions) fileStorage() object {
+	dir := o.storage
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
 	}
-	return config
+	return object{"module": "file_system", "root": dir}
 }
 
 // server returns a server that hands every request to the table of services.
@@ -174,7 +183,7 @@ func (o *runOptions) acmeIssuer() object {
 func (o *runOptions) userConfig() (object, error) {
 	b, _, _, err := caddycmd.LoadConfig(o.configFile, "")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", o.configFile, err)
 	}
 	var user object
 	if err := json.Unmarshal(b, &user); err != nil {
@@ -197,7 +206,7 @@ func mergeConfig(config, user object) error {
 	ours, _ := at(config, "apps", "tls", "automation")["policies"].([]any)
 	theirs, _ := at(user, "apps", "tls", "automation")["policies"].([]any)
 	merge(config, user)
-	if len(ours) > 0 && len(theirs) > 0 && !hasCatchAll(theirs) {
+	if len(ours) > 0 && !hasCatchAll(theirs) {
 		at(config, "apps", "tls", "automation")["policies"] = slices.Concat(theirs, ours)
 	}
 	return nil
@@ -278,9 +287,13 @@ func at(o object, path ...string) object {
 	return o
 }
 
-// merge puts what user has into base, object by object.
+// merge puts what user has into base, object by object. A null says nothing, as
+// it does to Caddy.
 func merge(base, user object) {
 	for k, v := range user {
+		if v == nil {
+			continue
+		}
 		from, isObject := v.(object)
 		into, both := base[k].(object)
 		if isObject && both {

@@ -115,9 +115,13 @@ func (r *Release) scheduleCloses(start time.Time, timeout time.Duration) int {
 func (r *Release) shutdown(ctx context.Context, spread time.Duration) {
 	r.stopMonitor()
 	r.scheduleCloses(time.Now(), spread)
+	// If r drains, the drain may be the one that is woken.
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for r.streamCount() > 0 {
 		select {
 		case <-r.changed:
+		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}

@@ -25,6 +25,8 @@ type exchange struct {
 	body     *requestBody
 	// conn is the connection to the target, known once it carries the request.
 	conn atomic.Pointer[net.Conn]
+	// clientConn is the connection to the client, once it has been upgraded.
+	clientConn atomic.Pointer[net.Conn]
 	// cancel ends the request to the target.
 	cancel context.CancelCauseFunc
 	// spare keeps the request from being cut when the drain timeout is over.
@@ -52,7 +54,8 @@ func (r *Release) forward(forwarder http.Handler, w http.ResponseWriter, req *ht
 	x.spare = context.AfterFunc(r.uncut, func() { cancel(ErrCut) })
 
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
-	if httpguts.HeaderValuesContainsToken(req.Header["Connection"], "Upgrade") {
+	if upgradeType(req.Header) != "" {
+		w = &hijackWatcher{ResponseWriter: w, x: x}
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 			GotConn: func(info httptrace.GotConnInfo) { x.conn.Store(&info.Conn) },
 		})
@@ -178,11 +181,12 @@ func modifyResponse(resp *http.Response) error {
 	x := exchangeOf(resp.Request)
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		body, ok := resp.Body.(io.ReadWriteCloser)
-		conn := x.conn.Load()
-		if !ok || conn == nil {
-			return errors.New("the target switched protocols on a connection that cannot be taken over")
+		conn, protocol := x.conn.Load(), upgradeType(resp.Header)
+		if !ok || conn == nil || !strings.EqualFold(protocol, upgradeType(resp.Request.Header)) {
+			return errors.New("the target switched to a protocol that was not asked for")
 		}
-		up := newUpgradedConn(body, *conn, strings.EqualFold(resp.Header.Get("Upgrade"), "websocket"))
+		up := newUpgradedConn(body, *conn, strings.EqualFold(protocol, "websocket"))
+		up.hangUp = x.hangUp
 		resp.Body = up
 		x.becomeStream(up)
 		return nil

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -53,12 +52,15 @@ func (e *Engine) Close() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	e.Shutdown(ctx)
+	var active []*Release
 	e.mu.Lock()
-	services := slices.Collect(maps.Values(e.services))
-	e.mu.Unlock()
-	for _, s := range services {
+	for _, s := range e.services {
 		if s.active != nil {
-			s.active.active.Load().close()
+			active = append(active, s.active.active.Load())
 		}
+	}
+	e.mu.Unlock()
+	for _, r := range active {
+		r.close()
 	}
 }

@@ -1,13 +1,17 @@
 package proxy
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // upgradedConn is the target's side of a connection that has been upgraded. The
@@ -21,6 +25,8 @@ type upgradedConn struct {
 	conn      net.Conn
 	websocket bool
 	closing   atomic.Bool
+	// hangUp, if not nil, closes the connection to the client.
+	hangUp func()
 
 	// These belong to the goroutine that reads.
 	toClient  frameBorders
@@ -148,4 +154,45 @@ func (u *upgradedConn) closePolitely() {
 	}
 }
 
-func (u *upgradedConn) cut() { _ = u.body.Close() }
+// cut closes both sides: a client that ignores its close frame would otherwise
+// hold the exchange for as long as it likes.
+func (u *upgradedConn) cut() {
+	_ = u.body.Close()
+	if u.hangUp != nil {
+		u.hangUp()
+	}
+}
+
+// upgradeType returns the protocol that a request asks to switch to, or that a
+// response switches to (RFC 9110, section 7.8).
+func upgradeType(h http.Header) string {
+	if !httpguts.HeaderValuesContainsToken(h["Connection"], "Upgrade") {
+		return ""
+	}
+	return h.Get("Upgrade")
+}
+
+// hijackWatcher remembers the client's connection when it is taken over.
+type hijackWatcher struct {
+	http.ResponseWriter
+	x *exchange
+}
+
+// Unwrap lets [http.ResponseController] find everything else.
+func (w *hijackWatcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack implements [http.Hijacker].
+func (w *hijackWatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.x.clientConn.Store(&conn)
+	}
+	return conn, buffered, err
+}
+
+// hangUp closes the connection to the client if it has been upgraded.
+func (x *exchange) hangUp() {
+	if conn := x.clientConn.Load(); conn != nil {
+		_ = (*conn).Close()
+	}
+}
