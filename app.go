@@ -83,7 +83,11 @@ func (a *App) Start() error {
 // Stop closes streams politely when the process is exiting. A reload closes
 // nothing: the next config goes on with the same engine.
 func (a *App) Stop() error {
-	running.remove(a)
+	if left := running.remove(a); left != nil && left.engine == a.engine {
+		// If it is a reload that has failed, the storage of this config is about
+		// to be closed, and the one before it goes on.
+		left.engine.SetStore(left.store)
+	}
 	if caddy.Exiting() {
 		a.closeStreams()
 	}
@@ -149,18 +153,28 @@ func (l *appList) add(a *App) {
 	l.apps = append(l.apps, a)
 }
 
-func (l *appList) remove(a *App) {
+// remove returns the newest app that is left, or nil.
+func (l *appList) remove(a *App) *App {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.apps = slices.DeleteFunc(l.apps, func(o *App) bool { return o == a })
+	return l.newest()
+}
+
+// newest returns the app that was started last, or nil. mu must be held.
+func (l *appList) newest() *App {
+	if len(l.apps) == 0 {
+		return nil
+	}
+	return l.apps[len(l.apps)-1]
 }
 
 // engine returns the engine of the app that was started last, or nil.
 func (l *appList) engine() *proxy.Engine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.apps) == 0 {
-		return nil
+	if a := l.newest(); a != nil {
+		return a.engine
 	}
-	return l.apps[len(l.apps)-1].engine
+	return nil
 }

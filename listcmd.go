@@ -199,7 +199,7 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 		fmt.Fprintf(t, "  release\tv%d, deployed %s\n", s.Active.Release, s.Active.DeployedAt.Local().Format(time.DateTime))
 		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", proxy.Count(s.Active.Requests, "request"), proxy.Count(s.Active.Streams, "stream"), s.Served)
 		printTargets(t, s.Active.Targets)
-		fmt.Fprintf(t, "  health check\tGET %s every %s, %s timeout\n", o.HealthCheckPath, o.HealthCheckInterval, o.HealthCheckTimeout)
+		fmt.Fprintf(t, "  health check\tGET %s, timeout %s\n", o.HealthCheckPath, o.HealthCheckTimeout)
 		fmt.Fprintf(t, "  timeouts\ttarget %s, hold %s\n", o.TargetTimeout, o.HoldTimeout)
 		if !slices.Equal(s.PathPrefixes, []string{"/"}) {
 			fmt.Fprintf(t, "  path prefix\tstripped: %t\n", o.StripPathPrefix)

@@ -156,10 +156,9 @@ func sameRoutes(a, b []Route) bool {
 	if len(a) != len(b) {
 		return false
 	}
+	inA := make(map[Route]bool, len(a))
 	for _, r := range a {
-		if !slices.Contains(b, r) {
-			return false
-		}
+		inA[r] = true
 	}
-	return true
+	return !slices.ContainsFunc(b, func(r Route) bool { return !inA[r] })
 }

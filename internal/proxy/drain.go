@@ -56,35 +56,31 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 	defer cutStreams.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	var giveUp <-chan time.Time
-	for {
-		requests, streams := r.inFlight(), r.streamCount()
-		if requests == 0 && streams == 0 {
-			break
-		}
+	// A handler that has been cut but is stuck in a write to its client notices by
+	// the server's own timeouts: it is given up on. Its target is let go all the same.
+	var giveUpRequests, giveUpStreams <-chan time.Time
+	var stuckRequests, stuckStreams bool
+	for (r.inFlight() > 0 && !stuckRequests) || (r.streamCount() > 0 && !stuckStreams) {
 		select {
 		case <-r.changed:
 		case <-tick.C:
 			if progress != nil {
-				progress(requests, streams)
+				progress(r.inFlight(), r.streamCount())
 			}
-			continue
 		case <-cutRequests.C:
 			d.CutRequests = r.inFlight()
 			r.cut()
-			giveUp = time.After(cutGrace)
+			giveUpRequests = time.After(cutGrace)
 		case <-cutStreams.C:
 			for _, s := range r.openStreams() {
 				d.CutStreams++
 				s.closer.cut()
 			}
-			giveUp = time.After(cutGrace)
-		case <-giveUp:
-			// A handler that is stuck in a write to its client notices by the
-			// server's own timeouts; its target has long been let go.
-			r.close()
-			d.Elapsed = since(start)
-			return d
+			giveUpStreams = time.After(cutGrace)
+		case <-giveUpRequests:
+			stuckRequests = true
+		case <-giveUpStreams:
+			stuckStreams = true
 		}
 	}
 	r.close()

@@ -9,19 +9,24 @@ import (
 // of the service that still drains, so that all of them may be removed when d is
 // done.
 func (e *Engine) drainOld(svc *service, d *Deployment, old *Release) error {
-	e.mu.Lock()
-	before := slices.DeleteFunc(slices.Clone(svc.draining), func(r *Release) bool { return r == old })
-	e.mu.Unlock()
+	others := e.otherDrains(svc, old)
 	if old != nil {
 		d.drained(e.drainRelease(svc, old, d.spec.drain, d.drainProgress))
 	}
-	for _, r := range before {
+	for _, r := range others {
 		<-r.drained
 	}
 	if drains := d.Status().Drained; len(drains) > 0 && !drains[0].clean() {
 		return drainError(d.spec.service, drains[0])
 	}
 	return nil
+}
+
+// otherDrains returns the releases of a service that drain, without one of them.
+func (e *Engine) otherDrains(svc *service, without *Release) []*Release {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(svc.draining), func(r *Release) bool { return r == without })
 }
 
 // drainRelease drains a release and takes it off the service's record.

@@ -178,8 +178,8 @@ func dialReason(err error) string {
 // characters, and no longer than a line or two.
 func Printable(s string) string {
 	s = strings.Map(func(r rune) rune {
-		// C0, DEL and C1 controls steer terminals; the rest of the bidirectional
-		// and format characters is caught by strconv-like quoting upstream.
+		// Controls steer terminals; line and paragraph separators and the marks
+		// of bidirectional text make a line read as what it is not.
 		if isControl(r) || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return '?'
 		}

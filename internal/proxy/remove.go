@@ -37,8 +37,8 @@ func (r RemoveRequest) resolve() (drainLimits, error) {
 }
 
 // Remove ends the deployments of a service, forgets its state, takes its routes
-// out of the table and drains it. Once it has begun it goes on, whatever happens
-// to the caller. It returns an [Error] with [CodeDrainTimeout] if something had
+// out of the table and drains it, and waits for older releases that still drain.
+// Once it has begun it goes on, whatever happens to the caller. It returns an [Error] with [CodeDrainTimeout] if something had
 // to be cut: the service is gone all the same.
 func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 	removal := Removal{Service: name}
@@ -73,13 +73,16 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 		return removal, err
 	}
 	e.opts.Logger.Info("service removed", zap.String("service", name))
-	if old == nil {
-		return removal, nil
+	others := e.otherDrains(svc, old)
+	if old != nil {
+		drain := e.drainRelease(svc, old, limits, nil)
+		removal.Drained = &drain
 	}
-	drain := e.drainRelease(svc, old, limits, nil)
-	removal.Drained = &drain
-	if !drain.clean() {
-		return removal, drainError(name, drain)
+	for _, r := range others {
+		<-r.drained
+	}
+	if removal.Drained != nil && !removal.Drained.clean() {
+		return removal, drainError(name, *removal.Drained)
 	}
 	return removal, nil
 }
