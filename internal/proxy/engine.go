@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -90,11 +91,15 @@ func (e *Engine) Start() {
 // service is empty. When it returns one of the request errors of this package,
 // nothing has been written to w.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Client) error {
-	release, prefix, err := e.acquire(r, service)
-	if err != nil {
-		return err
+	for {
+		release, prefix, err := e.acquire(r, service)
+		if err != nil {
+			return err
+		}
+		if err := release.forward(e.forwarder, w, r, prefix, client); !errors.Is(err, errMoved) {
+			return err
+		}
 	}
-	return release.forward(e.forwarder, w, r, prefix, client)
 }
 
 // acquire counts the request on the release that serves it.

@@ -114,6 +114,8 @@ func (x *exchange) becomeStream(closer streamCloser) {
 func (x *exchange) classify(client, ctx context.Context) error {
 	timeout, isNet := errors.AsType[net.Error](x.err)
 	switch {
+	case errors.Is(x.err, errMoved):
+		return errMoved
 	case context.Cause(ctx) == ErrCut:
 		return ErrCut
 	case client.Err() != nil:

@@ -58,7 +58,13 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 	for {
 		result := u.prober.probe(ctx)
 		if ctx.Err() != nil && !result.ok() {
-			break // the probe was interrupted: its failure says nothing
+			// The probe was interrupted: its failure says nothing, but that there
+			// was no other says that the target is slow.
+			if report.Probes == 0 {
+				report.Probes = 1
+				report.add(fmt.Sprintf("no answer within %s", time.Since(start).Round(time.Millisecond)))
+			}
+			break
 		}
 		report.Probes++
 		if result.ok() {

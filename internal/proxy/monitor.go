@@ -7,18 +7,20 @@ import (
 	"time"
 )
 
-// soloInterval is the pause between two probes of a target that has no sibling.
-// Its health is shown, but changes nothing: with nowhere else to send a request,
-// a failing target is still the best there is.
+// soloInterval is the pause between two probes of a healthy target that has no
+// sibling. Its health is shown, but changes nothing: with nowhere else to send a
+// request, a failing target is still the best there is.
 const soloInterval = 30 * time.Second
 
 // monitor watches the health of one upstream after the switch. It is a timer
 // and not a goroutine, because ten thousand services have ten thousand.
 type monitor struct {
 	// mu guards what follows.
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
+	mu       sync.Mutex
+	timer    *time.Timer
+	due      time.Time // when timer fires
+	interval time.Duration
+	stopped  bool
 	// probing counts the probe that is under way.
 	probing sync.WaitGroup
 	cancel  context.CancelFunc
@@ -26,10 +28,6 @@ type monitor struct {
 
 // start makes the first probe after delay.
 func (m *monitor) start(e *Engine, r *Release, u *upstream, delay time.Duration) {
-	interval := time.Duration(r.options.HealthCheckInterval)
-	if len(r.upstreams) == 1 {
-		interval = max(interval, soloInterval)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -38,10 +36,25 @@ func (m *monitor) start(e *Engine, r *Release, u *upstream, delay time.Duration)
 		return
 	}
 	m.cancel = cancel
-	m.timer = time.AfterFunc(delay, func() { m.probe(ctx, e, r, u, interval) })
+	m.interval = time.Duration(r.options.HealthCheckInterval)
+	m.due = time.Now().Add(delay)
+	m.timer = time.AfterFunc(delay, func() { m.probe(ctx, e, r, u) })
 }
 
-func (m *monitor) probe(ctx context.Context, e *Engine, r *Release, u *upstream, interval time.Duration) {
+// hasten makes the next probe come soon: traffic has met a failure that a probe
+// has to take back.
+func (m *monitor) hasten() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	soon := time.Now().Add(m.interval)
+	// A timer that has fired is set again by its probe.
+	if !m.stopped && m.timer != nil && m.due.After(soon) && m.timer.Stop() {
+		m.timer.Reset(m.interval)
+		m.due = soon
+	}
+}
+
+func (m *monitor) probe(ctx context.Context, e *Engine, r *Release, u *upstream) {
 	m.mu.Lock()
 	if m.stopped {
 		m.mu.Unlock()
@@ -61,16 +74,23 @@ func (m *monitor) probe(ctx context.Context, e *Engine, r *Release, u *upstream,
 	if ctx.Err() != nil {
 		return
 	}
-	if h, changed := u.observe(result, time.Now()); changed {
+	h, changed := u.observe(result, time.Now())
+	if changed {
 		e.logHealth(r, u, h)
 	}
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	pause := m.interval
+	if len(r.upstreams) == 1 && h.state == HealthHealthy {
+		pause = max(pause, soloInterval)
+	}
 	if !m.stopped {
 		// Spread the probes, so that targets which were deployed together are
 		// not asked together for ever.
-		m.timer.Reset(interval - time.Duration(rand.Int64N(int64(interval/10)+1)))
+		pause -= time.Duration(rand.Int64N(int64(pause/10) + 1))
+		m.timer.Reset(pause)
+		m.due = time.Now().Add(pause)
 	}
 }
 

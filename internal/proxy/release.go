@@ -88,6 +88,9 @@ func (r *Release) done() {
 	}
 }
 
+// draining reports whether r takes no new requests.
+func (r *Release) draining() bool { return r.requests.Load()&drainingBit != 0 }
+
 // inFlight returns the number of requests in flight, streams not included.
 func (r *Release) inFlight() int { return int(r.requests.Load() &^ drainingBit) }
 

@@ -16,6 +16,10 @@ func (releaseTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return exchangeOf(req).release.roundTrip(req)
 }
 
+// errMoved says that a request which was held has not been sent anywhere, and
+// that its release has been replaced meanwhile: the next one may serve it.
+var errMoved = errors.New("the release was replaced while the request was held")
+
 // roundTrip sends req to a target of r, and to another one or later if, and only
 // if, the first has seen nothing of it.
 func (r *Release) roundTrip(req *http.Request) (*http.Response, error) {
@@ -30,6 +34,9 @@ func (r *Release) roundTrip(req *http.Request) (*http.Response, error) {
 		if u == nil {
 			if !hold(req.Context(), pause, holdUntil) {
 				return nil, lastErr
+			}
+			if r.draining() {
+				return nil, errMoved
 			}
 			pause = min(2*pause, 250*time.Millisecond)
 			tried = tried[:0]
@@ -47,6 +54,7 @@ func (r *Release) roundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		case isDialError(err):
 			u.observe(probeResult{reason: dialReason(err), unreachable: true}, time.Now())
+			u.monitor.hasten()
 		case repeated || !idempotent(req.Method) || isTimeout(err) || len(tried) == len(r.upstreams):
 			return nil, err
 		default:
