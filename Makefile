@@ -22,6 +22,9 @@ LDFLAGS  := -w -s -X $(MODULE).version=$(VERSION)
 # What the fuzzers get, each.
 FUZZTIME ?= 30s
 
+# More flags for docker build, such as --network host.
+DOCKER_FLAGS ?=
+
 TOOL := go tool -modfile=tools/go.mod
 
 # cgo off as in xcaddy's builds, again for the sake of one cache; no go.work of
@@ -94,8 +97,8 @@ demo: build ## watch a deploy under load, on this machine
 	PARACHUTE_BIN=$(CURDIR)/$(BIN) go run $(GO_FLAGS) ./integration/demo
 
 docker: ## build the images `parachute` and `parachute-example`
-	docker build --build-arg VERSION=$(VERSION) -t parachute .
-	docker build --build-arg VERSION=$(VERSION) --target example -t parachute-example .
+	docker build $(DOCKER_FLAGS) --build-arg VERSION=$(VERSION) -t parachute .
+	docker build $(DOCKER_FLAGS) --build-arg VERSION=$(VERSION) --target example -t parachute-example .
 
 clean: ## remove what was built
 	rm -rf bin buildenv_*

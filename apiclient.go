@@ -180,7 +180,7 @@ func servicePath(name string) string { return "/parachute/services/" + url.PathE
 
 // completeServices completes the names of live services.
 func completeServices(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if flagsFromEnv(cmd.Flags(), []string{"PARACHUTE_"}) != nil {
+	if flagsFromEnv(cmd, "PARACHUTE_") != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	c, err := newAPIClient(cmd)

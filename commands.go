@@ -165,7 +165,7 @@ func wrapCommand(cmd *cobra.Command, prefixes ...string) {
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := flagsFromEnv(cmd.Flags(), prefixes); err != nil {
+		if err := flagsFromEnv(cmd, prefixes...); err != nil {
 			exit(usageErrorOf(cmd, err))
 		}
 		if err := run(cmd, args); err != nil {
@@ -175,8 +175,10 @@ func wrapCommand(cmd *cobra.Command, prefixes ...string) {
 	}
 }
 
-// flagsFromEnv sets the flags that were not given from the environment.
-func flagsFromEnv(flags *pflag.FlagSet, prefixes []string) error {
+// flagsFromEnv sets the flags that were not given from the environment. The empty
+// prefix is for flags of the command's own: NO_COLOR means something to itself.
+func flagsFromEnv(cmd *cobra.Command, prefixes ...string) error {
+	flags, inherited := cmd.Flags(), cmd.InheritedFlags()
 	var failed error
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Changed || f.Name == "help" || failed != nil {
@@ -185,7 +187,7 @@ func flagsFromEnv(flags *pflag.FlagSet, prefixes []string) error {
 		for _, prefix := range prefixes {
 			name := prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 			value, ok := os.LookupEnv(name)
-			if !ok || value == "" {
+			if !ok || value == "" || prefix == "" && inherited.Lookup(f.Name) != nil {
 				continue
 			}
 			if err := flags.Set(f.Name, value); err != nil {

@@ -50,6 +50,9 @@ It needs no configuration file. With --config it serves the sites of a Caddyfile
 or JSON file as well; they come before deployed services on the same port, and
 SIGUSR1 reloads the file without touching services.
 
+Every flag is an environment variable, too: --http-port is PARACHUTE_HTTP_PORT
+or, for this command, HTTP_PORT.
+
 SIGTERM and SIGINT stop it: requests finish and streams are closed politely
 within the grace period.
 
@@ -305,22 +308,6 @@ func (o *runOptions) prepareAdminSocket() error {
 	return nil
 }
 
-// checkPrivate refuses a default directory that belongs to someone else: in a
-// shared temporary directory, anyone could have made it.
-func checkPrivate(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return failedStart("", "checking the directory of the admin socket: %v", err)
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Getuid() {
-		return failedStart("choose another path with --admin", "%s belongs to another user", dir)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return failedStart("run: chmod 700 "+dir, "others may write to %s", dir)
-	}
-	return nil
-}
-
 // lockStorage keeps a second proxy away from the state of the first.
 func (o *runOptions) lockStorage() (unlock func(), err error) {
 	dir := filepath.Join(o.storageDir(), "parachute")
@@ -331,13 +318,15 @@ func (o *runOptions) lockStorage() (unlock func(), err error) {
 	if err != nil {
 		return nil, failedStart("make it writable for this user, or choose another with --storage", "opening the storage directory: %v", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	locked, err := tryLock(f)
+	switch {
+	case err != nil:
 		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, failedStart("stop it, or give this one a storage of its own with --storage",
-				"another proxy is running with the storage %s", o.storageDir())
-		}
 		return nil, failedStart("", "locking the storage %s: %v", o.storageDir(), err)
+	case !locked:
+		f.Close()
+		return nil, failedStart("stop it, or give this one a storage of its own with --storage",
+			"another proxy is running with the storage %s", o.storageDir())
 	}
 	return func() { f.Close() }, nil
 }

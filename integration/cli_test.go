@@ -205,6 +205,24 @@ func TestFlagsComeFromTheEnvironmentToo(t *testing.T) {
 	}
 }
 
+func TestRunTakesPlainEnvironmentVariablesToo(t *testing.T) {
+	p := newProxy(t)
+	for variable, want := range map[string]string{
+		"HTTP_PORT=99999":           "--http-port 99999 is not a port",
+		"PARACHUTE_HTTP_PORT=99999": "--http-port 99999 is not a port",
+		"DEBUG=express:*":           "DEBUG is no value for --debug and is ignored",
+		"NO_COLOR=yes":              "",
+	} {
+		cmd, err := p.Command("run", "--https-port", "0", "--bind", "nonsense")
+		must(t, err)
+		cmd.Env = append(cmd.Env, variable)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) || strings.Contains(string(out), "warning") != strings.HasPrefix(variable, "DEBUG") {
+			t.Errorf("%s: %d %s", variable, cmd.ProcessState.ExitCode(), out)
+		}
+	}
+}
+
 func TestCompletionKnowsCommandsFlagsAndLiveServices(t *testing.T) {
 	p := startProxy(t)
 	a := startApp(t, "a", nil)

@@ -14,8 +14,8 @@ type Store interface {
 	Save(ctx context.Context, service string, document []byte) error
 	// Delete removes the document of a service. It is no error if there is none.
 	Delete(ctx context.Context, service string) error
-	// Load returns the generations of the document of a service, the newest
-	// first.
+	// Load returns the generations of the document of a service that can be
+	// read, the newest first, and an error if there are others.
 	Load(ctx context.Context, service string) ([][]byte, error)
 	// List returns the names of all services that have a document.
 	List(ctx context.Context) ([]string, error)

@@ -127,27 +127,26 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Re
 	if err := ValidateServiceName(name); err != nil {
 		return nil, err
 	}
-	generations, err := store.Load(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	failed := errors.New("there is no document")
-	for i, b := range generations {
+	generations, failed := store.Load(ctx, name)
+	for _, b := range generations {
 		s, doc, err := decodeRelease(name, b)
 		if errors.Is(err, ErrNewerFormat) {
 			return nil, err
 		}
 		if err != nil {
-			if i == 0 {
+			if failed == nil {
 				failed = err
 			}
 			continue
 		}
-		if i > 0 {
+		if failed != nil {
 			e.opts.Logger.Warn("service falls back to the previous generation of its state",
 				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
 		}
 		return e.newRelease(s, doc.Release, doc.DeployedAt), nil
+	}
+	if failed == nil {
+		failed = errors.New("there is no document")
 	}
 	return nil, failed
 }
@@ -160,7 +159,7 @@ func (e *Engine) install(releases []*Release) {
 	for _, r := range releases {
 		svc := e.service(r.service)
 		if err := e.reserve(r.service, r.routes); err != nil {
-			svc.broken = err
+			svc.broken, svc.lastVersion = err, r.version
 			e.opts.Logger.Error("service is broken: its route belongs to another one",
 				zap.String("service", r.service), zap.Error(err))
 			r.close()

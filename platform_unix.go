@@ -1,0 +1,35 @@
+//go:build unix
+
+package parachute
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// checkPrivate refuses a default directory that belongs to someone else: in a
+// shared temporary directory, anyone could have made it.
+func checkPrivate(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return failedStart("", "checking the directory of the admin socket: %v", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Getuid() {
+		return failedStart("choose another path with --admin", "%s belongs to another user", dir)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return failedStart("run: chmod 700 "+dir, "others may write to %s", dir)
+	}
+	return nil
+}
+
+// tryLock locks f for as long as it is open, or returns false if another process
+// has it locked.
+func tryLock(f *os.File) (bool, error) {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
