@@ -74,7 +74,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start begins to watch the health of services and makes the API answer for this
 // config.
 func (a *App) Start() error {
-	a.engine.SetStore(a.store)
+	a.engine.Attach(a.store, a.logger)
 	a.engine.Start()
 	running.add(a)
 	return nil
@@ -86,7 +86,7 @@ func (a *App) Stop() error {
 	if left := running.remove(a); left != nil && left.engine == a.engine {
 		// If it is a reload that has failed, the storage of this config is about
 		// to be closed, and the one before it goes on.
-		left.engine.SetStore(left.store)
+		left.engine.Attach(left.store, left.logger)
 	}
 	if caddy.Exiting() {
 		a.closeStreams()

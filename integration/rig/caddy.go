@@ -3,6 +3,8 @@ package rig
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 )
@@ -25,6 +27,25 @@ func (p *Proxy) WriteCaddyfile(sites string) error {
 
 // Caddy runs a command of Caddy's, such as reload, with p's Caddyfile.
 func (p *Proxy) Caddy(name string) (Result, error) { return p.Run(p.caddyCommand(name)...) }
+
+// Reload loads the Caddyfile again, as `caddy reload` does.
+func (p *Proxy) Reload() error {
+	file, err := os.Open(p.Caddyfile)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	resp, err := p.API().Post("http://localhost/load", "text/caddyfile", file)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(resp.Body)
+		return fmt.Errorf("reloading: %s: %s", resp.Status, answer)
+	}
+	return nil
+}
 
 func (p *Proxy) caddyCommand(name string) []string {
 	return []string{"caddy", name, "--config", p.Caddyfile, "--adapter", "caddyfile"}

@@ -45,7 +45,7 @@ func (e *Engine) Deploy(req DeployRequest) (*Deployment, error) {
 
 // run takes a deployment through its life.
 func (e *Engine) run(svc *service, d *Deployment) {
-	log := e.opts.Logger.With(zap.String("service", svc.name), zap.String("deployment", d.id))
+	log := e.log().With(zap.String("service", svc.name), zap.String("deployment", d.id))
 	log.Info("deployment accepted", zap.Stringers("targets", d.spec.targets))
 	err := e.advance(svc, d)
 

@@ -20,9 +20,10 @@ const maxParallelProbes = 64
 // Engine is the table of services and everything that happens to it. Its zero
 // value is not usable; call [NewEngine].
 type Engine struct {
-	opts  EngineOptions
-	store atomic.Pointer[Store]
-	table atomic.Pointer[table]
+	opts   EngineOptions
+	store  atomic.Pointer[Store]
+	logger atomic.Pointer[zap.Logger]
+	table  atomic.Pointer[table]
 	// forwarder carries requests through the release that they are counted on.
 	forwarder http.Handler
 	// probeSlots bounds parallel probes.
@@ -53,15 +54,20 @@ func NewEngine(opts EngineOptions) *Engine {
 		owners:      make(map[Route]*owner),
 		deployments: newDeploymentLog(),
 	}
-	e.forwarder = newReverseProxy(e.opts.Logger)
-	e.store.Store(&opts.Store)
+	e.forwarder = newReverseProxy(e)
+	e.Attach(e.opts.Store, e.opts.Logger)
 	e.table.Store(newTable(nil))
 	return e
 }
 
-// SetStore replaces the store, as when a new configuration brings a new handle
-// on the same storage.
-func (e *Engine) SetStore(s Store) { e.store.Store(&s) }
+// Attach replaces the store and the logger: a new configuration of the host
+// brings new handles on the same storage, and may log to another place.
+func (e *Engine) Attach(s Store, logger *zap.Logger) {
+	e.store.Store(&s)
+	e.logger.Store(logger)
+}
+
+func (e *Engine) log() *zap.Logger { return e.logger.Load() }
 
 func (e *Engine) currentStore() Store { return *e.store.Load() }
 
@@ -179,10 +185,10 @@ func (r *Release) usableTargets() []Target {
 func (e *Engine) logHealth(r *Release, u *upstream, h health) {
 	fields := []zap.Field{zap.String("service", r.service), zap.Int("release", r.version), zap.Stringer("target", u.target)}
 	if h.state == HealthFailing {
-		e.opts.Logger.Warn("target is failing its health check", append(fields, zap.String("reason", h.reason))...)
+		e.log().Warn("target is failing its health check", append(fields, zap.String("reason", h.reason))...)
 		return
 	}
-	e.opts.Logger.Info("target is healthy", fields...)
+	e.log().Info("target is healthy", fields...)
 }
 
 // sortedNames returns the names of all services. Engine.mu must be held.

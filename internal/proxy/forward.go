@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"mime"
 	"net"
 	"net/http"
@@ -12,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -140,17 +140,26 @@ func (e *requestError) Unwrap() error        { return e.cause }
 
 // newReverseProxy returns the forwarder of all releases: the standard library's,
 // with the release of each request as its transport.
-func newReverseProxy(logger *zap.Logger) *httputil.ReverseProxy {
+func newReverseProxy(e *Engine) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      releaseTransport{},
 		ModifyResponse: modifyResponse,
 		BufferPool:     copyBuffers{},
-		ErrorLog:       zap.NewStdLog(logger.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ErrorLog:       log.New(forwarderLog{e}, "", 0),
 		ErrorHandler: func(_ http.ResponseWriter, req *http.Request, err error) {
 			exchangeOf(req).err = err
 		},
 	}
+}
+
+// forwarderLog takes what the reverse proxy logs: responses that broke off, which
+// their clients see as well.
+type forwarderLog struct{ engine *Engine }
+
+func (l forwarderLog) Write(line []byte) (int, error) {
+	l.engine.log().Debug(strings.TrimSpace(string(line)))
+	return len(line), nil
 }
 
 func exchangeOf(req *http.Request) *exchange {

@@ -72,7 +72,7 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 	if err != nil {
 		return removal, err
 	}
-	e.opts.Logger.Info("service removed", zap.String("service", name))
+	e.log().Info("service removed", zap.String("service", name))
 	others := e.otherDrains(svc, old)
 	if old != nil {
 		drain := e.drainRelease(svc, old, limits, nil)

@@ -109,7 +109,7 @@ func (e *Engine) Load(ctx context.Context) error {
 		case errors.Is(err, ErrNewerFormat):
 			return fmt.Errorf("the state of the service %s was %w; start that version, or move the state away", name, ErrNewerFormat)
 		case err != nil:
-			e.opts.Logger.Error("service is broken: its state cannot be loaded; deploy it again to mend it",
+			e.log().Error("service is broken: its state cannot be loaded; deploy it again to mend it",
 				zap.String("service", name), zap.Error(err))
 			e.mu.Lock()
 			e.service(name).broken = err
@@ -140,7 +140,7 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Re
 			continue
 		}
 		if failed != nil {
-			e.opts.Logger.Warn("service falls back to the previous generation of its state",
+			e.log().Warn("service falls back to the previous generation of its state",
 				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
 		}
 		return e.newRelease(s, doc.Release, doc.DeployedAt), nil
@@ -160,7 +160,7 @@ func (e *Engine) install(releases []*Release) {
 		svc := e.service(r.service)
 		if err := e.reserve(r.service, r.routes); err != nil {
 			svc.broken, svc.lastVersion = err, r.version
-			e.opts.Logger.Error("service is broken: its route belongs to another one",
+			e.log().Error("service is broken: its route belongs to another one",
 				zap.String("service", r.service), zap.Error(err))
 			r.close()
 			continue

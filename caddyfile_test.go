@@ -1,0 +1,187 @@
+package parachute
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	_ "github.com/caddyserver/caddy/v2/modules/standard" // what configs refer to
+)
+
+// grammarCase is what a piece of a Caddyfile means: JSON, or an error that has
+// certain words in it.
+type grammarCase struct{ text, json, fails string }
+
+func runGrammar(t *testing.T, cases []grammarCase, parse func(*caddyfile.Dispenser) (any, error)) {
+	t.Helper()
+	for _, tc := range cases {
+		value, err := parse(caddyfile.NewTestDispenser(tc.text))
+		if tc.fails != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.fails) {
+				t.Errorf("%s\ngot the error %v instead of one with %q", tc.text, err, tc.fails)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s\n%v", tc.text, err)
+			continue
+		}
+		if got, _ := json.Marshal(value); string(got) != tc.json {
+			t.Errorf("%s\ngot %s instead of %s", tc.text, got, tc.json)
+		}
+	}
+}
+
+func TestGlobalOptionGrammar(t *testing.T) {
+	runGrammar(t, []grammarCase{
+		{text: "parachute", json: `{}`},
+		{text: "parachute {\n}", json: `{}`},
+		{text: "parachute {\n grace_period 5s\n}", json: `{"grace_period":5000000000}`},
+		{text: "parachute {\n grace_period 1d\n}", json: `{"grace_period":86400000000000}`},
+
+		{text: "parachute on", fails: "wrong argument count"},
+		{text: "parachute {\n grace_period\n}", fails: "wrong argument count"},
+		{text: "parachute {\n grace_period 5s 6s\n}", fails: "wrong argument count"},
+		{text: "parachute {\n grace_period 5s\n grace_period 6s\n}", fails: "grace_period is given twice"},
+		{text: "parachute {\n grace_period 0s\n}", fails: `grace_period "0s" is not a positive duration`},
+		{text: "parachute {\n grace_period -5s\n}", fails: `grace_period "-5s" is not a positive duration`},
+		{text: "parachute {\n grace_period soon\n}", fails: `grace_period "soon" is not a positive duration`},
+		{text: "parachute {\n grace_period 5s {\n }\n}", fails: "unrecognized"},
+		{text: "parachute {\n colour red\n}", fails: `unrecognized option "colour"; parachute knows grace_period`},
+	}, func(d *caddyfile.Dispenser) (any, error) {
+		value, err := parseGlobalOption(d, nil)
+		if err != nil {
+			return nil, err
+		}
+		app := value.(httpcaddyfile.App)
+		if app.Name != "parachute" {
+			t.Errorf("the option configures the app %s", app.Name)
+		}
+		return app.Value, nil
+	})
+}
+
+func TestGlobalOptionIsGivenOnce(t *testing.T) {
+	_, err := adapt("{\n parachute\n parachute {\n grace_period 5s\n }\n}")
+	if err == nil || !strings.Contains(err.Error(), "the parachute option is given twice") {
+		t.Errorf("got the error %v", err)
+	}
+}
+
+func TestDirectiveGrammar(t *testing.T) {
+	runGrammar(t, []grammarCase{
+		{text: "parachute", json: `{}`},
+		{text: "parachute {\n}", json: `{}`},
+		{text: "parachute app1", json: `{"service":"app1"}`},
+		{text: "parachute {\n service app1\n}", json: `{"service":"app1"}`},
+		{text: "parachute {\n pass_thru\n}", json: `{"pass_thru":true}`},
+		{text: "parachute app1 {\n pass_thru\n}", json: `{"service":"app1","pass_thru":true}`},
+		{text: "parachute {\n pass_thru\n service *.example.com\n}", json: `{"service":"*.example.com","pass_thru":true}`},
+
+		{text: "parachute app1 app2", fails: "wrong argument count"},
+		{text: "parachute {\n service\n}", fails: "wrong argument count"},
+		{text: "parachute {\n service app1 app2\n}", fails: "wrong argument count"},
+		{text: "parachute {\n pass_thru on\n}", fails: "wrong argument count"},
+		{text: "parachute app1 {\n service app2\n}", fails: "the service is given twice"},
+		{text: "parachute {\n service app1\n service app1\n}", fails: "the service is given twice"},
+		{text: "parachute {\n pass_thru\n pass_thru\n}", fails: "pass_thru is given twice"},
+		{text: "parachute {\n service app1 {\n }\n}", fails: "unrecognized"},
+		{text: "parachute {\n pass_thru {\n }\n}", fails: "unrecognized"},
+		{text: "parachute {\n colour red\n}", fails: `unrecognized subdirective "colour"; parachute knows service and pass_thru`},
+	}, func(d *caddyfile.Dispenser) (any, error) {
+		var h Handler
+		err := h.UnmarshalCaddyfile(d)
+		return h, err
+	})
+}
+
+func TestDynamicSourceGrammar(t *testing.T) {
+	runGrammar(t, []grammarCase{
+		{text: "parachute app1", json: `{"service":"app1"}`},
+		{text: "parachute app1 {\n}", json: `{"service":"app1"}`},
+
+		{text: "parachute", fails: "wrong argument count"},
+		{text: "parachute app1 app2", fails: "wrong argument count"},
+		{text: "parachute app1 {\n colour red\n}", fails: `unrecognized option "colour"`},
+	}, func(d *caddyfile.Dispenser) (any, error) {
+		var u Upstreams
+		err := u.UnmarshalCaddyfile(d)
+		return u, err
+	})
+}
+
+// A name that no service can have is refused when the config is loaded.
+func TestConfigWithAnImpossibleServiceIsRefused(t *testing.T) {
+	for _, directive := range []string{"parachute ../x", "reverse_proxy {\n dynamic parachute ../x\n}"} {
+		config, err := adapt("http://:8080 {\n" + directive + "\n}")
+		if err != nil {
+			t.Errorf("%s: %v", directive, err)
+			continue
+		}
+		if err := validateConfig(t, config); err == nil || !strings.Contains(err.Error(), "is not a service name") {
+			t.Errorf("%s: got the error %v", directive, err)
+		}
+	}
+}
+
+// The directive may stand anywhere in a site without an order of its own, and
+// comes where reverse_proxy does: behind what authenticates and rewrites.
+func TestDirectiveHasAnOrder(t *testing.T) {
+	config, err := adapt(`http://:8080 {
+		parachute
+		basic_auth {
+			bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG
+		}
+		respond "not deployed"
+	}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(config)
+	auth, ours, respond := strings.Index(text, `"authentication"`), strings.Index(text, `"handler":"parachute"`), strings.Index(text, `"static_response"`)
+	if auth < 0 || ours < auth {
+		t.Errorf("parachute is not behind basic_auth (%d, %d): %s", auth, ours, text)
+	}
+	if respond < 0 {
+		t.Errorf("respond is lost: %s", text)
+	}
+}
+
+func TestCaddyfileExampleIsFormatted(t *testing.T) {
+	example, err := os.ReadFile("Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if formatted := caddyfile.Format(example); !bytes.Equal(formatted, example) {
+		t.Errorf("caddy fmt would write\n%s", formatted)
+	}
+}
+
+// adapt returns the JSON of a Caddyfile.
+func adapt(text string) ([]byte, error) {
+	config, _, err := caddyfile.Adapter{ServerType: httpcaddyfile.ServerType{}}.Adapt([]byte(text), nil)
+	return config, err
+}
+
+// validateConfig provisions a config with a storage of its own, as
+// `caddy validate` does.
+func validateConfig(t *testing.T, config []byte) error {
+	t.Helper()
+	var c *caddy.Config
+	if err := json.Unmarshal(config, &c); err != nil {
+		return err
+	}
+	if c.StorageRaw == nil {
+		storage, err := json.Marshal(object{"module": "file_system", "root": t.TempDir()})
+		if err != nil {
+			return err
+		}
+		c.StorageRaw = storage
+	}
+	return caddy.Validate(c)
+}

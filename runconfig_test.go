@@ -1,0 +1,292 @@
+package parachute
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// newRunOptions returns the options of `parachute run` on unprivileged ports, and
+// with a storage of its own.
+func newRunOptions(t *testing.T) runOptions {
+	t.Helper()
+	return runOptions{
+		httpPort: 8080, httpsPort: 8443, gracePeriod: proxy.Duration(10 * time.Second),
+		admin: "unix//run/test.sock", storage: t.TempDir(),
+	}
+}
+
+// builtConfig is a config that Caddy has accepted.
+type builtConfig struct {
+	t    *testing.T
+	json object
+}
+
+func build(t *testing.T, o runOptions) builtConfig {
+	t.Helper()
+	if err := o.validate(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := o.buildConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validateConfig(t, b); err != nil {
+		t.Fatalf("Caddy refuses the config: %v\n%s", err, b)
+	}
+	var config object
+	if err := json.Unmarshal(b, &config); err != nil {
+		t.Fatal(err)
+	}
+	return builtConfig{t, config}
+}
+
+// has checks what is at a path of keys, which are separated by slashes. What is
+// not there is null.
+func (c builtConfig) has(path, want string) {
+	c.t.Helper()
+	var found any = c.json
+	for key := range strings.SplitSeq(path, "/") {
+		o, _ := found.(object)
+		found = o[key]
+	}
+	var wanted any
+	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
+		c.t.Fatal(err)
+	}
+	got, _ := json.Marshal(found)
+	normalized, _ := json.Marshal(wanted)
+	if string(got) != string(normalized) {
+		c.t.Errorf("%s is\n%s instead of\n%s", path, got, normalized)
+	}
+}
+
+const (
+	toServices = `{"handle": [{"handler": "parachute"}]}`
+	httpAt     = "apps/http/servers/parachute_http"
+	httpsAt    = "apps/http/servers/parachute_https"
+)
+
+func TestRunServesDeployedServicesAlone(t *testing.T) {
+	o := newRunOptions(t)
+	c := build(t, o)
+	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true}, "protocols": ["h1"]}`)
+	c.has(httpsAt+"/listen", `[":8443"]`)
+	c.has(httpsAt+"/routes", `[`+toServices+`]`)
+	c.has("apps/http/http_port", `8080`)
+	c.has("apps/http/https_port", `8443`)
+	c.has("apps/http/grace_period", `"10s"`)
+	c.has("apps/parachute/grace_period", `"10s"`)
+	c.has("admin/listen", `"unix//run/test.sock|0600"`)
+	// The config of the next start is made from its flags.
+	c.has("admin/config/persist", `false`)
+	c.has("storage/root", `"`+o.storage+`"`)
+	c.has("logging/logs/default/writer/output", `"parachute_stderr"`)
+	c.has("logging/logs/default/level", `"INFO"`)
+}
+
+func TestRunFlagsReachTheConfig(t *testing.T) {
+	root := writeRoot(t)
+	for name, tc := range map[string]struct {
+		set  func(*runOptions)
+		want map[string]string
+	}{
+		"no http": {
+			func(o *runOptions) { o.httpPort = 0 },
+			map[string]string{httpAt: `null`, "apps/http/http_port": `null`, httpsAt + "/listen": `[":8443"]`},
+		},
+		"no https": {
+			func(o *runOptions) { o.httpsPort = 0 },
+			map[string]string{httpsAt: `null`, "apps/http/https_port": `null`, httpAt + "/listen": `[":8080"]`},
+		},
+		"bind": {
+			func(o *runOptions) { o.bind, o.metricsPort = "::1", 9090 },
+			map[string]string{
+				httpAt + "/listen": `["[::1]:8080"]`, httpsAt + "/listen": `["[::1]:8443"]`,
+				"apps/http/servers/parachute_metrics/listen": `["[::1]:9090"]`,
+			},
+		},
+		"metrics": {
+			func(o *runOptions) { o.metricsPort = 9090 },
+			map[string]string{
+				"apps/http/metrics": `{}`,
+				"apps/http/servers/parachute_metrics/routes": `[
+					{"match": [{"path": ["/metrics"]}], "handle": [{"handler": "metrics"}]},
+					{"handle": [{"handler": "static_response", "status_code": 404}]}]`,
+			},
+		},
+		"trusted proxies": {
+			func(o *runOptions) { o.trustedProxies = []string{"10.0.0.0/8", "192.0.2.1"} },
+			map[string]string{
+				httpAt + "/trusted_proxies":         `{"source": "static", "ranges": ["10.0.0.0/8", "192.0.2.1"]}`,
+				httpAt + "/trusted_proxies_strict":  `1`,
+				httpsAt + "/trusted_proxies":        `{"source": "static", "ranges": ["10.0.0.0/8", "192.0.2.1"]}`,
+				httpsAt + "/trusted_proxies_strict": `1`,
+			},
+		},
+		"certificate authority": {
+			func(o *runOptions) {
+				o.acmeCA, o.acmeCARoot, o.acmeEmail = "https://ca.test/dir", root, "ops@example.com"
+			},
+			map[string]string{"apps/tls/automation/policies": `[{"issuers": [{
+				"module": "acme", "ca": "https://ca.test/dir", "email": "ops@example.com", "trusted_roots_pem_files": ["` + root + `"]}]}]`},
+		},
+		"access log": {
+			func(o *runOptions) { o.accessLog = true },
+			map[string]string{httpAt + "/logs": `{}`, httpsAt + "/logs": `{}`},
+		},
+		"debug": {
+			func(o *runOptions) { o.debug = true },
+			map[string]string{"logging/logs/default/level": `"DEBUG"`},
+		},
+		"grace period": {
+			func(o *runOptions) { o.gracePeriod = proxy.Duration(90 * time.Second) },
+			map[string]string{"apps/http/grace_period": `"1m30s"`, "apps/parachute/grace_period": `"1m30s"`},
+		},
+		"admin on TCP": {
+			func(o *runOptions) { o.admin = "http://localhost:2019/" },
+			map[string]string{"admin/listen": `"localhost:2019"`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newRunOptions(t)
+			tc.set(&o)
+			c := build(t, o)
+			for path, want := range tc.want {
+				c.has(path, want)
+			}
+		})
+	}
+}
+
+// writeRoot returns a file with the certificate of a certificate authority.
+func writeRoot(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "root.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// withFile returns options with a user's file.
+func withFile(t *testing.T, name, text string) runOptions {
+	t.Helper()
+	o := newRunOptions(t)
+	o.configFile = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(o.configFile, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestSitesComeBeforeServicesOnTheSamePort(t *testing.T) {
+	c := build(t, withFile(t, "Caddyfile", `http://:8080 {
+		respond /health ok
+	}`))
+	c.has(httpAt, `null`)
+	c.has("apps/http/servers/srv0/listen", `[":8080"]`)
+	c.has("apps/http/servers/srv0/routes", `[
+		{"match": [{"path": ["/health"]}], "handle": [{"handler": "static_response", "body": "ok"}]},
+		`+toServices+`]`)
+	c.has(httpsAt+"/routes", `[`+toServices+`]`)
+}
+
+func TestSitesOverTLSShareThePortWithServices(t *testing.T) {
+	c := build(t, withFile(t, "caddy.json", `{"apps": {"http": {"servers": {"mine": {
+		"listen": [":8443"],
+		"routes": [{"match": [{"host": ["www.example.com"]}], "handle": [{"handler": "static_response"}]}]
+	}}}}}`))
+	c.has(httpsAt, `null`)
+	c.has("apps/http/servers/mine/tls_connection_policies", `[{}]`)
+	c.has("apps/http/servers/mine/routes", `[
+		{"match": [{"host": ["www.example.com"]}], "handle": [{"handler": "static_response"}]},
+		`+toServices+`]`)
+	c.has(httpAt+"/listen", `[":8080"]`)
+}
+
+func TestSitesOnOtherPortsAreLeftAlone(t *testing.T) {
+	c := build(t, withFile(t, "Caddyfile", "http://:9000 {\n respond ok\n}"))
+	c.has("apps/http/servers/srv0/listen", `[":9000"]`)
+	c.has("apps/http/servers/srv0/routes", `[{"handle": [{"handler": "static_response", "body": "ok"}]}]`)
+	c.has(httpAt+"/routes", `[`+toServices+`]`)
+	c.has(httpsAt+"/routes", `[`+toServices+`]`)
+}
+
+func TestFileWinsOverWhatFlagsDoNotSay(t *testing.T) {
+	o := withFile(t, "caddy.json", `{
+		"admin": {"listen": "localhost:2020", "origins": ["localhost"]},
+		"logging": {"logs": {"default": {"level": "ERROR"}}},
+		"apps": {"http": {"grace_period": "1s"}, "tls": null}
+	}`)
+	o.admin = ""
+	c := build(t, o)
+	c.has("admin", `{"listen": "localhost:2020", "origins": ["localhost"], "config": {"persist": false}}`)
+	c.has("logging/logs/default/level", `"ERROR"`)
+	c.has("logging/logs/default/writer/output", `"parachute_stderr"`)
+	c.has("apps/http/grace_period", `"1s"`)
+	c.has(httpAt+"/listen", `[":8080"]`)
+}
+
+func TestFlagsForPlacesWinOverTheFile(t *testing.T) {
+	o := withFile(t, "caddy.json", `{
+		"admin": {"listen": "localhost:2020"},
+		"storage": {"module": "file_system", "root": "/elsewhere"}
+	}`)
+	c := build(t, o)
+	c.has("admin/listen", `"unix//run/test.sock|0600"`)
+	c.has("storage", `{"module": "file_system", "root": "`+o.storage+`"}`)
+}
+
+func TestAutomationPoliciesOfTheFileComeFirst(t *testing.T) {
+	ours := `{"issuers": [{"module": "acme", "email": "ops@example.com"}]}`
+	for name, tc := range map[string]struct{ theirs, want string }{
+		"none":           {`[]`, `[` + ours + `]`},
+		"for some names": {`[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}]`, `[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}, ` + ours + `]`},
+		"for all names":  {`[{"issuers": [{"module": "internal"}]}]`, `[{"issuers": [{"module": "internal"}]}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := withFile(t, "caddy.json", `{"apps": {"tls": {"automation": {"policies": `+tc.theirs+`}}}}`)
+			o.acmeEmail = "ops@example.com"
+			build(t, o).has("apps/tls/automation/policies", tc.want)
+		})
+	}
+}
+
+func TestFilesThatCannotBeMergedAreRefused(t *testing.T) {
+	for name, tc := range map[string]struct{ file, text, want string }{
+		"admin off":          {"Caddyfile", "{\n admin off\n}", "it turns the admin endpoint off, without which nothing can be deployed"},
+		"admin no object":    {"caddy.json", `{"admin": 1}`, "admin is not an object"},
+		"name of our server": {"caddy.json", `{"apps": {"http": {"servers": {"parachute_http": {}}}}}`, "the server name parachute_http is parachute's own"},
+		"no object":          {"caddy.json", `[]`, "is not a JSON object"},
+		"no JSON":            {"caddy.json", `{`, "caddy.json"},
+		"no Caddyfile":       {"Caddyfile", "http://:8080 {", "Caddyfile"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := withFile(t, tc.file, tc.text)
+			if _, err := o.buildConfig(); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got the error %v instead of one with %q", err, tc.want)
+			}
+		})
+	}
+}
