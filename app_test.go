@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -18,7 +19,8 @@ func TestFailedReloadGivesTheStorageBack(t *testing.T) {
 	storeIn := func(dir string) *store { return &store{storage: &certmagic.FileStorage{Path: dir}} }
 	engine := proxy.NewEngine(proxy.EngineOptions{Store: storeIn(old)})
 	t.Cleanup(engine.Close)
-	first, second := &App{engine: engine, store: storeIn(old)}, &App{engine: engine, store: storeIn(failed)}
+	first := &App{engine: engine, store: storeIn(old), logger: zap.NewNop()}
+	second := &App{engine: engine, store: storeIn(failed), logger: zap.NewNop()}
 	for _, step := range []func() error{first.Start, second.Start, second.Stop} {
 		if err := step(); err != nil {
 			t.Fatal(err)

@@ -57,7 +57,10 @@ func NormalizeHost(host string) (string, error) {
 	ascii, err := hostProfile.ToASCII(name)
 	// The profile turns dots of other scripts into ours, a trailing one too.
 	ascii = strings.TrimSuffix(ascii, ".")
-	if err != nil || strings.HasSuffix(ascii, ".") || checkTargetHost(ascii) != nil {
+	// What it would not take back, such as the encoding of bytes that are no
+	// text, no client sends.
+	again, errAgain := hostProfile.ToASCII(ascii)
+	if err != nil || errAgain != nil || again != ascii || strings.HasSuffix(ascii, ".") || checkTargetHost(ascii) != nil {
 		return "", fmt.Errorf("host %q is not a host name", host)
 	}
 	if wildcard {
