@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestConflictNamesTheOwner(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	req := requestFor("shop", startApp(t, "shop"))
+	req.Hosts, req.PathPrefixes = []string{"shop.example.com"}, []string{"/", "/api"}
+	e.deploy(req)
+	e.deploy(requestFor("rest", startApp(t, "rest")))
+	for _, tt := range []struct {
+		hosts, prefixes []string
+		message         string
+	}{
+		{[]string{"a.example.com", "SHOP.example.com"}, nil, "the host shop.example.com belongs to the service shop"},
+		{[]string{"shop.example.com"}, []string{"/api"}, "the path /api of the host shop.example.com belongs to the service shop"},
+		{nil, nil, "every host without a service of its own belongs to the service rest"},
+	} {
+		req := DeployRequest{Service: "thief", Targets: []string{refusedAddress}, Hosts: tt.hosts, PathPrefixes: tt.prefixes}
+		_, err := e.Deploy(req)
+		wantCode(t, err, CodeRouteConflict)
+		if e, _ := errors.AsType[*Error](err); e.Message != tt.message || !strings.Contains(e.Hint, "--service") {
+			t.Errorf("message %q, hint %q, want %q", e.Message, e.Hint, tt.message)
+		}
+	}
+	// Another path of the same host is nobody's.
+	req = requestFor("blog", startApp(t, "blog"))
+	req.Hosts, req.PathPrefixes = []string{"shop.example.com"}, []string{"/blog"}
+	e.deploy(req)
+	e.wantAnswer("shop.example.com", "/blog/x", "blog")
+	e.wantAnswer("shop.example.com", "/blogs", "shop")
+}
+
+// TestRoutesOfADeploymentUnderWayAreTaken keeps two deployments from both
+// believing that they will have a route.
+func TestRoutesOfADeploymentUnderWayAreTaken(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	sick := startApp(t, "sick")
+	sick.health.Store(http.StatusServiceUnavailable)
+	d := e.start(requestFor("first", sick))
+	_, err := e.Deploy(requestFor("second", sick))
+	wantCode(t, err, CodeRouteConflict)
+	d.Cancel()
+	_, _ = wait(t, d)
+	e.deploy(requestFor("second", startApp(t, "second")))
+}
+
+func TestRoutesThatAReleaseGivesUpAreFree(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	req := requestFor("a", startApp(t, "a"))
+	req.Hosts = []string{"one.example.com", "two.example.com"}
+	e.deploy(req)
+	req.Hosts = []string{"one.example.com"}
+	status := e.deploy(req)
+	if want := []string{"host: one.example.com,two.example.com -> one.example.com"}; !slices.Equal(status.Changes, want) {
+		t.Errorf("changes %q, want %q", status.Changes, want)
+	}
+	if code, _ := e.get("two.example.com", "/"); code != http.StatusNotFound {
+		t.Errorf("a host that was given up answers %d, want 404", code)
+	}
+	other := requestFor("b", startApp(t, "b"))
+	other.Hosts = []string{"two.example.com"}
+	e.deploy(other)
+	e.wantAnswer("two.example.com", "/", "b")
+}

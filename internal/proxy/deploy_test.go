@@ -1,0 +1,354 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// hammer sends requests from several clients until the test calls the function it
+// returns, which fails the test unless every answer was 200.
+func (e *testEngine) hammer(clients int, host, path string) (stop func()) {
+	var all sync.WaitGroup
+	var sent atomic.Int64
+	over := make(chan struct{})
+	for range clients {
+		all.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				sent.Add(1)
+				if status, body := e.get(host, path); status != http.StatusOK {
+					e.t.Errorf("request %d: %d %q, want 200", sent.Load(), status, body)
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		e.t.Helper()
+		close(over)
+		all.Wait()
+		e.t.Logf("%d requests", sent.Load())
+	}
+}
+
+func TestFirstDeployServes(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	if status, _ := e.get("h", "/"); status != http.StatusNotFound {
+		t.Errorf("before the first deploy: %d, want 404", status)
+	}
+	status := e.deploy(requestFor("app", startApp(t, "one")))
+	if status.State != StateDone || status.Release != 1 || status.Previous != 0 || status.Serving != 1 ||
+		len(status.Drained) != 0 || len(status.Probes) != 1 || status.Probes[0].Probes != 1 || status.Ended == nil {
+		t.Errorf("status %+v", status)
+	}
+	e.wantAnswer("h", "/", "one")
+}
+
+// TestDeploysUnderLoadLoseNothing switches back and forth, with the same routes
+// and with others, which are two kinds of switch.
+func TestDeploysUnderLoadLoseNothing(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	apps := []*app{startApp(t, "one"), startApp(t, "two")}
+	e.deploy(requestFor("app", apps[0]))
+	stop := e.hammer(6, "h.example.com", "/")
+	for i := range 60 {
+		req := requestFor("app", apps[i%2])
+		if i%3 == 0 {
+			req.Hosts = []string{"h.example.com", fmt.Sprintf("h%d.example.com", i)}
+		}
+		if status := e.deploy(req); status.Release != i+2 {
+			t.Fatalf("deploy %d is v%d", i, status.Release)
+		}
+	}
+	stop()
+}
+
+// TestSameAddressIsRedeployedUnderLoad makes sure that the old release's drain is
+// not the new one's, which has the same address.
+func TestSameAddressIsRedeployedUnderLoad(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := startApp(t, "app")
+	e.deploy(requestFor("app", a))
+	stop := e.hammer(4, "h", "/")
+	for range 20 {
+		e.deploy(requestFor("app", a))
+	}
+	stop()
+}
+
+func TestNewerDeployWins(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deploy(requestFor("app", startApp(t, "current")))
+	slow, fast := startApp(t, "slow"), startApp(t, "fast")
+	slow.health.Store(http.StatusServiceUnavailable)
+	older := e.start(requestFor("app", slow))
+	await(t, older, EventProbeFailed, 1)
+	e.deploy(requestFor("app", fast))
+
+	status, err := wait(t, older)
+	wantCode(t, err, CodeSuperseded)
+	if status.State != StateSuperseded || status.Release != 0 || status.Serving == 0 {
+		t.Errorf("the older deployment: %+v, want superseded", status)
+	}
+	slow.health.Store(http.StatusOK) // too late
+	e.wantAnswer("h", "/", "fast")
+	if s, _ := e.Service("app"); s.Active.Release != 2 {
+		t.Errorf("v%d serves, want v2", s.Active.Release)
+	}
+}
+
+// TestFailedDeployKeepsServing lets a deployment fail at every step before the
+// switch: nothing that anybody can see may have changed.
+func TestFailedDeployKeepsServing(t *testing.T) {
+	t.Parallel()
+	sick := func(t *testing.T) *app {
+		a := startApp(t, "sick")
+		a.health.Store(http.StatusInternalServerError)
+		return a
+	}
+	other := func(r DeployRequest) DeployRequest {
+		r.Hosts, r.PathPrefixes, r.TargetTimeout = []string{"other.example.com", "h"}, []string{"/api"}, ms(1)
+		return r
+	}
+	for name, tt := range map[string]struct {
+		fail  func(t *testing.T, e *testEngine, store *faultyStore) error
+		code  Code
+		state State // empty if it is not even accepted
+	}{
+		"invalid": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
+			req := other(requestFor("app", sick(t)))
+			req.HealthCheckInterval = ms(0)
+			_, err := e.Deploy(req)
+			return err
+		}, CodeInvalid, ""},
+		"route conflict": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
+			req := other(requestFor("app", sick(t)))
+			req.Hosts = append(req.Hosts, "neighbour.example.com")
+			req.PathPrefixes = nil
+			_, err := e.Deploy(req)
+			return err
+		}, CodeRouteConflict, ""},
+		"not healthy": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
+			req := other(requestFor("app", sick(t)))
+			req.DeployTimeout = ms(50)
+			_, err := wait(t, e.start(req))
+			return err
+		}, CodeNotHealthy, StateFailed},
+		"one of two not healthy": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
+			req := other(requestFor("app", sick(t), startApp(t, "well")))
+			req.DeployTimeout = ms(200)
+			_, err := wait(t, e.start(req))
+			return err
+		}, CodeNotHealthy, StateFailed},
+		"cancelled": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
+			d := e.start(other(requestFor("app", sick(t))))
+			await(t, d, EventProbeFailed, 1)
+			d.Cancel()
+			_, err := wait(t, d)
+			return err
+		}, CodeCancelled, StateCancelled},
+		"superseded": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
+			d := e.start(other(requestFor("app", sick(t))))
+			newer := e.start(requestFor("app", sick(t)))
+			_, err := wait(t, d)
+			newer.Cancel()
+			_, _ = wait(t, newer)
+			return err
+		}, CodeSuperseded, StateSuperseded},
+		"disk full": {func(t *testing.T, e *testEngine, store *faultyStore) error {
+			store.onSave = func(string) error { return errDiskFull }
+			_, err := wait(t, e.start(other(requestFor("app", startApp(t, "new")))))
+			if !errors.Is(err, errDiskFull) || !strings.Contains(err.Error(), "no space left") {
+				t.Errorf("error %v does not say why", err)
+			}
+			return err
+		}, CodeStorage, StateFailed},
+		"first deploy of a service fails": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
+			req := requestFor("newcomer", sick(t))
+			req.Hosts, req.DeployTimeout = []string{"newcomer.example.com"}, ms(50)
+			_, err := wait(t, e.start(req))
+			return err
+		}, CodeNotHealthy, StateFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &faultyStore{memoryStore: newMemoryStore()}
+			e := newTestEngine(t, withStore(store))
+			e.store = store.memoryStore
+			req := requestFor("app", startApp(t, "current"))
+			req.HealthCheckInterval = ms(60_000) // no probe may change the picture
+			e.deploy(req)
+			req = requestFor("neighbour", startApp(t, "neighbour"))
+			req.Hosts, req.HealthCheckInterval = []string{"neighbour.example.com"}, ms(60_000)
+			e.deploy(req)
+			before := e.picture()
+
+			err := tt.fail(t, e, store)
+			wantCode(t, err, tt.code)
+			if strings.Contains(name, "first") {
+				if s, err := e.Service("newcomer"); err == nil {
+					t.Errorf("the service that never came to be: %+v", s)
+				}
+			}
+			if after := e.picture(); after != before {
+				t.Errorf("before:\n%s\nafter:\n%s", before, after)
+			}
+			e.wantAnswer("h", "/", "current")
+			e.wantAnswer("other.example.com", "/api", "current")
+			e.wantAnswer("neighbour.example.com", "/", "neighbour")
+			e.running.Wait() // the count comes last
+			if tt.state != "" && e.DeploymentCounts()[tt.state] == 0 {
+				t.Errorf("deployments %v, want one that is %s", e.DeploymentCounts(), tt.state)
+			}
+			// And the next one succeeds.
+			store.onSave = nil
+			if status := e.deploy(requestFor("app", startApp(t, "next"))); status.Release != 2 {
+				t.Errorf("the next release is v%d, want v2", status.Release)
+			}
+			e.wantAnswer("h", "/", "next")
+		})
+	}
+}
+
+// TestReleaseIsStoredBeforeItServes looks at the moment of the save.
+func TestReleaseIsStoredBeforeItServes(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{memoryStore: newMemoryStore()}
+	e := newTestEngine(t, withStore(store))
+	e.store = store.memoryStore
+	e.deploy(requestFor("app", startApp(t, "old")))
+	var during atomic.Value
+	store.onSave = func(string) error {
+		_, body := e.get("h", "/")
+		during.Store(body)
+		return nil
+	}
+	e.deploy(requestFor("app", startApp(t, "new")))
+	if during.Load() != "old" {
+		t.Errorf("%q serves while the release is being stored, want old", during.Load())
+	}
+	if _, doc, err := decodeRelease("app", e.store.dump()["app"][0]); err != nil || doc.Release != 2 {
+		t.Errorf("stored: %+v, %v, want v2", doc, err)
+	}
+}
+
+// TestCommitIsNotInterrupted blocks a deployment in its save: it can no longer be
+// cancelled or superseded, a newer one of the service queues behind it, and other
+// services do not wait.
+func TestCommitIsNotInterrupted(t *testing.T) {
+	t.Parallel()
+	saving, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	store := &faultyStore{memoryStore: newMemoryStore()}
+	e := newTestEngine(t, withStore(store))
+	store.onSave = func(service string) error {
+		if service == "app" {
+			once.Do(func() {
+				close(saving)
+				<-goOn
+			})
+		}
+		return nil
+	}
+	first := e.start(requestFor("app", startApp(t, "first")))
+	receive(t, saving, "the save")
+	first.Cancel()
+	second := e.start(requestFor("app", startApp(t, "second")))
+	await(t, second, EventHealthy, 1)
+	other := requestFor("other", startApp(t, "other"))
+	other.Hosts = []string{"other.example.com"}
+	e.deploy(other)
+	removed := make(chan error, 1)
+	otherRemoval := func() { _, err := e.Remove("other", RemoveRequest{}); removed <- err }
+	go otherRemoval()
+	if err := receive(t, removed, "the removal of the other service"); err != nil {
+		t.Error(err)
+	}
+	close(goOn)
+	if status, err := wait(t, first); err != nil || status.Release != 1 {
+		t.Errorf("the first deployment: %+v, %v, want v1", status, err)
+	}
+	if status, err := wait(t, second); err != nil || status.Release != 2 || status.Previous != 1 {
+		t.Errorf("the second deployment: %+v, %v, want v2 after v1", status, err)
+	}
+	e.wantAnswer("h", "/", "second")
+}
+
+func TestForceSkipsTheHealthCheck(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	sick := startApp(t, "sick")
+	sick.health.Store(http.StatusServiceUnavailable)
+	req := requestFor("app", sick)
+	req.Force = true
+	if status := e.deploy(req); len(status.Probes) != 0 {
+		t.Errorf("probes %+v, want none", status.Probes)
+	}
+	e.wantAnswer("h", "/", "sick")
+}
+
+// TestDeploymentOutlivesItsWaiter is what --detach builds upon: a caller that
+// goes away ends a deployment by Cancel, and by nothing else.
+func TestDeploymentOutlivesItsWaiter(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := startApp(t, "app")
+	a.health.Store(http.StatusServiceUnavailable)
+	req := requestFor("app", a)
+	req.Detach = true
+	d := e.start(req)
+	if !d.Detached() {
+		t.Error("the deployment is not detached")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if status, err := d.Wait(ctx); !errors.Is(err, context.Canceled) || status.State.Final() {
+		t.Errorf("state %s, %v", status.State, err)
+	}
+	a.health.Store(http.StatusOK)
+	if _, err := wait(t, d); err != nil {
+		t.Error(err)
+	}
+	found, err := e.Deployment(d.ID())
+	if err != nil || found != d {
+		t.Errorf("asked for later: %v, %v", found, err)
+	}
+}
+
+// TestManyRoutesAreComparedQuickly keeps a switch of the largest service that is
+// allowed from holding up the control plane.
+func TestManyRoutesAreComparedQuickly(t *testing.T) {
+	var routes []Route
+	for i := range maxHosts * maxPrefixes {
+		routes = append(routes, Route{Host: fmt.Sprint("h", i), Prefix: "/"})
+	}
+	reversed := slices.Clone(routes)
+	slices.Reverse(reversed)
+	start := time.Now()
+	if !sameRoutes(routes, reversed) {
+		t.Error("the order of routes matters")
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("took %s", took)
+	}
+	reversed[7].Prefix = "/x"
+	if sameRoutes(routes, reversed) || sameRoutes(routes, routes[1:]) {
+		t.Error("different routes are the same")
+	}
+}

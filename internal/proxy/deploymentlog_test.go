@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestRecentDeploymentsAreRemembered(t *testing.T) {
+	l := newDeploymentLog()
+	running := newDeployment(spec{})
+	l.add(running)
+	var all []*Deployment
+	for range 2 * recentDeployments {
+		d := newDeployment(spec{})
+		d.finish(nil, 1)
+		l.add(d)
+		all = append(all, d)
+	}
+	if l.byID[running.id] != running {
+		t.Error("a deployment that runs is forgotten")
+	}
+	running.finish(nil, 1)
+	last := newDeployment(spec{})
+	l.add(last)
+	if len(l.order) != recentDeployments || len(l.byID) != recentDeployments {
+		t.Errorf("%d deployments are remembered, %d by their id, want %d", len(l.order), len(l.byID), recentDeployments)
+	}
+	if l.byID[all[0].id] != nil || l.byID[running.id] != nil || l.byID[last.id] != last || l.byID[all[len(all)-1].id] == nil {
+		t.Error("the oldest are not the ones that are forgotten")
+	}
+}
+
+func TestUnknownDeploymentIsNotFound(t *testing.T) {
+	_, err := NewEngine(EngineOptions{}).Deployment("\x1b[31m")
+	wantCode(t, err, CodeNotFound)
+	if got, want := err.Error(), "there is no deployment ?[31m, or it is too long ago"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestOutcomesAreCounted(t *testing.T) {
+	e := NewEngine(EngineOptions{})
+	for i, state := range []State{StateDone, StateFailed, StateSuperseded, StateCancelled} {
+		for range i + 1 {
+			e.outcomes.count(state)
+		}
+	}
+	if got, want := fmt.Sprint(e.DeploymentCounts()), "map[cancelled:4 done:1 failed:2 superseded:3]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

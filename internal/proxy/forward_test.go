@@ -1,0 +1,307 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+)
+
+// raw sends bytes and returns the status of the answer.
+func (e *testEngine) raw(request string) int {
+	e.t.Helper()
+	conn, r := e.dial()
+	if _, err := io.WriteString(conn, request); err != nil {
+		e.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		e.t.Fatalf("%q: %v", request, err)
+	}
+	return resp.StatusCode
+}
+
+// rawApp is a server that answers the nth connection as a test says.
+func startRawApp(t testing.TB, answer func(n int, conn net.Conn, r *bufio.Reader)) string {
+	t.Helper()
+	l := listen(t, "tcp", "127.0.0.1:0")
+	go func() {
+		for n := 0; ; n++ {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_ = conn.SetDeadline(time.Now().Add(testTimeout))
+				answer(n, conn, bufio.NewReader(conn))
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// deployRaw deploys targets that answer no probes.
+func (e *testEngine) deployRaw(change func(*DeployRequest), targets ...string) {
+	e.t.Helper()
+	req := DeployRequest{Service: "app", Targets: targets, Force: true, HealthCheckInterval: ms(60_000)}
+	if change != nil {
+		change(&req)
+	}
+	e.deploy(req)
+}
+
+func TestRequestLinesAreKeptByteForByte(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	lines := make(chan string, 1)
+	target := startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+		line, _ := r.ReadString('\n')
+		lines <- strings.TrimSpace(line)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	})
+	e.deployRaw(func(r *DeployRequest) { r.PathPrefixes = []string{"/", "/api"} }, target)
+	for _, path := range []string{
+		"/", "/x", "//x", "/x//y/", "/x%2Fy", "/x%2fy", "/%7Ex", "/a/../b", "/a/./b", "/b%C3%BCcher", "/;a=b,c:d@e!$&'()*+",
+		"/?", "/x?a;b", "/x?a=%zz", "/x?a;b=%zz&c=d;e", "/x?%", "/x?a=b+c%20d&&&==", "/x?q=http://x/?y#", "/x?" + long(2000),
+	} {
+		for _, prefix := range []string{"", "/api"} {
+			if status := e.raw("GET " + prefix + path + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"); status != http.StatusOK {
+				t.Errorf("%s: %d", prefix+path, status)
+				continue
+			}
+			if got, want := receive(t, lines, "the request line"), "GET "+path+" HTTP/1.1"; got != want {
+				t.Errorf("%s: the target gets %q, want %q", prefix+path, got, want)
+			}
+		}
+	}
+}
+
+// TestWhatAClientSendsDoesNotBlameTheTarget sends bodies that turn out to be
+// malformed when the target has already got a part of them.
+func TestWhatAClientSendsDoesNotBlameTheTarget(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	req := requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	req.HealthCheckInterval = ms(60_000)
+	e.deploy(req)
+	before := e.upstreams("app")[0].currentHealth()
+	const head = "POST /x HTTP/1.1\r\nHost: h\r\n"
+	for name, request := range map[string]string{
+		"bad chunk size":         head + "Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n0\r\n\r\n",
+		"underscore in a size":   head + "Transfer-Encoding: chunked\r\n\r\n1_0\r\nhello\r\n0\r\n\r\n",
+		"no line end":            head + "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX0\r\n\r\n",
+		"bad chunk after a good": head + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nZZ\r\n",
+		"bad method":             "GET? /x HTTP/1.1\r\nHost: h\r\n\r\n",
+	} {
+		if status := e.raw(request); status != http.StatusBadRequest {
+			t.Errorf("%s: %d, want 400", name, status)
+		}
+	}
+	for len(e.errs) > 0 {
+		<-e.errs
+	}
+	for name, request := range map[string]string{
+		"truncated body":  head + "Content-Length: 100\r\n\r\nhello",
+		"truncated chunk": head + "Transfer-Encoding: chunked\r\n\r\n64\r\nhello",
+		"no last chunk":   head + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+	} {
+		conn, _ := e.dial()
+		_, _ = io.WriteString(conn, request)
+		_ = conn.Close()
+		if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrBadRequest) && !errors.Is(err, ErrClientGone) {
+			t.Errorf("%s: %v, want the client to be blamed", name, err)
+		}
+	}
+	// A method the server lets through but no field name is.
+	r := e.request("GET", "h", "/", nil)
+	r.Method = "GET?"
+	if err := e.ServeHTTP(nil, r, "", Client{}); !errors.Is(err, ErrBadRequest) {
+		t.Errorf("bad method: %v, want %v", err, ErrBadRequest)
+	}
+	if after := e.upstreams("app")[0].currentHealth(); after != before {
+		t.Errorf("the target's health is %+v, was %+v", after, before)
+	}
+	e.settle()
+	if n := e.Services()[0].Active.Requests; n != 0 {
+		t.Errorf("%d requests are still in flight", n)
+	}
+}
+
+func TestClientThatGoesAwayIsNotTheTargetsFault(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := startApp(t, "app")
+	e.deploy(requestFor("app", a))
+	ctx, cancel := context.WithCancel(t.Context())
+	go e.do(e.request("GET", "h", "/slow", nil).WithContext(ctx))
+	receive(t, a.arrived, "the request")
+	cancel()
+	if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrClientGone) {
+		t.Errorf("%v, want %v", err, ErrClientGone)
+	}
+	if u := e.upstreams("app")[0]; u.currentHealth().state != HealthHealthy || u.inFlight.Load() != 0 {
+		t.Errorf("the target is %s with %d requests", u.currentHealth().state, u.inFlight.Load())
+	}
+}
+
+func TestFailuresOfTargetsAreToldApart(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer func(int, net.Conn, *bufio.Reader)
+		want   error
+	}{
+		"garbage": {func(_ int, c net.Conn, r *bufio.Reader) {
+			_, _ = http.ReadRequest(r)
+			_, _ = io.WriteString(c, "220 mail ESMTP\r\n")
+		}, ErrBadGateway},
+		"hangs up":        {func(_ int, _ net.Conn, r *bufio.Reader) { _, _ = r.ReadString('\n') }, ErrBadGateway},
+		"does not answer": {func(_ int, _ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }, ErrTimeout},
+	} {
+		e := newTestEngine(t)
+		e.deployRaw(func(r *DeployRequest) { r.TargetTimeout, r.HoldTimeout = ms(50), ms(0) }, startRawApp(t, tt.answer))
+		status, _ := e.do(e.request("POST", "h", "/", strings.NewReader("x")))
+		err := receive(t, e.errs, "the error")
+		if !errors.Is(err, tt.want) || status != statusOf(tt.want) || errors.Unwrap(err) == nil {
+			t.Errorf("%s: %d, %v, want %v and its cause", name, status, err, tt.want)
+		}
+	}
+	e := newTestEngine(t)
+	e.deployRaw(func(r *DeployRequest) { r.HoldTimeout = ms(0) }, refusedAddress)
+	_, _ = e.get("h", "/")
+	if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("nothing listens: %v, want %v", err, ErrUnreachable)
+	}
+}
+
+// TestCutAnswerDoesNotLookComplete to the client, whether its length is known or
+// not.
+func TestCutAnswerDoesNotLookComplete(t *testing.T) {
+	t.Parallel()
+	for name, head := range map[string]string{
+		"length":  "Content-Length: 100\r\n\r\nhello",
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+	} {
+		e := newTestEngine(t)
+		e.deployRaw(nil, startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+			_, _ = http.ReadRequest(r)
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+head)
+		}))
+		resp, err := e.client.Do(e.request("GET", "h", "/", nil))
+		if err != nil {
+			continue // cut even before the head was sent
+		}
+		if body, err := io.ReadAll(resp.Body); err == nil {
+			t.Errorf("%s: the client believes that %q is everything", name, body)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+func TestAnswersAreNotHeldBack(t *testing.T) {
+	t.Parallel()
+	for name, head := range map[string]func(http.Header){
+		"chunked":      func(http.Header) {},
+		"event stream": func(h http.Header) { h.Set("Content-Type", "text/event-stream; charset=utf-8") },
+		"told not to": func(h http.Header) {
+			h.Set("X-Accel-Buffering", "no")
+			h.Set("Content-Length", "10")
+		},
+	} {
+		e := newTestEngine(t)
+		goOn := make(chan struct{})
+		e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, _ *http.Request) {
+			head(w.Header())
+			_, _ = io.WriteString(w, "first")
+			_ = http.NewResponseController(w).Flush()
+			<-goOn
+			_, _ = io.WriteString(w, "after")
+		})))
+		resp, err := e.client.Do(e.request("GET", "h", "/", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := make([]byte, 5)
+		if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != "first" {
+			t.Errorf("%s: %q, %v", name, first, err)
+		}
+		close(goOn)
+		if rest, err := io.ReadAll(resp.Body); err != nil || string(rest) != "after" {
+			t.Errorf("%s: %q, %v", name, rest, err)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
+func TestTrailersAndEarlyHintsArrive(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</style.css>")
+		for range 3 {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+		w.Header().Set("Trailer", "Grpc-Status")
+		body, _ := io.ReadAll(r.Body)
+		_, _ = w.Write(bytes.ToUpper(body))
+		_ = http.NewResponseController(w).Flush()
+		w.Header().Set("Grpc-Status", "0")
+	})))
+	hints := 0
+	req := e.request("POST", "h", "/", strings.NewReader("body"))
+	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+			if code == http.StatusEarlyHints {
+				hints++
+			}
+			return nil
+		},
+	}))
+	resp, err := e.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || string(body) != "BODY" || resp.Trailer.Get("Grpc-Status") != "0" || hints != 3 {
+		t.Errorf("%q, %v, trailer %v, %d hints, want BODY, a trailer and 3 hints", body, err, resp.Trailer, hints)
+	}
+}
+
+// TestTrafficFlowsToEveryKindOfTarget but https, which wants a certificate that
+// the system trusts.
+func TestTrafficFlowsToEveryKindOfTarget(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	h2c := newApp("h2c")
+	h2c.handler = func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, "h2c", r.ProtoMajor) }
+	h2c.server.Protocols = new(http.Protocols)
+	h2c.server.Protocols.SetUnencryptedHTTP2(true)
+	h2c.start(t, listen(t, "tcp", "127.0.0.1:0"))
+	h2c.target = "h2c://" + h2c.target
+	e.deploy(requestFor("app", h2c))
+	e.wantAnswer("h", "/", "h2c2")
+
+	e.deploy(requestFor("app", newApp("unix").start(t, listen(t, "unix", socketPath(t)))))
+	e.wantAnswer("h", "/", "unix")
+
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("there is no IPv6 here: ", err)
+	}
+	e.deploy(requestFor("app", newApp("ipv6").start(t, l)))
+	e.wantAnswer("h", "/", "ipv6")
+}

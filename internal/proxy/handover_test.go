@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"testing"
+)
+
+func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	old := startApp(t, "old")
+	e.deploy(requestFor("app", old))
+	answer := make(chan string, 1)
+	go func() {
+		_, body := e.get("h", "/slow")
+		answer <- body
+	}()
+	receive(t, old.arrived, "the slow request")
+
+	d := e.start(requestFor("app", startApp(t, "new")))
+	// The second of these events comes a second after the first.
+	if ev := await(t, d, EventDraining, 2); ev.Requests != 1 || ev.Release != 1 {
+		t.Errorf("event %+v, want one request of v1", ev)
+	}
+	if state := d.Status().State; state != StateDraining {
+		t.Errorf("the deployment is %s while a request is in flight, want draining", state)
+	}
+	e.wantAnswer("h", "/", "new") // nobody else waits
+	if s, err := e.Service("app"); err != nil || len(s.Draining) != 1 || s.Draining[0].Requests != 1 || s.Active.Release != 2 {
+		t.Errorf("service %+v, %v, want v1 draining one request", s, err)
+	}
+	close(old.finish)
+	if got := receive(t, answer, "the slow answer"); got != "old" {
+		t.Errorf("the slow request is answered with %q", got)
+	}
+	status, err := wait(t, d)
+	if err != nil || len(status.Drained) != 1 || status.Drained[0].Requests != 1 || !status.Drained[0].clean() {
+		t.Errorf("drained %+v, %v, want one request", status.Drained, err)
+	}
+}
+
+// TestDeployWaitsForOlderDrainsToo lets all targets before the newest be removed
+// when a deploy returns.
+func TestDeployWaitsForOlderDrainsToo(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	first := startApp(t, "first")
+	e.deploy(requestFor("app", first))
+	go e.get("h", "/slow")
+	receive(t, first.arrived, "the slow request")
+	second := e.start(requestFor("app", startApp(t, "second")))
+	await(t, second, EventSwitched, 1)
+	third := e.start(requestFor("app", startApp(t, "third")))
+	await(t, third, EventDrained, 1)
+	select {
+	case <-third.ended:
+		t.Error("the third deploy has ended while v1 drains")
+	default:
+	}
+	close(first.finish)
+	for _, d := range []*Deployment{second, third} {
+		if _, err := wait(t, d); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestNothingReachesTheOldAddressAfterTheDeploy is about an address that belongs
+// to another app as soon as the deploy has returned.
+func TestNothingReachesTheOldAddressAfterTheDeploy(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	path := socketPath(t)
+	old := newApp("old").start(t, listen(t, "unix", path))
+	req := requestFor("app", old)
+	req.Targets = append(req.Targets, startApp(t, "sibling").target) // so that probes are frequent
+	e.deploy(req)
+	stop := e.hammer(4, "h", "/")
+	e.deploy(requestFor("app", startApp(t, "new")))
+	old.kill()
+
+	strangers := listen(t, "unix", path)
+	touched := make(chan struct{}, 100)
+	go func() {
+		for {
+			conn, err := strangers.Accept()
+			if err != nil {
+				return
+			}
+			touched <- struct{}{}
+			_ = conn.Close()
+		}
+	}()
+	e.deploy(requestFor("app", startApp(t, "newer"))) // some time, with probes in it
+	stop()
+	if n := len(touched); n > 0 {
+		t.Errorf("%d connections to the old address after the deploy has returned", n)
+	}
+}

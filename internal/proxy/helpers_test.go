@@ -1,0 +1,501 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// testTimeout bounds every wait of a test. Nothing is expected to take that long.
+const testTimeout = 20 * time.Second
+
+// refusedAddress is an address at which nothing listens: tcpmux, RFC 1078.
+const refusedAddress = "127.0.0.1:1"
+
+// newRand returns a random source whose seed is in the log of a test that fails.
+func newRand(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// receive returns the next value of ch.
+func receive[T any](t testing.TB, ch <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(testTimeout):
+		t.Fatalf("waited in vain for %s", what)
+		panic("unreachable")
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// ms returns a duration of n milliseconds for a request.
+func ms(n int) *Duration { return ptr(Duration(n) * Duration(time.Millisecond)) }
+
+// memoryStore is a [Store] that keeps two generations, as the real one does.
+type memoryStore struct {
+	mu        sync.Mutex
+	documents map[string][][]byte
+}
+
+func newMemoryStore() *memoryStore { return &memoryStore{documents: make(map[string][][]byte)} }
+
+func (s *memoryStore) Save(_ context.Context, service string, document []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	generations := append([][]byte{bytes.Clone(document)}, s.documents[service]...)
+	s.documents[service] = generations[:min(2, len(generations))]
+	return nil
+}
+
+func (s *memoryStore) Delete(_ context.Context, service string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.documents, service)
+	return nil
+}
+
+func (s *memoryStore) Load(_ context.Context, service string) ([][]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.documents[service]), nil
+}
+
+func (s *memoryStore) List(context.Context) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for name := range s.documents {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// put makes generations, the newest first, the documents of a service.
+func (s *memoryStore) put(service string, generations ...[]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.documents[service] = generations
+}
+
+// dump returns everything in the store.
+func (s *memoryStore) dump() map[string][][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string][][]byte)
+	for name, generations := range s.documents {
+		all[name] = slices.Clone(generations)
+	}
+	return all
+}
+
+// faultyStore is a [Store] whose writes fail, or wait, as a test wants.
+type faultyStore struct {
+	*memoryStore
+	// onSave and onDelete are called before the operation, and fail it.
+	onSave, onDelete func(service string) error
+}
+
+func (s *faultyStore) Save(ctx context.Context, service string, document []byte) error {
+	if s.onSave != nil {
+		if err := s.onSave(service); err != nil {
+			return err
+		}
+	}
+	return s.memoryStore.Save(ctx, service, document)
+}
+
+func (s *faultyStore) Delete(ctx context.Context, service string) error {
+	if s.onDelete != nil {
+		if err := s.onDelete(service); err != nil {
+			return err
+		}
+	}
+	return s.memoryStore.Delete(ctx, service)
+}
+
+var errDiskFull = errors.New("no space left on device")
+
+// testEngine is an engine behind a real HTTP server.
+type testEngine struct {
+	*Engine
+	t     testing.TB
+	store *memoryStore
+	// url is the server's, client one that reaches it.
+	url    string
+	client *http.Client
+	// errs receives what ServeHTTP returns, if a test is interested.
+	errs chan error
+	// handling counts the requests that the server is busy with.
+	handling atomic.Int64
+}
+
+// newTestEngine returns an engine that configure may have changed the options of.
+func newTestEngine(t testing.TB, configure ...func(*EngineOptions)) *testEngine {
+	t.Helper()
+	e := &testEngine{t: t, store: newMemoryStore(), errs: make(chan error, 1000)}
+	opts := EngineOptions{Store: e.store, UserAgent: "parachute/test"}
+	for _, change := range configure {
+		change(&opts)
+	}
+	e.Engine = NewEngine(opts)
+	l := listen(t, "tcp", "127.0.0.1:0")
+	front := &http.Server{Handler: http.HandlerFunc(e.handle), ReadHeaderTimeout: testTimeout}
+	go func() { _ = front.Serve(l) }()
+	e.url = "http://" + l.Addr().String()
+	tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64, Proxy: nil}
+	e.client = &http.Client{Transport: tr, Timeout: testTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+	t.Cleanup(func() {
+		_ = front.Close()
+		tr.CloseIdleConnections()
+		e.Close()
+	})
+	return e
+}
+
+// withStore has the engine use s.
+func withStore(s Store) func(*EngineOptions) {
+	return func(o *EngineOptions) { o.Store = s }
+}
+
+// handle does what a host of the engine does. The header X-Test-Trusted stands
+// for a trusted proxy, X-Test-Service for a handler that names its service.
+func (e *testEngine) handle(w http.ResponseWriter, r *http.Request) {
+	e.handling.Add(1)
+	defer e.handling.Add(-1)
+	client := Client{Trusted: r.Header.Get("X-Test-Trusted") != ""}
+	err := e.ServeHTTP(w, r, r.Header.Get("X-Test-Service"), client)
+	select {
+	case e.errs <- err:
+	default:
+	}
+	if err != nil {
+		http.Error(w, err.Error(), statusOf(err))
+	}
+}
+
+func statusOf(err error) int {
+	for target, status := range map[error]int{
+		ErrNoRoute: http.StatusNotFound, ErrMisdirected: http.StatusMisdirectedRequest,
+		ErrBadRequest: http.StatusBadRequest, ErrClientGone: 499, ErrCut: http.StatusServiceUnavailable,
+		ErrUnreachable: http.StatusBadGateway, ErrTimeout: http.StatusGatewayTimeout, ErrBadGateway: http.StatusBadGateway,
+	} {
+		if errors.Is(err, target) {
+			return status
+		}
+	}
+	return http.StatusInternalServerError
+}
+
+// request returns a request that reaches the engine as one for host.
+func (e *testEngine) request(method, host, path string, body io.Reader) *http.Request {
+	e.t.Helper()
+	req, err := http.NewRequest(method, e.url+path, body)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	req.Host = host
+	return req
+}
+
+// dial returns a connection to the engine's server, for requests that no client
+// library would send.
+func (e *testEngine) dial() (net.Conn, *bufio.Reader) {
+	e.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(testTimeout))
+	return conn, bufio.NewReader(conn)
+}
+
+// do returns the status and the body of the answer to req.
+func (e *testEngine) do(req *http.Request) (int, string) {
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(body)
+}
+
+func (e *testEngine) get(host, path string) (int, string) {
+	e.t.Helper()
+	return e.do(e.request(http.MethodGet, host, path, nil))
+}
+
+// settle returns when every request that has been answered has also ended.
+func (e *testEngine) settle() {
+	for e.handling.Load() > 0 {
+		runtime.Gosched()
+	}
+}
+
+// wantAnswer fails the test unless a GET is answered with 200 and body.
+func (e *testEngine) wantAnswer(host, path, body string) {
+	e.t.Helper()
+	if status, got := e.get(host, path); status != http.StatusOK || got != body {
+		e.t.Fatalf("GET %s%s: %d %q, want 200 %q", host, path, status, got, body)
+	}
+}
+
+// start begins a deployment that has to be accepted.
+func (e *testEngine) start(req DeployRequest) *Deployment {
+	e.t.Helper()
+	d, err := e.Deploy(req)
+	if err != nil {
+		e.t.Fatalf("deploying: %v", err)
+	}
+	return d
+}
+
+// deploy makes a deployment that has to succeed.
+func (e *testEngine) deploy(req DeployRequest) DeploymentStatus {
+	e.t.Helper()
+	status, err := wait(e.t, e.start(req))
+	if err != nil {
+		e.t.Fatalf("deployment: %v (%v)", err, status.Probes)
+	}
+	return status
+}
+
+// wantCode fails the test unless err has the code.
+func wantCode(t testing.TB, err error, code Code) {
+	t.Helper()
+	if ErrorCode(err) != code {
+		t.Fatalf("error %v has the code %q, want %q", err, ErrorCode(err), code)
+	}
+}
+
+// wait returns how d ends.
+func wait(t testing.TB, d *Deployment) (DeploymentStatus, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	status, err := d.Wait(ctx)
+	if ctx.Err() != nil {
+		t.Fatalf("deployment is still %s", status.State)
+	}
+	return status, err
+}
+
+// await returns the nth event of a kind.
+func await(t testing.TB, d *Deployment, kind EventKind, nth int) Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	var found Event
+	errFound := errors.New("found")
+	err := d.Events(ctx, func(ev Event) error {
+		if ev.Kind == kind {
+			if nth--; nth == 0 {
+				found = ev
+				return errFound
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, errFound) {
+		t.Fatalf("no event %q: %v", kind, err)
+	}
+	return found
+}
+
+// picture is everything about the control plane that a failure must not change,
+// in a form that can be compared.
+func (e *testEngine) picture() string {
+	e.t.Helper()
+	type owned struct {
+		Route Route
+		Owner string
+		Count int
+	}
+	var all struct {
+		Services  []ServiceStatus
+		Documents map[string][][]byte
+		Owners    []owned
+		Routes    map[string]string
+	}
+	all.Services, all.Documents, all.Routes = e.Services(), e.store.dump(), make(map[string]string)
+	for _, c := range e.table.Load().named {
+		for _, r := range c.routes {
+			all.Routes[r.String()] = c.service + " " + c.active.Load().targets()[0]
+		}
+	}
+	e.mu.Lock()
+	for r, o := range e.owners {
+		all.Owners = append(all.Owners, owned{r, o.service, o.count})
+	}
+	e.mu.Unlock()
+	slices.SortFunc(all.Owners, func(a, b owned) int { return bytes.Compare([]byte(a.Route.String()), []byte(b.Route.String())) })
+	b, err := json.MarshalIndent(all, "", " ")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// app is a web application. It answers /up with its health, holds requests for
+// /slow until it is told to finish them, and answers everything else with its name.
+type app struct {
+	name    string
+	target  string
+	server  *http.Server
+	health  atomic.Int32
+	probes  atomic.Int64
+	served  atomic.Int64
+	arrived chan struct{}
+	finish  chan struct{}
+	// handler, if set, answers what is not a probe.
+	handler http.HandlerFunc
+	// lastProbe is the last probe's request.
+	lastProbe atomic.Pointer[http.Request]
+}
+
+func newApp(name string) *app {
+	a := &app{name: name, arrived: make(chan struct{}, 100), finish: make(chan struct{})}
+	a.health.Store(http.StatusOK)
+	a.server = &http.Server{Handler: a, ReadHeaderTimeout: testTimeout}
+	return a
+}
+
+// startApp starts an app that is healthy.
+func startApp(t testing.TB, name string) *app {
+	t.Helper()
+	return newApp(name).start(t, listen(t, "tcp", "127.0.0.1:0"))
+}
+
+// startHandler starts an app that is healthy and answers with h.
+func startHandler(t testing.TB, h http.HandlerFunc) *app {
+	t.Helper()
+	a := newApp("")
+	a.handler = h
+	return a.start(t, listen(t, "tcp", "127.0.0.1:0"))
+}
+
+func (a *app) start(t testing.TB, l net.Listener) *app {
+	if a.target = l.Addr().String(); l.Addr().Network() == "unix" {
+		a.target = "unix/" + a.target
+	}
+	go func() { _ = a.server.Serve(l) }()
+	t.Cleanup(a.kill)
+	return a
+}
+
+// kill ends the app as a crash does.
+func (a *app) kill() { _ = a.server.Close() }
+
+func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == DefaultHealthCheckPath {
+		a.lastProbe.Store(r)
+		a.probes.Add(1)
+		w.WriteHeader(int(a.health.Load()))
+		return
+	}
+	a.served.Add(1)
+	switch {
+	case a.handler != nil:
+		a.handler(w, r)
+		return
+	case r.URL.Path == "/slow":
+		a.arrived <- struct{}{}
+		select {
+		case <-a.finish:
+		case <-r.Context().Done():
+		}
+	}
+	_, _ = io.WriteString(w, a.name)
+}
+
+// requestFor returns a request to deploy apps, with short intervals.
+func requestFor(service string, apps ...*app) DeployRequest {
+	req := DeployRequest{Service: service, HealthCheckInterval: ms(10)}
+	for _, a := range apps {
+		req.Targets = append(req.Targets, a.target)
+	}
+	return req
+}
+
+func listen(t testing.TB, network, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// socketPath returns a path for a Unix socket: unlike a port, nobody else takes it
+// between two listeners. Directories of tests have names too long for a socket.
+func socketPath(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "app.sock")
+}
+
+// readFrame reads a WebSocket frame and returns its opcode and its payload,
+// without the mask.
+func readFrame(t testing.TB, r io.Reader) (opcode byte, payload []byte) {
+	t.Helper()
+	read := func(n uint64) []byte {
+		b := make([]byte, n)
+		if _, err := io.ReadFull(r, b); err != nil {
+			t.Fatalf("reading a frame: %v", err)
+		}
+		return b
+	}
+	header := read(2)
+	n := uint64(header[1] & 0x7f)
+	switch n {
+	case 126:
+		n = uint64(binary.BigEndian.Uint16(read(2)))
+	case 127:
+		n = binary.BigEndian.Uint64(read(8))
+	}
+	var key []byte
+	if header[1]&0x80 != 0 {
+		key = read(4)
+	}
+	payload = read(n)
+	for i := range payload {
+		if key != nil {
+			payload[i] ^= key[i%4]
+		}
+	}
+	return header[0] & 0xf, payload
+}

@@ -1,0 +1,156 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// removal is what Remove returns.
+type removal struct {
+	Removal
+	err error
+}
+
+func (e *testEngine) remove(name string, req RemoveRequest) <-chan removal {
+	done := make(chan removal, 1)
+	go func() {
+		r, err := e.Remove(name, req)
+		done <- removal{r, err}
+	}()
+	return done
+}
+
+func TestRemoveDrains(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := startApp(t, "app")
+	e.deploy(requestFor("app", a))
+	answer := make(chan string, 1)
+	go func() {
+		_, body := e.get("h", "/slow")
+		answer <- body
+	}()
+	receive(t, a.arrived, "the slow request")
+	done := e.remove("app", RemoveRequest{})
+	for status := 0; status != http.StatusNotFound; { // new requests are refused at once
+		status, _ = e.get("h", "/")
+	}
+	select {
+	case r := <-done:
+		t.Fatalf("the removal ends while a request is in flight: %+v", r)
+	default:
+	}
+	close(a.finish)
+	if got := receive(t, answer, "the slow answer"); got != "app" {
+		t.Errorf("the slow request is answered with %q", got)
+	}
+	r := receive(t, done, "the removal")
+	if r.err != nil || r.Drained == nil || r.Drained.Requests == 0 || !r.Drained.clean() {
+		t.Errorf("removal %+v", r)
+	}
+	e.checkConsistent()
+	if _, err := e.Service("app"); ErrorCode(err) != CodeNotFound {
+		t.Errorf("the service is still there: %v", err)
+	}
+}
+
+func TestRemoveTellsWhatItCut(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := startApp(t, "app")
+	e.deploy(requestFor("app", a))
+	go e.get("h", "/slow")
+	receive(t, a.arrived, "the slow request")
+	r := receive(t, e.remove("app", RemoveRequest{DrainTimeout: ms(20)}), "the removal")
+	wantCode(t, r.err, CodeDrainTimeout)
+	if r.Drained == nil || r.Drained.CutRequests != 1 {
+		t.Errorf("removal %+v, want one request cut", r)
+	}
+	e.checkConsistent() // the service is gone all the same
+}
+
+// TestRemoveWaitsForOlderDrains lets every target of a service be stopped when
+// its removal returns.
+func TestRemoveWaitsForOlderDrains(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	old := startApp(t, "old")
+	e.deploy(requestFor("app", old))
+	go e.get("h", "/slow")
+	receive(t, old.arrived, "the slow request")
+	d := e.start(requestFor("app", startApp(t, "new")))
+	await(t, d, EventDraining, 1)
+	var removals []<-chan removal
+	for range 2 { // a second removal is no quicker
+		removals = append(removals, e.remove("app", RemoveRequest{}))
+	}
+	for gone := false; !gone; {
+		status, err := e.Service("app")
+		gone = err != nil || status.Active == nil && len(status.Draining) == 1
+	}
+	for _, done := range removals {
+		select {
+		case r := <-done:
+			t.Fatalf("a removal ends while v1 drains: %+v", r)
+		default:
+		}
+	}
+	close(old.finish)
+	for _, done := range removals {
+		if r := receive(t, done, "the removal"); r.err != nil {
+			t.Error(r.err)
+		}
+	}
+}
+
+func TestRemoveEndsDeployments(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	sick := startApp(t, "sick")
+	sick.health.Store(http.StatusServiceUnavailable)
+	d := e.start(requestFor("app", sick))
+	if r := receive(t, e.remove("app", RemoveRequest{}), "the removal"); r.err != nil || r.Drained != nil {
+		t.Errorf("removal %+v", r)
+	}
+	_, err := wait(t, d)
+	wantCode(t, err, CodeSuperseded)
+	if !strings.Contains(err.Error(), "app was removed") {
+		t.Errorf("error %q does not say why", err)
+	}
+	e.running.Wait()
+	e.checkConsistent()
+}
+
+func TestFailedRemoveKeepsServing(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{memoryStore: newMemoryStore()}
+	e := newTestEngine(t, withStore(store))
+	e.store = store.memoryStore
+	req := requestFor("app", startApp(t, "app"))
+	req.HealthCheckInterval = ms(60_000)
+	e.deploy(req)
+	before := e.picture()
+	store.onDelete = func(string) error { return errDiskFull }
+	_, err := e.Remove("app", RemoveRequest{})
+	wantCode(t, err, CodeStorage)
+	_, err = e.Remove("app", RemoveRequest{DrainTimeout: ms(-1)})
+	wantCode(t, err, CodeInvalid)
+	if after := e.picture(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	e.wantAnswer("h", "/", "app")
+}
+
+func TestRemoveOfAnUnknownServiceNamesTheOthers(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	for _, want := range []string{"nothing is deployed yet", "deployed are: app"} {
+		_, err := e.Remove("ap\x1bp", RemoveRequest{})
+		wantCode(t, err, CodeNotFound)
+		if hint := asError(err).Hint; hint != want || strings.ContainsFunc(err.Error(), isControl) {
+			t.Errorf("error %q, hint %q, want %q", err, hint, want)
+		}
+		e.deploy(requestFor("app", startApp(t, "app")))
+	}
+}

@@ -1,0 +1,46 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestBodyCanBeSentAgainUntilItIsTouched(t *testing.T) {
+	b := &requestBody{body: io.NopCloser(strings.NewReader("hello"))}
+	if again, err := b.again(); err != nil || again != b || b.touched() {
+		t.Fatalf("a new body: %v, %v, touched %v", again, err, b.touched())
+	}
+	_ = b.Close() // a transport closes the body of an attempt that failed
+	if all, err := io.ReadAll(b); err != nil || string(all) != "hello" {
+		t.Errorf("after the first attempt: %q, %v", all, err)
+	}
+	if _, err := b.again(); err == nil || !b.touched() {
+		t.Errorf("a body that was read can be sent again")
+	}
+	if b.failed.Load() {
+		t.Error("the end of the body counts as a failure")
+	}
+}
+
+func TestBrokenBodyIsTheClientsFault(t *testing.T) {
+	b := &requestBody{body: io.NopCloser(io.MultiReader(strings.NewReader("he"), brokenReader{}))}
+	if _, err := io.ReadAll(b); err == nil || !b.failed.Load() {
+		t.Errorf("%v, failed %v", err, b.failed.Load())
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("malformed chunk") }
+
+// TestBodyIsNotReadWhenTheExchangeIsOver because the server may have given it to
+// the next request of the connection.
+func TestBodyIsNotReadWhenTheExchangeIsOver(t *testing.T) {
+	b := &requestBody{body: io.NopCloser(strings.NewReader("hello"))}
+	b.detach()
+	if n, err := b.Read(make([]byte, 5)); n != 0 || err == nil || b.touched() || b.failed.Load() {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+}

@@ -1,0 +1,248 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// answerOK answers one request, whose body it reads.
+func answerOK(conn net.Conn, r *bufio.Reader, text string) bool {
+	req, err := http.ReadRequest(r)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, req.Body)
+	_, err = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+	return err == nil
+}
+
+// TestPostIsNeverDeliveredTwice resets connections after bytes went out.
+func TestPostIsNeverDeliveredTwice(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{"small": "x", "none": "", "large": long(1 << 20)} {
+		e := newTestEngine(t)
+		var arrived atomic.Int64
+		reset := func(_ int, conn net.Conn, r *bufio.Reader) {
+			if line, _ := r.ReadString('\n'); strings.HasPrefix(line, "POST") {
+				arrived.Add(1)
+			}
+			_ = conn.(*net.TCPConn).SetLinger(0)
+		}
+		e.deployRaw(nil, startRawApp(t, reset), startRawApp(t, reset))
+		req := e.request("POST", "h", "/charge", strings.NewReader(body))
+		if status, _ := e.do(req); status != http.StatusBadGateway {
+			t.Errorf("%s: %d, want 502", name, status)
+		}
+		if n := arrived.Load(); n != 1 {
+			t.Errorf("%s: arrived %d times, want once", name, n)
+		}
+	}
+}
+
+// TestGetIsRepeatedOnAnotherTarget if the first broke off before it answered.
+func TestGetIsRepeatedOnAnotherTarget(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	var resets atomic.Int64
+	bad := startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+		_, _ = r.ReadString('\n')
+		resets.Add(1)
+		_ = conn.(*net.TCPConn).SetLinger(0)
+	})
+	good := startApp(t, "good")
+	e.deployRaw(nil, bad, good.target)
+	for resets.Load() < 3 {
+		e.wantAnswer("h", "/", "good")
+	}
+	if h := e.upstreams("app")[0].currentHealth().state; h != HealthUnverified {
+		t.Errorf("the target is %s; only probes and refused connections tell its health", h)
+	}
+}
+
+// TestUploadArrivesAtTheSecondTarget intact, when the first refuses the connection.
+func TestUploadArrivesAtTheSecondTarget(t *testing.T) {
+	t.Parallel()
+	upload := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	sum := func(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+	var calls atomic.Int64
+	good := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, sum(body))
+	})
+	for _, chunked := range []bool{false, true} {
+		for range 10 { // until the dead one is asked first
+			e := newTestEngine(t)
+			e.deployRaw(nil, refusedAddress, good.target)
+			req := e.request("POST", "h", "/", bytes.NewReader(upload))
+			if chunked {
+				req.ContentLength = -1
+			}
+			before := calls.Load()
+			if status, body := e.do(req); status != http.StatusOK || body != sum(upload) {
+				t.Fatalf("%d %q, want 200 and the whole upload", status, body)
+			}
+			if n := calls.Load() - before; n != 1 {
+				t.Fatalf("the upload arrives %d times", n)
+			}
+			if e.upstreams("app")[0].failing() {
+				break
+			}
+		}
+	}
+}
+
+// TestConnectionThatTheAppClosedCostsNoRequest is about servers that close idle
+// connections, in the very instant in which a request goes out.
+func TestConnectionThatTheAppClosedCostsNoRequest(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deployRaw(nil, startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+		answerOK(conn, r, "ok") // one, and no more
+	}))
+	for range 200 {
+		e.wantAnswer("h", "/", "ok")
+	}
+}
+
+// TestRestartedInstanceCostsLatencyAndNoError is about the only instance of a
+// service that is away for a moment.
+func TestRestartedInstanceCostsLatencyAndNoError(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	path := socketPath(t)
+	first := newApp("first").start(t, listen(t, "unix", path))
+	e.deploy(requestFor("app", first))
+	first.kill()
+	var all sync.WaitGroup
+	for i := range 10 {
+		all.Go(func() {
+			req := e.request("POST", "h", "/", strings.NewReader("body"))
+			if i%2 == 0 {
+				req = e.request("GET", "h", "/", nil)
+			}
+			if status, body := e.do(req); status != http.StatusOK || body != "second" {
+				t.Errorf("%s: %d %q, want 200", req.Method, status, body)
+			}
+		})
+	}
+	time.AfterFunc(300*time.Millisecond, func() { newApp("second").start(t, listen(t, "unix", path)) })
+	all.Wait()
+}
+
+// TestHeldRequestMovesToTheNextRelease because the one that it waits for may never
+// come back.
+func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deployRaw(func(r *DeployRequest) { r.HoldTimeout = ms(int(testTimeout.Milliseconds())) }, refusedAddress)
+	old := e.table.Load().named["app"].active.Load()
+	answers := make(chan string, 2)
+	for _, method := range []string{"GET", "POST"} {
+		go func() {
+			_, body := e.do(e.request(method, "h", "/", strings.NewReader("body")))
+			answers <- body
+		}()
+	}
+	for !old.upstreams[0].failing() || old.inFlight() < 2 {
+		runtime.Gosched()
+	}
+	echo := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Fprintf(w, "new got %s", body)
+	})
+	if status := e.deploy(requestFor("app", echo)); status.Drained[0].Requests == 0 || !status.Drained[0].clean() {
+		t.Errorf("drained %+v", status.Drained)
+	}
+	for range 2 {
+		if got := receive(t, answers, "an answer"); got != "new got body" {
+			t.Errorf("a held request is answered with %q", got)
+		}
+	}
+}
+
+func TestRequestsAreNotHeldForEver(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deployRaw(func(r *DeployRequest) { r.HoldTimeout = ms(100) }, refusedAddress)
+	start := time.Now()
+	if status, _ := e.get("h", "/"); status != http.StatusBadGateway {
+		t.Errorf("%d, want 502", status)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+// TestHeldRequestIsTriedAgainAndAgain with growing pauses, until its time is over.
+func TestHeldRequestIsTriedAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, r := monitored(2)
+		r.options.HoldTimeout = Duration(5 * time.Second)
+		var tries atomic.Int64
+		for _, u := range r.upstreams {
+			u.transport = &fakeApp{answer: dead}
+		}
+		ctx := context.WithValue(t.Context(), exchangeKey{}, &exchange{release: r})
+		start := time.Now()
+		_, err := r.roundTrip(httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+		for _, u := range r.upstreams {
+			tries.Add(int64(len(u.transport.(*fakeApp).at)))
+		}
+		took := time.Since(start)
+		if !isDialError(err) || took > 5*time.Second || took < 4*time.Second {
+			t.Errorf("ended with %v after %s", err, took)
+		}
+		if n := tries.Load(); n < 2*15 || n > 2*40 {
+			t.Errorf("tried %d times", n)
+		}
+		for _, u := range r.upstreams {
+			if !u.failing() {
+				t.Errorf("%s is not failing", u.target)
+			}
+		}
+	})
+}
+
+// TestRestartWithOneDeadTargetOfTwoCostsNoRequest though nobody knows yet which
+// of them is alive.
+func TestRestartWithOneDeadTargetOfTwoCostsNoRequest(t *testing.T) {
+	t.Parallel()
+	path := socketPath(t)
+	dying := newApp("dying").start(t, listen(t, "unix", path))
+	alive := startApp(t, "alive")
+	before := newTestEngine(t)
+	before.deploy(requestFor("app", dying, alive))
+	dying.kill()
+
+	e := newTestEngine(t, withStore(before.store))
+	if err := e.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 10 {
+				e.wantAnswer("h", "/", "alive")
+				if status, body := e.do(e.request("POST", "h", "/", strings.NewReader("body"))); status != http.StatusOK {
+					t.Errorf("POST: %d %q", status, body)
+				}
+			}
+		})
+	}
+	all.Wait()
+}

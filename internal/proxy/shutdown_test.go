@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"context"
+	"encoding/binary"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestStoppingEngineAcceptsNothing(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := startApp(t, "app")
+	e.deploy(requestFor("app", a))
+	sick := startApp(t, "sick")
+	sick.health.Store(http.StatusServiceUnavailable)
+	d := e.start(requestFor("app", sick))
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	e.Shutdown(ctx)
+	if ctx.Err() != nil {
+		t.Fatal("the shutdown takes for ever")
+	}
+	status, err := wait(t, d)
+	wantCode(t, err, CodeStopping)
+	if status.State != StateCancelled {
+		t.Errorf("a deployment under way ends as %s, want cancelled", status.State)
+	}
+	_, err = e.Deploy(requestFor("app", a))
+	wantCode(t, err, CodeStopping)
+	_, err = e.Remove("app", RemoveRequest{})
+	wantCode(t, err, CodeStopping)
+	e.wantAnswer("h", "/", "app") // requests are for the server to end
+}
+
+// TestShutdownDoesNotWaitForAStreamThatADrainSawEnd covers a stream whose end is
+// noticed by the drain of its release and not by the shutdown.
+func TestShutdownDoesNotWaitForAStreamThatADrainSawEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bareRelease()
+		r.acquire()
+		openFake(r)
+		drained, start := make(chan Drain, 1), time.Now()
+		go func() { drained <- r.drain(drainLimits{requests: time.Minute, streams: time.Minute}, nil) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		r.shutdown(ctx, time.Second)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the shutdown takes %s", took)
+		}
+		r.done()
+		<-drained
+	})
+}
+
+// TestShutdownClosesStreamsPolitely and does not cut them.
+func TestShutdownClosesStreamsPolitely(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a, _ := startWebSocketApp(t)
+	e.deploy(requestFor("app", a))
+	conn, r := e.upgrade("/", "websocket")
+	echo(t, conn, r, "before")
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		e.Shutdown(ctx)
+		close(stopped)
+	}()
+	opcode, payload := readFrame(t, r)
+	if opcode != opcodeClose || binary.BigEndian.Uint16(payload) != 1001 {
+		t.Errorf("opcode %x, payload %q, want a close frame with 1001", opcode, payload)
+	}
+	select {
+	case <-stopped:
+		t.Error("the shutdown does not wait for the stream")
+	default:
+	}
+	mustWrite(t, conn, frame(opcodeClose, payload, key...))
+	_ = conn.Close()
+	receive(t, stopped, "the shutdown")
+	if ctx.Err() != nil {
+		t.Error("the shutdown takes for ever")
+	}
+}

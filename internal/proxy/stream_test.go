@@ -1,0 +1,147 @@
+package proxy
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeCloser is a stream that ends when it is told to, unless it is deaf.
+type fakeCloser struct {
+	r      *Release
+	stream *stream
+	deaf   bool
+	// closedAt is when it was asked to close, cutAt when it was cut.
+	closedAt, cutAt time.Time
+}
+
+func openFake(r *Release) *fakeCloser {
+	c := &fakeCloser{r: r}
+	c.stream = &stream{closer: c}
+	if !r.acquire() {
+		panic("the release drains")
+	}
+	r.addStream(c.stream)
+	r.done()
+	return c
+}
+
+func (c *fakeCloser) closePolitely() {
+	if c.closedAt = time.Now(); !c.deaf {
+		c.r.removeStream(c.stream)
+	}
+}
+
+func (c *fakeCloser) cut() {
+	c.cutAt = time.Now()
+	c.r.removeStream(c.stream)
+}
+
+func bareRelease() *Release {
+	s, err := minimal().resolve()
+	if err != nil {
+		panic(err)
+	}
+	return NewEngine(EngineOptions{}).newRelease(s, 1, time.Time{})
+}
+
+// TestStreamClosesAreSpread keeps thousands of clients from reconnecting in one
+// instant.
+func TestStreamClosesAreSpread(t *testing.T) {
+	for _, tt := range []struct {
+		streams int
+		timeout time.Duration
+		// first is when the first stream is closed; the last is at the timeout.
+		first time.Duration
+	}{
+		{1, 10 * time.Second, 10 * time.Second},
+		{5, 10 * time.Second, 9800 * time.Millisecond}, // a handful closes almost at once
+		{500, 10 * time.Second, 20 * time.Millisecond},
+		{5000, 10 * time.Second, 2 * time.Millisecond},
+		{500, 0, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r, start := bareRelease(), time.Now()
+			var closers []*fakeCloser
+			for range tt.streams {
+				closers = append(closers, openFake(r))
+			}
+			d := r.drain(drainLimits{requests: time.Second, streams: tt.timeout}, nil)
+			if d.Streams != tt.streams || d.CutStreams != 0 || time.Duration(d.Elapsed) != tt.timeout {
+				t.Errorf("%d streams: %+v, want all closed within %s", tt.streams, d, tt.timeout)
+			}
+			var at []time.Duration
+			for _, c := range closers {
+				at = append(at, c.closedAt.Sub(start))
+			}
+			slices.Sort(at)
+			if at[0] != tt.first || at[len(at)-1] != tt.timeout {
+				t.Errorf("%d streams are closed from %s to %s, want %s to %s", tt.streams, at[0], at[len(at)-1], tt.first, tt.timeout)
+			}
+			// Spread evenly: no tenth of the time has more than its share.
+			if tt.streams >= 500 && tt.timeout > 0 {
+				var tenths [10]int
+				for _, d := range at {
+					tenths[min(9, d*10/tt.timeout)]++
+				}
+				for i, n := range tenths {
+					if n > tt.streams/10+2 {
+						t.Errorf("%d of %d streams are closed in tenth %d of the time", n, tt.streams, i+1)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestStreamThatBeginsDuringTheDrainIsClosedToo covers a request that was counted
+// before the switch and becomes a stream after it.
+func TestStreamThatBeginsDuringTheDrainIsClosedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, start := bareRelease(), time.Now()
+		if !r.acquire() {
+			t.Fatal("a new release drains")
+		}
+		done := make(chan Drain, 1)
+		go func() { done <- r.drain(drainLimits{requests: time.Hour, streams: 10 * time.Second}, nil) }()
+		time.Sleep(4 * time.Second)
+		c := &fakeCloser{r: r}
+		c.stream = &stream{closer: c}
+		r.addStream(c.stream)
+		r.done()
+		d := <-done
+		if got := c.closedAt.Sub(start); got != 10*time.Second || d.CutStreams != 0 {
+			t.Errorf("the stream is closed after %s, %+v, want 10s", got, d)
+		}
+	})
+}
+
+func TestStreamThatDoesNotCloseIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, start := bareRelease(), time.Now()
+		deaf, good := openFake(r), openFake(r)
+		deaf.deaf = true
+		d := r.drain(drainLimits{requests: time.Hour, streams: 10 * time.Second}, nil)
+		if want := 10*time.Second + 2*streamLinger; deaf.cutAt.Sub(start) != want || d.CutStreams != 1 || d.clean() {
+			t.Errorf("cut after %s, %+v, want one stream cut after %s", deaf.cutAt.Sub(start), d, want)
+		}
+		if !good.cutAt.IsZero() {
+			t.Error("a stream that had closed is cut")
+		}
+	})
+}
+
+func TestStreamThatHasEndedIsNotClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bareRelease()
+		c := openFake(r)
+		c.stream.closeAfter(time.Second)
+		r.removeStream(c.stream)
+		c.stream.closeAfter(time.Second)
+		time.Sleep(time.Minute)
+		if !c.closedAt.IsZero() {
+			t.Error("it is closed all the same")
+		}
+	})
+}
