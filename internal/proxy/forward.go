@@ -178,12 +178,25 @@ func rewrite(pr *httputil.ProxyRequest) {
 		stripPrefix(pr.Out.URL, x.prefix)
 	}
 	x.client.setForwarded(pr.In, pr.Out, x)
+	hideIdempotencyKeys(pr.Out)
 	if x.body != nil {
 		// A body of which nothing has been read can be sent again. The
 		// transport asks for it when a pooled connection proves dead before the
 		// request was written.
 		pr.Out.GetBody = x.body.again
 		pr.Out.Body = x.body
+	}
+}
+
+// hideIdempotencyKeys writes the names of these headers in a way that net/http
+// does not recognise, though every app does: it takes them as leave to repeat a
+// POST that may have arrived. Whether the key is honoured, only the client knows.
+func hideIdempotencyKeys(out *http.Request) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := out.Header[name]; ok && !idempotent(out.Method) {
+			delete(out.Header, name)
+			out.Header[strings.ToLower(name)] = values
+		}
 	}
 }
 

@@ -53,6 +53,39 @@ func TestPostIsNeverDeliveredTwice(t *testing.T) {
 	}
 }
 
+// TestIdempotencyKeyIsNoLeaveToRepeat on a pooled connection that breaks off: the
+// transport below would take it for one. The app sees the key all the same.
+func TestIdempotencyKeyIsNoLeaveToRepeat(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	var charges atomic.Int64
+	var key atomic.Value
+	app := startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+		for {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			if req.Method == http.MethodPost {
+				charges.Add(1)
+				key.Store(req.Header.Get("Idempotency-Key"))
+				return
+			}
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+	})
+	e.deployRaw(nil, app)
+	e.wantAnswer("h", "/", "ok") // leaves a connection in the pool
+	req := e.request("POST", "h", "/charge", nil)
+	req.Header.Set("Idempotency-Key", "k1")
+	if status, _ := e.do(req); status != http.StatusBadGateway {
+		t.Errorf("%d, want 502", status)
+	}
+	if n := charges.Load(); n != 1 || key.Load() != "k1" {
+		t.Errorf("delivered %d times, with the key %q", n, key.Load())
+	}
+}
+
 // TestGetIsRepeatedOnAnotherTarget if the first broke off before it answered.
 func TestGetIsRepeatedOnAnotherTarget(t *testing.T) {
 	t.Parallel()
