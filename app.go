@@ -28,6 +28,10 @@ type App struct {
 	// GracePeriod bounds how long streams are closed politely when Caddy stops.
 	// It should not be longer than the grace period of the HTTP app. Default: 10s.
 	GracePeriod caddy.Duration `json:"grace_period,omitempty"`
+	// BoundExit gives the HTTP app the same grace period when Caddy stops, if it
+	// has none of its own, so that no client can keep Caddy from stopping. Unlike
+	// the HTTP app's own, it does not apply to reloads. `parachute run` sets it.
+	BoundExit bool `json:"bound_exit,omitempty"`
 
 	engine *proxy.Engine
 	// key is what the engine was acquired with; empty if it was not.
@@ -68,6 +72,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.key, a.engine = key, shared.(sharedEngine).Engine
 	a.closeStreams = sync.OnceFunc(a.shutdown)
+	if a.BoundExit {
+		if err := bindExit(ctx, a.GracePeriod); err != nil {
+			return err
+		}
+	}
 	return registerMetrics(ctx, a.engine)
 }
 

@@ -62,10 +62,7 @@ func (o *runOptions) baseConfig() object {
 	if o.httpsPort != 0 {
 		servers[httpsServer] = o.server(o.httpsPort, object{"tls_connection_policies": []any{object{}}})
 	}
-	httpApp := object{
-		"grace_period": o.gracePeriod.String(),
-		"servers":      servers,
-	}
+	httpApp := object{"servers": servers}
 	if o.httpPort != 0 {
 		httpApp["http_port"] = o.httpPort
 	}
@@ -88,7 +85,7 @@ func (o *runOptions) baseConfig() object {
 	}
 	apps := object{
 		"http":      httpApp,
-		"parachute": object{"grace_period": o.gracePeriod.String()},
+		"parachute": object{"grace_period": o.gracePeriod.String(), "bound_exit": true},
 	}
 	if issuer := o.acmeIssuer(); issuer != nil {
 		apps["tls"] = object{"automation": object{"policies": []any{object{"issuers": []any{issuer}}}}}

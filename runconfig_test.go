@@ -86,7 +86,8 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
 	c.has("apps/http/http_port", `8080`)
 	c.has("apps/http/https_port", `8443`)
-	c.has("apps/http/grace_period", `"10s"`)
+	c.has("apps/http/grace_period", "null") // it would apply to reloads
+	c.has("apps/parachute/bound_exit", "true")
 	c.has("apps/parachute/grace_period", `"10s"`)
 	c.has("admin/listen", `"unix//run/test.sock|0600"`)
 	// The config of the next start is made from its flags.
@@ -152,7 +153,7 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		},
 		"grace period": {
 			func(o *runOptions) { o.gracePeriod = proxy.Duration(90 * time.Second) },
-			map[string]string{"apps/http/grace_period": `"1m30s"`, "apps/parachute/grace_period": `"1m30s"`},
+			map[string]string{"apps/parachute/grace_period": `"1m30s"`},
 		},
 		"admin on TCP": {
 			func(o *runOptions) { o.admin = "http://localhost:2019/" },

@@ -56,7 +56,7 @@ func eachWayToReload(t *testing.T, test func(t *testing.T, p *reloadable)) {
 
 // signalReload sends SIGUSR1 and reads the outcome from the log.
 func (p *reloadable) signalReload() error {
-	const good, bad = "successfully reloaded config from file", "failed to reload config from file"
+	const good, bad = reloadedLine, "failed to reload config from file"
 	seen := len(p.Log())
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
 		return err

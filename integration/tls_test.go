@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +41,7 @@ func startTLSProxy(t *testing.T, names ...string) (*rig.Proxy, func(protocol, se
 	must(t, err)
 	file := filepath.Join(p.Dir, "config.json")
 	must(t, os.WriteFile(file, config, 0o600))
-	p.Args = append(p.Args, "--config", file)
+	p.Args = append(p.Args, "--config", file, "--grace-period", "100ms")
 	start(t, p)
 
 	addr := fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort)
@@ -113,6 +115,44 @@ func TestEveryProtocolFollowsTheSwitch(t *testing.T) {
 		})
 	}
 }
+
+// A reload ends no stream, whatever its protocol and however short the grace
+// period, which is for the end of the process.
+func TestReloadEndsNoEventStream(t *testing.T) {
+	example, err := rig.StartExample("web", "1")
+	must(t, err)
+	defer example.Stop()
+	p, client := startTLSProxy(t, "app.test")
+	deploy(t, p, proxy.DeployRequest{Hosts: []string{"app.test"}, Targets: []string{example.Addr}})
+	streams := make(map[string]*bufio.Reader)
+	for _, protocol := range protocols {
+		c := client(protocol, "app.test")
+		c.Timeout = 0
+		resp, err := c.Get("https://app.test/sse?every=50ms")
+		must(t, err)
+		defer resp.Body.Close()
+		if resp.Proto != protocol {
+			t.Fatalf("%s instead of %s", resp.Proto, protocol)
+		}
+		streams[protocol] = bufio.NewReader(resp.Body)
+	}
+	// Two of the streams' lines make an event; the grace period, 100ms, is over
+	// long before the last is read.
+	for range 2 {
+		reloads := strings.Count(p.Log(), reloadedLine)
+		must(t, p.Signal(syscall.SIGUSR1))
+		waitFor(t, "the reload", func() bool { return strings.Count(p.Log(), reloadedLine) > reloads })
+		for protocol, stream := range streams {
+			for range 30 {
+				if _, err := stream.ReadString('\n'); err != nil {
+					t.Fatalf("%s: %v", protocol, err)
+				}
+			}
+		}
+	}
+}
+
+const reloadedLine = "successfully reloaded config from file"
 
 // Trap 68.
 func TestConnectionOfOneSiteDoesNotServeAnother(t *testing.T) {
