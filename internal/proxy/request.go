@@ -200,10 +200,14 @@ func ValidateServiceName(name string) error {
 }
 
 func (r DeployRequest) resolveName(s *spec) error {
-	if s.service == "" {
-		s.service = DefaultServiceName(s.hosts)
+	if s.service != "" {
+		return ValidateServiceName(s.service)
 	}
-	return ValidateServiceName(s.service)
+	s.service = DefaultServiceName(s.hosts)
+	if ValidateServiceName(s.service) != nil {
+		return invalid("a service cannot be named after the host %s", s.service).withHint("give it a name with --service")
+	}
+	return nil
 }
 
 // DefaultServiceName returns the name of a service that was given none.

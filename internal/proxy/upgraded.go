@@ -76,8 +76,9 @@ func (u *upgradedConn) Read(p []byte) (int, error) {
 	}
 }
 
-// readFarewell returns the close frame for the client, then waits a little for
-// the answer, so that the connection is not torn down under it.
+// readFarewell returns the close frame for the client, waits a little for the
+// answer, so that the connection is not torn down under it. Then it hangs up,
+// which is for the server to do (RFC 6455, section 7.1.1).
 func (u *upgradedConn) readFarewell(p []byte) (int, error) {
 	if !u.websocket {
 		return 0, io.EOF
@@ -95,7 +96,10 @@ func (u *upgradedConn) readFarewell(p []byte) (int, error) {
 	defer linger.Stop()
 	select {
 	case <-u.answered:
-	case <-linger.C:
+		if u.hangUp != nil {
+			u.hangUp()
+		}
+	case <-linger.C: // the drain cuts it, and says so
 	}
 	return 0, io.EOF
 }
