@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -39,6 +40,12 @@ func newAPIClient(cmd *cobra.Command) (*apiClient, error) {
 	}
 	var tried []string
 	for _, a := range all {
+		if given == "" && a.network == "unix" {
+			// In a shared temporary directory, anyone could answer in the proxy's name.
+			if err := checkPrivate(filepath.Dir(a.address)); err != nil {
+				return nil, &proxy.Error{Code: codeUnreachable, Message: err.Error()}
+			}
+		}
 		conn, err := net.DialTimeout(a.network, a.address, connectTimeout)
 		if err == nil {
 			conn.Close()

@@ -92,21 +92,32 @@ func (a *App) Start() error {
 // Stop closes streams politely when the process is exiting. A reload closes
 // nothing: the next config goes on with the same engine.
 func (a *App) Stop() error {
-	if left := running.remove(a); left != nil && left.engine == a.engine {
-		// If it is a reload that has failed, the storage of this config is about
-		// to be closed, and the one before it goes on.
-		left.engine.Attach(left.store, left.logger)
-	}
+	a.leave()
 	if caddy.Exiting() {
-		a.closeStreams()
+		// Not to be waited for here: the servers may not have been told yet.
+		go a.closeStreams()
 	}
 	return nil
 }
 
-// Cleanup gives back the engine, if Provision got as far as acquiring it.
+// leave makes the API answer for the config before this one, if there is one. If
+// it is a reload that has failed, the storage of this config is about to be
+// closed, and the other goes on.
+func (a *App) leave() {
+	if left := running.remove(a); left != nil && left.engine == a.engine {
+		left.engine.Attach(left.store, left.logger)
+	}
+}
+
+// Cleanup gives back the engine, if Provision got as far as acquiring it. When a
+// config fails late, Caddy cleans up what it never stopped.
 func (a *App) Cleanup() error {
 	if a.key == "" {
 		return nil
+	}
+	a.leave()
+	if caddy.Exiting() {
+		a.closeStreams()
 	}
 	key := a.key
 	a.key = ""
@@ -126,9 +137,14 @@ var engines = caddy.NewUsagePool()
 
 type sharedEngine struct{ *proxy.Engine }
 
-// Destruct is called when the last config that used the engine is gone.
+// Destruct is called when the last config that used the engine is gone. Its
+// servers may still be busy with requests.
 func (e sharedEngine) Destruct() error {
-	e.Close()
+	if caddy.Exiting() {
+		e.Close()
+	} else {
+		e.Retire()
+	}
 	return nil
 }
 

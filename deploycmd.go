@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -138,31 +140,59 @@ func deploy(client *apiClient, req proxy.DeployRequest, printer deployPrinter) e
 	if req.Detach {
 		return deployDetached(ctx, client, path, req, printer)
 	}
+	var id string
 	var result *proxy.DeploymentStatus
-	switched := 0
 	printer.begin(req)
 	err := client.stream(ctx, path, req, func(ev proxy.Event) error {
-		if ev.Kind == proxy.EventSwitched {
-			switched = ev.Release
-		}
-		result = ev.Result
+		id, result = ev.Deployment, ev.Result
 		return printer.event(ev)
 	})
 	printer.end()
 	switch {
-	case proxy.ErrorCode(err) == codeInterrupted && switched > 0:
-		return &proxy.Error{
-			Code: codeInterrupted, Message: fmt.Sprintf("interrupted while the old release was draining; %s v%d serves", name, switched),
-			Hint: "the drain goes on; see: parachute status " + name,
-		}
 	case proxy.ErrorCode(err) == codeInterrupted:
-		return &proxy.Error{Code: codeInterrupted, Message: "interrupted before the switch; nothing has changed"}
+		return client.interrupted(name, id)
 	case err != nil:
 		return err
 	case result.Error != nil:
 		return describeFailure(result)
 	}
 	return printer.result(*result)
+}
+
+// interruptedTimeout bounds how long an interrupted command takes to find out
+// what has become of its deployment.
+const interruptedTimeout = 3 * time.Second
+
+// interrupted says what became of a deployment whose command was interrupted. The
+// proxy alone knows: the switch may have been under way.
+func (c *apiClient) interrupted(name, id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), interruptedTimeout)
+	defer cancel()
+	for id != "" {
+		var status proxy.DeploymentStatus
+		if err := c.call(ctx, http.MethodGet, "/parachute/deployments/"+url.PathEscape(id), &status); err != nil {
+			break
+		}
+		switch {
+		case status.Release > 0:
+			return &proxy.Error{
+				Code:    codeInterrupted,
+				Message: fmt.Sprintf("interrupted after the switch; %s v%d is live", name, status.Release),
+				Hint:    "the old release may still be draining; see: parachute status " + name,
+			}
+		case status.State.Final():
+			return &proxy.Error{Code: codeInterrupted, Message: "interrupted before the switch; nothing has changed"}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return &proxy.Error{
+		Code:    codeInterrupted,
+		Message: "interrupted; whether it has switched is not known",
+		Hint:    "see: parachute status " + name,
+	}
 }
 
 func deployDetached(ctx context.Context, client *apiClient, path string, req proxy.DeployRequest, printer deployPrinter) error {
@@ -199,7 +229,7 @@ func describeFailure(result *proxy.DeploymentStatus) error {
 	e := *result.Error
 	switch {
 	case e.Code == proxy.CodeDrainTimeout:
-		e.Message = fmt.Sprintf("%s v%d is live, but %s", result.Service, result.Release, e.Message)
+		e.Message = outcome(*result) + ", but " + e.Message
 	case e.Code != proxy.CodeNotHealthy && e.Code != proxy.CodeSuperseded:
 	case result.Serving > 0:
 		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", result.Service, result.Serving)

@@ -132,8 +132,20 @@ func (p *textPrinter) result(s proxy.DeploymentStatus) error {
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
 		return err
 	}
-	_, err := fmt.Fprintf(p.out, "%s v%d is live\n", s.Service, s.Release)
+	_, err := fmt.Fprintln(p.out, outcome(s))
 	return err
+}
+
+// outcome says what serves now that a deployment is done: by then, it need not be
+// its release any more.
+func outcome(s proxy.DeploymentStatus) string {
+	switch s.Serving {
+	case s.Release:
+		return fmt.Sprintf("%s v%d is live", s.Service, s.Release)
+	case 0:
+		return fmt.Sprintf("%s v%d was live; the service has been removed since", s.Service, s.Release)
+	}
+	return fmt.Sprintf("%s v%d was live; v%d has replaced it since", s.Service, s.Release, s.Serving)
 }
 
 // done prints a step that has been completed.

@@ -4,6 +4,7 @@ package parachute
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -11,7 +12,10 @@ import (
 // checkPrivate refuses a default directory that belongs to someone else: in a
 // shared temporary directory, anyone could have made it.
 func checkPrivate(dir string) error {
-	info, err := os.Stat(dir)
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no one can be in it
+	}
 	if err != nil {
 		return failedStart("", "checking the directory of the admin socket: %v", err)
 	}

@@ -44,6 +44,9 @@ nothing left to do, and returns. New requests get 404 from the first moment on.`
 		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
 		var removal proxy.Removal
 		if err := client.call(ctx, http.MethodDelete, servicePath(args[0])+"?"+query.Encode(), &removal); err != nil {
+			if proxy.ErrorCode(err) == codeInterrupted {
+				return &proxy.Error{Code: codeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
+			}
 			return err
 		}
 		switch {

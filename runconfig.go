@@ -227,9 +227,7 @@ func shareListeners(config, user object) error {
 			if ok && sameAddress(our["listen"], theirs["listen"]) {
 				delete(ours, ourName)
 				shared = true
-				if ourName == httpsServer && theirs["tls_connection_policies"] == nil {
-					theirs["tls_connection_policies"] = our["tls_connection_policies"]
-				}
+				inherit(theirs, our)
 			}
 		}
 		if shared {
@@ -238,6 +236,23 @@ func shareListeners(config, user object) error {
 		}
 	}
 	return nil
+}
+
+// inherit gives a user's server what the flags of run ask for, unless it has
+// settings of its own.
+func inherit(theirs, our object) {
+	if theirs["trusted_proxies"] == nil {
+		for _, key := range []string{"trusted_proxies", "trusted_proxies_strict"} {
+			if v, ok := our[key]; ok {
+				theirs[key] = v
+			}
+		}
+	}
+	for _, key := range []string{"logs", "tls_connection_policies"} {
+		if v, ok := our[key]; ok && theirs[key] == nil {
+			theirs[key] = v
+		}
+	}
 }
 
 // sameAddress reports whether two lists of listen addresses have one in common.

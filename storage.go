@@ -33,11 +33,10 @@ func previousKey(service string) string { return path.Join(folder(service), "pre
 // Save keeps the current document as the previous one, if it is whole, then
 // replaces it.
 func (s *store) Save(ctx context.Context, service string, document []byte) error {
+	// One that cannot be read is no reason not to replace it: it is what a deploy
+	// is to mend.
 	current, err := s.storage.Load(ctx, currentKey(service))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("reading the current state: %w", err)
-	}
-	if json.Valid(current) {
+	if err == nil && json.Valid(current) {
 		if err := s.storage.Store(ctx, previousKey(service), current); err != nil {
 			return fmt.Errorf("keeping the previous state: %w", err)
 		}
@@ -51,11 +50,12 @@ func (s *store) Save(ctx context.Context, service string, document []byte) error
 // Delete removes the previous generation first: were it the last to go, a crash
 // in between would bring it back to life.
 func (s *store) Delete(ctx context.Context, service string) error {
-	for _, key := range []string{previousKey(service), currentKey(service), folder(service)} {
+	for _, key := range []string{previousKey(service), currentKey(service)} {
 		if err := s.storage.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
+	_ = s.storage.Delete(ctx, folder(service)) // an empty one does no harm
 	return nil
 }
 

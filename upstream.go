@@ -54,6 +54,10 @@ func (u *Upstreams) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, err
 	}
 	upstreams := make([]*reverseproxy.Upstream, len(targets))
 	for i, t := range targets {
+		if t.Scheme != "http" {
+			return nil, caddyhttp.Error(http.StatusBadGateway,
+				fmt.Errorf("service %s: reverse_proxy cannot be told that %s is not plain HTTP; use the parachute directive", u.Service, t))
+		}
 		dial := t.Address
 		if t.Network == "unix" {
 			dial = "unix/" + t.Address

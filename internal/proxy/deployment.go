@@ -165,6 +165,10 @@ func (d *Deployment) setProbes(reports []ProbeReport) {
 
 // switched records the switch from old, which may be nil, to next.
 func (d *Deployment) switched(old, next *Release, took Duration) {
+	requests, streams := 0, 0
+	if old != nil {
+		requests, streams = old.inFlight(), old.streamCount()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status.State = StateSwitched
@@ -178,7 +182,7 @@ func (d *Deployment) switched(old, next *Release, took Duration) {
 		return
 	}
 	d.status.State = StateDraining
-	d.sendLocked(Event{Kind: EventDraining, Release: old.version, Targets: old.targets(), Requests: old.inFlight(), Streams: old.streamCount()})
+	d.sendLocked(Event{Kind: EventDraining, Release: old.version, Targets: old.targets(), Requests: requests, Streams: streams})
 }
 
 func (d *Deployment) drainProgress(requests, streams int) {

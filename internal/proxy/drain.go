@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -59,24 +60,30 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 	// A handler that has been cut but is stuck in a write to its client notices by
 	// the server's own timeouts: it is given up on. Its target is let go all the same.
 	var giveUpRequests, giveUpStreams <-chan time.Time
-	var stuckRequests, stuckStreams bool
-	for (r.inFlight() > 0 && !stuckRequests) || (r.streamCount() > 0 && !stuckStreams) {
+	var stuckRequests, stuckStreams, cutting bool
+	cutOverdue := func() {
+		if n := r.cutOverdueStreams(); n > 0 {
+			d.CutStreams += n
+			giveUpStreams, stuckStreams = time.After(cutGrace), false
+		}
+	}
+	for (r.inFlight() > 0 && !stuckRequests) || (r.streamCount() > 0 && !stuckStreams) || r.hasUncutStreams() {
 		select {
 		case <-r.changed:
 		case <-tick.C:
 			if progress != nil {
 				progress(r.inFlight(), r.streamCount())
 			}
+			if cutting { // a request may still turn into a stream
+				cutOverdue()
+			}
 		case <-cutRequests.C:
 			d.CutRequests = r.inFlight()
 			r.cut()
 			giveUpRequests = time.After(cutGrace)
 		case <-cutStreams.C:
-			for _, s := range r.openStreams() {
-				d.CutStreams++
-				s.closer.cut()
-			}
-			giveUpStreams = time.After(cutGrace)
+			cutting = true
+			cutOverdue()
 		case <-giveUpRequests:
 			stuckRequests = true
 		case <-giveUpStreams:
@@ -86,6 +93,21 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 	r.close()
 	d.Elapsed = since(start)
 	return d
+}
+
+// cutOverdueStreams cuts the streams that were asked to close long enough ago, and
+// returns their number.
+func (r *Release) cutOverdueStreams() (n int) {
+	for _, s := range r.openStreams() {
+		if s.cutIfOverdue(time.Now()) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Release) hasUncutStreams() bool {
+	return slices.ContainsFunc(r.openStreams(), func(s *stream) bool { return !s.wasCut() })
 }
 
 // scheduleCloses spreads the polite closes of r's streams so that the last one

@@ -87,3 +87,28 @@ func TestCutRequestsAreTold(t *testing.T) {
 	}
 	e.wantAnswer("h", "/", "new")
 }
+
+// deafStream ignores that it is asked to close.
+type deafStream struct{ onCut func() }
+
+func (deafStream) closePolitely() {}
+func (s deafStream) cut()         { s.onCut() }
+
+// TestStreamThatIsBornLateIsCutAndTold although the others were cut long before.
+func TestStreamThatIsBornLateIsCutAndTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bareRelease()
+		r.acquire()
+		done := make(chan Drain, 1)
+		go func() { done <- r.drain(drainLimits{requests: time.Hour}, nil) }()
+		time.Sleep(20 * time.Second)
+		var s *stream
+		s = &stream{closer: deafStream{func() { go r.removeStream(s) }}}
+		r.addStream(s)
+		r.done() // the request has become the stream
+		d := <-done
+		if d.CutStreams != 1 || d.CutRequests != 0 {
+			t.Errorf("%+v, want one stream cut", d)
+		}
+	})
+}

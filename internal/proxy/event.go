@@ -44,8 +44,8 @@ type Event struct {
 	Result *DeploymentStatus `json:"result,omitempty"`
 }
 
-// maxEvents bounds the events that a deployment remembers: those of a drain that
-// goes on for hours are thinned out.
+// maxEvents bounds the events that a deployment remembers: behind it, failing
+// probes and the progress of a drain, which can go on for hours, are left out.
 const maxEvents = 1000
 
 // Events calls yield with every event of the deployment, those of the past
@@ -81,7 +81,7 @@ func (d *Deployment) send(ev Event) {
 }
 
 func (d *Deployment) sendLocked(ev Event) {
-	if len(d.events) >= maxEvents && ev.Kind != EventDrained && ev.Kind != EventEnded {
+	if len(d.events) >= maxEvents && (ev.Kind == EventProbeFailed || ev.Kind == EventDraining) {
 		return
 	}
 	ev.Time, ev.Deployment, ev.Service = time.Now().UTC(), d.id, d.spec.service

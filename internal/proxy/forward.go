@@ -45,7 +45,7 @@ type exchangeKey struct{}
 func (r *Release) forward(forwarder http.Handler, w http.ResponseWriter, req *http.Request, prefix string, client Client) error {
 	x := &exchange{release: r, prefix: prefix, client: client}
 	defer x.end()
-	if !httpguts.ValidHeaderFieldName(req.Method) {
+	if !forwardable(req) {
 		return ErrBadRequest
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
@@ -54,22 +54,49 @@ func (r *Release) forward(forwarder http.Handler, w http.ResponseWriter, req *ht
 	x.spare = context.AfterFunc(r.uncut, func() { cancel(ErrCut) })
 
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
-	if upgradeType(req.Header) != "" {
+	in := req.WithContext(ctx)
+	switch protocol := upgradeType(req.Header); {
+	case strings.EqualFold(protocol, "h2c"):
+		// HTTP/2 has dropped this upgrade (RFC 9113, section 3.1). Behind it, the
+		// connection would be a tunnel that no route and no header rule applies to.
+		in.Header = req.Header.Clone()
+		for _, name := range []string{"Connection", "Upgrade", "Http2-Settings"} {
+			in.Header.Del(name)
+		}
+	case protocol != "":
 		w = &hijackWatcher{ResponseWriter: w, x: x}
 		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 			GotConn: func(info httptrace.GotConnInfo) { x.conn.Store(&info.Conn) },
 		})
 	}
-	in := req.WithContext(ctx)
+	in = in.WithContext(ctx)
 	if req.Body != nil && req.Body != http.NoBody && req.ContentLength != 0 {
 		x.body = &requestBody{body: req.Body}
 		in.Body = x.body
+		if req.ProtoMajor == 1 {
+			// Otherwise net/http throws away what is left of the body as soon as
+			// the answer begins, and the target takes the rest for all of it.
+			_ = http.NewResponseController(w).EnableFullDuplex()
+		}
 	}
 	forwarder.ServeHTTP(w, in)
-	if x.err != nil && x.stream == nil {
-		return x.classify(req.Context(), ctx)
+	if x.err == nil || x.clientConn.Load() != nil {
+		return nil
 	}
-	return nil
+	if x.stream != nil {
+		x.stream.closer.cut() // an upgrade that the client's side could not follow
+	}
+	return x.classify(req.Context(), ctx)
+}
+
+// forwardable reports whether a request may be sent to a target: not CONNECT,
+// which asks for a tunnel, and not a target that is no path (RFC 9112, section
+// 3.2) or not ASCII, which apps read in different ways.
+func forwardable(req *http.Request) bool {
+	path := req.URL.Path
+	return httpguts.ValidHeaderFieldName(req.Method) && req.Method != http.MethodConnect &&
+		req.URL.Opaque == "" && (path == "" || path[0] == '/') &&
+		!strings.ContainsFunc(req.RequestURI, func(r rune) bool { return r >= 0x80 || r <= ' ' })
 }
 
 // end gives back what the exchange holds.
@@ -172,11 +199,14 @@ func rewrite(pr *httputil.ProxyRequest) {
 	// The reverse proxy has dropped the parts of the query that it does not
 	// understand; what a query means is between the client and the app.
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
+	// Filled in when the body ends, so a copy would stay empty.
+	pr.Out.Trailer = pr.In.Trailer
 	pr.Out.URL.Scheme = "http"
 	pr.Out.Host = pr.In.Host
 	if x.release.options.StripPathPrefix {
 		stripPrefix(pr.Out.URL, x.prefix)
 	}
+	keepPath(pr.Out.URL)
 	x.client.setForwarded(pr.In, pr.Out, x)
 	hideIdempotencyKeys(pr.Out)
 	if x.body != nil {

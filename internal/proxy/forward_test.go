@@ -72,6 +72,7 @@ func TestRequestLinesAreKeptByteForByte(t *testing.T) {
 	e.deployRaw(func(r *DeployRequest) { r.PathPrefixes = []string{"/", "/api"} }, target)
 	for _, path := range []string{
 		"/", "/x", "//x", "/x//y/", "/x%2Fy", "/x%2fy", "/%7Ex", "/a/../b", "/a/./b", "/b%C3%BCcher", "/;a=b,c:d@e!$&'()*+",
+		"/a|b", "/{id}", "/a%2Fb|c", "/<x>^`\\",
 		"/?", "/x?a;b", "/x?a=%zz", "/x?a;b=%zz&c=d;e", "/x?%", "/x?a=b+c%20d&&&==", "/x?q=http://x/?y#", "/x?" + long(2000),
 	} {
 		for _, prefix := range []string{"", "/api"} {
@@ -83,6 +84,89 @@ func TestRequestLinesAreKeptByteForByte(t *testing.T) {
 				t.Errorf("%s: the target gets %q, want %q", prefix+path, got, want)
 			}
 		}
+	}
+}
+
+// TestUnforwardableRequestsAreRefused because they ask for a tunnel, or can be read
+// in two ways.
+func TestUnforwardableRequestsAreRefused(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	app := startApp(t, "app")
+	e.deployRaw(nil, app.target)
+	const rest = " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+	for line, want := range map[string]int{
+		"GET http://h":      http.StatusOK,
+		"GET http://h/x":    http.StatusOK,
+		"CONNECT inside:22": http.StatusBadRequest,
+		"GET *":             http.StatusBadRequest,
+		"GET http:admin/x":  http.StatusBadRequest,
+		"GET /?q=\xfc":      http.StatusBadRequest,
+	} {
+		if got := e.raw(line + rest); got != want {
+			t.Errorf("%q: %d, want %d", line, got, want)
+		}
+	}
+}
+
+// TestH2cUpgradeIsNotPassedOn because what follows would be a blind tunnel.
+func TestH2cUpgradeIsNotPassedOn(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	seen := make(chan http.Header, 1)
+	e.deployRaw(nil, startHandler(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }).target)
+	if status := e.raw("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"); status != http.StatusOK {
+		t.Errorf("%d", status)
+	}
+	h := receive(t, seen, "the request")
+	for _, name := range []string{"Upgrade", "Connection", "Http2-Settings"} {
+		if v, ok := h[name]; ok {
+			t.Errorf("the app gets %s: %q", name, v)
+		}
+	}
+}
+
+// TestEarlyAnswerDoesNotCutTheUploadShort of an app that answers while it reads.
+func TestEarlyAnswerDoesNotCutTheUploadShort(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	arrived := make(chan string, 1)
+	e.deployRaw(nil, startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		_ = c.EnableFullDuplex()
+		first := make([]byte, len("first"))
+		_, _ = io.ReadFull(r.Body, first)
+		_ = c.Flush() // the answer begins
+		rest, err := io.ReadAll(r.Body)
+		arrived <- fmt.Sprint(string(first), string(rest), err)
+	}).target)
+	body, send := io.Pipe()
+	req := e.request("POST", "h", "/", body)
+	go func() { _, _ = io.WriteString(send, "first") }()
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.WriteString(send, "second")
+	send.Close()
+	if got := receive(t, arrived, "the upload"); got != "firstsecond<nil>" {
+		t.Errorf("the app got %q", got)
+	}
+}
+
+// TestRequestTrailersArrive with their values, which come after the body.
+func TestRequestTrailersArrive(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	trailers := make(chan http.Header, 1)
+	e.deployRaw(nil, startHandler(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		trailers <- r.Trailer
+	}).target)
+	e.raw("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n")
+	if got := receive(t, trailers, "the trailers").Get("X-Sum"); got != "42" {
+		t.Errorf("the app gets the trailer %q", got)
 	}
 }
 

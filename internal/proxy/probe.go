@@ -67,7 +67,7 @@ type prober struct {
 	newTransport func() transport
 }
 
-func newProber(t Target, o Options, hosts []string, opts EngineOptions) *prober {
+func newProber(t Target, o Options, hosts []string, alive context.Context, opts EngineOptions) *prober {
 	checked := t.withPort(o.HealthCheckPort)
 	p := &prober{
 		host:    probeHost(checked, o, hosts),
@@ -79,7 +79,7 @@ func newProber(t Target, o Options, hosts []string, opts EngineOptions) *prober 
 		p.url = u.String()
 	}
 	p.newTransport = func() transport {
-		tr := newHTTPTransport(checked, context.Background(), opts)
+		tr := newHTTPTransport(checked, alive, opts)
 		// A connection of its own for every probe: a pooled one would tell how
 		// the target was, not how it is.
 		tr.DisableKeepAlives = true
@@ -178,9 +178,7 @@ func dialReason(err error) string {
 // characters, and no longer than a line or two.
 func Printable(s string) string {
 	s = strings.Map(func(r rune) rune {
-		// Controls steer terminals; line and paragraph separators and the marks
-		// of bidirectional text make a line read as what it is not.
-		if isControl(r) || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if isControl(r) {
 			return '?'
 		}
 		return r

@@ -32,11 +32,11 @@ func (r *Release) roundTrip(req *http.Request) (*http.Response, error) {
 	for {
 		u := r.pick(tried)
 		if u == nil {
-			if !hold(req.Context(), pause, holdUntil) {
-				return nil, lastErr
-			}
 			if r.draining() {
 				return nil, errMoved
+			}
+			if !hold(req.Context(), pause, holdUntil) {
+				return nil, lastErr
 			}
 			pause = min(2*pause, 250*time.Millisecond)
 			tried = tried[:0]

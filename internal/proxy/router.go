@@ -151,13 +151,31 @@ func matchPath(u *url.URL) string {
 	return b.String()
 }
 
+// rawPath returns the path of u as the client wrote it.
+func rawPath(u *url.URL) string {
+	if path, err := url.PathUnescape(u.RawPath); err == nil && path == u.Path && u.RawPath != "" {
+		return u.RawPath
+	}
+	return u.EscapedPath()
+}
+
+// keepPath has net/http send the path of u as it is. By itself it would escape a
+// path anew that has a character in it which it would have escaped, such as a bar,
+// and then decode an encoded slash beside it.
+func keepPath(u *url.URL) {
+	// What begins with two slashes cannot be said in this way.
+	if raw := rawPath(u); raw != u.EscapedPath() && !strings.HasPrefix(raw, "//") {
+		u.Opaque = raw
+	}
+}
+
 // stripPrefix removes the segments of prefix from the path of u and leaves the
 // bytes of the rest as they are.
 func stripPrefix(u *url.URL, prefix string) {
 	if prefix == "/" {
 		return
 	}
-	rest := u.EscapedPath()
+	rest := rawPath(u)
 	for range strings.Count(prefix, "/") {
 		i := strings.IndexByte(rest[1:], '/')
 		if i < 0 {

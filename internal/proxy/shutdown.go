@@ -7,31 +7,36 @@ import (
 	"time"
 )
 
-// Shutdown ends deployments that have not switched, closes streams politely and
-// waits for them and for commits under way until ctx ends. Requests keep being
-// served: the server, which knows when it has stopped accepting them, waits for
-// those.
-func (e *Engine) Shutdown(ctx context.Context) {
+// stop ends deployments that have not switched, refuses new ones, and returns the
+// releases that are active and those that are draining.
+func (e *Engine) stop() (active, draining []*Release) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.stopping = true
-	var releases []*Release
 	for _, s := range e.services {
 		for _, d := range slices.Clone(s.deployments) {
 			d.abort(&Error{Code: CodeStopping, Message: "the proxy is stopping; nothing has changed"})
 		}
 		if s.active != nil {
-			releases = append(releases, s.active.active.Load())
+			active = append(active, s.active.active.Load())
 		}
-		releases = append(releases, s.draining...)
+		draining = append(draining, s.draining...)
 	}
-	e.mu.Unlock()
+	return active, draining
+}
 
+// Shutdown ends deployments that have not switched, closes streams politely and
+// waits for them and for commits under way until ctx ends. Requests keep being
+// served: the server, which knows when it has stopped accepting them, waits for
+// those.
+func (e *Engine) Shutdown(ctx context.Context) {
+	active, draining := e.stop()
 	spread := time.Second
 	if deadline, ok := ctx.Deadline(); ok {
 		spread = min(spread, time.Until(deadline)/2)
 	}
 	var closing sync.WaitGroup
-	for _, r := range releases {
+	for _, r := range slices.Concat(active, draining) {
 		closing.Go(func() { r.shutdown(ctx, spread) })
 	}
 	closing.Wait()
@@ -47,19 +52,19 @@ func (e *Engine) Shutdown(ctx context.Context) {
 	}
 }
 
+// Retire ends deployments that have not switched, and lets the requests and
+// streams that are in flight end as after a deploy. It does not wait for them: it
+// is for a host that goes on without the engine.
+func (e *Engine) Retire() {
+	active, _ := e.stop() // the others drain already
+	for _, r := range active {
+		go r.drain(drainLimits{time.Duration(DefaultDrainTimeout), time.Duration(DefaultStreamTimeout)}, nil)
+	}
+}
+
 // Close gives up everything at once: connections, probes, deployments.
 func (e *Engine) Close() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	e.Shutdown(ctx)
-	var active []*Release
-	e.mu.Lock()
-	for _, s := range e.services {
-		if s.active != nil {
-			active = append(active, s.active.active.Load())
-		}
-	}
-	e.mu.Unlock()
+	active, _ := e.stop()
 	for _, r := range active {
 		r.close()
 	}

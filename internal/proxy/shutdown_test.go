@@ -3,6 +3,8 @@ package proxy
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
+	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -85,5 +87,32 @@ func TestShutdownClosesStreamsPolitely(t *testing.T) {
 	receive(t, stopped, "the shutdown")
 	if ctx.Err() != nil {
 		t.Error("the shutdown takes for ever")
+	}
+}
+
+// TestRetiredEngineFinishesItsRequests since the servers that use it may go on for
+// a while.
+func TestRetiredEngineFinishesItsRequests(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	e.deployRaw(nil, startHandler(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(entered)
+		<-release
+		_, _ = io.WriteString(w, "done")
+	}).target)
+	answer := make(chan string, 1)
+	go func() {
+		status, body := e.get("h", "/")
+		answer <- fmt.Sprint(status, " ", body)
+	}()
+	receive(t, entered, "the request")
+	e.Retire()
+	close(release)
+	if got := receive(t, answer, "the answer"); got != "200 done" {
+		t.Errorf("the request got %q", got)
+	}
+	if _, err := e.Deploy(DeployRequest{Targets: []string{"a:1"}}); ErrorCode(err) != CodeStopping {
+		t.Errorf("a retired engine says %v to a deploy", err)
 	}
 }

@@ -11,8 +11,8 @@ const streamLinger = time.Second
 
 // streamCloser knows how one kind of stream ends.
 type streamCloser interface {
-	// closePolitely begins to end the stream on its next border. It does not
-	// block and may be called more than once.
+	// closePolitely begins to end the stream on its next border. It may wait for
+	// a write that is under way, until cut, and may be called more than once.
 	closePolitely()
 	// cut ends the stream now.
 	cut()
@@ -23,10 +23,12 @@ type streamCloser interface {
 type stream struct {
 	closer streamCloser
 
-	// mu guards timer and stopped.
+	// mu guards what follows.
 	mu      sync.Mutex
 	timer   *time.Timer
+	closeAt time.Time // when timer fires
 	stopped bool
+	cut     bool
 }
 
 // closeAfter closes s politely after d.
@@ -39,7 +41,27 @@ func (s *stream) closeAfter(d time.Duration) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
+	s.closeAt = time.Now().Add(max(d, 0))
 	s.timer = time.AfterFunc(max(d, 0), s.closer.closePolitely)
+}
+
+// cutIfOverdue cuts s, unless it has been cut before, if it was asked to close
+// and has had its time for it.
+func (s *stream) cutIfOverdue(now time.Time) bool {
+	s.mu.Lock()
+	overdue := !s.cut && !s.closeAt.IsZero() && now.Sub(s.closeAt) >= streamLinger
+	s.cut = s.cut || overdue
+	s.mu.Unlock()
+	if overdue {
+		s.closer.cut()
+	}
+	return overdue
+}
+
+func (s *stream) wasCut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut
 }
 
 // stop forgets a close that is scheduled: the stream has ended.

@@ -155,7 +155,11 @@ func (t Target) withPort(port int) Target {
 	return t
 }
 
-func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
+// isControl reports whether r steers a terminal (C0 and C1 controls, DEL) or makes
+// a line read as what it is not (line separators, marks of bidirectional text).
+func isControl(r rune) bool {
+	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
 
 func orDefault(s, fallback string) string {
 	if s == "" {

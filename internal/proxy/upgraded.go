@@ -29,10 +29,9 @@ type upgradedConn struct {
 	hangUp func()
 
 	// These belong to the goroutine that reads.
-	toClient  frameBorders
-	lingering bool
-	farewell  []byte // what is left of the close frame for the client
-	parted    bool   // farewell has been filled
+	toClient frameBorders
+	farewell []byte // what is left of the close frame for the client
+	parted   bool   // farewell has been filled
 
 	// writeMu serialises writes to the target, which it is held over, and guards
 	// what follows.
@@ -67,11 +66,9 @@ func (u *upgradedConn) Read(p []byte) (int, error) {
 			return n, err
 		}
 		if !u.toClient.atBorder() {
-			if u.lingering {
-				return 0, err // the rest of the frame did not come
-			}
-			u.lingering = true
-			_ = u.conn.SetReadDeadline(time.Now().Add(streamLinger))
+			// The rest of the frame is still to come. If it does not, the drain
+			// cuts the stream, and says so.
+			_ = u.conn.SetReadDeadline(time.Time{})
 		}
 	}
 }

@@ -146,15 +146,22 @@ func TestCloseWaitsForTheFrameInProgress(t *testing.T) {
 	}
 }
 
-func TestCloseDoesNotWaitLongForTheRestOfAFrame(t *testing.T) {
+// TestCloseLeavesATornFrameToTheCut which counts it, instead of ending the
+// connection by itself as if it had been polite.
+func TestCloseLeavesATornFrameToTheCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newUpgradedPair(t, true)
 		half := frame(opcodeText, []byte("from the app"))[:5]
 		mustWrite(t, p.target, half)
 		synctest.Wait()
 		p.closePolitely()
-		time.Sleep(streamLinger)
+		time.Sleep(time.Minute)
 		p.wantBytes(t, string(half), "[close 1001 masked]")
+		if _, err := p.toClient.result(); err != nil {
+			t.Errorf("ended with %v before it was cut", err)
+		}
+		p.cut()
+		synctest.Wait()
 		if _, err := p.toClient.result(); err == nil || err == io.EOF {
 			t.Errorf("ended with %v: it looks complete", err)
 		}
