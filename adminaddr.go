@@ -40,21 +40,31 @@ func (a adminAddress) String() string {
 	return a.address
 }
 
-// defaultAdminSocket is the socket that the proxy listens on, and that commands
-// look for, when no one says otherwise. It belongs to the user, so that no other
-// user of the machine can drive deploys.
-func defaultAdminSocket() adminAddress {
-	return adminAddress{"unix", filepath.Join(runtimeDir(), "admin.sock")}
+// rootRuntimeDir is where a proxy that root runs has its socket.
+const rootRuntimeDir = "/run/parachute"
+
+// adminSocketIn returns the default socket in a directory.
+func adminSocketIn(dir string) adminAddress {
+	return adminAddress{"unix", filepath.Join(dir, "admin.sock")}
 }
 
-func runtimeDir() string {
+// defaultAdminSocket is the socket that the proxy listens on when no one says
+// otherwise. It belongs to the user, so that no other user of the machine can
+// drive deploys.
+func defaultAdminSocket() adminAddress { return adminSocketIn(runtimeDirs()[0]) }
+
+// runtimeDirs returns the directories that a proxy of this user may have its
+// socket in, the preferred one first. The environment of a service is often not
+// that of a login.
+func runtimeDirs() []string {
 	if os.Getuid() == 0 {
-		return "/run/parachute"
+		return []string{rootRuntimeDir}
 	}
+	temporary := filepath.Join(os.TempDir(), fmt.Sprintf("parachute-%d", os.Getuid()))
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return filepath.Join(dir, "parachute")
+		return []string{filepath.Join(dir, "parachute"), temporary}
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("parachute-%d", os.Getuid()))
+	return []string{temporary}
 }
 
 // defaultCaddyAdmin is where an ordinary Caddy listens.
@@ -64,7 +74,19 @@ var defaultCaddyAdmin = adminAddress{"tcp", "localhost:2019"}
 // --admin, which includes that of PARACHUTE_ADMIN.
 func candidates(given string) ([]adminAddress, error) {
 	if given == "" {
-		return []adminAddress{defaultAdminSocket(), defaultCaddyAdmin}, nil
+		var all []adminAddress
+		for _, dir := range runtimeDirs() {
+			// In a shared temporary directory, anyone could answer in the proxy's
+			// name. Root's is in none, and may be that of a service's user.
+			if err := checkPrivate(dir); err != nil && os.Getuid() != 0 {
+				return nil, &proxy.Error{Code: codeUnreachable, Message: err.Error()}
+			}
+			all = append(all, adminSocketIn(dir))
+		}
+		if os.Getuid() != 0 {
+			all = append(all, adminSocketIn(rootRuntimeDir))
+		}
+		return append(all, defaultCaddyAdmin), nil
 	}
 	a, err := parseAdminAddress(given)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -40,12 +39,6 @@ func newAPIClient(cmd *cobra.Command) (*apiClient, error) {
 	}
 	var tried []string
 	for _, a := range all {
-		if given == "" && a.network == "unix" {
-			// In a shared temporary directory, anyone could answer in the proxy's name.
-			if err := checkPrivate(filepath.Dir(a.address)); err != nil {
-				return nil, &proxy.Error{Code: codeUnreachable, Message: err.Error()}
-			}
-		}
 		conn, err := net.DialTimeout(a.network, a.address, connectTimeout)
 		if err == nil {
 			conn.Close()
@@ -62,7 +55,7 @@ func newAPIClient(cmd *cobra.Command) (*apiClient, error) {
 	}
 	return nil, &proxy.Error{
 		Code:    codeUnreachable,
-		Message: fmt.Sprintf("no proxy answers at %s", strings.Join(tried, " or ")),
+		Message: fmt.Sprintf("no proxy answers at %s", strings.Join(tried, ", ")),
 		Hint:    "start one with: parachute run; if it runs elsewhere, point --admin or PARACHUTE_ADMIN at it",
 	}
 }
@@ -160,6 +153,13 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 func (c *apiClient) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &proxy.Error{Code: codeInterrupted, Message: "interrupted"}
+	}
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return &proxy.Error{
+			Code:    codeUnreachable,
+			Message: fmt.Sprintf("what answers at %s is not parachute", c.address),
+			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy's admin endpoint, not at a port that it serves on",
+		}
 	}
 	if errors.Is(err, io.EOF) {
 		err = errors.New("the connection was closed")

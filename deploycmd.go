@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -52,6 +53,9 @@ old release; 130 interrupted.`,
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
 	_ = cmd.RegisterFlagCompletionFunc("service", completeServices)
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
+		if err := refuseEmpty(cmd.Flags(), "service", "host", "path-prefix"); err != nil {
+			return err
+		}
 		req := flags.request(cmd.Flags(), targets)
 		if err := req.Validate(); err != nil {
 			return err
@@ -63,6 +67,21 @@ old release; 130 interrupted.`,
 		return deploy(client, req, newDeployPrinter(cmd, *output, *quiet))
 	}
 	return cmd
+}
+
+// refuseEmpty refuses flags that were given without a value, as by a shell variable
+// that is not set: their defaults would give one application's traffic to another.
+func refuseEmpty(flags *pflag.FlagSet, names ...string) error {
+	for _, name := range names {
+		if f := flags.Lookup(name); f.Changed && strings.Trim(f.Value.String(), "[]") == "" {
+			return &proxy.Error{
+				Code:    proxy.CodeInvalid,
+				Message: fmt.Sprintf("--%s is given, but empty", name),
+				Hint:    "leave it out for the default; if its value is a variable, check that it is set",
+			}
+		}
+	}
+	return nil
 }
 
 // deployFlags are the flags of deploy, one for each field of a request.
@@ -142,7 +161,6 @@ func deploy(client *apiClient, req proxy.DeployRequest, printer deployPrinter) e
 	}
 	var id string
 	var result *proxy.DeploymentStatus
-	printer.begin(req)
 	err := client.stream(ctx, path, req, func(ev proxy.Event) error {
 		id, result = ev.Deployment, ev.Result
 		return printer.event(ev)

@@ -16,7 +16,6 @@ import (
 
 // deployPrinter shows a deploy as it goes.
 type deployPrinter interface {
-	begin(proxy.DeployRequest)
 	event(proxy.Event) error
 	// end is called when no more events come, also after a failure.
 	end()
@@ -41,7 +40,6 @@ func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool) deplo
 // silentPrinter prints nothing: errors are printed by whoever ends the command.
 type silentPrinter struct{}
 
-func (silentPrinter) begin(proxy.DeployRequest)           {}
 func (silentPrinter) event(proxy.Event) error             { return nil }
 func (silentPrinter) end()                                {}
 func (silentPrinter) result(proxy.DeploymentStatus) error { return nil }
@@ -53,8 +51,7 @@ type jsonPrinter struct {
 	quiet   bool
 }
 
-func (*jsonPrinter) begin(proxy.DeployRequest) {}
-func (*jsonPrinter) end()                      {}
+func (*jsonPrinter) end() {}
 
 func (p *jsonPrinter) event(ev proxy.Event) error {
 	if ev.Kind == proxy.EventEnded {
@@ -82,14 +79,10 @@ type textPrinter struct {
 	draining string
 }
 
-func (p *textPrinter) begin(req proxy.DeployRequest) {
-	if !req.Force {
-		p.now("waiting for " + strings.Join(req.Targets, ", ") + " to become healthy")
-	}
-}
-
 func (p *textPrinter) event(ev proxy.Event) error {
 	switch ev.Kind {
+	case proxy.EventAccepted:
+		p.now("waiting for " + strings.Join(ev.Targets, ", "))
 	case proxy.EventProbeFailed:
 		p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
 	case proxy.EventHealthy:
@@ -104,6 +97,9 @@ func (p *textPrinter) event(ev proxy.Event) error {
 			p.line("   " + p.style.dim("changed "+change))
 		}
 	case proxy.EventDraining:
+		if ev.Requests+ev.Streams == 0 {
+			return nil
+		}
 		if line := fmt.Sprintf("draining v%d: %s, %s left", ev.Release, proxy.Count(ev.Requests, "request"), proxy.Count(ev.Streams, "stream")); line != p.draining {
 			p.draining = line
 			p.now(line)
@@ -129,6 +125,7 @@ func (p *textPrinter) end() {
 
 func (p *textPrinter) result(s proxy.DeploymentStatus) error {
 	if !s.State.Final() {
+		fmt.Fprintf(p.progress, " - it goes on by itself; see: parachute status %s\n", s.Service)
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
 		return err
 	}

@@ -87,7 +87,7 @@ var requestErrors = []struct {
 	{proxy.ErrClientGone, statusClientClosedRequest, "client_gone", "the client went away"},
 	{proxy.ErrUnreachable, http.StatusBadGateway, "unreachable", "the application cannot be reached"},
 	{proxy.ErrTimeout, http.StatusGatewayTimeout, "timeout", "the application did not answer in time"},
-	{proxy.ErrCut, http.StatusBadGateway, "cut", "the request was cut off because it outlasted a deployment"},
+	{proxy.ErrCut, http.StatusBadGateway, "cut", "the request was cut off because its release had to make way"},
 	{proxy.ErrBadGateway, http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"},
 }
 

@@ -147,6 +147,15 @@ func printRow(w io.Writer, name, routes, release string, r proxy.ReleaseStatus, 
 
 // routesOf writes the routes of a service in short.
 func routesOf(s proxy.ServiceStatus) string {
+	all := allRoutesOf(s)
+	const shown = 3
+	if len(all) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], ","), len(all)-shown)
+	}
+	return strings.Join(all, ",")
+}
+
+func allRoutesOf(s proxy.ServiceStatus) []string {
 	hosts, prefixes := s.Hosts, s.PathPrefixes
 	if len(hosts) == 0 {
 		hosts = []string{"*"}
@@ -157,11 +166,7 @@ func routesOf(s proxy.ServiceStatus) string {
 			all = append(all, h+strings.TrimSuffix(p, "/"))
 		}
 	}
-	const shown = 3
-	if len(all) > shown {
-		return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], ","), len(all)-shown)
-	}
-	return strings.Join(all, ",")
+	return all
 }
 
 // healthOf sums up the health of a release's targets.
@@ -195,14 +200,14 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 		fmt.Fprintf(t, "  release\tnone serves\n")
 	} else {
 		o := s.Active.Options
-		fmt.Fprintf(t, "  routes\t%s\n", routesOf(s))
+		fmt.Fprintf(t, "  routes\t%s\n", strings.Join(allRoutesOf(s), "\n\t"))
 		fmt.Fprintf(t, "  release\tv%d, deployed %s\n", s.Active.Release, s.Active.DeployedAt.Local().Format(time.DateTime))
 		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", proxy.Count(s.Active.Requests, "request"), proxy.Count(s.Active.Streams, "stream"), s.Served)
 		printTargets(t, s.Active.Targets)
 		fmt.Fprintf(t, "  health check\tGET %s, timeout %s\n", o.HealthCheckPath, o.HealthCheckTimeout)
 		fmt.Fprintf(t, "  timeouts\ttarget %s, hold %s\n", o.TargetTimeout, o.HoldTimeout)
 		if !slices.Equal(s.PathPrefixes, []string{"/"}) {
-			fmt.Fprintf(t, "  path prefix\tstripped: %t\n", o.StripPathPrefix)
+			fmt.Fprintf(t, "  strips prefix\t%t\n", o.StripPathPrefix)
 		}
 	}
 	for _, r := range s.Draining {

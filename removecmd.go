@@ -20,7 +20,11 @@ func newRemoveCommand() *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Drain a service and remove it",
 		Long: `remove takes the routes of a service away, waits until its instances have
-nothing left to do, and returns. New requests get 404 from the first moment on.`,
+nothing left to do, and returns. From the first moment on, new requests go to
+whatever other service claims their host and path, or get 404.
+
+Exit codes: 0 done; 2 invalid input; 5 no such service; 6 no proxy answers; 7
+removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("remove needs the name of one service, as in: parachute remove app1.example.com")

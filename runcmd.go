@@ -44,11 +44,11 @@ func newRunCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the proxy in the foreground",
 		Long: `run starts the proxy. It serves HTTP and HTTPS for every service that is
-deployed to it, and takes up again, after a restart, what it served before.
+deployed to it. After a restart it serves again what it served before.
 
 It needs no configuration file. With --config it serves the sites of a Caddyfile
-or JSON file as well; they come before deployed services on the same port, and
-SIGUSR1 reloads the file without touching services.
+or JSON file as well, on the same ports; a host that has a site there is that
+site's. SIGUSR1 reloads the file without touching services.
 
 Every flag is an environment variable, too: --http-port is PARACHUTE_HTTP_PORT
 or, for this command, HTTP_PORT.
@@ -80,7 +80,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.bind, "bind", "", "`address` to listen on (default: all)")
 	flags.StringVar(&o.storage, "storage", "", "`directory` for state and certificates (default: Caddy's data directory)")
 	flags.StringSliceVar(&o.trustedProxies, "trusted-proxies", nil, "`CIDRs` of proxies whose X-Forwarded headers are believed (default: none)")
-	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates (default: Caddy's)")
+	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates for the sites of --config (default: Caddy's)")
 	flags.StringVar(&o.acmeCARoot, "acme-ca-root", "", "PEM `file` with the root certificate of the ACME server itself")
 	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
 	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
@@ -310,6 +310,10 @@ func (o *runOptions) prepareAdminSocket() error {
 
 // lockStorage keeps a second proxy away from the state of the first.
 func (o *runOptions) lockStorage() (unlock func(), err error) {
+	if !filepath.IsAbs(o.storageDir()) && o.storage == "" {
+		return nil, failedStart("name a directory with --storage, such as /var/lib/parachute",
+			"there is no place for the state: neither HOME nor XDG_DATA_HOME is set")
+	}
 	dir := filepath.Join(o.storageDir(), "parachute")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, failedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)

@@ -92,7 +92,7 @@ func (o *runOptions) baseConfig() object {
 	}
 	return object{
 		"admin":   object{"listen": o.caddyAdminListen(), "config": object{"persist": false}},
-		"logging": object{"logs": object{"default": o.log()}},
+		"logging": object{"logs": o.logs()},
 		"apps":    apps,
 	}
 }
@@ -141,21 +141,27 @@ func (o *runOptions) caddyAdminListen() string {
 	return a.String()
 }
 
-// log returns the default log: to standard error, like Caddy's, but without ever
-// waiting for whoever reads it.
-func (o *runOptions) log() object {
-	level, format := "INFO", "json"
-	if o.debug {
-		level = "DEBUG"
-	}
+// logs returns the logs: to standard error, like Caddy's, but without ever waiting
+// for whoever reads it. Calls of the API are logged when they fail, unless the log
+// is to be detailed: every list would be a line.
+func (o *runOptions) logs() object {
+	format := "json"
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		format = "console"
 	}
-	return object{
-		"level":   level,
-		"writer":  object{"output": "parachute_stderr"},
-		"encoder": object{"format": format},
+	log := func(level string) object {
+		return object{
+			"level":   level,
+			"writer":  object{"output": "parachute_stderr"},
+			"encoder": object{"format": format},
+		}
 	}
+	if o.debug {
+		return object{"default": log("DEBUG")}
+	}
+	main, api := log("INFO"), log("WARN")
+	main["exclude"], api["include"] = []any{"admin.api"}, []any{"admin.api"}
+	return object{"default": main, "parachute_api": api}
 }
 
 // acmeIssuer returns the issuer that the flags ask for, or nil.
@@ -197,6 +203,9 @@ func mergeConfig(config, user object) error {
 	if admin, ok := user["admin"].(object); ok && admin["disabled"] == true {
 		return errors.New("it turns the admin endpoint off, without which nothing can be deployed")
 	}
+	if err := movePorts(config, user); err != nil {
+		return err
+	}
 	if err := shareListeners(config, user); err != nil {
 		return err
 	}
@@ -207,6 +216,51 @@ func mergeConfig(config, user object) error {
 		at(config, "apps", "tls", "automation")["policies"] = slices.Concat(theirs, ours)
 	}
 	return nil
+}
+
+// movePorts moves the user's sites from the ports that HTTP and HTTPS have by
+// default to those that we serve them on: that is where a site without a port
+// belongs, and to Caddy any other would be just a port.
+func movePorts(config, user object) error {
+	ours, theirs := at(config, "apps", "http"), at(user, "apps", "http")
+	for key, fallback := range map[string]int{"http_port": 80, "https_port": 443} {
+		port, ok := ours[key].(int)
+		if !ok {
+			continue // not served by us
+		}
+		if set, ok := theirs[key].(float64); ok && int(set) != port {
+			return fmt.Errorf("its %s is %d, but that of the proxy is %d; make them the same, or leave it out of the file", key, int(set), port)
+		} else if ok {
+			fallback = port
+		}
+		bind := listenHost(ours, port)
+		for _, v := range at(theirs, "servers") {
+			server, _ := v.(object)
+			list, _ := server["listen"].([]any)
+			for i, item := range list {
+				if a, err := caddy.ParseNetworkAddress(fmt.Sprint(item)); err == nil && a.StartPort == uint(fallback) && a.EndPort == a.StartPort {
+					if a.Host == "" {
+						a.Host = bind
+					}
+					a.StartPort, a.EndPort = uint(port), uint(port)
+					list[i] = a.String()
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// listenHost returns the host that our server on a port is bound to.
+func listenHost(ours object, port int) string {
+	for _, v := range at(ours, "servers") {
+		for _, address := range addresses(v.(object)["listen"]) {
+			if a, err := caddy.ParseNetworkAddress(address); err == nil && a.StartPort == uint(port) {
+				return a.Host
+			}
+		}
+	}
+	return ""
 }
 
 // shareListeners puts our route behind those of every server of the user's that

@@ -226,6 +226,23 @@ func TestSitesOverTLSShareThePortWithServices(t *testing.T) {
 	c.has(httpAt+"/listen", `[":8080"]`)
 }
 
+// A site without a port belongs on the proxy's ports, wherever those are.
+func TestSitesMoveToTheProxysPorts(t *testing.T) {
+	o := withFile(t, "Caddyfile", "http://www.test {\n respond ok\n}\napp.test {\n parachute\n}")
+	o.bind = "127.0.0.1"
+	c := build(t, o)
+	c.has("apps/http/http_port", "8080")
+	c.has(httpAt, "null")
+	c.has(httpsAt, "null")
+	c.has("apps/http/servers/srv0/listen", `["127.0.0.1:8443"]`)
+	c.has("apps/http/servers/srv1/listen", `["127.0.0.1:8080"]`)
+
+	o = withFile(t, "Caddyfile", "{\n http_port 9090\n}\nhttp://www.test {\n respond ok\n}")
+	if _, err := o.buildConfig(); err == nil || !strings.Contains(err.Error(), "http_port is 9090") {
+		t.Errorf("ports that contradict each other: %v", err)
+	}
+}
+
 func TestSitesOnOtherPortsAreLeftAlone(t *testing.T) {
 	c := build(t, withFile(t, "Caddyfile", "http://:9000 {\n respond ok\n}"))
 	c.has("apps/http/servers/srv0/listen", `[":9000"]`)

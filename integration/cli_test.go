@@ -28,6 +28,9 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 	}{
 		{"deploy", 2, []string{"at least one target", "parachute deploy web-1:3000"}},
 		{"deploy web-1", 2, []string{`"web-1" has no port`, "web-1:3000"}},
+		{"deploy 3000", 2, []string{"localhost:3000"}},
+		{"deploy web:3000 --host=", 2, []string{"--host is given, but empty", "variable"}},
+		{"deploy web:3000 --service=", 2, []string{"--service is given, but empty"}},
 		{"deploy web-1:http", 2, []string{"a port is a number"}},
 		{"deploy ::1:3000", 2, []string{"in brackets"}},
 		{"deploy ftp://web:21", 2, []string{"scheme"}},
@@ -57,6 +60,7 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 		{"list extra", 2, []string{"hint: "}},
 		{"depoly web:3000", 2, []string{`unknown command "depoly"`, `"deploy"`}},
 		{"list --admin unix//nowhere/admin.sock", 6, []string{"no proxy answers", "parachute run"}},
+		{"list --admin " + p.Addr(), 6, []string{"has no parachute in it", "--admin"}},
 		{"list --admin nonsense", 2, []string{"unix//path"}},
 		{"run --http-port 80000", 1, []string{"1 to 65535"}},
 		{"run --http-port 0 --https-port 0", 1, []string{"nothing to serve"}},

@@ -128,8 +128,14 @@ func healthHint(reports []ProbeReport) string {
 		}
 		last := r.Failures[len(r.Failures)-1].Reason
 		switch {
-		case last == "connection refused" || last == "no such socket":
-			return "nothing listens there: check that the app is running and listens on this port, and on all interfaces"
+		case last == "no such socket":
+			return "check that the app is running, and the path of its socket"
+		case last == "connection refused":
+			return "nothing listens there: check that the app is running, and that it listens on this port and on an address that the proxy reaches"
+		case strings.Contains(last, "does not look like a TLS handshake"):
+			return "the app does not speak TLS; leave https:// out"
+		case strings.Contains(last, "http2: frame too large"):
+			return "the app does not speak HTTP/2; leave h2c:// out"
 		case strings.Contains(last, "does not resolve"):
 			return "check the name, and that the proxy is in the same network as the app"
 		case strings.Contains(last, "redirect"):

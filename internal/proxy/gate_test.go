@@ -159,17 +159,19 @@ func TestNotHealthySaysWhoAndWhy(t *testing.T) {
 
 func TestHintsFitTheLastFailure(t *testing.T) {
 	for reason, want := range map[string]string{
-		"connection refused":                            "nothing listens there",
-		"no such socket":                                "nothing listens there",
-		"host name web-2 does not resolve":              "same network",
-		"302 redirect to /login, which is not followed": "answers 200 itself",
-		"404 Not Found":                                 "no such page",
-		"400 Bad Request":                               "--health-check-host",
-		"421 Misdirected Request":                       "--health-check-host",
-		"no answer within 5s":                           "too slow",
-		"connecting timed out":                          "firewall",
-		"500 Internal Server Error":                     "see its log",
-		"503 Service Unavailable":                       "see its log",
+		"connection refused": "nothing listens there",
+		"no such socket":     "path of its socket",
+		"tls: first record does not look like a TLS handshake": "leave https:// out",
+		"http2: frame too large":                               "leave h2c:// out",
+		"host name web-2 does not resolve":                     "same network",
+		"302 redirect to /login, which is not followed":        "answers 200 itself",
+		"404 Not Found":             "no such page",
+		"400 Bad Request":           "--health-check-host",
+		"421 Misdirected Request":   "--health-check-host",
+		"no answer within 5s":       "too slow",
+		"connecting timed out":      "firewall",
+		"500 Internal Server Error": "see its log",
+		"503 Service Unavailable":   "see its log",
 	} {
 		reports := []ProbeReport{{Healthy: true}, {Failures: []ProbeFailure{{"connection refused", 1}, {reason, 2}}}}
 		if got := healthHint(reports); !strings.Contains(got, want) {

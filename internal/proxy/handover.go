@@ -40,7 +40,7 @@ func (e *Engine) drainRelease(svc *service, r *Release, limits drainLimits, prog
 	return result
 }
 
-func drainError(service string, d Drain) error {
+func drainError(service string, d Drain) *Error {
 	return &Error{
 		Code:    CodeDrainTimeout,
 		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, d.cutSummary()),

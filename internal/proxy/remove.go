@@ -82,7 +82,9 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 		<-r.drained
 	}
 	if removal.Drained != nil && !removal.Drained.clean() {
-		return removal, drainError(name, *removal.Drained)
+		err := drainError(name, *removal.Drained)
+		err.Message = name + " is removed, but " + err.Message
+		return removal, err
 	}
 	return removal, nil
 }

@@ -20,8 +20,9 @@ func (releaseTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // that its release has been replaced meanwhile: the next one may serve it.
 var errMoved = errors.New("the release was replaced while the request was held")
 
-// roundTrip sends req to a target of r, and to another one or later if, and only
-// if, the first has seen nothing of it.
+// roundTrip sends req to a target of r, and to another one or later if the first
+// could not be reached. A request that may have been seen is repeated only if its
+// method allows that, and only on another target.
 func (r *Release) roundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req)
 	holdUntil := time.Now().Add(time.Duration(r.options.HoldTimeout))

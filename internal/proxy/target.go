@@ -52,6 +52,8 @@ func ParseTarget(s string) (Target, error) {
 	switch {
 	case err != nil && strings.Count(address, ":") > 1:
 		return Target{}, fmt.Errorf("target %q is not host:port; write an IPv6 address in brackets, as in [::1]:3000", s)
+	case address != "" && strings.Trim(address, "0123456789") == "":
+		return Target{}, fmt.Errorf("target %q has no host; write it as host:port, as in localhost:%s", s, address)
 	case err != nil:
 		example := "web-1"
 		if checkTargetHost(address) == nil {
