@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -30,15 +29,9 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 		"a matcher out of bounds": "http://broken.example.com {\n\t@x remote_ip nowhere\n\trespond @x y\n}",
 	}
 	eachWayToReload(t, func(t *testing.T, p *reloadable) {
-		quiet, err := rig.StartExample("quiet", "v1")
-		must(t, err)
-		t.Cleanup(quiet.Stop)
+		quiet := startExample(t, "quiet")
 		deploy(t, p.Proxy, proxy.DeployRequest{Targets: []string{quiet.Addr}})
-		ws, err := rig.DialWebSocket(p.Addr(), "quiet.example.com", "/ws")
-		must(t, err)
-		defer ws.Close()
-		_, err = ws.Receive() // the greeting
-		must(t, err)
+		ws := openWebSocket(t, p.Proxy, "quiet.example.com")
 
 		apps := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
 		deploy(t, p.Proxy, requestFor("app.example.com", apps[0]))

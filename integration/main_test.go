@@ -105,6 +105,27 @@ func startApp(t *testing.T, name string, handler http.HandlerFunc) *app {
 
 func (a *app) addr() string { return a.Listener.Addr().String() }
 
+// startExample starts the sample application, which knows WebSockets and event
+// streams.
+func startExample(t *testing.T, name string) *rig.Example {
+	t.Helper()
+	example, err := rig.StartExample(name, "1")
+	must(t, err)
+	t.Cleanup(example.Stop)
+	return example
+}
+
+// openWebSocket opens a WebSocket to the sample application and reads its greeting.
+func openWebSocket(t *testing.T, p *rig.Proxy, host string) *rig.WebSocket {
+	t.Helper()
+	ws, err := rig.DialWebSocket(p.Addr(), host, "/ws")
+	must(t, err)
+	t.Cleanup(ws.Close)
+	_, err = ws.Receive()
+	must(t, err)
+	return ws
+}
+
 // deploy deploys over the API and fails the test if that fails.
 func deploy(t *testing.T, p *rig.Proxy, req proxy.DeployRequest) proxy.DeploymentStatus {
 	t.Helper()

@@ -113,16 +113,10 @@ func TestStreamsAndUploadsOutliveOtherDeploysAndReloads(t *testing.T) {
 	eachWayToReload(t, func(t *testing.T, p *reloadable) {
 		const deploys = 100
 		others := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
-		quiet, err := rig.StartExample("quiet", "v1")
-		must(t, err)
-		t.Cleanup(quiet.Stop)
+		quiet := startExample(t, "quiet")
 		deploy(t, p.Proxy, proxy.DeployRequest{Targets: []string{quiet.Addr}})
 
-		ws, err := rig.DialWebSocket(p.Addr(), "quiet.example.com", "/ws")
-		must(t, err)
-		defer ws.Close()
-		_, err = ws.Receive() // the greeting
-		must(t, err)
+		ws := openWebSocket(t, p.Proxy, "quiet.example.com")
 		upload := startUpload(t, p.Proxy, deploys+2)
 		alive := func(when string) {
 			t.Helper()

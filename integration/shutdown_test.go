@@ -17,9 +17,7 @@ import (
 // Traps 9 and 11: a WebSocket is closed with 1001, not cut, by a deploy and by a
 // stop.
 func TestStreamsAreClosedPolitely(t *testing.T) {
-	example, err := rig.StartExample("web", "1")
-	must(t, err)
-	defer example.Stop()
+	example := startExample(t, "web")
 	req := proxy.DeployRequest{Targets: []string{example.Addr}, StreamTimeout: duration(500 * time.Millisecond)}
 
 	for name, end := range map[string]func(t *testing.T, p *rig.Proxy){
@@ -36,11 +34,7 @@ func TestStreamsAreClosedPolitely(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := startProxy(t)
 			deploy(t, p, req)
-			ws, err := rig.DialWebSocket(p.Addr(), p.Addr(), "/ws")
-			must(t, err)
-			defer ws.Close()
-			_, err = ws.Receive() // the greeting
-			must(t, err)
+			ws := openWebSocket(t, p, p.Addr())
 			events, err := http.Get(p.URL() + "/sse?every=20ms")
 			must(t, err)
 			defer events.Body.Close()

@@ -119,9 +119,7 @@ func TestEveryProtocolFollowsTheSwitch(t *testing.T) {
 // A reload ends no stream, whatever its protocol and however short the grace
 // period, which is for the end of the process.
 func TestReloadEndsNoEventStream(t *testing.T) {
-	example, err := rig.StartExample("web", "1")
-	must(t, err)
-	defer example.Stop()
+	example := startExample(t, "web")
 	p, client := startTLSProxy(t, "app.test")
 	deploy(t, p, proxy.DeployRequest{Hosts: []string{"app.test"}, Targets: []string{example.Addr}})
 	streams := make(map[string]*bufio.Reader)

@@ -82,7 +82,10 @@ func (e *Engine) advance(svc *service, d *Deployment) error {
 		candidate.close()
 		return err
 	}
-	return e.drainOld(svc, d, old)
+	if err := e.drainOld(svc, old, d.spec.drain, d.drainProgress, d.drained); err != nil {
+		return err
+	}
+	return nil
 }
 
 // commit stores the release and switches to it. Only one operation of a service

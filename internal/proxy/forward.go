@@ -54,14 +54,14 @@ func (r *Release) forward(forwarder http.Handler, w http.ResponseWriter, req *ht
 	x.spare = context.AfterFunc(r.uncut, func() { cancel(ErrCut) })
 
 	ctx = context.WithValue(ctx, exchangeKey{}, x)
-	in := req.WithContext(ctx)
-	switch protocol := upgradeType(req.Header); {
+	header := req.Header
+	switch protocol := upgradeType(header); {
 	case strings.EqualFold(protocol, "h2c"):
 		// HTTP/2 has dropped this upgrade (RFC 9113, section 3.1). Behind it, the
 		// connection would be a tunnel that no route and no header rule applies to.
-		in.Header = req.Header.Clone()
+		header = header.Clone()
 		for _, name := range []string{"Connection", "Upgrade", "Http2-Settings"} {
-			in.Header.Del(name)
+			header.Del(name)
 		}
 	case protocol != "":
 		w = &hijackWatcher{ResponseWriter: w, x: x}
@@ -69,7 +69,8 @@ func (r *Release) forward(forwarder http.Handler, w http.ResponseWriter, req *ht
 			GotConn: func(info httptrace.GotConnInfo) { x.conn.Store(&info.Conn) },
 		})
 	}
-	in = in.WithContext(ctx)
+	in := req.WithContext(ctx)
+	in.Header = header
 	if req.Body != nil && req.Body != http.NoBody && req.ContentLength != 0 {
 		x.body = &requestBody{body: req.Body}
 		in.Body = x.body
@@ -139,7 +140,6 @@ func (x *exchange) becomeStream(closer streamCloser) {
 
 // classify says whose fault x.err was.
 func (x *exchange) classify(client, ctx context.Context) error {
-	timeout, isNet := errors.AsType[net.Error](x.err)
 	switch {
 	case errors.Is(x.err, errMoved):
 		return errMoved
@@ -149,7 +149,7 @@ func (x *exchange) classify(client, ctx context.Context) error {
 		return ErrClientGone
 	case x.body != nil && x.body.failed.Load():
 		return ErrBadRequest
-	case isNet && timeout.Timeout():
+	case isTimeout(x.err):
 		return wrap(ErrTimeout, x.err)
 	case isDialError(x.err):
 		return wrap(ErrUnreachable, x.err)

@@ -5,21 +5,23 @@ import (
 	"slices"
 )
 
-// drainOld drains the release that d has replaced and waits for every older one
-// of the service that still drains, so that all of them may be removed when d is
-// done.
-func (e *Engine) drainOld(svc *service, d *Deployment, old *Release) error {
+// drainOld drains old, which may be nil, and tells report of it; then it waits for
+// every older release of the service that still drains, so that the targets of all
+// of them may be removed. It returns an error if something of old had to be cut.
+func (e *Engine) drainOld(svc *service, old *Release, limits drainLimits, progress func(requests, streams int), report func(Drain)) *Error {
 	others := e.otherDrains(svc, old)
+	var failed *Error
 	if old != nil {
-		d.drained(e.drainRelease(svc, old, d.spec.drain, d.drainProgress))
+		drain := e.drainRelease(svc, old, limits, progress)
+		report(drain)
+		if !drain.clean() {
+			failed = drainError(svc.name, drain)
+		}
 	}
 	for _, r := range others {
 		<-r.drained
 	}
-	if drains := d.Status().Drained; len(drains) > 0 && !drains[0].clean() {
-		return drainError(d.spec.service, drains[0])
-	}
-	return nil
+	return failed
 }
 
 // otherDrains returns the releases of a service that drain, without one of them.

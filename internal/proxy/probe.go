@@ -165,7 +165,7 @@ func dialReason(err error) string {
 	case isDNS:
 		return fmt.Sprintf("looking up %s failed: %s", Printable(dns.Name), Printable(dns.Err))
 	}
-	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
+	if isTimeout(err) {
 		return "connecting timed out"
 	}
 	if inner := errors.Unwrap(err); inner != nil {

@@ -38,8 +38,9 @@ func (r RemoveRequest) resolve() (drainLimits, error) {
 
 // Remove ends the deployments of a service, forgets its state, takes its routes
 // out of the table and drains it, and waits for older releases that still drain.
-// Once it has begun it goes on, whatever happens to the caller. It returns an [Error] with [CodeDrainTimeout] if something had
-// to be cut: the service is gone all the same.
+// Once it has begun it goes on, whatever happens to the caller. It returns an
+// [Error] with [CodeDrainTimeout] if something had to be cut: the service is gone
+// all the same.
 func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 	removal := Removal{Service: name}
 	limits, err := req.resolve()
@@ -73,16 +74,7 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 		return removal, err
 	}
 	e.log().Info("service removed", zap.String("service", name))
-	others := e.otherDrains(svc, old)
-	if old != nil {
-		drain := e.drainRelease(svc, old, limits, nil)
-		removal.Drained = &drain
-	}
-	for _, r := range others {
-		<-r.drained
-	}
-	if removal.Drained != nil && !removal.Drained.clean() {
-		err := drainError(name, *removal.Drained)
+	if err := e.drainOld(svc, old, limits, nil, func(d Drain) { removal.Drained = &d }); err != nil {
 		err.Message = name + " is removed, but " + err.Message
 		return removal, err
 	}
