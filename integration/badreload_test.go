@@ -48,6 +48,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 				if p.try() == nil {
 					t.Fatalf("a config with %s was loaded", name)
 				}
+				settle(t, p.Proxy)
 				deploys++
 				deploy(t, p.Proxy, requestFor("app.example.com", apps[deploys%2]))
 				if _, body := get(t, p.Proxy, "app.example.com", "/"); body != apps[deploys%2].name {
@@ -67,6 +68,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 			t.Errorf("%s is the config instead of %d", got, p.generation)
 		}
 		p.reload()
+		settle(t, p.Proxy)
 		s := services(t, p)
 		if len(s) != 2 || s[0].Active.Release != deploys+1 {
 			t.Errorf("after a good reload the list has %+v", s)

@@ -80,6 +80,7 @@ func TestCaddyfileExampleServes(t *testing.T) {
 	site(t, p, "old.example.com", "/", 200, "next")
 
 	runCaddy(t, p, "reload")
+	settle(t, p)
 	if n := len(services(t, p)); n != 3 {
 		t.Errorf("after a reload there are %d services", n)
 	}

@@ -285,18 +285,6 @@ func (p *Proxy) Deploy(ctx context.Context, req proxy.DeployRequest) (proxy.Depl
 	return failure.Outcome, failure.Error
 }
 
-// WaitLog waits until the log has a line with text in it.
-func (p *Proxy) WaitLog(ctx context.Context, text string) error {
-	for !strings.Contains(p.Log(), text) {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %q in the log: %w\n%s", text, ctx.Err(), p.Log())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
 // lockedBuffer is a buffer that can be read while a process writes to it.
 type lockedBuffer struct {
 	mu  sync.Mutex
