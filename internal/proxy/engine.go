@@ -24,8 +24,6 @@ type Engine struct {
 	store  atomic.Pointer[Store]
 	logger atomic.Pointer[zap.Logger]
 	table  atomic.Pointer[table]
-	// forwarder carries requests through the release that they are counted on.
-	forwarder http.Handler
 	// probeSlots bounds parallel probes.
 	probeSlots chan struct{}
 
@@ -54,7 +52,6 @@ func NewEngine(opts EngineOptions) *Engine {
 		owners:      make(map[Route]*owner),
 		deployments: newDeploymentLog(),
 	}
-	e.forwarder = newReverseProxy(e)
 	e.Attach(e.opts.Store, e.opts.Logger)
 	e.table.Store(newTable(nil))
 	return e
@@ -95,14 +92,23 @@ func (e *Engine) Start() {
 // ServeHTTP forwards a request to the release that serves it, which is that of
 // the named service, or of the one that claims the request's host and path if
 // service is empty. When it returns one of the request errors of this package,
-// nothing has been written to w.
+// nothing has been written to w. An answer that breaks off half-way ends in a panic
+// with [http.ErrAbortHandler].
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Client) error {
 	for {
 		release, prefix, err := e.acquire(r, service)
 		if err != nil {
 			return err
 		}
-		if err := release.forward(e.forwarder, w, r, prefix, client); !errors.Is(err, errMoved) {
+		err = release.forward(w, r, prefix, client)
+		switch {
+		case errors.Is(err, errMoved):
+		case errors.Is(err, errBrokenOff):
+			e.log().Debug("an answer broke off", zap.String("service", release.service),
+				zap.String("host", r.Host), zap.String("uri", r.RequestURI), zap.Error(err))
+			// Whatever else the server did would make it look complete.
+			panic(http.ErrAbortHandler)
+		default:
 			return err
 		}
 	}

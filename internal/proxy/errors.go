@@ -84,6 +84,8 @@ var (
 	// ErrBadRequest means that the client's request was malformed in a way that
 	// showed only when it was forwarded, such as a broken chunk.
 	ErrBadRequest = errors.New("malformed request")
+	// ErrClientTimeout means that the client stopped sending its request.
+	ErrClientTimeout = errors.New("the client stopped sending its request")
 	// ErrClientGone means that the client went away before it had its answer.
 	ErrClientGone = errors.New("client closed the request")
 	// ErrUnreachable means that no target could be reached.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // fakeApp answers the probes of one upstream, without a network.
@@ -24,11 +26,15 @@ type fakeApp struct {
 
 func fakeProbes(u *upstream, answer func(context.Context) (int, error)) *fakeApp {
 	f := &fakeApp{answer: answer}
-	u.prober.newTransport = func() transport { return f }
+	u.prober.newTransport = func() probeTransport { return f }
 	return f
 }
 
 func (f *fakeApp) CloseIdleConnections() {}
+
+func (f *fakeApp) Close() {}
+
+func (f *fakeApp) Stats() transport.Stats { return transport.Stats{} }
 
 func (f *fakeApp) RoundTrip(req *http.Request) (*http.Response, error) {
 	f.mu.Lock()

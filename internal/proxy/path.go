@@ -34,32 +34,35 @@ func rawPath(u *url.URL) string {
 	return u.EscapedPath()
 }
 
-// keepPath has net/http send the path of u as it is. By itself it would escape a
-// path anew that has a character in it which it would have escaped, such as a bar,
-// and then decode an encoded slash beside it.
-func keepPath(u *url.URL) {
-	// What begins with two slashes cannot be said in this way.
-	if raw := rawPath(u); raw != u.EscapedPath() && !strings.HasPrefix(raw, "//") {
-		u.Opaque = raw
+// stripPrefix removes the segments of prefix from a path and leaves the bytes of
+// the rest as they are.
+func stripPrefix(path, prefix string) string {
+	if prefix == "/" {
+		return path
 	}
+	for range strings.Count(prefix, "/") {
+		i := strings.IndexByte(path[min(1, len(path)):], '/')
+		if i < 0 {
+			return "/"
+		}
+		path = path[1+i:]
+	}
+	return path
 }
 
-// stripPrefix removes the segments of prefix from the path of u and leaves the
-// bytes of the rest as they are.
-func stripPrefix(u *url.URL, prefix string) {
-	if prefix == "/" {
-		return
-	}
-	rest := rawPath(u)
-	for range strings.Count(prefix, "/") {
-		i := strings.IndexByte(rest[1:], '/')
-		if i < 0 {
-			rest = "/"
-			break
+// requestURL returns a URL with which net/http sends a request target as it is. By
+// itself it would escape a path anew that has a character in it which it would
+// have escaped, such as a bar, and then decode an encoded slash beside it.
+func requestURL(target string) *url.URL {
+	path, query, hasQuery := strings.Cut(target, "?")
+	u := &url.URL{Opaque: path, RawQuery: query, ForceQuery: hasQuery && query == ""}
+	if strings.HasPrefix(path, "//") { // what cannot be said in this way
+		u.Opaque = ""
+		if decoded, err := url.PathUnescape(path); err == nil {
+			u.Path, u.RawPath = decoded, path
+		} else {
+			u.Path = path
 		}
-		rest = rest[1+i:]
 	}
-	if path, err := url.PathUnescape(rest); err == nil {
-		u.Path, u.RawPath = path, rest
-	}
+	return u
 }

@@ -64,7 +64,13 @@ type prober struct {
 	timeout time.Duration
 	// newTransport makes the transport of one probe. Keeping it would be of no
 	// use, and ten thousand services would keep ten thousand.
-	newTransport func() transport
+	newTransport func() probeTransport
+}
+
+// probeTransport carries a probe. [http.Transport] is one.
+type probeTransport interface {
+	http.RoundTripper
+	CloseIdleConnections()
 }
 
 func newProber(t Target, o Options, hosts []string, alive context.Context, opts EngineOptions) *prober {
@@ -78,8 +84,8 @@ func newProber(t Target, o Options, hosts []string, alive context.Context, opts 
 	if u, err := checked.url(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
-	p.newTransport = func() transport {
-		tr := newHTTPTransport(checked, alive, opts)
+	p.newTransport = func() probeTransport {
+		tr := newHTTPTransport(checked, dialer(checked, alive, opts))
 		// A connection of its own for every probe: a pooled one would tell how
 		// the target was, not how it is.
 		tr.DisableKeepAlives = true

@@ -169,6 +169,6 @@ func (r *Release) close() {
 	r.cut()
 	r.retire()
 	for _, u := range r.upstreams {
-		u.transport.CloseIdleConnections()
+		u.transport.Close()
 	}
 }

@@ -3,33 +3,69 @@ package proxy
 import (
 	"errors"
 	"io"
+	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // requestBody watches how much of a client's body has been read, and whether the
 // client is to blame when reading fails.
 type requestBody struct {
 	body io.ReadCloser
+	w    http.ResponseWriter
 	// read says that reading has begun: the request cannot be sent again.
 	read atomic.Bool
 	// failed says that the body was malformed or broke off.
 	failed atomic.Bool
+	// stalled says that the client stopped sending it.
+	stalled atomic.Bool
+	// left is what is left of a body with a length; negative without one.
+	left atomic.Int64
+	// ended says that it has been read to its end.
+	ended atomic.Bool
+
+	// mu guards what follows.
+	mu sync.Mutex
 	// over says that the exchange has ended.
-	over atomic.Bool
+	over bool
+	// reading is closed when the read that is under way ends; nil if there is none.
+	reading chan struct{}
+}
+
+func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
+	b := &requestBody{body: in.Body, w: w}
+	b.left.Store(in.ContentLength)
+	return b
 }
 
 var errExchangeOver = errors.New("the exchange is over")
 
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.over.Load() {
+	b.mu.Lock()
+	if b.over {
+		b.mu.Unlock()
 		return 0, errExchangeOver
 	}
+	reading := make(chan struct{})
+	b.reading = reading
+	b.mu.Unlock()
+
 	b.read.Store(true)
 	n, err := b.body.Read(p)
-	if err != nil && err != io.EOF {
+	left := b.left.Add(-int64(n))
+	switch {
+	case err == io.EOF || left == 0:
+		b.ended.Store(true)
+	case err != nil:
 		b.failed.Store(true)
+		b.stalled.Store(errors.Is(err, os.ErrDeadlineExceeded))
 	}
+	b.mu.Lock()
+	b.reading = nil
+	b.mu.Unlock()
+	close(reading)
 	return n, err
 }
 
@@ -37,29 +73,36 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // the body belongs to the server, which closes it when the request is over.
 func (b *requestBody) Close() error { return nil }
 
-// detach keeps a transport that still holds the body from reading on when the
-// server has taken it back.
-func (b *requestBody) detach() { b.over.Store(true) }
+// fault returns the request error that a body which failed stands for.
+func (b *requestBody) fault() error {
+	if b.stalled.Load() {
+		return ErrClientTimeout
+	}
+	return ErrBadRequest
+}
+
+// detach takes the body away from a transport that is still reading: the server
+// is about to take it back, and would wait for the client's next byte.
+func (b *requestBody) detach() {
+	b.mu.Lock()
+	b.over = true
+	reading := b.reading
+	b.mu.Unlock()
+	if reading != nil {
+		_ = http.NewResponseController(b.w).SetReadDeadline(time.Unix(1, 0))
+		<-reading
+	}
+}
 
 func (b *requestBody) touched() bool { return b.read.Load() }
 
-// again returns the body for another attempt, as [net/http.Request.GetBody] does.
+// complete reports whether the body has been read to its end.
+func (b *requestBody) complete() bool { return b.ended.Load() }
+
+// again returns the body for another attempt, as [http.Request.GetBody] does.
 func (b *requestBody) again() (io.ReadCloser, error) {
 	if b.touched() {
 		return nil, errors.New("the body has been read from")
 	}
 	return b, nil
-}
-
-// copyBuffers lends buffers to the reverse proxy.
-type copyBuffers struct{}
-
-const copyBufferSize = 32 << 10
-
-var copyBufferPool = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
-
-func (copyBuffers) Get() []byte { return copyBufferPool.Get().(*[copyBufferSize]byte)[:] }
-
-func (copyBuffers) Put(b []byte) {
-	copyBufferPool.Put((*[copyBufferSize]byte)(b))
 }

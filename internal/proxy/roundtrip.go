@@ -7,75 +7,67 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
-
-// releaseTransport sends each request through the release that it is counted on.
-type releaseTransport struct{}
-
-func (releaseTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return exchangeOf(req).release.roundTrip(req)
-}
 
 // errMoved says that a request which was held has not been sent anywhere, and
 // that its release has been replaced meanwhile: the next one may serve it.
 var errMoved = errors.New("the release was replaced while the request was held")
 
-// roundTrip sends req to a target of r, and to another one or later if the first
+// roundTrip sends out to a target of r, and to another one or later if the first
 // could not be reached. A request that may have been seen is repeated only if its
 // method allows that, and only on another target.
-func (r *Release) roundTrip(req *http.Request) (*http.Response, error) {
-	x := exchangeOf(req)
+func (r *Release) roundTrip(x *exchange, out *http.Request) (*http.Response, error) {
+	u := r.pick(x, nil)
+	x.enterUpstream(u)
+	resp, err := u.transport.RoundTrip(out)
+	if err == nil {
+		return resp, nil
+	}
+	return r.repeat(x, out, u, err)
+}
+
+// repeat is what roundTrip does when the first attempt, on u, has failed with err.
+func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error) (*http.Response, error) {
 	holdUntil := time.Now().Add(time.Duration(r.options.HoldTimeout))
 	pause := 10 * time.Millisecond
 	var tried []*upstream
-	var lastErr error
 	repeated := false
 	for {
-		u := r.pick(tried)
-		if u == nil {
-			if r.draining() {
-				return nil, errMoved
-			}
-			if !hold(req.Context(), pause, holdUntil) {
-				return nil, lastErr
-			}
-			pause = min(2*pause, 250*time.Millisecond)
-			tried = tried[:0]
-			continue
-		}
-		x.enterUpstream(u)
-		resp, err := u.transport.RoundTrip(addressed(req, u.target, lastErr != nil))
-		if err == nil {
-			return resp, nil
-		}
-		lastErr = err
 		tried = append(tried, u)
 		switch {
-		case req.Context().Err() != nil || x.body != nil && x.body.touched():
+		case x.Err() != nil || x.body != nil && x.body.touched():
 			return nil, err
 		case isDialError(err):
 			u.observe(probeResult{reason: dialReason(err), unreachable: true}, time.Now())
 			u.monitor.hasten()
-		case repeated || !idempotent(req.Method) || isTimeout(err) || len(tried) == len(r.upstreams):
+		case isTimeout(err):
+			// A slow answer may be the client's doing. The next probe tells.
+			u.monitor.hasten()
+			return nil, err
+		case errors.Is(err, transport.ErrInvalidRequest) || repeated || !idempotent(out.Method) || len(tried) == len(r.upstreams):
 			return nil, err
 		default:
 			repeated = true
 		}
+		for u = r.pick(x, tried); u == nil; u = r.pick(x, tried) {
+			if r.draining() {
+				return nil, errMoved
+			}
+			if !hold(x, pause, holdUntil) {
+				return nil, err
+			}
+			pause = min(2*pause, 250*time.Millisecond)
+			tried = tried[:0]
+		}
+		x.enterUpstream(u)
+		var resp *http.Response
+		// A copy, because a transport may still be busy with the attempt that failed.
+		if resp, err = u.transport.RoundTrip(out.Clone(x)); err == nil {
+			return resp, nil
+		}
 	}
-}
-
-// addressed points req at t. A repeat gets a copy, because the transport may
-// still be busy with the request of the attempt that failed.
-func addressed(req *http.Request, t Target, repeat bool) *http.Request {
-	if repeat {
-		req = req.Clone(req.Context())
-	}
-	req.URL.Host = t.host()
-	req.URL.Scheme = "http"
-	if t.Scheme == "https" {
-		req.URL.Scheme = "https"
-	}
-	return req
 }
 
 // hold waits for pause, with some jitter, and reports whether it is worth another

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -230,9 +229,9 @@ func TestHeldRequestIsTriedAgainAndAgain(t *testing.T) {
 		for _, u := range r.upstreams {
 			u.transport = &fakeApp{answer: dead}
 		}
-		ctx := context.WithValue(t.Context(), exchangeKey{}, &exchange{release: r})
+		in := httptest.NewRequest("GET", "/", nil)
 		start := time.Now()
-		_, err := r.roundTrip(httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+		_, err := r.roundTrip(&exchange{client: t.Context(), release: r, in: in}, in)
 		for _, u := range r.upstreams {
 			tries.Add(int64(len(u.transport.(*fakeApp).at)))
 		}

@@ -318,12 +318,7 @@ func TestStrippingAPrefixKeepsTheBytesOfTheRest(t *testing.T) {
 		{"/api/x;y=1,2:@!$&'()*+", "/api", "/x;y=1,2:@!$&'()*+"},
 		{"/x%2Fy", "/", "/x%2Fy"},
 	} {
-		u, err := url.ParseRequestURI(tt.path + "?a;b=%zz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		stripPrefix(u, tt.prefix)
-		if got := u.RequestURI(); got != tt.want+"?a;b=%zz" {
+		if got := stripPrefix(tt.path, tt.prefix); got != tt.want {
 			t.Errorf("%s without %s is %s, want %s", tt.path, tt.prefix, got, tt.want)
 		}
 	}

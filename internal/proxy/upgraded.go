@@ -1,22 +1,20 @@
 package proxy
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
-// upgradedConn is the target's side of a connection that has been upgraded. The
-// reverse proxy copies between it and the client; upgradedConn watches the
-// frames pass and, when it is closed politely, says goodbye to both sides with a
+// upgradedConn is the target's side of a connection that has been upgraded. A
+// tunnel copies between it and the client; upgradedConn watches the frames pass
+// and, when it is closed politely, says goodbye to both sides with a
 // close frame on a frame border (RFC 6455, section 7.1.1). Other protocols than
 // WebSocket it merely closes, since it does not know their words for it.
 type upgradedConn struct {
@@ -46,6 +44,14 @@ type upgradedConn struct {
 
 func newUpgradedConn(body io.ReadWriteCloser, conn net.Conn, websocket bool) *upgradedConn {
 	return &upgradedConn{body: body, conn: conn, websocket: websocket, answered: make(chan struct{})}
+}
+
+// readiness returns a way to wait for the target, or nil.
+func (u *upgradedConn) readiness() *readiness {
+	if t, ok := u.body.(*transport.Upgraded); ok && t.Pending() || u.conn == nil {
+		return nil
+	}
+	return newReadiness(u.conn)
 }
 
 // Read returns what the target sends to the client and, in the end, the close
@@ -161,39 +167,5 @@ func (u *upgradedConn) cut() {
 	_ = u.body.Close()
 	if u.hangUp != nil {
 		u.hangUp()
-	}
-}
-
-// upgradeType returns the protocol that a request asks to switch to, or that a
-// response switches to (RFC 9110, section 7.8).
-func upgradeType(h http.Header) string {
-	if !httpguts.HeaderValuesContainsToken(h["Connection"], "Upgrade") {
-		return ""
-	}
-	return h.Get("Upgrade")
-}
-
-// hijackWatcher remembers the client's connection when it is taken over.
-type hijackWatcher struct {
-	http.ResponseWriter
-	x *exchange
-}
-
-// Unwrap lets [http.ResponseController] find everything else.
-func (w *hijackWatcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// Hijack implements [http.Hijacker].
-func (w *hijackWatcher) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil {
-		w.x.clientConn.Store(&conn)
-	}
-	return conn, buffered, err
-}
-
-// hangUp closes the connection to the client if it has been upgraded.
-func (x *exchange) hangUp() {
-	if conn := x.clientConn.Load(); conn != nil {
-		_ = (*conn).Close()
 	}
 }

@@ -67,12 +67,12 @@ func (b *scriptedBody) Read(p []byte) (int, error) {
 
 func (b *scriptedBody) Close() error { return nil }
 
-func newScriptedStream(pieces ...string) (*scriptedBody, *eventStream) {
+func newScriptedStream(pieces ...string) (*scriptedBody, *endlessBody) {
 	body := &scriptedBody{reads: make(chan string, len(pieces)+1), aborted: make(chan struct{})}
 	for _, p := range pieces {
 		body.reads <- p
 	}
-	return body, &eventStream{body: body, abort: func() { close(body.aborted) }, borders: &eventBorders{}}
+	return body, &endlessBody{body: body, abort: func() { close(body.aborted) }, borders: &eventBorders{}}
 }
 
 func TestEventStreamEndsBetweenEvents(t *testing.T) {

@@ -17,6 +17,12 @@ func startRecorder(t testing.TB) (*app, <-chan *http.Request) {
 }
 
 // TestSpoofedForwardingHeadersAreReplaced unless a trusted proxy sends them.
+// forwardingHeaders are the headers in which a sender says for whom it speaks.
+var forwardingHeaders = []string{
+	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix",
+	"X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Real-Ip",
+}
+
 func TestSpoofedForwardingHeadersAreReplaced(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)

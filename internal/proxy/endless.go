@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// endlessBody is the body of an answer that has no end of its own. When it is
+// closed politely it ends on a border between two messages, with a proper end of
+// the response, so that the client knows what it has and comes back for the rest.
+type endlessBody struct {
+	body io.ReadCloser
+	// abort interrupts a Read of body that is waiting.
+	abort func()
+	// farewell, if not nil, is called when the body ends because it was closed.
+	farewell func()
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	borders borderScanner
+	closing bool
+	parted  bool
+}
+
+// newEventStream returns the body of a text/event-stream. A client reconnects with
+// the id of the last event that it has.
+func newEventStream(resp *http.Response) *endlessBody {
+	s := &endlessBody{body: resp.Body, borders: &eventBorders{}}
+	if resp.Header.Get("Content-Encoding") != "" {
+		s.borders = anyBorder{}
+	}
+	return s
+}
+
+// newMessageStream returns the body of a gRPC answer. A client that is told
+// UNAVAILABLE may try again, elsewhere (gRPC status codes, 14).
+func newMessageStream(resp *http.Response) *endlessBody {
+	return &endlessBody{body: resp.Body, borders: &messageBorders{}, farewell: func() {
+		resp.Trailer = http.Header{"Grpc-Status": {"14"}, "Grpc-Message": {closeReason}}
+	}}
+}
+
+// isGRPC reports whether resp is an answer in the gRPC protocol over HTTP/2.
+func isGRPC(resp *http.Response) bool {
+	contentType := resp.Header.Get("Content-Type")
+	return contentType == "application/grpc" ||
+		strings.HasPrefix(contentType, "application/grpc+") || strings.HasPrefix(contentType, "application/grpc;")
+}
+
+func (s *endlessBody) Read(p []byte) (int, error) {
+	if s.ended() {
+		return s.part(0)
+	}
+	n, err := s.body.Read(p)
+	s.mu.Lock()
+	betweenMessages := s.borders.atBorder()
+	border := s.borders.scan(p[:n])
+	part := s.closing && (border > 0 || betweenMessages)
+	s.mu.Unlock()
+	if part && err != io.EOF {
+		// What follows the border is the beginning of a message that the client
+		// would never see the end of.
+		return s.part(border)
+	}
+	return n, err
+}
+
+// part ends the body behind the first n bytes of what was read.
+func (s *endlessBody) part(n int) (int, error) {
+	if s.farewell != nil && !s.parted {
+		s.farewell()
+	}
+	s.parted = true
+	return n, io.EOF
+}
+
+func (s *endlessBody) Close() error { return s.body.Close() }
+
+func (s *endlessBody) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing && s.borders.atBorder()
+}
+
+func (s *endlessBody) closePolitely() {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	if s.ended() {
+		s.abort()
+	}
+}
+
+func (s *endlessBody) cut() { s.abort() }
+
+// eventBorders finds the ends of events: blank lines, with any of the three line
+// ends that the format allows (HTML standard, section 9.2.5, "Parsing an event
+// stream").
+type eventBorders struct {
+	// inLine says that the current line has a character in it, inEvent that an
+	// event has begun and not ended, afterCR that a line feed would belong to
+	// the line end before it.
+	inLine, inEvent, afterCR bool
+}
+
+func (e *eventBorders) atBorder() bool { return !e.inEvent }
+
+func (e *eventBorders) scan(b []byte) (last int) {
+	for i, c := range b {
+		switch {
+		case c == '\n' && e.afterCR:
+			e.afterCR = false
+		case c == '\n' || c == '\r':
+			e.afterCR = c == '\r'
+			if !e.inLine {
+				e.inEvent = false
+			}
+			e.inLine = false
+		default:
+			e.inLine, e.inEvent, e.afterCR = true, true, false
+		}
+		if !e.inEvent {
+			last = i + 1
+		}
+	}
+	return last
+}
+
+// messageBorders finds the borders between gRPC messages: a byte of flags, four
+// bytes of length, and as many bytes (gRPC over HTTP2, "Length-Prefixed-Message").
+type messageBorders struct {
+	prefix  [5]byte
+	have    int    // of prefix
+	payload uint32 // what is left of the message
+}
+
+func (m *messageBorders) atBorder() bool { return m.have == 0 && m.payload == 0 }
+
+func (m *messageBorders) scan(b []byte) (last int) {
+	for i := 0; i < len(b); {
+		if m.payload > 0 {
+			skip := min(int(m.payload), len(b)-i)
+			m.payload -= uint32(skip)
+			i += skip
+		} else {
+			n := copy(m.prefix[m.have:], b[i:])
+			m.have += n
+			i += n
+			if m.have < len(m.prefix) {
+				break
+			}
+			m.payload, m.have = binary.BigEndian.Uint32(m.prefix[1:]), 0
+		}
+		if m.payload == 0 {
+			last = i
+		}
+	}
+	return last
+}
+
+// anyBorder is for streams whose bytes cannot be understood, such as compressed
+// ones: they end where the target flushed them.
+type anyBorder struct{}
+
+func (anyBorder) atBorder() bool    { return true }
+func (anyBorder) scan(b []byte) int { return len(b) }

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// exchange is one request on its way through a release. It is also the context of
+// the request to the target: the client's, which ends with a cut as well. Deriving
+// a context costs more than a quick exchange has to wait, so that happens only
+// when someone asks to be told of its end.
+type exchange struct {
+	client  context.Context
+	release *Release
+	prefix  string
+	from    Client
+	w       http.ResponseWriter
+	in      *http.Request
+
+	upstream *upstream
+	body     *requestBody // nil without a body
+	// stream is set when the request has turned into a stream.
+	stream *stream
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	derived context.Context
+	cancel  context.CancelCauseFunc
+	// uncut says that a cut of the release does not end the exchange.
+	uncut bool
+	spare func() bool
+}
+
+// errExchangeEnded is the cause of the end of an exchange that came to its end.
+var errExchangeEnded = errors.New("the exchange has ended")
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
+
+// Deadline implements [context.Context].
+func (x *exchange) Deadline() (time.Time, bool) { return x.client.Deadline() }
+
+// Done implements [context.Context].
+func (x *exchange) Done() <-chan struct{} { return x.derive().Done() }
+
+// AfterFunc is what [context.AfterFunc] uses if there is one.
+func (x *exchange) AfterFunc(f func()) func() bool { return context.AfterFunc(x.derive(), f) }
+
+// Err implements [context.Context].
+func (x *exchange) Err() error {
+	x.mu.Lock()
+	derived, cut := x.derived, !x.uncut && x.release.uncut.Err() != nil
+	x.mu.Unlock()
+	switch {
+	case cut:
+		return ErrCut
+	case derived != nil && derived.Err() != nil:
+		return derived.Err()
+	}
+	return x.client.Err()
+}
+
+// Value implements [context.Context].
+func (x *exchange) Value(key any) any {
+	switch key {
+	case exchangeKey{}:
+		return x
+	case transport.InformationalKey:
+		return transport.InformationalFunc(x.passInformational)
+	}
+	return x.client.Value(key)
+}
+
+// derive returns a context that ends with the client's, with a cut, or with the
+// exchange.
+func (x *exchange) derive() context.Context {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.derived == nil {
+		x.derived, x.cancel = context.WithCancelCause(x.client)
+		if !x.uncut {
+			cancel := x.cancel
+			x.spare = context.AfterFunc(x.release.uncut, func() { cancel(ErrCut) })
+		}
+	}
+	return x.derived
+}
+
+// abort ends all waiting for the target.
+func (x *exchange) abort() {
+	x.derive()
+	x.cancel(errExchangeEnded)
+}
+
+// becomeStream turns the request into a stream: from here on it is closed by a
+// drain and not waited for.
+func (x *exchange) becomeStream(closer streamCloser) {
+	x.mu.Lock()
+	x.uncut = true
+	if x.spare != nil {
+		x.spare()
+	}
+	x.mu.Unlock()
+	x.stream = &stream{closer: closer}
+	x.release.addStream(x.stream)
+	x.release.done()
+}
+
+// end gives back what the exchange holds.
+func (x *exchange) end() {
+	x.leaveUpstream()
+	if x.body != nil {
+		x.body.detach()
+	}
+	x.mu.Lock()
+	if x.derived != nil {
+		x.cancel(errExchangeEnded)
+	}
+	if x.spare != nil {
+		x.spare()
+	}
+	x.mu.Unlock()
+	if x.stream != nil {
+		x.release.removeStream(x.stream)
+	} else {
+		x.release.done()
+	}
+}
+
+func (x *exchange) enterUpstream(u *upstream) {
+	x.leaveUpstream()
+	u.inFlight.Add(1)
+	x.upstream = u
+}
+
+func (x *exchange) leaveUpstream() {
+	if x.upstream != nil {
+		x.upstream.inFlight.Add(-1)
+		x.upstream = nil
+	}
+}
+
+// classify says whose fault err was, which ended the exchange before there was an
+// answer.
+func (x *exchange) classify(err error) error {
+	switch {
+	case errors.Is(err, errMoved):
+		return errMoved
+	case errors.Is(x.Err(), ErrCut):
+		return ErrCut
+	case x.client.Err() != nil:
+		return ErrClientGone
+	case x.body != nil && x.body.failed.Load():
+		return wrap(x.body.fault(), err)
+	case errors.Is(err, transport.ErrInvalidRequest):
+		return wrap(ErrBadRequest, err)
+	case isTimeout(err):
+		return wrap(ErrTimeout, err)
+	case isDialError(err):
+		return wrap(ErrUnreachable, err)
+	}
+	return wrap(ErrBadGateway, err)
+}
+
+// requestError is a request error with its cause, for the log.
+type requestError struct{ kind, cause error }
+
+func wrap(kind, cause error) error           { return &requestError{kind, cause} }
+func (e *requestError) Error() string        { return e.kind.Error() + ": " + e.cause.Error() }
+func (e *requestError) Is(target error) bool { return e.kind == target }
+func (e *requestError) Unwrap() error        { return e.cause }

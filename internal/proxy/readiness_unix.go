@@ -1,0 +1,43 @@
+//go:build unix
+
+package proxy
+
+import (
+	"net"
+	"syscall"
+)
+
+// readiness waits for a connection to have something to read, without a buffer to
+// read it into.
+type readiness struct {
+	raw  syscall.RawConn
+	look func(fd uintptr) bool
+}
+
+// newReadiness returns nil if conn cannot be waited for in this way: it is no
+// socket, or, as with TLS, may have something to read that is not in the socket.
+func newReadiness(conn net.Conn) *readiness {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return &readiness{raw, somethingArrived}
+}
+
+// somethingArrived reports whether a read of a socket would not have to wait.
+func somethingArrived(fd uintptr) bool {
+	var one [1]byte
+	for {
+		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+		if err != syscall.EINTR {
+			return err != syscall.EAGAIN
+		}
+	}
+}
+
+// wait waits until a read returns at once, be it with an error.
+func (r *readiness) wait() { _ = r.raw.Read(r.look) }

@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// relay passes the answer on to the client. Its error is errBrokenOff.
+func (x *exchange) relay(resp *http.Response) error {
+	defer resp.Body.Close()
+	x.watchStream(resp)
+	h := x.w.Header()
+	x.copyAnswerHeader(h, resp)
+	if x.body != nil && !x.body.complete() && x.in.ProtoMajor == 1 {
+		// Otherwise net/http throws away what is left of the body as soon as the
+		// answer begins, and the target takes the rest for all of it.
+		_ = http.NewResponseController(x.w).EnableFullDuplex()
+	}
+	x.w.WriteHeader(resp.StatusCode)
+	if resp.Body != http.NoBody {
+		if err := x.copyBody(resp); err != nil {
+			return wrap(errBrokenOff, err)
+		}
+	}
+	x.setTrailers(h, resp)
+	return nil
+}
+
+// copyAnswerHeader copies what is for the client into h.
+func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
+	for _, list := range resp.Header["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			delete(resp.Header, http.CanonicalHeaderKey(textproto.TrimString(name)))
+		}
+	}
+	for name, values := range resp.Header {
+		if hopByHop(name) {
+			continue
+		}
+		if before, ok := h[name]; ok && name != "Server" && name != "Date" {
+			// Put there by a middleware before us, or Caddy's Alt-Svc.
+			values = append(slices.Clip(before), values...)
+		}
+		h[name] = values
+	}
+	if len(resp.Trailer) > 0 {
+		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", ")}
+	}
+}
+
+// setTrailers sets the trailers, once the body has been copied.
+func (x *exchange) setTrailers(h http.Header, resp *http.Response) {
+	if len(resp.Trailer) == 0 {
+		return
+	}
+	// A body that is still in a buffer would get a length, and then no trailers.
+	_ = http.NewResponseController(x.w).Flush()
+	announced := strings.Split(h.Get("Trailer"), ", ")
+	for name, values := range resp.Trailer {
+		if !slices.Contains(announced, name) {
+			name = http.TrailerPrefix + name
+		}
+		if len(values) > 0 {
+			h[name] = values
+		}
+	}
+}
+
+// passInformational passes on an informational answer, to clients that know what
+// that is: HTTP/1.0 does not (RFC 9110, section 15.2).
+func (x *exchange) passInformational(status int, header http.Header) error {
+	if !x.in.ProtoAtLeast(1, 1) {
+		return nil
+	}
+	h := x.w.Header()
+	before := maps.Clone(h)
+	for name, values := range header {
+		if !hopByHop(name) && name != "Content-Length" {
+			h[name] = values
+		}
+	}
+	x.w.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, before)
+	return nil
+}
+
+const copyBufferSize = 32 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
+
+// copyBody copies the body of the answer. What has no length is live: it is
+// flushed whenever there is nothing more to copy at the moment. Other bodies are
+// flushed when the target keeps the client waiting.
+func (x *exchange) copyBody(resp *http.Response) error {
+	flush := func() { _ = http.NewResponseController(x.w).Flush() }
+	live := resp.ContentLength < 0 || strings.EqualFold(resp.Header.Get("X-Accel-Buffering"), "no") || isEventStream(resp)
+	if body, ok := resp.Body.(*transport.Body); ok {
+		body.OnWait(flush, live)
+		_, err := body.WriteTo(x.w)
+		return err
+	}
+	if live {
+		flush()
+	}
+	buf := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := resp.Body.Read(buf[:])
+		if n > 0 {
+			if _, err := x.w.Write(buf[:n]); err != nil {
+				return err
+			}
+			if live {
+				flush()
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// isEventStream reports whether resp is a stream of server-sent events.
+func isEventStream(resp *http.Response) bool {
+	contentType := resp.Header.Get("Content-Type")
+	if !strings.HasPrefix(strings.ToLower(contentType), "text/event-stream") {
+		return false
+	}
+	mediaType, _, _ := mime.ParseMediaType(contentType)
+	return mediaType == "text/event-stream"
+}
+
+// watchStream recognises an answer without an end and makes it a stream, which ends
+// at a border when it is closed politely.
+func (x *exchange) watchStream(resp *http.Response) {
+	if resp.ContentLength >= 0 || resp.Body == http.NoBody {
+		return
+	}
+	var s *endlessBody
+	switch {
+	case isEventStream(resp):
+		s = newEventStream(resp)
+	case isGRPC(resp):
+		s = newMessageStream(resp)
+	default:
+		return
+	}
+	s.abort = x.abort
+	resp.Body = s
+	x.becomeStream(s)
+}

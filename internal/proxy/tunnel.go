@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+var longAgo = time.Unix(1, 0)
+
+// tunnel copies between the client's connection and the target's until both have
+// ended, and then ends the exchange. early is what the client has sent already.
+func (x *exchange) tunnel(up *upgradedConn, client net.Conn, early []byte) {
+	defer x.end()
+	x.forgetRequest()
+	_ = client.SetDeadline(time.Time{}) // those of the server
+	fromClient := make(chan struct{})
+	go func() {
+		defer close(fromClient)
+		if len(early) > 0 {
+			if _, err := up.Write(early); err != nil {
+				up.cut()
+				return
+			}
+		}
+		up.copyFrom(client, newReadiness(client))
+	}()
+	if err := copyWhenReady(client, up, up.readiness()); err != nil {
+		up.cut()
+	} else if half, ok := client.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	} else {
+		_ = client.Close()
+	}
+	<-fromClient
+	_ = client.Close()
+	_ = up.Close()
+}
+
+// forgetRequest lets go of everything that a stream has no more use for, which is
+// most of what a request costs.
+func (x *exchange) forgetRequest() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.derived != nil {
+		x.cancel(errExchangeEnded)
+		x.derived = nil
+	}
+	x.client, x.w, x.in = context.Background(), nil, nil
+}
+
+// copyStream copies between the target and a client whose side of the stream is
+// a request and its answer, until the target's side has ended. When the handler
+// returns, the server ends the client's side.
+func (x *exchange) copyStream(up *upgradedConn) error {
+	go up.copyFrom(x.in.Body, nil)
+	w := flushWriter{x.w, http.NewResponseController(x.w)}
+	if err := copyWhenReady(w, up, up.readiness()); err != nil {
+		up.cut()
+		return wrap(errBrokenOff, err)
+	}
+	return up.Close()
+}
+
+// flushWriter flushes everything at once.
+type flushWriter struct {
+	http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func (w flushWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	if err == nil {
+		err = w.rc.Flush()
+	}
+	return n, err
+}
+
+// copyFrom copies what the client sends to the target.
+func (u *upgradedConn) copyFrom(client io.Reader, ready *readiness) {
+	if err := copyWhenReady(u, client, ready); err != nil {
+		u.cut()
+		return
+	}
+	_ = u.CloseWrite() // the target may still have something to say
+}
+
+// smallRead is the buffer of a reader that cannot be waited for without one.
+const smallRead = 512
+
+// copyWhenReady copies from src to dst and returns nil when src has ended. While
+// it waits for src it holds no buffer if ready is not nil, else a small one: most
+// streams are idle most of the time.
+func copyWhenReady(dst io.Writer, src io.Reader, ready *readiness) error {
+	var small []byte
+	for busy := false; ; {
+		var lent *[copyBufferSize]byte
+		buf := small
+		switch {
+		case ready != nil:
+			ready.wait()
+			fallthrough
+		case busy:
+			lent = copyBuffers.Get().(*[copyBufferSize]byte)
+			buf = lent[:]
+		case small == nil:
+			small = make([]byte, smallRead)
+			buf = small
+		}
+		n, readErr := src.Read(buf)
+		busy = n == len(buf)
+		var err error
+		if n > 0 {
+			_, err = dst.Write(buf[:n])
+		}
+		if lent != nil {
+			copyBuffers.Put(lent)
+		}
+		switch {
+		case err != nil:
+			return err
+		case readErr == io.EOF:
+			return nil
+		case readErr != nil:
+			return readErr
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// maxHead bounds the head of an answer.
+const maxHead = 1 << 20
+
+// ErrMalformed means that the target sent what is no answer, or one that could be
+// read in two ways (RFC 9112, sections 2.2, 5 and 6.3).
+var ErrMalformed = errors.New("malformed answer")
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// scanHead looks for the end of the head in b and returns the offset behind it, or
+// 0 if it has not come yet, and the number of lines before the blank one.
+func scanHead(b []byte) (end, lines int, err error) {
+	for i := 0; ; {
+		n := bytes.IndexByte(b[i:], '\n')
+		switch {
+		case n < 0:
+			return 0, lines, nil
+		case n == 0 || b[i+n-1] != '\r':
+			return 0, 0, malformed("a line that ends in a bare line feed")
+		case n == 1 && i == 0:
+			return 0, 0, malformed("a blank line before the status line")
+		case n == 1:
+			return i + 2, lines, nil
+		}
+		i += n + 1
+		lines++
+	}
+}
+
+// parseAnswer parses a whole head. The values of the header share its memory.
+func parseAnswer(head string, lines int, req *http.Request) (*http.Response, error) {
+	line, rest, _ := strings.Cut(head, "\r\n")
+	resp := &http.Response{Request: req, ProtoMajor: 1}
+	if err := parseStatusLine(resp, line); err != nil {
+		return nil, err
+	}
+	var err error
+	resp.Header, err = parseFields(rest, lines-1)
+	return resp, err
+}
+
+// parseStatusLine parses "HTTP/1.1 200 OK" (RFC 9112, section 4). The reason may
+// be missing together with the space before it.
+func parseStatusLine(resp *http.Response, line string) error {
+	const version = "HTTP/1.1 "
+	if len(line) < len(version)+3 || line[:7] != version[:7] || line[8] != ' ' || line[7] != '0' && line[7] != '1' {
+		return malformed("the status line %.64q", line)
+	}
+	code, after := line[9:12], line[12:]
+	status := 0
+	for i := range 3 {
+		if code[i] < '0' || code[i] > '9' {
+			return malformed("the status %.64q", line)
+		}
+		status = status*10 + int(code[i]-'0')
+	}
+	if status < 100 || after != "" && after[0] != ' ' || !validValue(after) {
+		return malformed("the status line %.64q", line)
+	}
+	resp.Status, resp.StatusCode = line[9:], status
+	resp.Proto, resp.ProtoMinor = line[:8], int(line[7]-'0')
+	return nil
+}
+
+// parseFields parses the lines of a header or trailer section, which end in a
+// blank one.
+func parseFields(s string, lines int) (http.Header, error) {
+	h := make(http.Header, lines)
+	values := make([]string, lines) // one for each line, so that none needs its own
+	for {
+		n := strings.IndexByte(s, '\r')
+		switch {
+		case n == 0:
+			return h, nil
+		case s[n+1] != '\n':
+			return nil, malformed("a bare carriage return")
+		case s[0] == ' ' || s[0] == '\t':
+			return nil, malformed("a folded line")
+		}
+		line := s[:n]
+		s = s[n+2:]
+		colon := strings.IndexByte(line, ':')
+		if colon < 0 || !validToken(line[:colon]) {
+			return nil, malformed("the field line %.64q", line)
+		}
+		value := trim(line[colon+1:])
+		if !validValue(value) {
+			return nil, malformed("the field line %.64q", line)
+		}
+		name := http.CanonicalHeaderKey(line[:colon])
+		if old, ok := h[name]; ok {
+			h[name] = append(old, value)
+			continue
+		}
+		values[0] = value
+		h[name], values = values[:1:1], values[1:]
+	}
+}
+
+// framing says how the end of a body is found.
+type framing int
+
+const (
+	noBody framing = iota
+	byLength
+	byChunks
+	byClose
+)
+
+// frame returns the framing of the body of resp and its length (RFC 9112, section
+// 6.3), and refuses what has two.
+func frame(resp *http.Response) (framing, int64, error) {
+	lengths, codings := resp.Header["Content-Length"], resp.Header["Transfer-Encoding"]
+	length := int64(-1)
+	if len(lengths) > 0 {
+		if len(lengths) > 1 {
+			return 0, 0, malformed("more than one Content-Length")
+		}
+		var ok bool
+		if length, ok = parseLength(lengths[0]); !ok {
+			return 0, 0, malformed("the Content-Length %.64q", lengths[0])
+		}
+	}
+	if len(codings) > 0 {
+		switch {
+		case len(lengths) > 0:
+			return 0, 0, malformed("both a Content-Length and a Transfer-Encoding")
+		case len(codings) > 1 || !strings.EqualFold(codings[0], "chunked"):
+			return 0, 0, malformed("the Transfer-Encoding %.64q", strings.Join(codings, ", "))
+		case resp.ProtoMinor == 0:
+			return 0, 0, malformed("a Transfer-Encoding in HTTP/1.0")
+		}
+	}
+	switch status := resp.StatusCode; {
+	case status < 200 || status == http.StatusNoContent || status == http.StatusNotModified || resp.Request.Method == http.MethodHead:
+		return noBody, length, nil
+	case len(codings) > 0:
+		return byChunks, -1, nil
+	case length == 0:
+		return noBody, 0, nil
+	case length > 0:
+		return byLength, length, nil
+	}
+	return byClose, -1, nil
+}
+
+// parseLength parses 1*DIGIT, which strconv is more generous about.
+func parseLength(s string) (int64, bool) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
+}
+
+// trim removes optional whitespace (RFC 9110, section 5.6.3), and no other.
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// Classes of bytes in a header.
+const (
+	tokenByte = 1 << iota // RFC 9110, section 5.6.2
+	valueByte             // RFC 9110, section 5.5: no control characters but tab
+)
+
+var byteClass = func() (class [256]byte) {
+	for c := range class {
+		if c >= ' ' && c != 0x7f || c == '\t' {
+			class[c] |= valueByte
+		}
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' ||
+			c < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			class[c] |= tokenByte
+		}
+	}
+	return class
+}()
+
+func validToken(s string) bool { return s != "" && allOf(s, tokenByte) }
+
+func validValue(s string) bool { return allOf(s, valueByte) }
+
+func allOf(s string, class byte) bool {
+	for i := range len(s) {
+		if byteClass[s[i]]&class == 0 {
+			return false
+		}
+	}
+	return true
+}
