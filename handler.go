@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,9 +22,15 @@ type Handler struct {
 	// PassThru hands requests that no service is deployed for to the next
 	// handler, instead of answering 404.
 	PassThru bool `json:"pass_thru,omitempty"`
+	// ClientTimeout is how long a client may stall, sending its request's body or
+	// taking the answer. Default: what the server has as read_idle_timeout and
+	// write_idle_timeout. It costs less than those; to replace them, give the
+	// server -1 for both.
+	ClientTimeout caddy.Duration `json:"client_timeout,omitempty"`
 
-	engine *proxy.Engine
-	logger *zap.Logger
+	engine        *proxy.Engine
+	logger        *zap.Logger
+	clientTimeout clientTimeout
 }
 
 // CaddyModule returns the Caddy module information.
@@ -44,21 +51,26 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.engine = app.(*App).engine
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return nil
+	}
+	h.clientTimeout = clientTimeout{limit: time.Duration(h.ClientTimeout), logger: h.logger}.on(server)
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
 	// HTTP/2 as it does for requests: they have to begin to close when it does.
-	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
-		closeStreams := app.(*App).closeStreams
-		server.RegisterOnShutdown(func() {
-			if caddy.Exiting() {
-				closeStreams()
-			}
-		})
-	}
+	closeStreams := app.(*App).closeStreams
+	server.RegisterOnShutdown(func() {
+		if caddy.Exiting() {
+			closeStreams()
+		}
+	})
 	return nil
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	w, r, done := h.clientTimeout.guard(w, r)
+	defer done()
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	err := h.engine.ServeHTTP(w, r, h.Service, proxy.Client{Trusted: trusted})
 	switch {
@@ -83,6 +95,7 @@ var requestErrors = []struct {
 }{
 	{proxy.ErrNoRoute, http.StatusNotFound, "no_route", "no service is deployed for this host and path"},
 	{proxy.ErrMisdirected, http.StatusMisdirectedRequest, "misdirected", "this connection was made for another service"},
+	{proxy.ErrClientTimeout, http.StatusRequestTimeout, "client_timeout", "the client stopped sending its request"},
 	{proxy.ErrBadRequest, http.StatusBadRequest, "bad_request", "the request is malformed"},
 	{proxy.ErrClientGone, statusClientClosedRequest, "client_gone", "the client went away"},
 	{proxy.ErrUnreachable, http.StatusBadGateway, "unreachable", "the application cannot be reached"},

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/prometheus/client_golang/prometheus"
 
+	_ "github.com/parachute-proxy/parachute/internal/extendedconnect" // WebSockets over HTTP/2
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 

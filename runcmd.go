@@ -34,10 +34,11 @@ type runOptions struct {
 	debug          bool
 	configFile     string
 	gracePeriod    proxy.Duration
+	clientTimeout  proxy.Duration
 }
 
 func newRunCommand() *cobra.Command {
-	o := runOptions{gracePeriod: proxy.Duration(defaultGracePeriod)}
+	o := runOptions{gracePeriod: proxy.Duration(defaultGracePeriod), clientTimeout: proxy.Duration(time.Minute)}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the proxy in the foreground",
@@ -84,6 +85,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
 	flags.BoolVar(&o.debug, "debug", false, "log in detail")
 	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
+	flags.Var(&o.clientTimeout, "client-timeout", "`time` that a client may stall while it sends a request body or takes an answer")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to end when the proxy stops")
 }
 
@@ -114,6 +116,7 @@ func run(o runOptions) error {
 	}
 	defer unlock()
 
+	paceGC()
 	caddy.TrapSignals()
 	config, err := o.buildConfig()
 	if err != nil {
@@ -163,8 +166,10 @@ func (o *runOptions) validate() error {
 			return fmt.Errorf("--trusted-proxies %q is neither an IP address nor a CIDR, such as 10.0.0.0/8", cidr)
 		}
 	}
-	if o.gracePeriod < proxy.Duration(100*time.Millisecond) || o.gracePeriod > proxy.Duration(24*time.Hour) {
-		return fmt.Errorf("--grace-period %s is out of bounds; it has to be from 100ms to 24h", o.gracePeriod)
+	for name, d := range map[string]proxy.Duration{"grace-period": o.gracePeriod, "client-timeout": o.clientTimeout} {
+		if d < proxy.Duration(100*time.Millisecond) || d > proxy.Duration(24*time.Hour) {
+			return fmt.Errorf("--%s %s is out of bounds; it has to be from 100ms to 24h", name, d)
+		}
 	}
 	if o.acmeCARoot != "" {
 		if _, err := os.Stat(o.acmeCARoot); err != nil {

@@ -54,7 +54,7 @@ func (o *runOptions) buildConfig() ([]byte, error) {
 func (o *runOptions) baseConfig() object {
 	servers := object{}
 	if o.httpPort != 0 {
-		servers[httpServer] = o.server(o.httpPort, object{"protocols": []any{"h1"}})
+		servers[httpServer] = o.server(o.httpPort, object{"protocols": []any{"h1", "h2c"}})
 	}
 	if o.httpsPort != 0 {
 		servers[httpsServer] = o.server(o.httpsPort, object{"tls_connection_policies": []any{object{}}})
@@ -106,8 +106,11 @@ func (o *runOptions) fileStorage() object {
 func (o *runOptions) server(port int, more object) object {
 	s := object{
 		"listen":          []any{o.listen(port)},
-		"routes":          []any{serviceRoute()},
+		"routes":          []any{o.serviceRoute()},
 		"automatic_https": object{"disable": true},
+		// Our handler has cheaper ones.
+		"read_idle_timeout":  -1,
+		"write_idle_timeout": -1,
 	}
 	if o.accessLog {
 		s["logs"] = object{}
@@ -124,8 +127,8 @@ func (o *runOptions) server(port int, more object) object {
 	return s
 }
 
-func serviceRoute() object {
-	return object{"handle": []any{object{"handler": "parachute"}}}
+func (o *runOptions) serviceRoute() object {
+	return object{"handle": []any{object{"handler": "parachute", "client_timeout": o.clientTimeout.String()}}}
 }
 
 func (o *runOptions) listen(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }

@@ -22,7 +22,7 @@ import (
 func newRunOptions(t *testing.T) runOptions {
 	t.Helper()
 	return runOptions{
-		httpPort: 8080, httpsPort: 8443, gracePeriod: proxy.Duration(10 * time.Second),
+		httpPort: 8080, httpsPort: 8443, gracePeriod: proxy.Duration(10 * time.Second), clientTimeout: proxy.Duration(time.Minute),
 		admin: "unix//run/test.sock", storage: t.TempDir(),
 	}
 }
@@ -73,7 +73,7 @@ func (c builtConfig) has(path, want string) {
 }
 
 const (
-	toServices = `{"handle": [{"handler": "parachute"}]}`
+	toServices = `{"handle": [{"handler": "parachute", "client_timeout": "1m0s"}]}`
 	httpAt     = "apps/http/servers/parachute_http"
 	httpsAt    = "apps/http/servers/parachute_https"
 )
@@ -81,7 +81,8 @@ const (
 func TestRunServesDeployedServicesAlone(t *testing.T) {
 	o := newRunOptions(t)
 	c := build(t, o)
-	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true}, "protocols": ["h1"]}`)
+	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
+		"read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"]}`)
 	c.has(httpsAt+"/listen", `[":8443"]`)
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
 	c.has("apps/http/http_port", `8080`)
@@ -154,6 +155,10 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		"grace period": {
 			func(o *runOptions) { o.gracePeriod = proxy.Duration(90 * time.Second) },
 			map[string]string{"apps/parachute/grace_period": `"1m30s"`},
+		},
+		"client timeout": {
+			func(o *runOptions) { o.clientTimeout = proxy.Duration(5 * time.Second) },
+			map[string]string{httpAt + "/routes": `[{"handle": [{"handler": "parachute", "client_timeout": "5s"}]}]`},
 		},
 		"admin on TCP": {
 			func(o *runOptions) { o.admin = "http://localhost:2019/" },

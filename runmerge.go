@@ -88,18 +88,18 @@ func shareListeners(config, user object) error {
 		if _, taken := ours[name]; taken {
 			return fmt.Errorf("the server name %s is parachute's own", name)
 		}
-		shared := false
+		var shared []any // our routes
 		for _, ourName := range []string{httpServer, httpsServer} {
 			our, ok := ours[ourName].(object)
 			if ok && sameAddress(our["listen"], theirs["listen"]) {
 				delete(ours, ourName)
-				shared = true
+				shared = our["routes"].([]any)
 				inherit(theirs, our)
 			}
 		}
-		if shared {
+		if len(shared) > 0 {
 			routes, _ := theirs["routes"].([]any)
-			theirs["routes"] = append(routes, serviceRoute())
+			theirs["routes"] = append(routes, shared...)
 		}
 	}
 	return nil

@@ -68,12 +68,14 @@ func build(name, pkg string) (string, error) {
 	return path, nil
 }
 
+// moduleRoot returns the folder of the plugin's module, also to tests that are in
+// a module of their own.
 func moduleRoot() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/parachute-proxy/parachute").Output()
 	if err != nil {
 		return "", fmt.Errorf("finding the module: %w", err)
 	}
-	return filepath.Dir(strings.TrimSpace(string(out))), nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // FreePort returns a TCP port of the loopback interface that nobody has at the

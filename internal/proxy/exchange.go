@@ -22,6 +22,7 @@ type exchange struct {
 	w       http.ResponseWriter
 	in      *http.Request
 
+	lent     *outgoingHeader
 	upstream *upstream
 	body     *requestBody // nil without a body
 	// stream is set when the request has turned into a stream.
@@ -40,8 +41,6 @@ type exchange struct {
 var errExchangeEnded = errors.New("the exchange has ended")
 
 type exchangeKey struct{}
-
-func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
 
 // Deadline implements [context.Context].
 func (x *exchange) Deadline() (time.Time, bool) { return x.client.Deadline() }
@@ -126,6 +125,9 @@ func (x *exchange) end() {
 		x.spare()
 	}
 	x.mu.Unlock()
+	if x.lent != nil && x.body == nil && x.release.plain {
+		x.lent.release() // other transports may still be busy with it
+	}
 	if x.stream != nil {
 		x.release.removeStream(x.stream)
 	} else {

@@ -7,6 +7,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -17,6 +18,26 @@ type Client struct {
 	// Trusted says that the sender is a proxy whose forwarding headers are
 	// believed.
 	Trusted bool
+}
+
+// outgoingHeader is the header of a request to a target, which is lent for the time
+// of the exchange.
+type outgoingHeader struct {
+	fields http.Header
+	// values are those of the fields that describe sets.
+	values [6]string
+}
+
+var outgoingHeaders = sync.Pool{New: func() any { return &outgoingHeader{fields: make(http.Header, 24)} }}
+
+// release takes the header back.
+func (h *outgoingHeader) release() {
+	if len(h.fields) > 64 {
+		return // a map never shrinks
+	}
+	clear(h.fields)
+	h.values = [6]string{}
+	outgoingHeaders.Put(h)
 }
 
 // outgoing makes the request to the target from the client's, and returns the
@@ -32,7 +53,8 @@ func (x *exchange) outgoing() (out *http.Request, upgrade string) {
 	}
 	out.RequestURI = x.requestTarget()
 
-	h := make(http.Header, len(x.in.Header)+6)
+	x.lent = outgoingHeaders.Get().(*outgoingHeader)
+	h := x.lent.fields
 	x.copyHeader(h)
 	switch upgrade = x.upgradeWanted(); {
 	case upgrade == "":
@@ -60,6 +82,20 @@ func hopByHop(name string) bool {
 	return false
 }
 
+// deleteNamed deletes from h what the Connection header names as being about the
+// connection.
+func deleteNamed(h http.Header, connection []string) {
+	for _, list := range connection {
+		switch list {
+		case "keep-alive", "Keep-Alive", "close", "Upgrade", "upgrade":
+			continue // which say nothing about other fields, and are nearly all there are
+		}
+		for name := range strings.SplitSeq(list, ",") {
+			delete(h, http.CanonicalHeaderKey(textproto.TrimString(name)))
+		}
+	}
+}
+
 // speaksForOthers tells whether a sender says with a header field for whom it
 // speaks.
 func speaksForOthers(name string) bool {
@@ -80,11 +116,7 @@ func (x *exchange) copyHeader(h http.Header) {
 		}
 		h[name] = values
 	}
-	for _, list := range in["Connection"] {
-		for name := range strings.SplitSeq(list, ",") {
-			delete(h, http.CanonicalHeaderKey(textproto.TrimString(name)))
-		}
-	}
+	deleteNamed(h, in["Connection"])
 	if httpguts.HeaderValuesContainsToken(in["Te"], "trailers") {
 		h["Te"] = []string{"trailers"} // which is about the message after all
 	}
@@ -121,7 +153,7 @@ func (x *exchange) describe(h http.Header) {
 	if x.in.TLS != nil {
 		proto = "https"
 	}
-	values := make([]string, 0, 6) // for all of them
+	values := x.lent.values[:0] // a slice of one for each field would be garbage
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"net/textproto"
 	"slices"
 	"strings"
 	"sync"
@@ -36,11 +35,7 @@ func (x *exchange) relay(resp *http.Response) error {
 
 // copyAnswerHeader copies what is for the client into h.
 func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
-	for _, list := range resp.Header["Connection"] {
-		for name := range strings.SplitSeq(list, ",") {
-			delete(resp.Header, http.CanonicalHeaderKey(textproto.TrimString(name)))
-		}
-	}
+	deleteNamed(resp.Header, resp.Header["Connection"])
 	for name, values := range resp.Header {
 		if hopByHop(name) {
 			continue

@@ -21,6 +21,8 @@ type Release struct {
 	options    Options
 
 	upstreams []*upstream
+	// plain says that no target is reached by the standard library's transport.
+	plain bool
 
 	// requests counts the requests in flight and carries drainingBit, so that
 	// one atomic add both counts a request and learns whether it may go on.
@@ -64,7 +66,9 @@ func (e *Engine) newRelease(s spec, version int, deployedAt time.Time) *Release 
 	}
 	r.alive, r.retire = context.WithCancel(context.Background())
 	r.uncut, r.cut = context.WithCancel(context.Background())
+	r.plain = true
 	for _, t := range s.targets {
+		r.plain = r.plain && t.Scheme == "http"
 		r.upstreams = append(r.upstreams, newUpstream(t, r, e.opts))
 	}
 	return r

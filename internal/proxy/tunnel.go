@@ -46,9 +46,9 @@ func (x *exchange) forgetRequest() {
 	defer x.mu.Unlock()
 	if x.derived != nil {
 		x.cancel(errExchangeEnded)
-		x.derived = nil
 	}
-	x.client, x.w, x.in = context.Background(), nil, nil
+	x.derived, x.cancel, x.spare = nil, nil, nil
+	x.client, x.w, x.in, x.lent = context.Background(), nil, nil, nil
 }
 
 // copyStream copies between the target and a client whose side of the stream is

@@ -177,11 +177,10 @@ func (b *Body) end(err error) {
 func (b *Body) finish() {
 	c := b.c
 	b.c, b.err = nil, io.EOF
-	ctx := c.ctx
 	c.ctx, c.onWait = nil, nil
 	complete := b.up.complete()
-	// The order matters: end has to be called in any case.
-	if fit := c.watch.end(); !fit || !complete || !b.keep || c.br.Buffered() > 0 || ctx.Err() != nil {
+	// end comes first: it has to be called in any case.
+	if fit := c.watch.end(); !fit || !complete || !b.keep || c.br.Buffered() > 0 {
 		c.close()
 		return
 	}

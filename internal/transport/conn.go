@@ -61,15 +61,18 @@ func (c *conn) close() {
 
 // roundTrip sends out and returns the answer. After an error the connection has to
 // be closed.
-func (c *conn) roundTrip(ctx context.Context, out *outgoing) (*http.Response, error) {
+func (c *conn) roundTrip(ctx context.Context, out *outgoing, now time.Time) (*http.Response, error) {
 	c.ctx = ctx
 	c.uses++
 	c.br = readers.Get().(*bufio.Reader)
 	c.br.Reset(c)
-	c.watch.begin(time.Now(), c.t.ResponseHeaderTimeout)
-	if err := out.readAhead(); err != nil {
-		return nil, err
+	if out.body != nil {
+		if err := out.readAhead(); err != nil {
+			return nil, err
+		}
+		now = time.Now() // the client took its time
 	}
+	c.watch.begin(now, c.t.ResponseHeaderTimeout)
 	var up *upload
 	if out.body == nil {
 		c.socket.request, c.socket.wrote = out.head, false
@@ -94,7 +97,11 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 	for informational := 0; ; informational++ {
 		head, lines, err := c.readHead()
 		if err != nil {
-			if !out.written && !c.socket.wrote && errors.Is(err, ErrClosed) {
+			switch {
+			case !errors.Is(err, ErrClosed):
+			case informational > 0:
+				err = io.ErrUnexpectedEOF // the answer had begun
+			case !out.written && !c.socket.wrote:
 				c.t.foundClosed()
 			}
 			return nil, err
@@ -104,6 +111,8 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 			return nil, err
 		}
 		switch {
+		case resp.StatusCode < 200 && informational == maxInformational:
+			return nil, malformed("more than %d informational answers", maxInformational)
 		case resp.StatusCode == http.StatusContinue:
 			up.proceed()
 		case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -112,8 +121,6 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 			up.answered()
 			c.watch.answerBegan()
 			return resp, c.attachBody(resp, up)
-		case informational == maxInformational:
-			return nil, malformed("more than %d informational answers", maxInformational)
 		default:
 			if tell, ok := c.ctx.Value(InformationalKey).(InformationalFunc); ok {
 				if err := tell(resp.StatusCode, resp.Header); err != nil {

@@ -16,6 +16,9 @@ type pool struct {
 	// pool is empty.
 	sweeper  *time.Timer
 	sweeping bool
+	// maxIdle is what the last put said: the target may have announced less
+	// meanwhile than when the sweeper was made.
+	maxIdle time.Duration
 }
 
 // take returns the connection that was used last, or nil. One that has waited for
@@ -43,26 +46,27 @@ func (p *pool) put(c *conn, limit int, maxIdle time.Duration) bool {
 		return false
 	}
 	p.idle = append(p.idle, c)
+	p.maxIdle = maxIdle
 	if !p.sweeping {
-		p.sweepAfter(maxIdle, maxIdle)
+		p.sweepAfter(maxIdle)
 	}
 	return true
 }
 
 // sweepAfter lets the sweeper come after d. mu must be held.
-func (p *pool) sweepAfter(d, maxIdle time.Duration) {
+func (p *pool) sweepAfter(d time.Duration) {
 	p.sweeping = true
 	if p.sweeper == nil {
-		p.sweeper = time.AfterFunc(d, func() { p.sweep(maxIdle) })
+		p.sweeper = time.AfterFunc(d, p.sweep)
 		return
 	}
 	p.sweeper.Reset(d)
 }
 
 // sweep closes what has waited for maxIdle, which is at the bottom.
-func (p *pool) sweep(maxIdle time.Duration) {
+func (p *pool) sweep() {
 	p.mu.Lock()
-	before := time.Now().Add(-maxIdle)
+	before := time.Now().Add(-p.maxIdle)
 	n := 0
 	for n < len(p.idle) && !p.idle[n].idleSince.After(before) {
 		n++
@@ -72,7 +76,7 @@ func (p *pool) sweep(maxIdle time.Duration) {
 	clear(p.idle[rest:])
 	p.idle = p.idle[:rest]
 	if p.sweeping = rest > 0; p.sweeping {
-		p.sweepAfter(p.idle[0].idleSince.Sub(before), maxIdle)
+		p.sweepAfter(p.idle[0].idleSince.Sub(before))
 	}
 	p.mu.Unlock()
 	closeAll(old)

@@ -98,14 +98,14 @@ func parseFields(s string, lines int) (http.Header, error) {
 		line := s[:n]
 		s = s[n+2:]
 		colon := strings.IndexByte(line, ':')
-		if colon < 0 || !validToken(line[:colon]) {
+		if colon < 0 {
 			return nil, malformed("the field line %.64q", line)
 		}
+		name, ok := canonical(line[:colon])
 		value := trim(line[colon+1:])
-		if !validValue(value) {
+		if !ok || !validValue(value) {
 			return nil, malformed("the field line %.64q", line)
 		}
-		name := http.CanonicalHeaderKey(line[:colon])
 		if old, ok := h[name]; ok {
 			h[name] = append(old, value)
 			continue
@@ -113,6 +113,25 @@ func parseFields(s string, lines int) (http.Header, error) {
 		values[0] = value
 		h[name], values = values[:1:1], values[1:]
 	}
+}
+
+// canonical returns the name of a field in the form that net/http has it in, and
+// whether it is a token. Most names are in that form already.
+func canonical(name string) (string, bool) {
+	inOrder := true
+	wordBegins := true
+	for i := range len(name) {
+		class := byteClass[name[i]]
+		if class&tokenByte == 0 {
+			return "", false
+		}
+		inOrder = inOrder && (class&lowerByte == 0 || !wordBegins) && (class&upperByte == 0 || wordBegins)
+		wordBegins = name[i] == '-'
+	}
+	if !inOrder {
+		name = http.CanonicalHeaderKey(name)
+	}
+	return name, name != ""
 }
 
 // framing says how the end of a body is found.
@@ -186,6 +205,8 @@ func trim(s string) string {
 const (
 	tokenByte = 1 << iota // RFC 9110, section 5.6.2
 	valueByte             // RFC 9110, section 5.5: no control characters but tab
+	lowerByte
+	upperByte
 )
 
 var byteClass = func() (class [256]byte) {
@@ -193,15 +214,17 @@ var byteClass = func() (class [256]byte) {
 		if c >= ' ' && c != 0x7f || c == '\t' {
 			class[c] |= valueByte
 		}
-		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' ||
-			c < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+		switch {
+		case c >= 'a' && c <= 'z':
+			class[c] |= tokenByte | lowerByte
+		case c >= 'A' && c <= 'Z':
+			class[c] |= tokenByte | upperByte
+		case c >= '0' && c <= '9' || c < 0x80 && strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)):
 			class[c] |= tokenByte
 		}
 	}
 	return class
 }()
-
-func validToken(s string) bool { return s != "" && allOf(s, tokenByte) }
 
 func validValue(s string) bool { return allOf(s, valueByte) }
 

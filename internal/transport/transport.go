@@ -93,13 +93,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer out.release()
 	ctx := req.Context()
-	for fresh := false; ; {
-		c, err := t.connection(ctx, out, fresh)
+	now := time.Now()
+	for fresh := false; ; now = time.Now() {
+		c, err := t.connection(ctx, out, now, fresh)
 		if err != nil {
 			closeBody(req)
 			return nil, err
 		}
-		resp, err := c.roundTrip(ctx, out)
+		if c.uses == 0 {
+			now = time.Now() // dialling took its time
+		}
+		resp, err := c.roundTrip(ctx, out, now)
 		if err == nil {
 			return resp, nil
 		}
@@ -118,8 +122,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // connection returns a connection for a request: a pooled one, unless there is
 // none, or the request needs a fresh one, or better has it.
-func (t *Transport) connection(ctx context.Context, out *outgoing, fresh bool) (*conn, error) {
-	now, maxIdle := time.Now(), t.idleTimeout()
+func (t *Transport) connection(ctx context.Context, out *outgoing, now time.Time, fresh bool) (*conn, error) {
+	maxIdle := t.idleTimeout()
 	if !out.idempotent() {
 		maxIdle = min(maxIdle, trustedIdle)
 		fresh = fresh || now.UnixNano() < t.distrustUntil.Load()

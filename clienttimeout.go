@@ -1,0 +1,85 @@
+package parachute
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// clientTimeout bounds how long a client may stall: stop sending the body of its
+// request, or stop taking the answer. Caddy's server does this for every request
+// with timers that cost a tenth of a small one. For HTTP/1.1, the system has a
+// timer for what a client does not take anyway (TCP_USER_TIMEOUT), and a request
+// without a body needs none for what it does not send.
+type clientTimeout struct {
+	limit  time.Duration
+	logger *zap.Logger
+	// bySystem says that the system bounds how long an answer may wait to be taken.
+	bySystem bool
+}
+
+// on returns the timeout for the clients of a server.
+func (t clientTimeout) on(server *caddyhttp.Server) clientTimeout {
+	if t.limit > 0 && canLimitUntaken {
+		t.bySystem = true
+		server.RegisterConnContext(func(ctx context.Context, c net.Conn) context.Context {
+			limitUntaken(c, t.limit)
+			return ctx
+		})
+	}
+	return t
+}
+
+// guard returns w and r with the timeout applied, and what has to be called when
+// the request is over.
+func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, func()) {
+	hasBody := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
+	if t.limit == 0 || r.ProtoMajor == 1 && t.bySystem && !hasBody {
+		return w, r, nothing
+	}
+	if reader, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); reader != nil || writer != nil {
+		return w, r, t.override(reader, writer)
+	}
+	done := nothing
+	rc := http.NewResponseController(w)
+	deadline := caddyhttp.IdleDeadline{Start: time.Now(), Timeout: t.limit}
+	if hasBody {
+		reader := &caddyhttp.IdleTimeoutReader{
+			ReadCloser: r.Body, Ctrl: rc, Deadline: deadline, Logger: t.logger,
+			DrainDeadline: r.ProtoMajor == 1, ClearBetweenReads: r.ProtoMajor == 2,
+		}
+		r.Body, done = reader, reader.HandlerDone
+	}
+	if r.ProtoMajor == 1 && t.bySystem {
+		return w, r, done
+	}
+	writer := &caddyhttp.IdleTimeoutWriter{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		Ctrl:                  rc, Deadline: deadline, Logger: t.logger, ClearBetweenWrites: r.ProtoMajor == 2,
+	}
+	return writer, r, func() {
+		writer.HandlerDone()
+		done()
+	}
+}
+
+// override changes the timers of a server that has its own.
+func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter) (restore func()) {
+	restoreReader, restoreWriter := nothing, nothing
+	if reader != nil {
+		restoreReader = reader.Override(t.limit, 0)
+	}
+	if writer != nil {
+		restoreWriter = writer.Override(t.limit, 0, 0)
+	}
+	return func() {
+		restoreReader()
+		restoreWriter()
+	}
+}
+
+func nothing() {}

@@ -1,0 +1,26 @@
+package extendedconnect
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestOnlyRunAcceptsWebSocketsOverHTTP2(t *testing.T) {
+	for args, want := range map[string]bool{
+		"/usr/bin/parachute run --http-port 80":  true,
+		"parachute --no-color run":               true,
+		"parachute.exe run":                      true,
+		"caddy parachute run":                    true,
+		"caddy run --config Caddyfile":           false,
+		"parachute deploy web-1:3000":            false,
+		"parachute":                              false,
+		"caddy":                                  false,
+		"":                                       false,
+		"/opt/parachute/caddy run":               false,
+		"parachute caddy reverse-proxy --to run": true, // harmless: Caddy's handler knows them
+	} {
+		if got := isRun(strings.Fields(args)); got != want {
+			t.Errorf("%q: %v", args, got)
+		}
+	}
+}
