@@ -52,6 +52,8 @@ old release; 130 interrupted.`,
 	output := addOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
 	_ = cmd.RegisterFlagCompletionFunc("service", completeServices)
+	_ = cmd.RegisterFlagCompletionFunc("lb", cobra.FixedCompletions(
+		[]string{string(proxy.LeastConn), string(proxy.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
 		if err := refuseEmpty(cmd.Flags(), "service", "host", "path-prefix"); err != nil {
 			return err
@@ -100,6 +102,8 @@ func (f *deployFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&r.HealthCheckPath, "health-check-path", proxy.DefaultHealthCheckPath, "`path` that answers 2xx when an instance is ready")
 	flags.IntVar(&r.HealthCheckPort, "health-check-port", 0, "`port` to check (default: the target's)")
 	flags.StringVar(&r.HealthCheckHost, "health-check-host", "", "`host` to check with (default: the first host, or the target)")
+	flags.StringVar((*string)(&r.LB), "lb", "", "`how` requests are spread over several targets: least_conn or round_robin (default: least_conn)")
+	flags.BoolVar(&r.Sticky, "sticky", false, "keep a client with the target that it was with first, by a cookie")
 	flags.BoolVar(&r.Force, "force", false, "skip the health check")
 	flags.BoolVar(&r.Detach, "detach", false, "return as soon as the deployment is accepted; it goes on by itself")
 	f.durations = make(map[string]*proxy.Duration)

@@ -206,6 +206,9 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 		printTargets(t, s.Active.Targets)
 		fmt.Fprintf(t, "  health check\tGET %s, timeout %s\n", o.HealthCheckPath, o.HealthCheckTimeout)
 		fmt.Fprintf(t, "  timeouts\ttarget %s, hold %s\n", o.TargetTimeout, o.HoldTimeout)
+		if len(s.Active.Targets) > 1 {
+			fmt.Fprintf(t, "  balancing\t%s, sticky %t\n", o.LB, o.Sticky)
+		}
 		if !slices.Equal(s.PathPrefixes, []string{"/"}) {
 			fmt.Fprintf(t, "  strips prefix\t%t\n", o.StripPathPrefix)
 		}

@@ -25,6 +25,7 @@ var (
 	streamsOpen      = describe("streams_open", "Streams that are open, such as WebSockets.", "service")
 	releasesDraining = describe("releases_draining", "Old releases that still have traffic.", "service")
 	targetsByHealth  = describe("targets", "Targets of the active release, by health.", "service", "health")
+	connectionsOpen  = describe("target_connections", "Connections to the targets of the active release and of draining ones.", "service")
 	serviceBroken    = describe("service_broken", "1 if the state of the service could not be loaded.", "service")
 	deploymentsTotal = describe("deployments_total", "Deployments that have ended, by how.", "state")
 	logLinesDropped  = describe("log_lines_dropped_total", "Log lines that were dropped because standard error was not read.")
@@ -46,7 +47,7 @@ func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
 func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		requestsTotal, requestsInFlight, streamsOpen, releasesDraining,
-		targetsByHealth, serviceBroken, deploymentsTotal, logLinesDropped,
+		targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal, logLinesDropped,
 	} {
 		ch <- d
 	}
@@ -61,7 +62,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	for _, s := range c.engine.Services() {
-		broken, requests, streams := 0, 0, 0
+		broken, requests, streams, connections := 0, 0, 0, 0
 		if s.Broken != "" {
 			broken = 1
 		}
@@ -72,10 +73,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for _, r := range releases {
 			requests += r.Requests
 			streams += r.Streams
+			for _, t := range r.Targets {
+				connections += t.Connections
+			}
 		}
 		gauge(serviceBroken, broken, s.Name)
 		gauge(requestsInFlight, requests, s.Name)
 		gauge(streamsOpen, streams, s.Name)
+		gauge(connectionsOpen, connections, s.Name)
 		gauge(releasesDraining, len(s.Draining), s.Name)
 		counter(requestsTotal, s.Served, s.Name)
 		for health, n := range targetsOf(s) {

@@ -1,6 +1,11 @@
 package proxy
 
 import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,6 +52,92 @@ func TestPickSharesAmongEquals(t *testing.T) {
 	for _, u := range r.upstreams {
 		if n := picked[u]; n < 800 || n > 1200 {
 			t.Errorf("%s is picked %d times of 3000", u.target, n)
+		}
+	}
+}
+
+func TestTargetsTakeTurns(t *testing.T) {
+	_, r := monitored(3)
+	defer r.close()
+	r.options.LB = RoundRobin
+	r.upstreams[0].inFlight.Store(100) // which does not matter
+	first := r.pick(nil, nil)
+	second := r.pick(nil, nil)
+	third := r.pick(nil, nil)
+	if first == second || second == third || first == third {
+		t.Errorf("picked %s, %s, %s: want one after the other", first.target, second.target, third.target)
+	}
+	if again := r.pick(nil, nil); again != first {
+		t.Errorf("picked %s, want it to be the turn of %s again", again.target, first.target)
+	}
+	fail(second)
+	for range 10 {
+		if got := r.pick(nil, nil); got == second {
+			t.Fatal("picked a target that fails")
+		}
+	}
+}
+
+// TestClientSticksToItsTarget for as long as that serves, and loses nothing when it
+// does not.
+func TestClientSticksToItsTarget(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a, b, c := startApp(t, "a"), startApp(t, "b"), startApp(t, "c")
+	deploy := func(apps ...*app) {
+		req := requestFor("app", apps...)
+		req.Sticky = true
+		e.deploy(req)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: e.client.Transport, Jar: jar}
+	get := func() string {
+		t.Helper()
+		resp, err := client.Do(e.request("GET", "", "/", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s, %v", resp.Status, err)
+		}
+		for _, cookie := range resp.Cookies() {
+			for _, app := range []*app{a, b, c} {
+				if host, _, _ := net.SplitHostPort(app.target); strings.Contains(cookie.Value, host) {
+					t.Errorf("the cookie %s shows the target", cookie.Value)
+				}
+			}
+		}
+		return string(body)
+	}
+	deploy(a, b)
+	first := get()
+	for range 20 {
+		if got := get(); got != first {
+			t.Fatalf("served by %q and then by %q", first, got)
+		}
+	}
+	// The target stays in the next release.
+	deploy(a, b, c)
+	for range 20 {
+		if got := get(); got != first {
+			t.Fatalf("served by %q and, after a deploy, by %q", first, got)
+		}
+	}
+	// It is gone from the one after that.
+	if first == "a" {
+		deploy(b, c)
+	} else {
+		deploy(a, c)
+	}
+	next := get()
+	for range 20 {
+		if got := get(); got != next || got == first {
+			t.Fatalf("served by %q, then by %q and then by %q", first, next, got)
 		}
 	}
 }

@@ -46,6 +46,7 @@ func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 		}
 		h[name] = values
 	}
+	x.stick(h)
 	if len(resp.Trailer) > 0 {
 		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", ")}
 	}

@@ -21,6 +21,8 @@ type Release struct {
 	options    Options
 
 	upstreams []*upstream
+	// turn counts the requests that were spread by turns.
+	turn atomic.Uint64
 	// plain says that no target is reached by the standard library's transport.
 	plain bool
 

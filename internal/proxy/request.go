@@ -78,6 +78,12 @@ type DeployRequest struct {
 	// Default: 5s.
 	HoldTimeout *Duration `json:"hold_timeout,omitempty"`
 
+	// LB is how requests are spread over several targets. Default: least_conn.
+	LB LoadBalancing `json:"lb,omitempty"`
+	// Sticky keeps a client with the target that it was with first, by a cookie,
+	// for as long as that target is there and not failing. Default: false.
+	Sticky bool `json:"sticky,omitempty"`
+
 	// Force skips the health check: the release takes traffic at once.
 	Force bool `json:"force,omitempty"`
 	// Detach lets the deployment go on when its caller goes away; the call
@@ -111,6 +117,9 @@ type Options struct {
 	HealthCheckTimeout  Duration `json:"health_check_timeout"`
 	TargetTimeout       Duration `json:"target_timeout"`
 	HoldTimeout         Duration `json:"hold_timeout"`
+
+	LB     LoadBalancing `json:"lb"`
+	Sticky bool          `json:"sticky,omitempty"`
 }
 
 // Validate returns an [Error] with [CodeInvalid] that names the first field
@@ -240,6 +249,14 @@ func (r DeployRequest) resolveOptions(s *spec) error {
 		o.HealthCheckHost = r.HealthCheckHost
 	}
 
+	if o.LB = r.LB; o.LB == "" {
+		o.LB = LeastConn
+	}
+	if !o.LB.valid() {
+		return invalid("%.64q is no load balancing; it is %s or %s", r.LB, LeastConn, RoundRobin)
+	}
+	o.Sticky = r.Sticky
+
 	var deployTimeout, drainTimeout, streamTimeout Duration
 	for _, f := range []struct {
 		name     string
@@ -305,5 +322,7 @@ func changes(old, next *Release) []string {
 	note("health-check-timeout", a.HealthCheckTimeout, b.HealthCheckTimeout)
 	note("target-timeout", a.TargetTimeout, b.TargetTimeout)
 	note("hold-timeout", a.HoldTimeout, b.HoldTimeout)
+	note("lb", a.LB, b.LB)
+	note("sticky", a.Sticky, b.Sticky)
 	return all
 }

@@ -26,7 +26,7 @@ func TestRequestsHaveTheDocumentedDefaults(t *testing.T) {
 		options: Options{
 			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up",
 			HealthCheckInterval: Duration(time.Second), HealthCheckTimeout: Duration(5 * time.Second),
-			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second),
+			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn,
 		},
 		deployTimeout: 30 * time.Second,
 		drain:         drainLimits{requests: 30 * time.Second, streams: 10 * time.Second},

@@ -77,6 +77,7 @@ func decodeRelease(name string, b []byte) (spec, document, error) {
 		HealthCheckPath: o.HealthCheckPath, HealthCheckPort: o.HealthCheckPort, HealthCheckHost: o.HealthCheckHost,
 		HealthCheckInterval: &o.HealthCheckInterval, HealthCheckTimeout: &o.HealthCheckTimeout,
 		TargetTimeout: &o.TargetTimeout, HoldTimeout: &o.HoldTimeout,
+		LB: o.LB, Sticky: o.Sticky,
 	}.resolve()
 	return s, doc, err
 }

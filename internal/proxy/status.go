@@ -47,6 +47,11 @@ type TargetStatus struct {
 	Since *time.Time `json:"since,omitempty"`
 	// Requests is what is in flight to this target, streams included.
 	Requests int `json:"requests"`
+	// Connections is the number of connections to this target that are open,
+	// IdleConnections that of those which wait for a request. The latter is not
+	// known of https and h2c targets.
+	Connections     int `json:"connections"`
+	IdleConnections int `json:"idle_connections"`
 }
 
 // Services returns all services, by name.
@@ -106,7 +111,11 @@ func (r *Release) statusOf() ReleaseStatus {
 	}
 	for _, u := range r.upstreams {
 		h := u.currentHealth()
-		t := TargetStatus{Address: u.target.String(), Health: h.state, Reason: h.reason, Requests: int(u.inFlight.Load())}
+		conns := u.transport.Stats()
+		t := TargetStatus{
+			Address: u.target.String(), Health: h.state, Reason: h.reason,
+			Requests: int(u.inFlight.Load()), Connections: conns.Open, IdleConnections: conns.Idle,
+		}
 		if !h.since.IsZero() {
 			at := h.since.UTC()
 			t.Since = &at
