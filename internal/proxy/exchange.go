@@ -156,10 +156,12 @@ func (x *exchange) classify(err error) error {
 		return errMoved
 	case errors.Is(x.Err(), ErrCut):
 		return ErrCut
+	case x.body != nil && x.body.stalled.Load():
+		return wrap(ErrClientTimeout, err)
 	case x.client.Err() != nil:
 		return ErrClientGone
-	case x.body != nil && x.body.failed.Load():
-		return wrap(x.body.fault(), err)
+	case x.body != nil && x.body.failed.Load() || isBodyError(err):
+		return wrap(ErrBadRequest, err)
 	case errors.Is(err, transport.ErrInvalidRequest):
 		return wrap(ErrBadRequest, err)
 	case isTimeout(err):
@@ -168,6 +170,12 @@ func (x *exchange) classify(err error) error {
 		return wrap(ErrUnreachable, err)
 	}
 	return wrap(ErrBadGateway, err)
+}
+
+// isBodyError reports whether err is about the client's body.
+func isBodyError(err error) bool {
+	_, ok := errors.AsType[*transport.BodyError](err)
+	return ok
 }
 
 // requestError is a request error with its cause, for the log.

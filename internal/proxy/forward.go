@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -22,8 +23,11 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 	if !forwardable(in) {
 		return ErrBadRequest
 	}
-	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 {
+	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
 		x.body = newRequestBody(in, w)
+		if in.ProtoMajor == 3 && in.ContentLength < 0 && !hasBodyAsARule(in.Method) && x.body.empty() {
+			x.body = nil
+		}
 	}
 	out, upgrade := x.outgoing()
 	resp, err := r.roundTrip(x, out)
@@ -45,6 +49,22 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 // errBrokenOff says that an answer could not be passed on to its end.
 var errBrokenOff = errors.New("broken off")
 
+// hasBodyAsARule reports whether it is the purpose of a method to bring a body.
+func hasBodyAsARule(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
+
+// oneLength reports whether a request has at most one length, and that one a number
+// (RFC 9112, section 6.3). HTTP/2 and 3 leave it to us to look.
+func oneLength(in *http.Request) bool {
+	lengths := in.Header["Content-Length"]
+	if len(lengths) == 0 {
+		return true
+	}
+	n, err := strconv.ParseUint(lengths[0], 10, 63) // which takes no sign
+	return len(lengths) == 1 && err == nil && int64(n) == in.ContentLength
+}
+
 // forwardable reports whether a request may be sent to a target: no CONNECT, which
 // asks for a tunnel to somewhere else, unless it is the way in which HTTP/2 and 3
 // ask for a WebSocket; and no request target that is no path (RFC 9112, section
@@ -53,6 +73,6 @@ func forwardable(in *http.Request) bool {
 	path := in.URL.Path
 	return httpguts.ValidHeaderFieldName(in.Method) &&
 		(in.Method != http.MethodConnect || extendedConnect(in) != "") &&
-		in.URL.Opaque == "" && (path == "" || path[0] == '/') &&
+		in.URL.Opaque == "" && oneLength(in) && (path == "" || path[0] == '/') &&
 		!strings.ContainsFunc(in.RequestURI, func(r rune) bool { return r >= 0x7f || r <= ' ' })
 }

@@ -22,6 +22,9 @@ func (x *exchange) relay(resp *http.Response) error {
 		// Otherwise net/http throws away what is left of the body as soon as the
 		// answer begins, and the target takes the rest for all of it.
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
+		// The client may send the rest or not: what follows the answer on this
+		// connection would be anybody's guess.
+		h["Connection"] = []string{"close"}
 	}
 	x.w.WriteHeader(resp.StatusCode)
 	if resp.Body != http.NoBody {
@@ -45,6 +48,9 @@ func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 			values = append(slices.Clip(before), values...)
 		}
 		h[name] = values
+	}
+	if resp.StatusCode == http.StatusNoContent {
+		delete(h, "Content-Length") // RFC 9110, section 8.6
 	}
 	x.stick(h)
 	if len(resp.Trailer) > 0 {
@@ -73,8 +79,11 @@ func (x *exchange) setTrailers(h http.Header, resp *http.Response) {
 // passInformational passes on an informational answer, to clients that know what
 // that is: HTTP/1.0 does not (RFC 9110, section 15.2).
 func (x *exchange) passInformational(status int, header http.Header) error {
-	if !x.in.ProtoAtLeast(1, 1) {
+	switch {
+	case !x.in.ProtoAtLeast(1, 1):
 		return nil
+	case status == http.StatusContinue && x.in.ProtoMajor < 3:
+		return nil // which the server says when the body is read
 	}
 	h := x.w.Header()
 	before := maps.Clone(h)

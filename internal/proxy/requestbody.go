@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -13,8 +14,9 @@ import (
 // requestBody watches how much of a client's body has been read, and whether the
 // client is to blame when reading fails.
 type requestBody struct {
-	body io.ReadCloser
-	w    http.ResponseWriter
+	body   io.ReadCloser
+	w      http.ResponseWriter
+	atHand bool
 	// read says that reading has begun: the request cannot be sent again.
 	read atomic.Bool
 	// failed says that the body was malformed or broke off.
@@ -35,7 +37,7 @@ type requestBody struct {
 }
 
 func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
-	b := &requestBody{body: in.Body, w: w}
+	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
 	b.left.Store(in.ContentLength)
 	return b
 }
@@ -69,17 +71,42 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// AtHand reports whether the beginning of the body has probably arrived together
+// with the header. Over HTTP/2 and 3 it has not, and the target may want to answer
+// before it does.
+func (b *requestBody) AtHand() bool { return b.atHand }
+
+// empty reports whether the body has ended before it began, which HTTP/3 does not
+// tell. It waits for the first byte or the end.
+func (b *requestBody) empty() bool {
+	first := make([]byte, 512)
+	n, err := b.Read(first)
+	if n == 0 && err == io.EOF {
+		return true
+	}
+	b.read.Store(false) // it can still be sent
+	b.body = readCloser{io.MultiReader(bytes.NewReader(first[:n]), errorReader{err}, b.body), b.body}
+	return false
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// errorReader fails with err, or ends if that is nil.
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	return 0, io.EOF
+}
+
 // Close does nothing: a transport closes the body of an attempt that failed, but
 // the body belongs to the server, which closes it when the request is over.
 func (b *requestBody) Close() error { return nil }
-
-// fault returns the request error that a body which failed stands for.
-func (b *requestBody) fault() error {
-	if b.stalled.Load() {
-		return ErrClientTimeout
-	}
-	return ErrBadRequest
-}
 
 // detach takes the body away from a transport that is still reading: the server
 // is about to take it back, and would wait for the client's next byte.

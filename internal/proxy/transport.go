@@ -132,9 +132,6 @@ func (s *standardTransport) RoundTrip(req *http.Request) (*http.Response, error)
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { conn.Store(&info.Conn) }}
 	if tell, ok := req.Context().Value(transport.InformationalKey).(transport.InformationalFunc); ok {
 		trace.Got1xxResponse = func(code int, header textproto.MIMEHeader) error {
-			if code == http.StatusContinue {
-				return nil // the server says it when the body is read
-			}
 			return tell(code, http.Header(header))
 		}
 	}

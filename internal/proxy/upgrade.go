@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -141,10 +142,22 @@ func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
 	delete(resp.Header, "Sec-Websocket-Accept")
 	x.copyAnswerHeader(h, resp)
 	rc := http.NewResponseController(x.w)
+	// The writer must not be touched any more when the handler has returned.
+	var mu sync.Mutex
+	returned := false
 	up.hangUp = func() {
-		_ = x.in.Body.Close()
-		_ = rc.SetWriteDeadline(longAgo)
+		mu.Lock()
+		defer mu.Unlock()
+		if !returned {
+			_ = x.in.Body.Close()
+			_ = rc.SetWriteDeadline(longAgo)
+		}
 	}
+	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
+		returned = true
+	}()
 	x.becomeStream(up)
 	x.w.WriteHeader(http.StatusOK)
 	_ = rc.Flush()

@@ -83,10 +83,12 @@ func (c *conn) roundTrip(ctx context.Context, out *outgoing, now time.Time) (*ht
 		}
 	}
 	resp, err := c.readAnswer(out, up)
-	if up == nil {
+	switch {
+	case err == nil:
+		return resp, nil // without a body, the connection may be another's by now
+	case up == nil:
 		out.written = c.socket.wrote
-	}
-	if err != nil && up != nil {
+	default:
 		err = up.explain(err)
 	}
 	return resp, err
@@ -113,8 +115,6 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 		switch {
 		case resp.StatusCode < 200 && informational == maxInformational:
 			return nil, malformed("more than %d informational answers", maxInformational)
-		case resp.StatusCode == http.StatusContinue:
-			up.proceed()
 		case resp.StatusCode == http.StatusSwitchingProtocols:
 			return resp, c.switchProtocols(resp, up)
 		case resp.StatusCode >= 200:
@@ -122,6 +122,9 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 			c.watch.answerBegan()
 			return resp, c.attachBody(resp, up)
 		default:
+			if resp.StatusCode == http.StatusContinue {
+				up.proceed()
+			}
 			if tell, ok := c.ctx.Value(InformationalKey).(InformationalFunc); ok {
 				if err := tell(resp.StatusCode, resp.Header); err != nil {
 					return nil, err

@@ -182,9 +182,13 @@ func validTarget(s string) bool {
 
 // readAhead appends the beginning of a body of known length to the head. Most
 // bodies are small and have arrived with their header: then there is nothing left
-// to do but write once. It may be called again.
+// to do but write once. A body whose method AtHand returns false says that it may
+// not have. readAhead may be called again.
 func (o *outgoing) readAhead() error {
 	if o.body == nil || o.length <= 0 || o.expectContinue || o.bodyRead {
+		return nil
+	}
+	if b, ok := o.req.Body.(interface{ AtHand() bool }); ok && !b.AtHand() {
 		return nil
 	}
 	room := int(min(o.length, headSize))
@@ -201,14 +205,22 @@ func (o *outgoing) readAhead() error {
 			return o.req.Body.Close()
 		case err == io.EOF:
 			o.bodyRead = true
-			return fmt.Errorf("reading the request body: %w", io.ErrUnexpectedEOF)
+			return &BodyError{io.ErrUnexpectedEOF}
 		case err != nil:
 			o.bodyRead = true
-			return fmt.Errorf("reading the request body: %w", err)
+			return &BodyError{err}
 		}
 	}
 	return nil
 }
+
+// BodyError means that the body of the request could not be read to its end.
+type BodyError struct{ Err error }
+
+func (e *BodyError) Error() string { return "reading the request body: " + e.Err.Error() }
+
+// Unwrap returns the error of the body.
+func (e *BodyError) Unwrap() error { return e.Err }
 
 // trailerLines returns the trailer section of a chunked body.
 func trailerLines(trailer http.Header) ([]byte, error) {

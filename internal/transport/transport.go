@@ -195,7 +195,7 @@ func closeBody(req *http.Request) {
 }
 
 // InformationalFunc receives an informational answer (RFC 9110, section 15.2)
-// other than 100 and 101. If it returns an error, the exchange ends with it.
+// other than 101. If it returns an error, the exchange ends with it.
 type InformationalFunc func(status int, header http.Header) error
 
 type informationalKey struct{}

@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"sync"
@@ -122,7 +121,7 @@ func (u *upload) run(ctx context.Context) {
 		// The target may have answered before it stopped listening.
 		u.c.watch.answerWithin(continueTimeout)
 	case err != nil:
-		u.err = fmt.Errorf("reading the request body: %w", err)
+		u.err = &BodyError{err}
 	}
 	close(u.done)
 	if u.err != nil {

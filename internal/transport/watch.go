@@ -11,7 +11,7 @@ import (
 // patience is how long a target may keep an exchange waiting before the context
 // of the exchange is watched. Watching costs more than all else about a quick
 // exchange, and a client that goes away meanwhile is still noticed soon.
-const patience = 200 * time.Millisecond
+const patience = 80 * time.Millisecond
 
 var longAgo, noDeadline = time.Unix(1, 0), time.Time{}
 
