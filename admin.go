@@ -1,6 +1,7 @@
 package parachute
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -82,7 +83,20 @@ func (call apiCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{"services": e.Services()})
+	w.Header().Set("Content-Type", mediaJSON)
+	// One by one: ten thousand services are megabytes.
+	out := bufio.NewWriterSize(w, 64<<10)
+	_, _ = out.WriteString(`{"services":[`)
+	for i, s := range e.Services() {
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		if b, err := json.Marshal(s); err == nil { // it has no way to fail
+			_, _ = out.Write(b)
+		}
+	}
+	_, _ = out.WriteString("]}\n")
+	_ = out.Flush()
 }
 
 func getService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
 )
 
 // gcHeadroom is the garbage, in bytes, that may gather before it is collected. By
@@ -15,9 +16,17 @@ const gcHeadroom = 24 << 20
 // Bounds of what GOGC is set to. Below the lower one, collecting would cost more
 // than the memory is worth.
 const (
-	minGCPercent = 75
+	minGCPercent = 50
 	maxGCPercent = 800
 )
+
+// returnInterval is the shortest time between two returns of memory, each of which
+// costs a collection.
+const returnInterval = 30 * time.Second
+
+// lastReturn is when memory that a burst has left was returned to the system, which
+// Go does by itself, but slowly. It belongs to adjustGC.
+var lastReturn time.Time
 
 // paceGC keeps the garbage that gathers at gcHeadroom, whatever the size of the
 // live memory, unless the operator has set GOGC. The memory limit, which Caddy takes
@@ -40,9 +49,15 @@ func watchGC() {
 }
 
 func adjustGC() {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/gogc:percent"}}
+	sample := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/gogc:percent"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
 	metrics.Read(sample)
-	live, current := sample[0].Value.Uint64(), sample[1].Value.Uint64()
+	live, current, free := sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64()
+	if now := time.Now(); free > 2*gcHeadroom && now.Sub(lastReturn) > returnInterval {
+		lastReturn = now
+		go debug.FreeOSMemory()
+	}
 	percent := gcPercent(live)
 	// Setting it stops the program for a moment.
 	if diff := int(percent) - int(current); diff*10 > int(current) || -diff*10 > int(current) {

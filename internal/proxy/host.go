@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -31,6 +32,9 @@ type EngineOptions struct {
 	UserAgent string
 	// Resolver looks up the names of targets. Default: the system's.
 	Resolver *net.Resolver
+
+	// dialer opens the connections to all targets.
+	dialer *net.Dialer
 }
 
 func (o EngineOptions) withDefaults() EngineOptions {
@@ -40,5 +44,6 @@ func (o EngineOptions) withDefaults() EngineOptions {
 	if o.UserAgent == "" {
 		o.UserAgent = "parachute"
 	}
+	o.dialer = &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: o.Resolver}
 	return o
 }

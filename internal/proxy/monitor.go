@@ -10,7 +10,7 @@ import (
 // soloInterval is the pause between two probes of a healthy target that has no
 // sibling. Its health is shown, but changes nothing: with nowhere else to send a
 // request, a failing target is still the best there is.
-const soloInterval = 30 * time.Second
+const soloInterval = time.Minute
 
 // monitor watches the health of one upstream after the switch. It is a timer
 // and not a goroutine, because ten thousand services have ten thousand.

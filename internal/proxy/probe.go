@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // ProbeReport tells what the probes of one target found.
@@ -84,10 +86,12 @@ func newProber(t Target, o Options, hosts []string, alive context.Context, opts 
 	if u, err := checked.url(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
+	dial, timeout := dialer(checked, alive, opts), p.timeout
 	p.newTransport = func() probeTransport {
-		tr := newHTTPTransport(checked, dialer(checked, alive, opts))
-		// A connection of its own for every probe: a pooled one would tell how
-		// the target was, not how it is.
+		if checked.Scheme == "http" {
+			return &transport.Transport{Dial: dial, ResponseHeaderTimeout: timeout}
+		}
+		tr := newHTTPTransport(checked, dial)
 		tr.DisableKeepAlives = true
 		return tr
 	}
@@ -122,13 +126,16 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	}
 	req.Host = p.host
 	req.Header.Set("User-Agent", p.agent)
+	// A connection of its own for every probe: a pooled one would tell how the
+	// target was, not how it is.
+	req.Header.Set("Connection", "close")
 	// The transport alone follows no redirect: that may lead to another app,
 	// whose 200 would count for this one.
 	tr := p.newTransport()
-	defer tr.CloseIdleConnections() // of HTTP/2, which DisableKeepAlives leaves open
+	defer tr.CloseIdleConnections()
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		if context.Cause(ctx) == errProbeTimeout {
+		if context.Cause(ctx) == errProbeTimeout || isTimeout(err) && !isDialError(err) {
 			return probeResult{reason: fmt.Sprintf("no answer within %s", p.timeout)}
 		}
 		return probeResult{reason: dialReason(err), unreachable: isDialError(err)}
@@ -164,7 +171,7 @@ func dialReason(err error) string {
 		return "no such socket"
 	case errors.Is(err, syscall.EACCES):
 		return "permission denied"
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, transport.ErrClosed):
 		return "connection closed without an answer"
 	case isDNS && dns.IsNotFound:
 		return fmt.Sprintf("host name %s does not resolve", Printable(dns.Name))

@@ -62,7 +62,6 @@ func (e *Engine) newRelease(s spec, version int, deployedAt time.Time) *Release 
 		hosts:      s.hosts,
 		routes:     s.routes,
 		options:    s.options,
-		streams:    make(map[*stream]struct{}),
 		changed:    make(chan struct{}, 1),
 		drained:    make(chan struct{}),
 	}
@@ -112,6 +111,9 @@ func (r *Release) signal() {
 // sees the request or the stream at any time, never neither.
 func (r *Release) addStream(s *stream) {
 	r.streamsMu.Lock()
+	if r.streams == nil { // most releases never have any
+		r.streams = make(map[*stream]struct{})
+	}
 	r.streams[s] = struct{}{}
 	closeAt := r.closeStreamsAt
 	r.streamsMu.Unlock()

@@ -70,7 +70,7 @@ var errRetired = errors.New("the release is retired")
 // dialer returns a function that connects to t and nowhere else: through no proxy
 // from the environment, to no address from a request.
 func dialer(t Target, alive context.Context, opts EngineOptions) func(context.Context) (net.Conn, error) {
-	d := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: opts.Resolver}
+	d := opts.dialer
 	return func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)

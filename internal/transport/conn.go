@@ -202,8 +202,11 @@ func (c *conn) readHead() (string, int, error) {
 			c.br = bufio.NewReaderSize(c.br, 4*c.br.Size())
 			continue
 		}
-		if err != nil {
+		if err != nil && (len(b) == 0 || looksLikeHTTP(b)) {
 			return "", 0, c.noHead(len(b), err)
+		}
+		if !looksLikeHTTP(b) {
+			return "", 0, malformed("it begins with %.32q", b)
 		}
 		end, lines, err := scanHead(b)
 		if err != nil {
@@ -216,6 +219,13 @@ func (c *conn) readHead() (string, int, error) {
 		}
 		seen = len(b)
 	}
+}
+
+// looksLikeHTTP reports whether b can be the beginning of an answer.
+func looksLikeHTTP(b []byte) bool {
+	const version = "HTTP/1."
+	n := min(len(b), len(version))
+	return string(b[:n]) == version[:n]
 }
 
 // noHead says why there was no head, or only n bytes of one.

@@ -15,7 +15,7 @@ const maxHead = 1 << 20
 
 // ErrMalformed means that the target sent what is no answer, or one that could be
 // read in two ways (RFC 9112, sections 2.2, 5 and 6.3).
-var ErrMalformed = errors.New("malformed answer")
+var ErrMalformed = errors.New("malformed HTTP answer")
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
