@@ -32,6 +32,7 @@ RUN go mod download
 # Caddy takes minutes to fetch and compile, and changes seldom. Built here with
 # an empty plugin it is a layer; what follows, with the real one, takes seconds.
 COPY Makefile ./
+COPY caddy/parachute/default.pgo caddy/parachute/
 COPY tools/go.mod tools/go.sum tools/
 RUN echo 'package parachute' >empty.go && make build && rm -r empty.go bin
 COPY *.go ./

@@ -16,11 +16,22 @@ CADDY_VERSION := $(shell sed -n 's|.*github.com/caddyserver/caddy/v2 \(v[^ ]*\).
 # and then comes from Go's build cache. The tags are xcaddy's own defaults: they
 # leave out the databases that only Caddy's internal CA could be moved to.
 TAGS     := nobadger,nomysql,nopgx
-GO_FLAGS := -trimpath -tags $(TAGS)
+GO_FLAGS := -trimpath -tags $(TAGS) -pgo=off
 LDFLAGS  := -w -s -X $(MODULE).version=$(VERSION)
+
+# What the compiler optimises bin/parachute for: a profile of the benchmark, which
+# `make pgo` renews. PGO=off builds faster, since Caddy is then compiled as for the
+# tests and not once more.
+PGO ?= $(CURDIR)/caddy/parachute/default.pgo
+
+# Modules of their own, so that nothing they need gets into a Caddy build.
+MODULES := tools bench integration/clients
 
 # What the fuzzers get, each.
 FUZZTIME ?= 30s
+
+# More flags for the benchmark; `make bench BENCH_FLAGS=-h` lists them.
+BENCH_FLAGS ?=
 
 # More flags for docker build, such as --network host.
 DOCKER_FLAGS ?=
@@ -33,12 +44,12 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install test lint fmt fuzz bench-go demo docker clean help FORCE
+.PHONY: build install test lint fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
 
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
 # What goes into the binary: the plugin's sources, and whatever they embed.
-SOURCES := go.mod go.sum $(filter-out %_test.go,$(wildcard *.go)) \
+SOURCES := go.mod go.sum $(wildcard $(PGO)) $(filter-out %_test.go,$(wildcard *.go)) \
 	$(shell find internal -type f ! -name '*_test.go' ! -path '*/testdata/*' 2>/dev/null)
 
 # The explicit v0.0.0 keeps Go from looking for a published version of the
@@ -46,14 +57,14 @@ SOURCES := go.mod go.sum $(filter-out %_test.go,$(wildcard *.go)) \
 # GOOS and GOARCH it builds for, which `go tool` alone would not arrange.
 $(BIN): $(SOURCES) bin/.inputs
 	xcaddy=$$(GOOS= GOARCH= $(TOOL) -n xcaddy) && \
-	XCADDY_GO_BUILD_FLAGS='$(GO_FLAGS) -ldflags "$(LDFLAGS)"' \
+	XCADDY_GO_BUILD_FLAGS='$(GO_FLAGS) -pgo=$(PGO) -ldflags "$(LDFLAGS)"' \
 	$$xcaddy build $(CADDY_VERSION) --with $(MODULE)@v0.0.0=. --output $@
 
 # Inputs that are not files. Written only when they differ, so that a new
 # version, toolchain or platform, or a deleted source, makes the binary stale.
 bin/.inputs: FORCE
 	@mkdir -p bin
-	@inputs="$(VERSION) $(CADDY_VERSION) $(GO_FLAGS) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
+	@inputs="$(VERSION) $(CADDY_VERSION) $(GO_FLAGS) $(PGO) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
 	echo "$$inputs" | cmp -s - $@ || echo "$$inputs" >$@
 
 install: build ## install bin/parachute to PREFIX/bin (default /usr/local)
@@ -66,18 +77,20 @@ test: ## run every test, the integration tests included, under the race detector
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
 	else echo "WARNING: no C compiler ($$cc): testing WITHOUT the race detector." >&2; fi; \
 	set -x; go test $$race -vet=off $(GO_FLAGS) -timeout 10m ./...
-	go -C tools test -vet=off $(GO_FLAGS) ./...
+	@set -ex; for module in $(MODULES); do go -C $$module test -vet=off $(GO_FLAGS) -timeout 10m ./...; done
 
 lint: ## check formatting, vet, staticcheck, tidy go.mod files, and what we depend on
 	@unformatted=$$($(TOOL) gofumpt -l .) && [ -z "$$unformatted" ] || \
 		{ echo 'not formatted (make fmt mends it):'; echo "$$unformatted"; exit 1; }
 	go mod tidy -diff
-	go -C tools mod tidy -diff
+	@set -ex; for module in $(MODULES); do go -C $$module mod tidy -diff; done
 	go -C tools run $(GO_FLAGS) ./checkdeps ..
 	go vet $(GO_FLAGS) ./...
-	go -C tools vet $(GO_FLAGS) ./...
-	GOFLAGS=-trimpath $(TOOL) staticcheck -tags $(TAGS) ./...
-	cd tools && GOFLAGS=-trimpath go tool staticcheck -tags $(TAGS) ./...
+	@set -ex; for module in $(MODULES); do go -C $$module vet $(GO_FLAGS) ./...; done
+	GOFLAGS='-trimpath -pgo=off' $(TOOL) staticcheck -tags $(TAGS) ./...
+	@set -ex; staticcheck=$$($(TOOL) -n staticcheck); for module in $(MODULES); do \
+		(cd $$module && GOFLAGS='-trimpath -pgo=off' $$staticcheck -tags $(TAGS) ./...); \
+	done
 
 fmt: ## format all Go code
 	$(TOOL) gofumpt -l -w .
@@ -89,6 +102,20 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s) each
 		echo "== $$dir $$target"; \
 		go -C "$$dir" test -vet=off $(GO_FLAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . </dev/null || exit 1; \
 	done
+
+bench: build ## measure parachute beside Caddy, kamal-proxy, nginx and HAProxy
+	go -C bench run $(GO_FLAGS) . -parachute $(CURDIR)/$(BIN) $(BENCH_FLAGS)
+
+bench-quick: build ## see whether the benchmark works
+	go -C bench run $(GO_FLAGS) . -parachute $(CURDIR)/$(BIN) -quick
+
+# The shares of the scenarios in the profile are those of a busy web application.
+pgo: build ## renew the profile that bin/parachute is optimised for
+	@profiles=$$(mktemp -d) && \
+	go -C bench run $(GO_FLAGS) . -parachute $(CURDIR)/$(BIN) -peers none -rounds 1 -duration 6s -profiles "$$profiles" \
+		-run 'get/64|response/10k|response/1m|upload/1m|tls/h1|tls/h2|log/64' && \
+	go tool pprof -proto "$$profiles"/*.pprof >$(CURDIR)/caddy/parachute/default.pgo && \
+	rm -r "$$profiles"
 
 bench-go: ## run the Go benchmarks of the engine
 	go test -vet=off $(GO_FLAGS) -run '^$$' -bench . -benchmem ./internal/...
@@ -105,4 +132,4 @@ clean: ## remove what was built
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | \
-	while read -r target text; do printf '  %-9s %s\n' "$$target" "$$text"; done
+	while read -r target text; do printf '  %-11s %s\n' "$$target" "$$text"; done

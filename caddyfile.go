@@ -60,11 +60,13 @@ func parseHandlerDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler,
 //	parachute [<matcher>] [<service>] {
 //		service <service>
 //		pass_thru
+//		client_timeout <duration>
 //	}
 //
 // Without a service, requests go to the one that claims their host and path.
 // With pass_thru, requests that no service is deployed for go to the next
-// handler instead of being answered with 404.
+// handler instead of being answered with 404. With client_timeout, a client may stall
+// for that time while it sends a request or takes the answer.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
 	if d.NextArg() {
@@ -90,8 +92,21 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 			h.PassThru = true
+		case "client_timeout":
+			if h.ClientTimeout != 0 {
+				return d.Err("client_timeout is given twice")
+			}
+			var text string
+			if !d.AllArgs(&text) {
+				return d.ArgErr()
+			}
+			timeout, err := caddy.ParseDuration(text)
+			if err != nil || timeout <= 0 {
+				return d.Errf("client_timeout %q is not a time, such as 60s", text)
+			}
+			h.ClientTimeout = caddy.Duration(timeout)
 		default:
-			return d.Errf("unrecognized subdirective %q; parachute knows service and pass_thru", d.Val())
+			return d.Errf("unrecognized subdirective %q; parachute knows service, pass_thru and client_timeout", d.Val())
 		}
 	}
 	return nil

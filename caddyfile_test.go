@@ -86,13 +86,18 @@ func TestDirectiveGrammar(t *testing.T) {
 		{text: "parachute app1 app2", fails: "wrong argument count"},
 		{text: "parachute {\n service\n}", fails: "wrong argument count"},
 		{text: "parachute {\n service app1 app2\n}", fails: "wrong argument count"},
+		{text: "parachute {\n client_timeout 2m\n}", json: `{"client_timeout":120000000000}`},
+		{text: "parachute {\n client_timeout\n}", fails: "wrong argument count"},
+		{text: "parachute {\n client_timeout 0s\n}", fails: "is not a time"},
+		{text: "parachute {\n client_timeout soon\n}", fails: "is not a time"},
+		{text: "parachute {\n client_timeout 2m\n client_timeout 2m\n}", fails: "given twice"},
 		{text: "parachute {\n pass_thru on\n}", fails: "wrong argument count"},
 		{text: "parachute app1 {\n service app2\n}", fails: "the service is given twice"},
 		{text: "parachute {\n service app1\n service app1\n}", fails: "the service is given twice"},
 		{text: "parachute {\n pass_thru\n pass_thru\n}", fails: "pass_thru is given twice"},
 		{text: "parachute {\n service app1 {\n }\n}", fails: "unrecognized"},
 		{text: "parachute {\n pass_thru {\n }\n}", fails: "unrecognized"},
-		{text: "parachute {\n colour red\n}", fails: `unrecognized subdirective "colour"; parachute knows service and pass_thru`},
+		{text: "parachute {\n colour red\n}", fails: `unrecognized subdirective "colour"; parachute knows service, pass_thru and client_timeout`},
 	}, func(d *caddyfile.Dispenser) (any, error) {
 		var h Handler
 		err := h.UnmarshalCaddyfile(d)

@@ -41,6 +41,9 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision finds the app, which need not be configured.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	if h.ClientTimeout < 0 {
+		return errors.New("client_timeout is negative")
+	}
 	if h.Service != "" {
 		if err := proxy.ValidateServiceName(h.Service); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 
 // BuildFlags are the flags that every build in this repository shares, so that
 // Caddy is compiled once and then comes from Go's build cache.
-var BuildFlags = []string{"-trimpath", "-buildvcs=false", "-tags", "nobadger,nomysql,nopgx"}
+var BuildFlags = []string{"-trimpath", "-buildvcs=false", "-tags", "nobadger,nomysql,nopgx", "-pgo=off"}
 
 // ParachuteBinary returns the path of the proxy: PARACHUTE_BIN if it is set, else
 // one that is built once per process, with the race detector if the caller has

@@ -142,7 +142,7 @@ func (b *Body) readFrom(rf io.ReaderFrom) (int64, error) {
 	case err == nil:
 		err = io.ErrUnexpectedEOF
 	}
-	b.end(err)
+	b.end(unexpected(err)) // a client may have any error
 	return n, b.err
 }
 
@@ -230,7 +230,7 @@ func announcedTrailers(h http.Header) http.Header {
 	for _, list := range h["Trailer"] {
 		for name := range strings.SplitSeq(list, ",") {
 			name = http.CanonicalHeaderKey(trim(name))
-			if !httpguts.ValidTrailerHeader(name) {
+			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidTrailerHeader(name) {
 				continue
 			}
 			if trailer == nil {

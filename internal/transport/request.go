@@ -132,7 +132,7 @@ func appendHead(b []byte, req *http.Request, out *outgoing) ([]byte, error) {
 	case out.length < 0:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		for name := range req.Trailer {
-			if !httpguts.ValidTrailerHeader(name) {
+			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidTrailerHeader(name) {
 				return b, fmt.Errorf("invalid trailer %q", name)
 			}
 			b = append(b, "Trailer: "...)

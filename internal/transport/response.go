@@ -88,10 +88,10 @@ func parseFields(s string, lines int) (http.Header, error) {
 	for {
 		n := strings.IndexByte(s, '\r')
 		switch {
-		case n == 0:
-			return h, nil
 		case s[n+1] != '\n':
 			return nil, malformed("a bare carriage return")
+		case n == 0:
+			return h, nil
 		case s[0] == ' ' || s[0] == '\t':
 			return nil, malformed("a folded line")
 		}

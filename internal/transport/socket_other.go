@@ -22,9 +22,13 @@ var (
 	errUnwritten = errors.New("the request has to be written")
 )
 
-func (s *socket) read(p []byte, _ bool) (int, error) {
-	if len(s.request) > 0 {
+// read cannot tell whether it has to wait, so it says it in any case.
+func (s *socket) read(p []byte, mayWait bool) (int, error) {
+	switch {
+	case len(s.request) > 0:
 		return 0, errUnwritten
+	case !mayWait:
+		return 0, errWouldWait
 	}
 	return s.nc.Read(p)
 }

@@ -50,7 +50,7 @@ var (
 // Without mayWait it returns errWouldWait instead of waiting.
 func (s *socket) read(p []byte, mayWait bool) (int, error) {
 	if s.raw == nil {
-		return s.readPlainly(p)
+		return s.readPlainly(p, mayWait)
 	}
 	s.buf, s.mayWait, s.n, s.err = p, mayWait, 0, nil
 	err := s.raw.Read(s.attempt)
@@ -61,9 +61,13 @@ func (s *socket) read(p []byte, mayWait bool) (int, error) {
 	return s.n, s.err
 }
 
-func (s *socket) readPlainly(p []byte) (int, error) {
-	if len(s.request) > 0 {
+// readPlainly cannot tell whether it has to wait, so it says it in any case.
+func (s *socket) readPlainly(p []byte, mayWait bool) (int, error) {
+	switch {
+	case len(s.request) > 0:
 		return 0, errUnwritten
+	case !mayWait:
+		return 0, errWouldWait
 	}
 	return s.nc.Read(p)
 }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// budget is a bound that parachute has set itself.
+type budget struct {
+	What     string
+	Limit    string
+	Scenario string // that shows it
+	Beside   string // another one that it is compared with, if any
+	// measure returns what was measured, whether that is within the limit, and
+	// whether anything was measured at all.
+	measure func(r *Report, c *Comparison) (value string, met, ok bool)
+}
+
+var budgets = []budget{
+	{
+		What: "CPU time of a small GET, 64 connections", Limit: "at most 0.40 of Caddy's `reverse_proxy`", Scenario: "get/64",
+		measure: ratioBudget("caddy", cpuPerRequest, 0.40),
+	},
+	{
+		What: "the same", Limit: "at most 0.50 of kamal-proxy", Scenario: "get/64",
+		measure: ratioBudget("kamal-proxy", cpuPerRequest, 0.50),
+	},
+	{
+		What: "the same", Limit: "at most 3 times nginx", Scenario: "get/64",
+		measure: ratioBudget("nginx", cpuPerRequest, 3),
+	},
+	{
+		What: "CPU time of a 1 MiB response", Limit: "at most that of the best peer", Scenario: "response/1m",
+		measure: bestBudget(cpuPerRequest),
+	},
+	{
+		What: "memory of an idle WebSocket", Limit: "at most that of nginx", Scenario: "websocket/idle",
+		measure: ratioBudget("nginx", webSocketMemory, 1),
+	},
+	{
+		What: "memory with 10,000 services", Limit: "less than 100 MiB", Scenario: "services/10000",
+		measure: valueBudget(memory, 100),
+	},
+	{
+		What: "time to list 10,000 services", Limit: "less than 100 ms", Scenario: "services/10000",
+		measure: valueBudget(listTime, 100),
+	},
+	{
+		What: "time of a deploy with 10,000 services", Limit: "at most that with 10", Scenario: "services/10000", Beside: "services/10",
+		measure: growthBudget("services/10", deployTime),
+	},
+}
+
+// ratioBudget bounds what parachute needs in proportion to a peer.
+func ratioBudget(peer string, m Metric, limit float64) func(*Report, *Comparison) (string, bool, bool) {
+	return func(_ *Report, c *Comparison) (string, bool, bool) {
+		ratio, ok := c.Ratio(peer, m)
+		return fmt.Sprintf("%.2f", ratio), ratio <= limit, ok
+	}
+}
+
+// bestBudget bounds what parachute needs by what the best peer needs.
+func bestBudget(m Metric) func(*Report, *Comparison) (string, bool, bool) {
+	return func(r *Report, c *Comparison) (string, bool, bool) {
+		worst, best := math.Inf(-1), ""
+		for _, p := range r.Peers {
+			if p.Name == parachute || p.Name == parachuteOld {
+				continue
+			}
+			if ratio, ok := c.Ratio(p.Name, m); ok && ratio > worst {
+				worst, best = ratio, p.Name
+			}
+		}
+		return fmt.Sprintf("%.2f of %s", worst, best), worst <= 1, best != ""
+	}
+}
+
+// valueBudget bounds a figure of parachute's own.
+func valueBudget(m Metric, limit float64) func(*Report, *Comparison) (string, bool, bool) {
+	return func(_ *Report, c *Comparison) (string, bool, bool) {
+		value, ok := c.Median(parachute, m)
+		return fmt.Sprintf("%.0f %s", value, m.Table.Unit), value < limit, ok
+	}
+}
+
+// noise is what two medians of the same thing may differ by.
+const noise = 1.1
+
+// growthBudget bounds what parachute needs by what it needs in another scenario.
+func growthBudget(scenario string, m Metric) func(*Report, *Comparison) (string, bool, bool) {
+	return func(r *Report, c *Comparison) (string, bool, bool) {
+		other := r.find(scenario)
+		if other == nil {
+			return "", false, false
+		}
+		big, okBig := c.Median(parachute, m)
+		small, okSmall := other.Median(parachute, m)
+		text := fmt.Sprintf("%.1f %s instead of %.1f %s", big, m.Table.Unit, small, m.Table.Unit)
+		return text, big <= small*noise, okBig && okSmall
+	}
+}
+
+// verdict is a budget and what has become of it.
+type verdict struct {
+	What, Limit, Measured, Met, Run string
+}
+
+// verdicts says which budgets are met.
+func (r *Report) verdicts() []verdict {
+	var verdicts []verdict
+	for _, b := range budgets {
+		v := verdict{What: b.What, Limit: b.Limit, Measured: "not measured", Met: "–", Run: b.Scenario}
+		if b.Beside != "" {
+			v.Run = "'" + b.Scenario + "|" + b.Beside + "'" // quoted from the shell
+		}
+		if c := r.find(b.Scenario); c != nil {
+			if value, met, ok := b.measure(r, c); ok {
+				v.Measured, v.Met = value, "no"
+				if met {
+					v.Met = "yes"
+				}
+			}
+		}
+		verdicts = append(verdicts, v)
+	}
+	return verdicts
+}

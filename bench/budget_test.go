@@ -1,0 +1,62 @@
+package main
+
+import "testing"
+
+// A scenario that is renamed would make its budget "not measured" for ever.
+func TestBudgetsNameScenarios(t *testing.T) {
+	names := make(map[string]bool)
+	for _, s := range scenarios {
+		if names[s.Name] {
+			t.Errorf("there are two scenarios %s", s.Name)
+		}
+		names[s.Name] = true
+	}
+	for _, b := range budgets {
+		if !names[b.Scenario] || b.Beside != "" && !names[b.Beside] {
+			t.Errorf("%s: there is no scenario %s or %s", b.What, b.Scenario, b.Beside)
+		}
+	}
+}
+
+// comparison returns what one round of a metric has found.
+func comparison(scenario string, m Metric, values map[string]float64) *Comparison {
+	c := newComparison(&Scenario{Name: scenario, Metrics: []Metric{m}})
+	for peer, v := range values {
+		c.add(peer, Sample{Values: map[string]float64{m.Key: v}})
+	}
+	return c
+}
+
+func TestBudgets(t *testing.T) {
+	r := &Report{Peers: []PeerInfo{{Name: parachute}, {Name: parachuteOld}, {Name: "caddy"}, {Name: "nginx"}}}
+	small := comparison("services/10", deployTime, map[string]float64{parachute: 5})
+	big := comparison("services/10000", deployTime, map[string]float64{parachute: 5.4})
+	slow := comparison("services/10000", deployTime, map[string]float64{parachute: 6})
+	r.Comparisons = []*Comparison{small, big}
+	cpu := func(ours, old, caddy, nginx float64) *Comparison {
+		return comparison("get/64", cpuPerRequest, map[string]float64{parachute: ours, parachuteOld: old, "caddy": caddy, "nginx": nginx})
+	}
+	for _, c := range []struct {
+		name    string
+		measure func(*Report, *Comparison) (string, bool, bool)
+		in      *Comparison
+		value   string
+		met, ok bool
+	}{
+		{"within a ratio", ratioBudget("caddy", cpuPerRequest, 0.4), cpu(4, 9, 10, 1), "0.40", true, true},
+		{"beyond a ratio", ratioBudget("caddy", cpuPerRequest, 0.4), cpu(4.2, 9, 10, 1), "0.42", false, true},
+		{"no such peer", ratioBudget("haproxy", cpuPerRequest, 0.4), cpu(4, 9, 10, 1), "", false, false},
+		{"the best", bestBudget(cpuPerRequest), cpu(4, 1, 10, 5), "0.80 of nginx", true, true},
+		{"not the best", bestBudget(cpuPerRequest), cpu(4, 9, 10, 2), "2.00 of nginx", false, true},
+		{"within a value", valueBudget(cpuPerRequest, 100), cpu(99, 1, 1, 1), "99 µs", true, true},
+		{"beyond a value", valueBudget(cpuPerRequest, 100), cpu(101, 1, 1, 1), "101 µs", false, true},
+		{"no growth", growthBudget("services/10", deployTime), big, "5.4 ms instead of 5.0 ms", true, true},
+		{"growth", growthBudget("services/10", deployTime), slow, "6.0 ms instead of 5.0 ms", false, true},
+		{"nothing to compare", growthBudget("services/1", deployTime), big, "", false, false},
+	} {
+		value, met, ok := c.measure(r, c.in)
+		if ok != c.ok || ok && (value != c.value || met != c.met) {
+			t.Errorf("%s: %q, %v, %v", c.name, value, met, ok)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package clients
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Trap 34: a client that goes away is told to the app and to the log, and is nobody
+// else's fault, whether it waits for the answer, sends or receives.
+func TestClientThatGoesAwayIsNobodysFault(t *testing.T) {
+	t.Parallel()
+	for name, when := range map[string]struct {
+		begin func(w wire)
+		// also is what may be logged but 499: that the body broke off, or the status
+		// of an answer that has begun.
+		also int
+	}{
+		"waiting":   {func(w wire) { w.begin("GET", "/silent", false) }, 499},
+		"sending":   {func(w wire) { w.begin("POST", "/upload", true); w.send("some") }, 400},
+		"receiving": {func(w wire) { w.begin("GET", "/endless", false) }, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachProtocol(t, func(t *testing.T, protocol string) {
+				arrived, left := make(chan struct{}), make(chan struct{})
+				a := startApp(t, func(w http.ResponseWriter, r *http.Request) {
+					defer close(left)
+					if r.URL.Path == "/endless" {
+						_, _ = w.Write(pattern(100_000))
+					}
+					if r.URL.Path == "/upload" {
+						_, _ = io.ReadFull(r.Body, make([]byte, 4))
+					}
+					close(arrived)
+					for r.URL.Path == "/endless" {
+						if _, err := w.Write(pattern(100_000)); err != nil {
+							return
+						}
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					<-r.Context().Done()
+				})
+				x := newSite(t, logged.server(t), a.addr())
+				w := x.dialWire(t, protocol)
+				when.begin(w)
+				arrive(t, "the request", arrived)
+				w.abort()
+				arrive(t, "the app to be told", left)
+				waitFor(t, "the access log", func() bool { return len(x.statuses(t)) == 1 })
+				if got := x.statuses(t)[0]; got != when.also && got != 499 {
+					t.Errorf("the log says %d instead of 499 or %d", got, when.also)
+				}
+				x.wantUnharmed(t)
+			})
+		})
+	}
+}
+
+// Trap 36: what uploads need is given back when they are aborted.
+func TestAbortedUploadsLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	const warmUp, uploads, slack = 100, 1000, 10
+	temp := t.TempDir()
+	s := startServer(t, func(s *server) { s.Env = append(s.Env, "TMPDIR="+temp) })
+	a := startApp(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	x := newSite(t, s, a.addr())
+	abort := func(n int) {
+		for i := range n {
+			w := x.dialWire(t, protocols[i%len(protocols)])
+			w.begin("POST", "/", true, field{"Content-Length", "1000000"})
+			w.send(strings.Repeat("x", 10_000))
+			if i%2 == 0 { // half of them when the app has the request
+				seen := a.requests.Load()
+				waitFor(t, "the request", func() bool { return a.requests.Load() > seen || x.status(t).Active.Requests > 0 })
+			}
+			w.abort()
+			closeWire(w)
+		}
+		waitFor(t, "the requests to end", func() bool { return x.status(t).Active.Requests == 0 })
+	}
+	abort(warmUp)
+	var fds, goroutines int
+	settled := func() bool {
+		lastFDs, lastGoroutines := fds, goroutines
+		fds, goroutines = s.descriptors(t), s.goroutines(t)
+		return fds == lastFDs && goroutines == lastGoroutines
+	}
+	waitFor(t, "the proxy to settle", settled)
+	fdsBefore, goroutinesBefore := fds, goroutines
+	abort(uploads)
+	waitFor(t, fmt.Sprintf("%d descriptors and %d goroutines to be given back", fdsBefore, goroutinesBefore), func() bool {
+		fds, goroutines = s.descriptors(t), s.goroutines(t)
+		return fds <= fdsBefore+slack && goroutines <= goroutinesBefore+slack
+	})
+	t.Logf("descriptors: %d, then %d; goroutines: %d, then %d", fdsBefore, fds, goroutinesBefore, goroutines)
+	left, err := os.ReadDir(temp)
+	must(t, err)
+	if len(left) > 0 {
+		t.Errorf("%d temporary files are left, such as %s", len(left), left[0].Name())
+	}
+	x.wantUnharmed(t)
+}
+
+// closeWire ends the connection.
+func closeWire(w wire) {
+	switch w := w.(type) {
+	case *h1Wire:
+		w.Close()
+	case *h2Wire:
+		w.conn.Close()
+	case *h3Wire:
+		_ = w.conn.CloseWithError(0x100, "")
+	}
+}
+
+func (s *server) descriptors(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir(filepath.Join("/proc", fmt.Sprint(s.PID()), "fd"))
+	must(t, err)
+	return len(fds)
+}
+
+func (s *server) goroutines(t *testing.T) (n int) {
+	t.Helper()
+	resp, err := s.API().Get("http://localhost/debug/pprof/goroutine?debug=1")
+	must(t, err)
+	defer resp.Body.Close()
+	if _, err := fmt.Fscanf(resp.Body, "goroutine profile: total %d", &n); err != nil {
+		t.Fatalf("the profile of goroutines: %v", err)
+	}
+	return n
+}

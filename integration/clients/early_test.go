@@ -1,0 +1,151 @@
+package clients
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// inBody is what must stay a part of a body.
+func (x *site) inBody() string { return "GET /smuggled HTTP/1.1\r\nHost: " + x.host + "\r\n\r\n" }
+
+// earlyApp answers uploads to /early before it has read them, then does something
+// with the connection and, unless that closes it, serves the next request there.
+type earlyApp struct {
+	*rawApp
+	smuggled atomic.Int64
+}
+
+func startEarly(t *testing.T, header string, then func(c *rawConn, length int) bool) *earlyApp {
+	t.Helper()
+	a := new(earlyApp)
+	a.rawApp = startRawApp(t, func(c *rawConn) {
+		for {
+			r, err := c.nextHead()
+			if err != nil {
+				return
+			}
+			switch r.path() {
+			case "/early":
+				length := -1
+				if l := r.header("Content-Length"); len(l) == 1 {
+					_, _ = fmt.Sscan(l[0], &length)
+				}
+				c.write("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n" + header + "\r\nmine")
+				if !then(c, length) {
+					return
+				}
+			case "/smuggled":
+				a.smuggled.Add(1)
+				c.write(ok("smuggled"))
+			default:
+				c.write(ok("for " + r.path()))
+			}
+		}
+	})
+	return a
+}
+
+// endings are what apps do after an early answer. They report whether the connection
+// is still of use.
+var endings = map[string]struct {
+	header string
+	then   func(c *rawConn, length int) bool
+}{
+	"reads on":              {"", func(c *rawConn, length int) bool { return c.readOn(length) }},
+	"closes":                {"", func(*rawConn, int) bool { return false }},
+	"says so and closes":    {"Connection: close\r\n", func(*rawConn, int) bool { return false }},
+	"says so and reads on":  {"Connection: close\r\n", func(c *rawConn, length int) bool { c.readOn(length); return false }},
+	"closes its side first": {"Connection: close\r\n", func(c *rawConn, length int) bool { c.closeWrite(); c.readOn(length); return false }},
+}
+
+// readOn reads the rest of a body.
+func (c *rawConn) readOn(length int) bool {
+	if length < 0 {
+		return c.chunks(new(rawRequest)) == nil
+	}
+	_, err := c.in.Discard(length)
+	return err == nil
+}
+
+// An app may answer before it has read a request. The client has the answer, though
+// it is still sending, and what is left of the body is no request to anyone.
+func TestEarlyAnswerToALargeUploadArrives(t *testing.T) {
+	t.Parallel()
+	for name, ending := range endings {
+		if strings.HasSuffix(name, "closes") {
+			continue // resets the connection, and the answer may be lost with it
+		}
+		t.Run(name, func(t *testing.T) {
+			eachProtocol(t, func(t *testing.T, protocol string) {
+				a := startEarly(t, ending.header, ending.then)
+				x := newSite(t, plain.server(t), a.addr)
+				upload := strings.Repeat(x.inBody(), 4<<20/len(x.inBody()))
+				c := x.client(t, protocol)
+				for range 3 {
+					got, err := c.ask(c.request(t, http.MethodPost, "/early", strings.NewReader(upload)))
+					if err != nil || got.StatusCode != http.StatusRequestEntityTooLarge || got.body != "mine" {
+						t.Errorf("%s", describe(got, err))
+					}
+					wantOwnAnswers(t, c, "an early answer", 2)
+				}
+				if n := a.smuggled.Load(); n > 0 {
+					t.Errorf("parts of bodies have become %d requests", n)
+				}
+				x.wantUnharmed(t)
+			})
+		})
+	}
+}
+
+// On a connection of HTTP/1.1, the rest of a body stands in the way of the next
+// request. A client that has not been told that the connection ends may send both;
+// the rest is no request of its own then.
+func TestRestOfAnUploadIsNoRequest(t *testing.T) {
+	t.Parallel()
+	for name, ending := range endings {
+		for _, known := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, length known %t", name, known), func(t *testing.T) {
+				eachProtocol(t, func(t *testing.T, protocol string) {
+					a := startEarly(t, ending.header, ending.then)
+					x := newSite(t, plain.server(t), a.addr)
+					w := x.dialWire(t, protocol)
+					for i := range 5 {
+						var framing []field
+						if known {
+							framing = []field{{"Content-Length", fmt.Sprint(2 * len(x.inBody()))}}
+						}
+						w.begin("POST", "/early", true, framing...)
+						half, rest := x.inBody(), x.inBody()
+						if h, ok := w.(*h1Wire); ok && !known {
+							// Both halves in one chunk, or a line would be between them.
+							h.chunked = false
+							half, rest = fmt.Sprintf("%x\r\n%s", 2*len(half), half), rest+"\r\n0\r\n\r\n"
+						}
+						w.send(half)
+						got := w.answer()
+						if got.status != http.StatusRequestEntityTooLarge && got.status != http.StatusBadGateway {
+							t.Fatalf("upload %d: %s", i+1, got)
+						}
+						w.send(rest)
+						w.end()
+						if got.last {
+							w = x.dialWire(t, protocol)
+							continue
+						}
+						w.begin("GET", "/next", false)
+						if got := w.answer(); got.body != "for /next" {
+							t.Fatalf("the request after upload %d: %s", i+1, got)
+						}
+					}
+					if n := a.smuggled.Load(); n > 0 {
+						t.Errorf("parts of bodies have become %d requests", n)
+					}
+					x.wantUnharmed(t)
+				})
+			})
+		}
+	}
+}

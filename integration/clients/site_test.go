@@ -1,0 +1,147 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// site is a service of one test, with a host of its own.
+type site struct {
+	*server
+	host string
+}
+
+var sites atomic.Int64
+
+// newSite deploys the first release of a new service.
+func newSite(t *testing.T, s *server, targets ...string) *site {
+	t.Helper()
+	return newSiteWith(t, s, proxy.DeployRequest{Targets: targets})
+}
+
+func newSiteWith(t *testing.T, s *server, req proxy.DeployRequest) *site {
+	t.Helper()
+	x := &site{server: s, host: fmt.Sprintf("site%d.%s", sites.Add(1), domain)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			x.showLog(t)
+		}
+	})
+	x.deploy(t, req)
+	return x
+}
+
+// deploy deploys another release and returns how that went.
+func (x *site) deploy(t *testing.T, req proxy.DeployRequest) proxy.DeploymentStatus {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	req.Hosts = []string{x.host}
+	status, err := x.Deploy(ctx, req)
+	must(t, err)
+	return status
+}
+
+func (x *site) deployTo(t *testing.T, targets ...string) proxy.DeploymentStatus {
+	t.Helper()
+	return x.deploy(t, proxy.DeployRequest{Targets: targets})
+}
+
+// status returns what the proxy says of the service.
+func (x *site) status(t *testing.T) proxy.ServiceStatus {
+	t.Helper()
+	all, err := x.Services()
+	must(t, err)
+	for _, s := range all {
+		if s.Name == x.host {
+			return s
+		}
+	}
+	t.Fatalf("%s is not deployed", x.host)
+	panic("unreachable")
+}
+
+// wantUnharmed checks that no target has been blamed and that nothing is in flight.
+func (x *site) wantUnharmed(t *testing.T) {
+	t.Helper()
+	waitFor(t, "the requests to end", func() bool { return x.status(t).Active.Requests == 0 })
+	for _, target := range x.status(t).Active.Targets {
+		if target.Health == proxy.HealthFailing {
+			t.Errorf("target %s is %s: %s", target.Address, target.Health, target.Reason)
+		}
+	}
+}
+
+// logLines returns the log's lines about the site.
+func (x *site) logLines() []string {
+	var lines []string
+	for line := range strings.Lines(x.Log()) {
+		if strings.Contains(line, x.host) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func (x *site) showLog(t *testing.T) {
+	lines := x.logLines()
+	t.Logf("the proxy's log about %s:\n%s", x.host, strings.Join(lines[max(0, len(lines)-10):], ""))
+}
+
+// app is a web application inside the test.
+type app struct {
+	*httptest.Server
+	// requests counts what it was sent, health checks not included.
+	requests atomic.Int64
+}
+
+// startApp starts an application over HTTP/1.1 that does what handler does. The
+// health check is answered for it.
+func startApp(t *testing.T, handler http.HandlerFunc) *app {
+	t.Helper()
+	a := newApp(handler)
+	a.Start()
+	t.Cleanup(a.stop)
+	return a
+}
+
+func newApp(handler http.HandlerFunc) *app {
+	a := new(app)
+	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/up" {
+			return
+		}
+		a.requests.Add(1)
+		handler(w, r)
+	}))
+	return a
+}
+
+func (a *app) stop() {
+	a.CloseClientConnections()
+	a.Close()
+}
+
+func (a *app) addr() string { return a.Listener.Addr().String() }
+
+// named answers its name, after it has read the body.
+func named(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, name)
+	}
+}
+
+func duration(d time.Duration) *proxy.Duration {
+	pd := proxy.Duration(d)
+	return &pd
+}
