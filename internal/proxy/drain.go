@@ -79,7 +79,7 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 			}
 		case <-cutRequests.C:
 			d.CutRequests = r.inFlight()
-			r.cut()
+			r.uncut.end()
 			giveUpRequests = time.After(cutGrace)
 		case <-cutStreams.C:
 			cutting = true

@@ -52,7 +52,7 @@ func TestDrainCutsRequestsWhenItsTimeIsOver(t *testing.T) {
 		r := bareRelease()
 		r.acquire()
 		r.acquire()
-		context.AfterFunc(r.uncut, r.done) // one ends when it is cut, the other is stuck
+		context.AfterFunc(&r.uncut, r.done) // one ends when it is cut, the other is stuck
 		d := r.drain(drainLimits{requests: 30 * time.Second}, nil)
 		if d.CutRequests != 2 || time.Duration(d.Elapsed) != 30*time.Second+cutGrace {
 			t.Errorf("%+v, want 2 requests cut after 30s and given up on after %s", d, cutGrace)

@@ -85,7 +85,7 @@ func (x *exchange) derive() context.Context {
 		x.derived, x.cancel = context.WithCancelCause(x.client)
 		if !x.uncut {
 			cancel := x.cancel
-			x.spare = context.AfterFunc(x.release.uncut, func() { cancel(ErrCut) })
+			x.spare = context.AfterFunc(&x.release.uncut, func() { cancel(ErrCut) })
 		}
 	}
 	return x.derived

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,11 +45,9 @@ type Release struct {
 
 	// alive ends when the release is retired: its connections are closed and
 	// dials that are under way are abandoned.
-	alive  context.Context
-	retire context.CancelFunc
+	alive ending
 	// uncut ends when the drain timeout is over: requests in flight are cut.
-	uncut context.Context
-	cut   context.CancelFunc
+	uncut ending
 }
 
 // newRelease returns a release that has no traffic yet. It opens nothing.
@@ -65,8 +62,6 @@ func (e *Engine) newRelease(s spec, version int, deployedAt time.Time) *Release 
 		changed:    make(chan struct{}, 1),
 		drained:    make(chan struct{}),
 	}
-	r.alive, r.retire = context.WithCancel(context.Background())
-	r.uncut, r.cut = context.WithCancel(context.Background())
 	r.plain = true
 	for _, t := range s.targets {
 		r.plain = r.plain && t.Scheme == "http"
@@ -174,8 +169,8 @@ func (r *Release) stopMonitor() {
 // close gives up everything that r holds.
 func (r *Release) close() {
 	r.stopMonitor()
-	r.cut()
-	r.retire()
+	r.uncut.end()
+	r.alive.end()
 	for _, u := range r.upstreams {
 		u.transport.Close()
 	}

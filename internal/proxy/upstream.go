@@ -23,7 +23,7 @@ type upstream struct {
 func newUpstream(t Target, r *Release, opts EngineOptions) *upstream {
 	return &upstream{
 		target:    t,
-		transport: newTransport(t, r.options, r.alive, opts),
-		prober:    newProber(t, r.options, r.hosts, r.alive, opts),
+		transport: newTransport(t, r.options, &r.alive, opts),
+		prober:    newProber(t, r.options, r.hosts, &r.alive, opts),
 	}
 }
