@@ -75,7 +75,7 @@ type probeTransport interface {
 	CloseIdleConnections()
 }
 
-func newProber(t Target, o Options, hosts []string, alive context.Context, opts EngineOptions) *prober {
+func newProber(t Target, o Options, hosts []string, alive *ending, opts EngineOptions) *prober {
 	checked := t.withPort(o.HealthCheckPort)
 	p := &prober{
 		host:    probeHost(checked, o, hosts),

@@ -50,7 +50,7 @@ func isDialError(err error) bool {
 
 // newTransport returns the transport for requests to t. Its dials end with
 // alive, so that nothing reaches the address of a release that has drained.
-func newTransport(t Target, o Options, alive context.Context, opts EngineOptions) upstreamTransport {
+func newTransport(t Target, o Options, alive *ending, opts EngineOptions) upstreamTransport {
 	if t.Scheme == "http" {
 		return &transport.Transport{
 			Dial:                  dialer(t, alive, opts),
@@ -69,12 +69,12 @@ var errRetired = errors.New("the release is retired")
 
 // dialer returns a function that connects to t and nowhere else: through no proxy
 // from the environment, to no address from a request.
-func dialer(t Target, alive context.Context, opts EngineOptions) func(context.Context) (net.Conn, error) {
+func dialer(t Target, alive *ending, opts EngineOptions) func(context.Context) (net.Conn, error) {
 	d := opts.dialer
 	return func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		stop := context.AfterFunc(alive, func() { cancel(errRetired) })
+		stop := alive.AfterFunc(func() { cancel(errRetired) })
 		defer stop()
 		conn, err := d.DialContext(ctx, t.Network, t.Address)
 		if err != nil {

@@ -77,10 +77,10 @@ func TestHeadsArriveInPieces(t *testing.T) {
 // TestTargetMayReadAHugeHeadSlowly so that it has to be written bit by bit.
 func TestTargetMayReadAHugeHeadSlowly(t *testing.T) {
 	onEachNetwork(t, func(t *testing.T, g *target) {
-		g.tune = smallBuffers
+		g.narrow.Store(true)
 		tr := g.transport()
 		p := fill(t, g, tr, 1)[0]
-		for _, size := range []int{1 << 20, 5 << 20} {
+		for _, size := range []int{1 << 20, 3 << 20} {
 			ctx, cancel := newWatchedContext(t)
 			value := long(size)
 			done := start(tr, withField(get(t), "X-Large", value).WithContext(ctx))
@@ -100,13 +100,13 @@ func TestTargetMayReadAHugeHeadSlowly(t *testing.T) {
 // seen a part of it.
 func TestHalfWrittenRequestIsWritten(t *testing.T) {
 	onEachNetwork(t, func(t *testing.T, g *target) {
-		g.tune = smallBuffers
+		g.narrow.Store(true)
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			tr := g.transport()
 			p := fill(t, g, tr, 1)[0]
 			ctx, cancel := newWatchedContext(t)
 			defer cancel(nil)
-			done := start(tr, withField(request(t, method, nil), "X-Large", long(8<<20)).WithContext(ctx))
+			done := start(tr, withField(request(t, method, nil), "X-Large", long(4<<20)).WithContext(ctx))
 			receive(t, ctx.watched, "the transport to notice that the target is slow")
 			p.reset()
 			if method == http.MethodGet {

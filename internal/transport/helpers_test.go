@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -69,6 +70,9 @@ type target struct {
 	network  string
 	address  string
 	accepted chan *peer
+	// narrow says that connections have small buffers, so that it shows when the
+	// target does not read.
+	narrow atomic.Bool
 	// tune, if not nil, prepares a new connection of the transport's.
 	tune func(net.Conn) net.Conn
 }
@@ -99,6 +103,9 @@ func startTarget(t testing.TB, network string) *target {
 			}
 			t.Cleanup(func() { _ = conn.Close() })
 			_ = conn.SetDeadline(time.Now().Add(testTimeout))
+			if g.narrow.Load() {
+				_ = conn.(buffered).SetReadBuffer(smallBuffer)
+			}
 			g.accepted <- &peer{Conn: conn, t: t, r: bufio.NewReader(conn)}
 		}
 	}()
@@ -110,6 +117,9 @@ func (g *target) transport() *Transport {
 	tr := &Transport{IdleTimeout: time.Minute, Dial: func(context.Context) (net.Conn, error) {
 		// Not the context of the request, so that a test can tell who asks for it.
 		nc, err := net.Dial(g.network, g.address)
+		if err == nil && g.narrow.Load() {
+			_ = nc.(buffered).SetWriteBuffer(smallBuffer)
+		}
 		if err == nil && g.tune != nil {
 			nc = g.tune(nc)
 		}
@@ -117,6 +127,14 @@ func (g *target) transport() *Transport {
 	}}
 	g.t.Cleanup(tr.Close)
 	return tr
+}
+
+const smallBuffer = 64 << 10
+
+// buffered is a connection whose buffers can be made smaller.
+type buffered interface {
+	SetReadBuffer(int) error
+	SetWriteBuffer(int) error
 }
 
 // accept returns the next connection.

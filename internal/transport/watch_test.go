@@ -19,7 +19,7 @@ func wantTimeout(t testing.TB, err error, took, limit time.Duration) {
 	if ne, ok := errors.AsType[net.Error](err); !ok || !ne.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("limit %s: ended with %v, want a timeout of ours", limit, err)
 	}
-	if took < limit || took > limit+3*time.Second {
+	if took < limit || took > limit+5*time.Second {
 		t.Errorf("limit %s: ended after %s", limit, took)
 	}
 }
@@ -142,7 +142,7 @@ func TestSlowClientIsNotTheTargetsFault(t *testing.T) {
 	onEachNetwork(t, func(t *testing.T, g *target) {
 		for name, length := range map[string]int64{"small": 4, "large": 4 + headSize, "chunked": -1} {
 			tr := g.transport()
-			tr.ResponseHeaderTimeout = 100 * time.Millisecond
+			tr.ResponseHeaderTimeout = 400 * time.Millisecond
 			body := slowBody{make(chan string)}
 			req := post(t, body)
 			req.ContentLength = length
@@ -150,7 +150,7 @@ func TestSlowClientIsNotTheTargetsFault(t *testing.T) {
 			if length != 4 {
 				body.pieces <- "some"
 			}
-			time.Sleep(3 * tr.ResponseHeaderTimeout) // it is time that has to pass here
+			time.Sleep(tr.ResponseHeaderTimeout + patience) // it is time that has to pass here
 			if length == 4 {
 				body.pieces <- "some"
 			}
@@ -169,10 +169,10 @@ func TestSlowClientIsNotTheTargetsFault(t *testing.T) {
 
 func TestTargetThatStopsTakingTheRequestIsTimedOut(t *testing.T) {
 	onEachNetwork(t, func(t *testing.T, g *target) {
-		g.tune = smallBuffers
+		g.narrow.Store(true)
 		for name, req := range map[string]*http.Request{
-			"head": withField(get(t), "X-Large", long(32<<20)), "body": post(t, strings.NewReader(long(32<<20))),
-			"chunked": post(t, struct{ io.Reader }{strings.NewReader(long(32 << 20))}),
+			"head": withField(get(t), "X-Large", long(4<<20)), "body": post(t, strings.NewReader(long(4<<20))),
+			"chunked": post(t, struct{ io.Reader }{strings.NewReader(long(4 << 20))}),
 		} {
 			tr := g.transport()
 			tr.ResponseHeaderTimeout = 100 * time.Millisecond
@@ -193,11 +193,6 @@ func TestTargetThatStopsTakingTheRequestIsTimedOut(t *testing.T) {
 func withField(req *http.Request, name, value string) *http.Request {
 	req.Header[name] = append(req.Header[name], value)
 	return req
-}
-
-func smallBuffers(nc net.Conn) net.Conn {
-	_ = nc.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(4 << 10)
-	return nc
 }
 
 // TestCancelledExchangeEndsSoon wherever it is, with the cause of the cancellation.
@@ -246,7 +241,7 @@ func TestCancelledExchangeEndsSoon(t *testing.T) {
 			if o := receive(t, done, "the end"); o.err != errGone {
 				t.Errorf("%s: ended with %v, want the cause", name, o.err)
 			}
-			if took := time.Since(begin); took > patience+3*time.Second {
+			if took := time.Since(begin); took > patience+5*time.Second {
 				t.Errorf("%s: ended after %s", name, took)
 			}
 			if strings.Contains(name, "upload") {
