@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -23,22 +22,20 @@ type monitor struct {
 	stopped  bool
 	// probing counts the probe that is under way.
 	probing sync.WaitGroup
-	cancel  context.CancelFunc
+	// ended ends the probe that is under way.
+	ended ending
 }
 
 // start makes the first probe after delay.
 func (m *monitor) start(e *Engine, r *Release, u *upstream, delay time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped || m.timer != nil {
-		cancel()
 		return
 	}
-	m.cancel = cancel
 	m.interval = time.Duration(r.options.HealthCheckInterval)
 	m.due = time.Now().Add(delay)
-	m.timer = time.AfterFunc(delay, func() { m.probe(ctx, e, r, u) })
+	m.timer = time.AfterFunc(delay, func() { m.probe(e, r, u) })
 }
 
 // hasten makes the next probe come soon: traffic has met a failure that a probe
@@ -54,7 +51,7 @@ func (m *monitor) hasten() {
 	}
 }
 
-func (m *monitor) probe(ctx context.Context, e *Engine, r *Release, u *upstream) {
+func (m *monitor) probe(e *Engine, r *Release, u *upstream) {
 	m.mu.Lock()
 	if m.stopped {
 		m.mu.Unlock()
@@ -66,12 +63,12 @@ func (m *monitor) probe(ctx context.Context, e *Engine, r *Release, u *upstream)
 
 	select {
 	case e.probeSlots <- struct{}{}:
-	case <-ctx.Done():
+	case <-m.ended.Done():
 		return
 	}
-	result := u.prober.probe(ctx)
+	result := u.prober.probe(&m.ended)
 	<-e.probeSlots
-	if ctx.Err() != nil {
+	if m.ended.Err() != nil {
 		return
 	}
 	h, changed := u.observe(result, time.Now())
@@ -100,8 +97,8 @@ func (m *monitor) stop() {
 	m.stopped = true
 	if m.timer != nil {
 		m.timer.Stop()
-		m.cancel()
 	}
 	m.mu.Unlock()
+	m.ended.end()
 	m.probing.Wait()
 }
