@@ -76,7 +76,7 @@ test: ## run every test, the integration tests included, under the race detector
 	@cc=$$(go env CC); \
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
 	else echo "WARNING: no C compiler ($$cc): testing WITHOUT the race detector." >&2; fi; \
-	set -x; go test $$race -vet=off $(GO_FLAGS) -timeout 10m ./...
+	set -x; go test $$race -vet=off $(GO_FLAGS) -timeout 15m ./...
 	@set -ex; for module in $(MODULES); do go -C $$module test -vet=off $(GO_FLAGS) -timeout 10m ./...; done
 
 lint: ## check formatting, vet, staticcheck, tidy go.mod files, and what we depend on

@@ -15,18 +15,14 @@ import (
 // a context costs more than a quick exchange has to wait, so that happens only
 // when someone asks to be told of its end.
 type exchange struct {
-	client  context.Context
-	release *Release
-	prefix  string
-	from    Client
-	w       http.ResponseWriter
-	in      *http.Request
-
-	lent     *outgoingHeader
-	upstream *upstream
-	body     *requestBody // nil without a body
-	// stream is set when the request has turned into a stream.
-	stream *stream
+	client context.Context
+	prefix string
+	from   Client
+	w      http.ResponseWriter
+	in     *http.Request
+	lent   *outgoingHeader
+	body   *requestBody // nil without a body
+	place
 
 	// mu guards what follows.
 	mu      sync.Mutex
@@ -111,9 +107,14 @@ func (x *exchange) becomeStream(closer streamCloser) {
 	x.release.done()
 }
 
-// end gives back what the exchange holds.
+// end ends the exchange and gives up its place.
 func (x *exchange) end() {
-	x.leaveUpstream()
+	x.endRequest()
+	x.leave()
+}
+
+// endRequest gives back what a stream has no more use for.
+func (x *exchange) endRequest() {
 	if x.body != nil {
 		x.body.detach()
 	}
@@ -128,23 +129,36 @@ func (x *exchange) end() {
 	if x.lent != nil && x.body == nil && x.release.plain {
 		x.lent.release() // other transports may still be busy with it
 	}
-	if x.stream != nil {
-		x.release.removeStream(x.stream)
+}
+
+// place is where an exchange is counted.
+type place struct {
+	release  *Release
+	upstream *upstream // nil if it is with none
+	// stream is set when the request has turned into a stream.
+	stream *stream
+}
+
+// leave gives up the place.
+func (p *place) leave() {
+	p.leaveUpstream()
+	if p.stream != nil {
+		p.release.removeStream(p.stream)
 	} else {
-		x.release.done()
+		p.release.done()
 	}
 }
 
-func (x *exchange) enterUpstream(u *upstream) {
-	x.leaveUpstream()
+func (p *place) enterUpstream(u *upstream) {
+	p.leaveUpstream()
 	u.inFlight.Add(1)
-	x.upstream = u
+	p.upstream = u
 }
 
-func (x *exchange) leaveUpstream() {
-	if x.upstream != nil {
-		x.upstream.inFlight.Add(-1)
-		x.upstream = nil
+func (p *place) leaveUpstream() {
+	if p.upstream != nil {
+		p.upstream.inFlight.Add(-1)
+		p.upstream = nil
 	}
 }
 

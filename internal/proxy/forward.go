@@ -13,10 +13,12 @@ import (
 // targets and the answer to w. It ends what the caller acquired. An error means
 // that nothing has been written, unless it is errBrokenOff.
 func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string, from Client) error {
-	x := &exchange{client: in.Context(), release: r, prefix: prefix, from: from, w: w, in: in}
+	x := &exchange{client: in.Context(), prefix: prefix, from: from, w: w, in: in, place: place{release: r}}
 	detached := false
 	defer func() {
-		if !detached {
+		if detached {
+			x.endRequest()
+		} else {
 			x.end()
 		}
 	}()

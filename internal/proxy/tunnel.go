@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -11,10 +10,10 @@ import (
 var longAgo = time.Unix(1, 0)
 
 // tunnel copies between the client's connection and the target's until both have
-// ended, and then ends the exchange. early is what the client has sent already.
-func (x *exchange) tunnel(up *upgradedConn, client net.Conn, early []byte) {
-	defer x.end()
-	x.forgetRequest()
+// ended, and then leaves p. early is what the client has sent already. It keeps
+// nothing of the request, which is most of what a request costs.
+func (p place) tunnel(up *upgradedConn, client net.Conn, early []byte) {
+	defer p.leave()
 	_ = client.SetDeadline(time.Time{}) // those of the server
 	fromClient := make(chan struct{})
 	go func() {
@@ -37,18 +36,6 @@ func (x *exchange) tunnel(up *upgradedConn, client net.Conn, early []byte) {
 	<-fromClient
 	_ = client.Close()
 	_ = up.Close()
-}
-
-// forgetRequest lets go of everything that a stream has no more use for, which is
-// most of what a request costs.
-func (x *exchange) forgetRequest() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.derived != nil {
-		x.cancel(errExchangeEnded)
-	}
-	x.derived, x.cancel, x.spare = nil, nil, nil
-	x.client, x.w, x.in, x.lent = context.Background(), nil, nil, nil
 }
 
 // copyStream copies between the target and a client whose side of the stream is

@@ -132,7 +132,7 @@ func (x *exchange) hijack(resp *http.Response, up *upgradedConn) (bool, error) {
 	if len(early) > 0 {
 		early = append([]byte(nil), early...)
 	}
-	go x.tunnel(up, client, early)
+	go x.place.tunnel(up, client, early)
 	return true, nil
 }
 

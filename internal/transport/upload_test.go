@@ -217,6 +217,32 @@ func TestBodyThatIsNotWantedIsNotSent(t *testing.T) {
 	})
 }
 
+// TestBodyThatWasNotWantedCostsTheConnection also if the answer takes its time.
+func TestBodyThatWasNotWantedCostsTheConnection(t *testing.T) {
+	onEachNetwork(t, func(t *testing.T, g *target) {
+		tr := g.transport()
+		resps := make(chan *http.Response, 1)
+		go func() {
+			resp, err := tr.RoundTrip(expecting(t, brokenBody{t}, 4))
+			if err != nil {
+				t.Error(err)
+			}
+			resps <- resp
+		}()
+		p := g.accept()
+		p.head()
+		p.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n")
+		resp := receive(t, resps, "the head")
+		<-resp.Body.(*Body).up.done
+		p.send("no")
+		if b, err := io.ReadAll(resp.Body); string(b) != "no" || err != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+		p.wantClosed()
+		wantStats(t, tr, 0, 0)
+	})
+}
+
 // brokenBody fails a test that reads it.
 type brokenBody struct{ t testing.TB }
 

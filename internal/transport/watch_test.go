@@ -302,3 +302,36 @@ func TestCancellationThatComesTooLateHarmsNobody(t *testing.T) {
 		}
 	})
 }
+
+// TestConnectionOfACancelledExchangeIsNotKept though its answer was complete.
+func TestConnectionOfACancelledExchangeIsNotKept(t *testing.T) {
+	onEachNetwork(t, func(t *testing.T, g *target) {
+		tr := g.transport()
+		ctx, cancel := newWatchedContext(t)
+		resps := make(chan *http.Response, 1)
+		go func() {
+			resp, err := tr.RoundTrip(get(t).WithContext(ctx))
+			if err != nil {
+				t.Error(err)
+			}
+			resps <- resp
+		}()
+		p := g.accept()
+		p.request()
+		receive(t, ctx.watched, "someone to watch the context")
+		p.send(ok)
+		resp := receive(t, resps, "the answer")
+		w := &resp.Body.(*Body).c.watch
+		cancel(errGone)
+		eventually(t, "the interruption", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.over
+		})
+		if b, err := io.ReadAll(resp.Body); string(b) != "ok" || err != nil {
+			t.Errorf("%q, %v", b, err)
+		}
+		p.wantClosed()
+		wantStats(t, tr, 0, 0)
+	})
+}
