@@ -3,10 +3,12 @@ package clients
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -48,9 +50,9 @@ func (a wireAnswer) String() string {
 }
 
 // refused reports whether the answer blames the client with the given status, or is
-// none at all.
+// none at all, because the connection or the stream has ended. Silence is none.
 func (a wireAnswer) refused(status int) bool {
-	return a.status == status || a.status == 0 && a.err != nil
+	return a.status == status || a.status == 0 && a.err != nil && !errors.Is(a.err, os.ErrDeadlineExceeded)
 }
 
 // dialWire opens a connection of its own.
