@@ -52,12 +52,12 @@ type generator interface {
 // proxy uses and what it answers between two moments.
 func measureLoad(ctx context.Context, e *Environment, p *peer.Proxy, l generator) (Sample, error) {
 	sleep(ctx, e.Settle)
-	w, err := observe(ctx, e.Duration, p, l)
+	w, err := observe(ctx, e, e.Duration, p, l)
 	result := l.Stop()
 	if err != nil {
 		return Sample{}, err
 	}
-	sample := Sample{Requests: w.requests, Errors: result.Errors, Values: make(map[string]float64)}
+	sample := Sample{Requests: w.requests, Errors: result.Errors, Others: w.othersPercent(), Values: make(map[string]float64)}
 	if w.requests == 0 && result.FirstError == nil {
 		sample.Errors, result.FirstError = 1, fmt.Errorf("no request was answered within %s", w.elapsed)
 	}
@@ -69,29 +69,6 @@ func measureLoad(ctx context.Context, e *Environment, p *peer.Proxy, l generator
 		sample.Values[cpuPerRequest.Key] = microseconds(w.cpu) / float64(w.requests)
 	}
 	return sample, nil
-}
-
-// window is what has happened between two moments.
-type window struct {
-	elapsed  time.Duration
-	cpu      time.Duration // of the proxy
-	requests int64
-}
-
-func observe(ctx context.Context, d time.Duration, p *peer.Proxy, l generator) (window, error) {
-	cpu, err := p.CPUTime()
-	if err != nil {
-		return window{}, err
-	}
-	began, requests := time.Now(), l.Requests()
-	sleep(ctx, d)
-	w := window{elapsed: time.Since(began), requests: l.Requests() - requests}
-	ended, err := p.CPUTime()
-	if err != nil {
-		return window{}, err
-	}
-	w.cpu = ended - cpu
-	return w, ctx.Err()
 }
 
 // sleep waits, or returns early when the benchmark is interrupted.

@@ -26,6 +26,9 @@ type Machine struct {
 	// Stolen is the share of time in percent that the host of a virtual machine
 	// did not give it during the run, when it had work to do.
 	Stolen float64 `json:"stolen_percent"`
+	// Others is the share of all cores in percent that programs which have nothing
+	// to do with the benchmark used during measurements.
+	Others float64 `json:"others_percent"`
 }
 
 // describeMachine finds out what this machine is.
@@ -64,8 +67,12 @@ func parseCPUInfo(file string) (model string, virtual bool) {
 	return model, virtual
 }
 
-// cpuTicks is what /proc/stat counts of all cores.
-type cpuTicks struct{ stolen, total int64 }
+// cpuTicks is what /proc/stat counts of all cores, in process.ClockTicks.
+//
+// Interrupts are apart from what processes do. On loopback they deliver packets;
+// whether that time is also counted for the process that sent them depends on the
+// kernel.
+type cpuTicks struct{ busy, interrupts, stolen, idle int64 }
 
 func readCPUTicks() (cpuTicks, error) {
 	file, err := os.ReadFile("/proc/stat")
@@ -89,23 +96,27 @@ func parseCPUTicks(file string) (cpuTicks, error) {
 		if err != nil {
 			return cpuTicks{}, fmt.Errorf("reading /proc/stat: %w", err)
 		}
-		const idle, iowait, steal = 3, 4, 7
+		const idle, iowait, irq, softirq, steal = 3, 4, 5, 6, 7
 		switch i {
 		case idle, iowait:
+			t.idle += n
+		case irq, softirq:
+			t.interrupts += n
 		case steal:
-			t.stolen = n
-			t.total += n
+			t.stolen += n
 		default:
-			t.total += n
+			t.busy += n
 		}
 	}
 	return t, nil
 }
 
-// stolenSince returns the share of busy time in percent that was stolen.
+// stolenSince returns the share in percent that was stolen of the time in which
+// there was work to do.
 func (t cpuTicks) stolenSince(earlier cpuTicks) float64 {
-	if t.total == earlier.total {
+	busy, stolen := t.busy+t.interrupts-earlier.busy-earlier.interrupts, t.stolen-earlier.stolen
+	if busy+stolen == 0 {
 		return 0
 	}
-	return 100 * float64(t.stolen-earlier.stolen) / float64(t.total-earlier.total)
+	return 100 * float64(stolen) / float64(busy+stolen)
 }

@@ -28,6 +28,9 @@ func TestStolenTime(t *testing.T) {
 	if got := after.stolenSince(before); math.Abs(got-20) > 1e-9 {
 		t.Errorf("%v %%", got)
 	}
+	if want := (cpuTicks{busy: 225, interrupts: 10, stolen: 40, idle: 9099}); after != want {
+		t.Errorf("%+v", after)
+	}
 	if got := after.stolenSince(after); got != 0 {
 		t.Errorf("%v %% of no time", got)
 	}

@@ -117,6 +117,24 @@ func (r *Report) Notes() []string {
 	return notes
 }
 
+// others returns the median of Sample.Others of all samples that had a load.
+func (r *Report) others() float64 {
+	var all []float64
+	for _, c := range r.Comparisons {
+		for _, samples := range c.Samples {
+			for _, s := range samples {
+				if _, ok := s.Values[throughput.Key]; ok {
+					all = append(all, s.Others)
+				}
+			}
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	return median(all)
+}
+
 // find returns the comparison of a scenario, or nil.
 func (r *Report) find(scenario string) *Comparison {
 	for _, c := range r.Comparisons {

@@ -111,6 +111,7 @@ func measureAll(ctx context.Context, o Options, pinning process.Pinning, chosen 
 	}
 	ended, err := readCPUTicks()
 	report.Machine.Stolen = ended.stolenSince(ticks)
+	report.Machine.Others = report.others()
 	return report, err
 }
 

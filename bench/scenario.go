@@ -94,4 +94,7 @@ type Sample struct {
 	Errors   int64              `json:"errors,omitempty"`
 	// Error is one of the errors.
 	Error string `json:"error,omitempty"`
+	// Others is the share of all cores in percent that programs used which have
+	// nothing to do with the benchmark.
+	Others float64 `json:"others_percent,omitempty"`
 }

@@ -69,6 +69,10 @@ func (c *Comparison) cell(peer string, m Metric) cell {
 	return result
 }
 
+// busyMachine is the share of all cores in percent that makes measurements too
+// inaccurate when other programs use it.
+const busyMachine = 10
+
 // writeText writes all tables for a terminal.
 func (r *Report) writeText(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -94,6 +98,9 @@ func (r *Report) writeText(w io.Writer) error {
 		}
 	}
 	fmt.Fprintln(w, "\nMedians; in parentheses parachute's figure in proportion to the peer's.")
+	if r.Machine.Others >= busyMachine {
+		fmt.Fprintf(w, "Other programs used %.0f %% of all cores meanwhile, so do not trust these figures.\n", r.Machine.Others)
+	}
 	for _, note := range r.Notes() {
 		fmt.Fprintln(w, note)
 	}

@@ -243,6 +243,9 @@ func TestStreamsThatCannotEndPolitelyAreCutAndTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	if _, err := io.ReadFull(resp.Body, make([]byte, len("data: half"))); err != nil {
+		t.Fatal(err) // before the first byte would be a border, too
+	}
 	req := requestFor("app", startApp(t, "new"))
 	req.StreamTimeout = ms(0)
 	d := e.start(req)

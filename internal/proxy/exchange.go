@@ -165,6 +165,9 @@ func (p *place) leaveUpstream() {
 // classify says whose fault err was, which ended the exchange before there was an
 // answer.
 func (x *exchange) classify(err error) error {
+	if x.body != nil && x.client.Err() != nil {
+		x.body.settle()
+	}
 	switch {
 	case errors.Is(err, errMoved):
 		return errMoved

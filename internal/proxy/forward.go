@@ -25,6 +25,13 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 	if !forwardable(in) {
 		return ErrBadRequest
 	}
+	if in.ProtoMajor == 1 && len(in.TransferEncoding) > 0 {
+		// There may have been a Content-Length as well, which net/http drops before
+		// anybody can see it. To a client or a proxy before us that goes by that
+		// length, what follows would be the answer to something else: the connection
+		// has to end with this request (RFC 9112, section 6.3).
+		w.Header()["Connection"] = []string{"close"}
+	}
 	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
 		x.body = newRequestBody(in, w)
 		if in.ProtoMajor == 3 && in.ContentLength < 0 && !hasBodyAsARule(in.Method) && x.body.empty() {

@@ -49,6 +49,9 @@ func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 		}
 		h[name] = values
 	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // net/http would guess one
+	}
 	if resp.StatusCode == http.StatusNoContent {
 		delete(h, "Content-Length") // RFC 9110, section 8.6
 	}

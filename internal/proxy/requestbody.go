@@ -108,6 +108,20 @@ func (r errorReader) Read([]byte) (int, error) {
 // the body belongs to the server, which closes it when the request is over.
 func (b *requestBody) Close() error { return nil }
 
+// settle waits for the read that is under way, if it ends at once: the server tells
+// that a client has gone before the read that has noticed it returns.
+func (b *requestBody) settle() {
+	b.mu.Lock()
+	reading := b.reading
+	b.mu.Unlock()
+	if reading != nil {
+		select {
+		case <-reading:
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // detach takes the body away from a transport that is still reading: the server
 // is about to take it back, and would wait for the client's next byte.
 func (b *requestBody) detach() {

@@ -141,7 +141,8 @@ func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
 	h := x.w.Header()
 	delete(resp.Header, "Sec-Websocket-Accept")
 	x.copyAnswerHeader(h, resp)
-	rc := http.NewResponseController(x.w)
+	// The wrappers of the writer are not made for two goroutines.
+	rc := http.NewResponseController(innermost(x.w))
 	// The writer must not be touched any more when the handler has returned.
 	var mu sync.Mutex
 	returned := false
@@ -160,6 +161,17 @@ func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
 	}()
 	x.becomeStream(up)
 	x.w.WriteHeader(http.StatusOK)
-	_ = rc.Flush()
+	_ = http.NewResponseController(x.w).Flush()
 	return x.copyStream(up)
+}
+
+// innermost returns the writer of the server itself.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
+	}
 }

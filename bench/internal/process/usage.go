@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockTicks is USER_HZ, the unit of times in /proc/PID/stat. It is 100 on every
+// ClockTicks is USER_HZ, the unit of times in /proc/PID/stat. It is 100 on every
 // architecture that Go supports on Linux.
-const clockTicks = 100
+const ClockTicks = 100
 
 // CPUTime returns the time that the process and its descendants have spent on
 // cores, user and system, those that have ended and been waited for included.
@@ -135,7 +135,7 @@ func parseStat(file string) (stat, error) {
 	}
 	return stat{
 		pid: int(numbers[0]), parent: int(numbers[1]),
-		reaped: time.Duration(numbers[2]+numbers[3]) * time.Second / clockTicks,
+		reaped: time.Duration(numbers[2]+numbers[3]) * time.Second / ClockTicks,
 	}, nil
 }
 
