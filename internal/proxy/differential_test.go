@@ -19,7 +19,7 @@ import (
 	"testing"
 )
 
-var differentialSeed = flag.Uint64("differential.seed", 0, "seed of TestForwarderAgreesWithReverseProxy; 0 for a random one")
+var differentialSeed = flag.Uint64("differential.seed", 1, "seed of TestForwarderAgreesWithReverseProxy; 0 for a random one")
 
 // passage is what an exchange came to at both of its ends.
 type passage struct {
@@ -189,16 +189,22 @@ func TestForwarderAgreesWithReverseProxy(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	uses := make([]int, len(differences))
 	for i, o := range passages {
 		ours, theirs := normal(samples[i], o[0]), normal(samples[i], o[1])
-		for _, d := range differences {
-			if d.applies(&samples[i], &ours, &theirs) {
-				d.allow(&ours, &theirs)
+		for n, d := range differences {
+			if before := unlike(ours, theirs); before != "" && d.applies(&samples[i], &ours, &theirs) {
+				if d.allow(&ours, &theirs); unlike(ours, theirs) != before {
+					uses[n]++
+				}
 			}
 		}
 		if d := unlike(ours, theirs); d != "" {
 			t.Errorf("sample %d: %s\n%sours failed with %.100q, theirs with %.100q", i, samples[i], d, ours.failed, theirs.failed)
 		}
+	}
+	for n, d := range differences {
+		t.Logf("%3d times: %s", uses[n], d.because)
 	}
 }
 
