@@ -53,6 +53,7 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 			DrainDeadline: r.ProtoMajor == 1, ClearBetweenReads: r.ProtoMajor == 2,
 		}
 		r.Body, done = reader, reader.HandlerDone
+		w = &readDeadlineWriter{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reader}
 	}
 	if r.ProtoMajor == 1 && t.bySystem {
 		return w, r, done
@@ -80,6 +81,19 @@ func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *cad
 		restoreReader()
 		restoreWriter()
 	}
+}
+
+// readDeadlineWriter hands read deadlines to the reader of the body. Set past it, a
+// deadline that ends a read would be replaced by the reader's own if the read was
+// only about to begin.
+type readDeadlineWriter struct {
+	caddyhttp.ResponseWriterWrapper
+	reader *caddyhttp.IdleTimeoutReader
+}
+
+// SetReadDeadline is what [http.ResponseController] calls.
+func (w *readDeadlineWriter) SetReadDeadline(deadline time.Time) error {
+	return w.reader.SetReadDeadline(deadline)
 }
 
 func nothing() {}

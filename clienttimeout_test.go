@@ -1,0 +1,56 @@
+package parachute
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The engine ends a read of a client's body with a deadline in the past, and waits
+// for it. That has to work when the read has not begun yet, too: until this was so, an
+// early answer to an upload could be held back for as long as the client may stall.
+func TestDeadlineInThePastEndsReadsThatAreYetToBegin(t *testing.T) {
+	for name, timeout := range map[string]clientTimeout{
+		"by the server": {limit: time.Minute, logger: zap.NewNop()},
+		"by the system": {limit: time.Minute, logger: zap.NewNop(), bySystem: true},
+		"no timeout":    {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			read := make(chan error, 1)
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w, r, done := timeout.guard(w, r)
+				defer done()
+				if err := http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)); err != nil {
+					read <- err
+					return
+				}
+				_, err := r.Body.Read(make([]byte, 1))
+				read <- err
+			}))
+			t.Cleanup(s.Close)
+			c, err := net.Dial("tcp", s.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() }) // before the server's, which waits for it
+			if _, err := c.Write([]byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-read:
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("the read ended with %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("the read has not ended")
+			}
+		})
+	}
+}
