@@ -248,6 +248,7 @@ func invalidBody(reason string) error {
 var errorStatus = map[proxy.Code]int{
 	proxy.CodeInvalid:       http.StatusBadRequest,
 	proxy.CodeNotHealthy:    http.StatusUnprocessableEntity,
+	proxy.CodeCertificate:   http.StatusUnprocessableEntity,
 	proxy.CodeRouteConflict: http.StatusConflict,
 	proxy.CodeSuperseded:    http.StatusConflict,
 	proxy.CodeCancelled:     http.StatusConflict,

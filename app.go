@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,11 +34,18 @@ type App struct {
 	// the HTTP app's own, it does not apply to reloads. `parachute run` sets it.
 	BoundExit bool `json:"bound_exit,omitempty"`
 
-	engine *proxy.Engine
+	engine       *proxy.Engine
+	certificates *certificates
 	// key is what the engine was acquired with; empty if it was not.
 	key    string
 	store  *store
 	logger *zap.Logger
+	ctx    caddy.Context
+	// host is what the config has for certificates, once it has started.
+	host *certificateHost
+	// httpsPort is the port that clients of plain HTTP are redirected to; 0 as long as
+	// it is not known. Accessed atomically: requests may come before the config has started.
+	httpsPort int32
 	// closeStreams closes all streams, once, and waits for them.
 	closeStreams func()
 }
@@ -56,21 +64,23 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.GracePeriod == 0 {
 		a.GracePeriod = caddy.Duration(defaultGracePeriod)
 	}
-	a.logger = ctx.Logger()
+	a.logger, a.ctx = ctx.Logger(), ctx
 	a.store = &store{storage: ctx.Storage()}
 	key := storageKey(ctx.Storage())
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
-		e := proxy.NewEngine(proxy.EngineOptions{
+		c := newCertificates()
+		c.engine = proxy.NewEngine(proxy.EngineOptions{
 			Store:     a.store,
+			Certifier: c,
 			Logger:    a.logger,
 			UserAgent: "parachute/" + Version(),
 		})
-		return sharedEngine{e}, e.Load(context.Background())
+		return sharedEngine{c.engine, c}, c.engine.Load(context.Background())
 	})
 	if err != nil {
 		return err
 	}
-	a.key, a.engine = key, shared.(sharedEngine).Engine
+	a.key, a.engine, a.certificates = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates
 	a.closeStreams = sync.OnceFunc(a.shutdown)
 	if a.BoundExit {
 		if err := bindExit(ctx, a.GracePeriod); err != nil {
@@ -83,10 +93,22 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start begins to watch the health of services and makes the API answer for this
 // config.
 func (a *App) Start() error {
-	a.engine.Attach(a.store, a.logger)
+	a.host = newCertificateHost(a.ctx)
+	if a.host.http != nil {
+		atomic.StoreInt32(&a.httpsPort, int32(a.host.http.HTTPSPort))
+	}
+	a.attach()
 	a.engine.Start()
 	running.add(a)
 	return nil
+}
+
+// attach has the engine work with what this config brings.
+func (a *App) attach() {
+	a.engine.Attach(a.store, a.logger)
+	if a.certificates != nil {
+		a.certificates.attach(a.host)
+	}
 }
 
 // Stop closes streams politely when the process is exiting. A reload closes
@@ -105,7 +127,7 @@ func (a *App) Stop() error {
 // closed, and the other goes on.
 func (a *App) leave() {
 	if left := running.remove(a); left != nil && left.engine == a.engine {
-		left.engine.Attach(left.store, left.logger)
+		left.attach()
 	}
 }
 
@@ -135,7 +157,10 @@ func (a *App) shutdown() {
 // them is what lets deployments, streams and health outlive a reload.
 var engines = caddy.NewUsagePool()
 
-type sharedEngine struct{ *proxy.Engine }
+type sharedEngine struct {
+	*proxy.Engine
+	certificates *certificates
+}
 
 // Destruct is called when the last config that used the engine is gone. Its
 // servers may still be busy with requests.
@@ -145,6 +170,7 @@ func (e sharedEngine) Destruct() error {
 	} else {
 		e.Retire()
 	}
+	e.certificates.close()
 	return nil
 }
 

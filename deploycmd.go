@@ -37,7 +37,7 @@ release still serves; 4 another service owns the route, or a newer deploy took
 over; 6 no proxy answers; 7 switched, but something had to be cut to drain the
 old release; 130 interrupted.`,
 		Example: `  parachute deploy web-1:3000
-  parachute deploy web-2:3000 --host app1.example.com
+  parachute deploy web-2:3000 --host app1.example.com --tls
   parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -55,7 +55,11 @@ old release; 130 interrupted.`,
 	_ = cmd.RegisterFlagCompletionFunc("lb", cobra.FixedCompletions(
 		[]string{string(proxy.LeastConn), string(proxy.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
-		if err := refuseEmpty(cmd.Flags(), "service", "host", "path-prefix"); err != nil {
+		if err := refuseEmpty(cmd.Flags(), "service", "host", "path-prefix", "canonical-host",
+			"tls-certificate-path", "tls-private-key-path", "tls-on-demand-url"); err != nil {
+			return err
+		}
+		if err := flags.tls.check(cmd.Flags()); err != nil {
 			return err
 		}
 		req := flags.request(cmd.Flags(), targets)
@@ -89,6 +93,7 @@ func refuseEmpty(flags *pflag.FlagSet, names ...string) error {
 // deployFlags are the flags of deploy, one for each field of a request.
 type deployFlags struct {
 	req             proxy.DeployRequest
+	tls             tlsFlags
 	stripPathPrefix bool
 	durations       map[string]*proxy.Duration
 }
@@ -104,6 +109,8 @@ func (f *deployFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&r.HealthCheckHost, "health-check-host", "", "`host` to check with (default: the first host, or the target)")
 	flags.StringVar((*string)(&r.LB), "lb", "", "`how` requests are spread over several targets: least_conn or round_robin (default: least_conn)")
 	flags.BoolVar(&r.Sticky, "sticky", false, "keep a client with the target that it was with first, by a cookie")
+	f.tls.register(flags)
+	flags.StringVar(&r.CanonicalHost, "canonical-host", "", "`host` that clients of the other hosts are redirected to")
 	flags.BoolVar(&r.Force, "force", false, "skip the health check")
 	flags.BoolVar(&r.Detach, "detach", false, "return as soon as the deployment is accepted; it goes on by itself")
 	f.durations = make(map[string]*proxy.Duration)
@@ -130,7 +137,7 @@ func (f *deployFlags) register(flags *pflag.FlagSet) {
 // out, so that defaults are decided in one place.
 func (f *deployFlags) request(flags *pflag.FlagSet, targets []string) proxy.DeployRequest {
 	r := f.req
-	r.Targets = targets
+	r.TLS, r.Targets = f.tls.request(flags, targets)
 	if flags.Changed("strip-path-prefix") {
 		r.StripPathPrefix = &f.stripPathPrefix
 	}
@@ -252,7 +259,7 @@ func describeFailure(result *proxy.DeploymentStatus) error {
 	switch {
 	case e.Code == proxy.CodeDrainTimeout:
 		e.Message = outcome(*result) + ", but " + e.Message
-	case e.Code != proxy.CodeNotHealthy && e.Code != proxy.CodeSuperseded:
+	case e.Code != proxy.CodeNotHealthy && e.Code != proxy.CodeSuperseded && e.Code != proxy.CodeCertificate:
 	case result.Serving > 0:
 		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", result.Service, result.Serving)
 	default:

@@ -87,6 +87,10 @@ func (p *textPrinter) event(ev proxy.Event) error {
 		p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
 	case proxy.EventHealthy:
 		p.done(ev.Target+" healthy", fmt.Sprintf("%s (%s)", proxy.Count(ev.Probe.Probes, "probe"), seconds(ev.Probe.Elapsed)))
+	case proxy.EventCertifying:
+		p.now("getting the certificate of " + ev.Host)
+	case proxy.EventCertified:
+		p.done("certificate "+ev.Host, "valid until "+ev.Certificate.NotAfter.Format(time.DateOnly))
 	case proxy.EventSwitched:
 		step := fmt.Sprintf("switched to v%d", ev.Release)
 		if ev.Previous > 0 {

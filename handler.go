@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -28,6 +29,7 @@ type Handler struct {
 	// server -1 for both.
 	ClientTimeout caddy.Duration `json:"client_timeout,omitempty"`
 
+	app           *App
 	engine        *proxy.Engine
 	logger        *zap.Logger
 	clientTimeout clientTimeout
@@ -53,7 +55,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.engine = app.(*App).engine
+	h.app = app.(*App)
+	h.engine = h.app.engine
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return nil
@@ -61,7 +64,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.clientTimeout = clientTimeout{limit: time.Duration(h.ClientTimeout), logger: h.logger}.on(server)
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
 	// HTTP/2 as it does for requests: they have to begin to close when it does.
-	closeStreams := app.(*App).closeStreams
+	closeStreams := h.app.closeStreams
 	server.RegisterOnShutdown(func() {
 		if caddy.Exiting() {
 			closeStreams()
@@ -75,7 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	w, r, done := h.clientTimeout.guard(w, r)
 	defer done()
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	err := h.engine.ServeHTTP(w, r, h.Service, proxy.Client{Trusted: trusted})
+	err := h.engine.ServeHTTP(w, r, h.Service, proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))})
 	switch {
 	case err == nil:
 		return nil

@@ -117,32 +117,32 @@ func printJSON(w io.Writer, v any) error {
 // printList prints a table with a row for each release that has traffic.
 func printList(w io.Writer, services []proxy.ServiceStatus) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "SERVICE\tROUTES\tRELEASE\tTARGETS\tHEALTH\tREQUESTS\tSTREAMS")
+	fmt.Fprintln(t, "SERVICE\tROUTES\tRELEASE\tTARGETS\tHEALTH\tREQUESTS\tSTREAMS\tTLS")
 	for _, s := range services {
 		if s.Broken != "" && s.Active == nil {
-			fmt.Fprintf(t, "%s\t-\t-\t-\tbroken: %s\t-\t-\n", s.Name, s.Broken)
+			fmt.Fprintf(t, "%s\t-\t-\t-\tbroken: %s\t-\t-\t-\n", s.Name, s.Broken)
 		}
 		if s.Active != nil {
-			printRow(t, s.Name, routesOf(s), fmt.Sprintf("v%d", s.Active.Release), *s.Active, healthOf(*s.Active))
+			printRow(t, s.Name, routesOf(s), fmt.Sprintf("v%d", s.Active.Release), *s.Active, healthOf(*s.Active), tlsOf(s))
 		}
 		for _, r := range s.Draining {
-			printRow(t, s.Name, "", fmt.Sprintf("v%d", r.Release), r, "draining")
+			printRow(t, s.Name, "", fmt.Sprintf("v%d", r.Release), r, "draining", "")
 		}
 		for _, d := range s.Deployments {
 			if d.Release == 0 {
-				fmt.Fprintf(t, "%s\t\tdeploying\t%s\t%s\t\t\n", s.Name, strings.Join(d.Targets, ","), d.State)
+				fmt.Fprintf(t, "%s\t\tdeploying\t%s\t%s\t\t\t\n", s.Name, strings.Join(d.Targets, ","), d.State)
 			}
 		}
 	}
 	return t.Flush()
 }
 
-func printRow(w io.Writer, name, routes, release string, r proxy.ReleaseStatus, health string) {
+func printRow(w io.Writer, name, routes, release string, r proxy.ReleaseStatus, health, tls string) {
 	var targets []string
 	for _, t := range r.Targets {
 		targets = append(targets, t.Address)
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, routes, release, strings.Join(targets, ","), health, r.Requests, r.Streams)
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", name, routes, release, strings.Join(targets, ","), health, r.Requests, r.Streams, tls)
 }
 
 // routesOf writes the routes of a service in short.
@@ -189,6 +189,47 @@ func healthOf(r proxy.ReleaseStatus) string {
 	return strings.Join(all, ", ")
 }
 
+// tlsOf sums up the certificates of a service: the first that is in trouble, or else
+// the first that expires.
+func tlsOf(s proxy.ServiceStatus) string {
+	if !s.TLS {
+		return "off"
+	}
+	var first *proxy.Certificate
+	for _, c := range s.Certificates {
+		if warning := c.Warning(time.Now()); warning != "" {
+			return c.Host + " " + warning
+		}
+		if first == nil || c.NotAfter.Before(*first.NotAfter) {
+			first = &c
+		}
+	}
+	if first == nil {
+		return "on demand"
+	}
+	return fmt.Sprintf("until %s, %s", first.NotAfter.Format(time.DateOnly), first.Issuer)
+}
+
+// printCertificates prints a line for each certificate.
+func printCertificates(w io.Writer, s proxy.ServiceStatus, style style) {
+	switch {
+	case !s.TLS:
+		fmt.Fprintf(w, "  tls\toff\n")
+	case len(s.Certificates) == 0:
+		fmt.Fprintf(w, "  tls\ton demand\n")
+	}
+	for _, c := range s.Certificates {
+		line := c.Host
+		if c.NotAfter != nil {
+			line += fmt.Sprintf("\tvalid until %s, from %s", c.NotAfter.Format(time.DateTime), c.Issuer)
+		}
+		if warning := c.Warning(time.Now()); warning != "" {
+			line += "\t" + style.red(warning)
+		}
+		fmt.Fprintf(w, "  certificate\t%s\n", line)
+	}
+}
+
 // printStatus prints everything about a service.
 func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -204,10 +245,17 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 		fmt.Fprintf(t, "  release\tv%d, deployed %s\n", s.Active.Release, s.Active.DeployedAt.Local().Format(time.DateTime))
 		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", proxy.Count(s.Active.Requests, "request"), proxy.Count(s.Active.Streams, "stream"), s.Served)
 		printTargets(t, s.Active.Targets)
+		printCertificates(t, s, style)
 		fmt.Fprintf(t, "  health check\tGET %s, timeout %s\n", o.HealthCheckPath, o.HealthCheckTimeout)
 		fmt.Fprintf(t, "  timeouts\ttarget %s, hold %s\n", o.TargetTimeout, o.HoldTimeout)
 		if len(s.Active.Targets) > 1 {
 			fmt.Fprintf(t, "  balancing\t%s, sticky %t\n", o.LB, o.Sticky)
+		}
+		if o.TLS != nil {
+			fmt.Fprintf(t, "  http\t%s\n", map[bool]string{true: "redirected to https", false: "served as well"}[o.TLS.Redirect])
+		}
+		if o.CanonicalHost != "" {
+			fmt.Fprintf(t, "  canonical host\t%s\n", o.CanonicalHost)
 		}
 		if !slices.Equal(s.PathPrefixes, []string{"/"}) {
 			fmt.Fprintf(t, "  strips prefix\t%t\n", o.StripPathPrefix)

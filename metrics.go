@@ -20,15 +20,17 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	requestsTotal    = describe("requests_total", "Requests that were sent to a release of the service.", "service")
-	requestsInFlight = describe("requests_in_flight", "Requests in flight, of the active release and of draining ones.", "service")
-	streamsOpen      = describe("streams_open", "Streams that are open, such as WebSockets.", "service")
-	releasesDraining = describe("releases_draining", "Old releases that still have traffic.", "service")
-	targetsByHealth  = describe("targets", "Targets of the active release, by health.", "service", "health")
-	connectionsOpen  = describe("target_connections", "Connections to the targets of the active release and of draining ones.", "service")
-	serviceBroken    = describe("service_broken", "1 if the state of the service could not be loaded.", "service")
-	deploymentsTotal = describe("deployments_total", "Deployments that have ended, by how.", "state")
-	logLinesDropped  = describe("log_lines_dropped_total", "Log lines that were dropped because standard error was not read.")
+	requestsTotal     = describe("requests_total", "Requests that were sent to a release of the service.", "service")
+	requestsInFlight  = describe("requests_in_flight", "Requests in flight, of the active release and of draining ones.", "service")
+	streamsOpen       = describe("streams_open", "Streams that are open, such as WebSockets.", "service")
+	releasesDraining  = describe("releases_draining", "Old releases that still have traffic.", "service")
+	targetsByHealth   = describe("targets", "Targets of the active release, by health.", "service", "health")
+	connectionsOpen   = describe("target_connections", "Connections to the targets of the active release and of draining ones.", "service")
+	serviceBroken     = describe("service_broken", "1 if the state of the service could not be loaded.", "service")
+	certificateExpiry = describe("certificate_expiry_timestamp_seconds", "When the certificate of the host expires, as a Unix time.", "service", "host")
+	certificateFailed = describe("certificate_failing", "1 if the certificate of the host could not be obtained or renewed when that was last tried.", "service", "host")
+	deploymentsTotal  = describe("deployments_total", "Deployments that have ended, by how.", "state")
+	logLinesDropped   = describe("log_lines_dropped_total", "Log lines that were dropped because standard error was not read.")
 )
 
 func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
@@ -48,6 +50,7 @@ func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		requestsTotal, requestsInFlight, streamsOpen, releasesDraining,
 		targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal, logLinesDropped,
+		certificateExpiry, certificateFailed,
 	} {
 		ch <- d
 	}
@@ -83,6 +86,17 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(connectionsOpen, connections, s.Name)
 		gauge(releasesDraining, len(s.Draining), s.Name)
 		counter(requestsTotal, s.Served, s.Name)
+		for _, certificate := range s.Certificates {
+			failing := 0
+			if certificate.Error != "" {
+				failing = 1
+			}
+			gauge(certificateFailed, failing, s.Name, certificate.Host)
+			if certificate.NotAfter != nil {
+				ch <- prometheus.MustNewConstMetric(certificateExpiry, prometheus.GaugeValue,
+					float64(certificate.NotAfter.Unix()), s.Name, certificate.Host)
+			}
+		}
 		for health, n := range targetsOf(s) {
 			gauge(targetsByHealth, n, s.Name, string(health))
 		}

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus"
 
 	_ "github.com/parachute-proxy/parachute/internal/extendedconnect" // WebSockets over HTTP/2
@@ -22,6 +24,8 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(Upstreams{})
+	caddy.RegisterModule(CertificateGetter{})
+	caddy.RegisterModule(Permission{})
 	caddy.RegisterModule(adminAPI{})
 	caddy.RegisterModule(StderrWriter{})
 
@@ -49,10 +53,19 @@ var (
 	_ reverseproxy.UpstreamSource = (*Upstreams)(nil)
 	_ caddyfile.Unmarshaler       = (*Upstreams)(nil)
 
+	_ caddy.Provisioner     = (*CertificateGetter)(nil)
+	_ certmagic.Manager     = (*CertificateGetter)(nil)
+	_ caddyfile.Unmarshaler = (*CertificateGetter)(nil)
+
+	_ caddy.Provisioner           = (*Permission)(nil)
+	_ caddytls.OnDemandPermission = (*Permission)(nil)
+	_ caddyfile.Unmarshaler       = (*Permission)(nil)
+
 	_ caddy.AdminRouter = adminAPI{}
 
 	_ caddy.WriterOpener = StderrWriter{}
 
 	_ proxy.Store          = (*store)(nil)
+	_ proxy.Certifier      = (*certificates)(nil)
 	_ prometheus.Collector = (*collector)(nil)
 )

@@ -30,6 +30,11 @@ type runOptions struct {
 	acmeCA         string
 	acmeCARoot     string
 	acmeEmail      string
+	acmeEABKeyID   string
+	acmeEABMACKey  string
+	acmeDNS        string
+	tlsStaging     bool
+	minTLS         string
 	accessLog      bool
 	debug          bool
 	configFile     string
@@ -79,9 +84,14 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.bind, "bind", "", "`address` to listen on (default: all)")
 	flags.StringVar(&o.storage, "storage", "", "`directory` for state and certificates (default: Caddy's data directory)")
 	flags.StringSliceVar(&o.trustedProxies, "trusted-proxies", nil, "`CIDRs` of proxies whose X-Forwarded headers are believed (default: none)")
-	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates for the sites of --config (default: Caddy's)")
+	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates (default: Let's Encrypt, then ZeroSSL if there is an --acme-email)")
 	flags.StringVar(&o.acmeCARoot, "acme-ca-root", "", "PEM `file` with the root certificate of the ACME server itself")
 	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
+	flags.StringVar(&o.acmeEABKeyID, "acme-eab-key-id", "", "`id` of an account that exists at the ACME server (external account binding)")
+	flags.StringVar(&o.acmeEABMACKey, "acme-eab-mac-key", "", "`key` of that account, in base64url; better given as ACME_EAB_MAC_KEY")
+	flags.StringVar(&o.acmeDNS, "acme-dns", "", "DNS `provider` to prove the control of domains with, which wildcards need, and its settings, such as 'cloudflare {env.CF_API_TOKEN}'")
+	flags.BoolVar(&o.tlsStaging, "tls-staging", false, "get certificates from Let's Encrypt's staging environment: no rate limits, but nobody trusts them")
+	flags.StringVar(&o.minTLS, "min-tls", "1.2", "oldest `version` of TLS that clients may use: 1.2 or 1.3")
 	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
 	flags.BoolVar(&o.debug, "debug", false, "log in detail")
 	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
@@ -171,12 +181,29 @@ func (o *runOptions) validate() error {
 			return fmt.Errorf("--%s %s is out of bounds; it has to be from 100ms to 24h", name, d)
 		}
 	}
+	if o.minTLS != "1.2" && o.minTLS != "1.3" {
+		return fmt.Errorf("--min-tls %q is neither 1.2 nor 1.3", o.minTLS)
+	}
+	if err := o.validateACME(); err != nil {
+		return err
+	}
+	return o.validateAdmin()
+}
+
+func (o *runOptions) validateACME() error {
 	if o.acmeCARoot != "" {
 		if _, err := os.Stat(o.acmeCARoot); err != nil {
 			return fmt.Errorf("--acme-ca-root: %w", err)
 		}
 	}
-	return o.validateAdmin()
+	if o.tlsStaging && o.acmeCA != "" {
+		return errors.New("--tls-staging and --acme-ca name two authorities; leave one of them out")
+	}
+	if (o.acmeEABKeyID == "") != (o.acmeEABMACKey == "") {
+		return errors.New("--acme-eab-key-id and --acme-eab-mac-key belong together; give both")
+	}
+	_, err := o.dnsProvider()
+	return err
 }
 
 // validateAdmin refuses to put the control of the proxy on the network: whoever

@@ -57,7 +57,7 @@ func (o *runOptions) baseConfig() object {
 		servers[httpServer] = o.server(o.httpPort, object{"protocols": []any{"h1", "h2c"}})
 	}
 	if o.httpsPort != 0 {
-		servers[httpsServer] = o.server(o.httpsPort, object{"tls_connection_policies": []any{object{}}})
+		servers[httpsServer] = o.server(o.httpsPort, object{"tls_connection_policies": []any{o.connectionPolicy()}})
 	}
 	httpApp := object{"servers": servers}
 	if o.httpPort != 0 {
@@ -84,8 +84,10 @@ func (o *runOptions) baseConfig() object {
 		"http":      httpApp,
 		"parachute": object{"grace_period": o.gracePeriod.String(), "bound_exit": true},
 	}
-	if issuer := o.acmeIssuer(); issuer != nil {
-		apps["tls"] = object{"automation": object{"policies": []any{object{"issuers": []any{issuer}}}}}
+	if o.httpsPort != 0 {
+		apps["tls"] = object{"automation": o.automation()}
+		// For --tls=internal. Whom to trust is not for a server to decide.
+		apps["pki"] = object{"certificate_authorities": object{"local": object{"install_trust": false}}}
 	}
 	return object{
 		"admin":   object{"listen": o.caddyAdminListen(), "config": object{"persist": false}},
@@ -162,24 +164,6 @@ func (o *runOptions) logs() object {
 	main, api := log("INFO"), log("WARN")
 	main["exclude"], api["include"] = []any{"admin.api"}, []any{"admin.api"}
 	return object{"default": main, "parachute_api": api}
-}
-
-// acmeIssuer returns the issuer that the flags ask for, or nil.
-func (o *runOptions) acmeIssuer() object {
-	if o.acmeCA == "" && o.acmeCARoot == "" && o.acmeEmail == "" {
-		return nil
-	}
-	issuer := object{"module": "acme"}
-	if o.acmeCA != "" {
-		issuer["ca"] = o.acmeCA
-	}
-	if o.acmeEmail != "" {
-		issuer["email"] = o.acmeEmail
-	}
-	if o.acmeCARoot != "" {
-		issuer["trusted_roots_pem_files"] = []any{o.acmeCARoot}
-	}
-	return issuer
 }
 
 // userConfig reads and adapts the user's file.

@@ -22,7 +22,7 @@ import (
 func newRunOptions(t *testing.T) runOptions {
 	t.Helper()
 	return runOptions{
-		httpPort: 8080, httpsPort: 8443, gracePeriod: proxy.Duration(10 * time.Second), clientTimeout: proxy.Duration(time.Minute),
+		httpPort: 8080, httpsPort: 8443, gracePeriod: proxy.Duration(10 * time.Second), clientTimeout: proxy.Duration(time.Minute), minTLS: "1.2",
 		admin: "unix//run/test.sock", storage: t.TempDir(),
 	}
 }
@@ -73,6 +73,9 @@ func (c builtConfig) has(path, want string) {
 }
 
 const (
+	// challenges tell the issuers the ports.
+	challenges = `{"http": {"disabled": false, "alternate_port": 8080}, "tls-alpn": {"alternate_port": 8443}}`
+	askUs      = `"get_certificate": [{"via": "parachute"}]`
 	toServices = `{"handle": [{"handler": "parachute", "client_timeout": "1m0s"}]}`
 	httpAt     = "apps/http/servers/parachute_http"
 	httpsAt    = "apps/http/servers/parachute_https"
@@ -110,7 +113,10 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		},
 		"no https": {
 			func(o *runOptions) { o.httpsPort = 0 },
-			map[string]string{httpsAt: `null`, "apps/http/https_port": `null`, httpAt + "/listen": `[":8080"]`},
+			map[string]string{
+				httpsAt: `null`, "apps/http/https_port": `null`, httpAt + "/listen": `[":8080"]`,
+				"apps/tls": `null`, "apps/pki": `null`,
+			},
 		},
 		"bind": {
 			func(o *runOptions) { o.bind, o.metricsPort = "::1", 9090 },
@@ -141,8 +147,40 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 			func(o *runOptions) {
 				o.acmeCA, o.acmeCARoot, o.acmeEmail = "https://ca.test/dir", root, "ops@example.com"
 			},
-			map[string]string{"apps/tls/automation/policies": `[{"issuers": [{
-				"module": "acme", "ca": "https://ca.test/dir", "email": "ops@example.com", "trusted_roots_pem_files": ["` + root + `"]}]}]`},
+			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `,
+				"ca": "https://ca.test/dir", "email": "ops@example.com", "trusted_roots_pem_files": ["` + root + `"]}]}]`},
+		},
+		"no certificate authority": {
+			func(*runOptions) {},
+			map[string]string{
+				"apps/tls/automation/policies":       `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `}]}]`,
+				"apps/tls/automation/on_demand":      `{"permission": {"module": "parachute"}}`,
+				"apps/pki/certificate_authorities":   `{"local": {"install_trust": false}}`,
+				httpsAt + "/tls_connection_policies": `[{}]`,
+			},
+		},
+		"account of an authority": {
+			func(o *runOptions) {
+				o.acmeCA, o.acmeEABKeyID, o.acmeEABMACKey = "https://ca.test/dir", "kid", "a2V5"
+			},
+			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `,
+				"ca": "https://ca.test/dir", "external_account": {"key_id": "kid", "mac_key": "a2V5"}}]}]`},
+		},
+		"two authorities": {
+			func(o *runOptions) { o.acmeEmail, o.httpPort, o.bind = "ops@example.com", 0, "::1" },
+			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [
+				{"module": "acme", "email": "ops@example.com", "challenges": {"bind_host": "::1", "http": {"disabled": true, "alternate_port": 0}, "tls-alpn": {"alternate_port": 8443}}},
+				{"module": "acme", "email": "ops@example.com", "challenges": {"bind_host": "::1", "http": {"disabled": true, "alternate_port": 0}, "tls-alpn": {"alternate_port": 8443}},
+				 "ca": "https://acme.zerossl.com/v2/DV90"}]}]`},
+		},
+		"staging": {
+			func(o *runOptions) { o.tlsStaging = true },
+			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `,
+				"ca": "https://acme-staging-v02.api.letsencrypt.org/directory"}]}]`},
+		},
+		"oldest TLS": {
+			func(o *runOptions) { o.minTLS = "1.3" },
+			map[string]string{httpsAt + "/tls_connection_policies": `[{"protocol_min": "tls1.3"}]`},
 		},
 		"access log": {
 			func(o *runOptions) { o.accessLog = true },
@@ -282,17 +320,42 @@ func TestFlagsForPlacesWinOverTheFile(t *testing.T) {
 }
 
 func TestAutomationPoliciesOfTheFileComeFirst(t *testing.T) {
-	ours := `{"issuers": [{"module": "acme", "email": "ops@example.com"}]}`
+	issuers := `"issuers": [{"module": "acme", "challenges": ` + challenges + `, "ca": "https://ca.test/dir"}]`
+	ours := `{` + askUs + `, ` + issuers + `}`
 	for name, tc := range map[string]struct{ theirs, want string }{
-		"none":           {`[]`, `[` + ours + `]`},
-		"for some names": {`[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}]`, `[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}, ` + ours + `]`},
-		"for all names":  {`[{"issuers": [{"module": "internal"}]}]`, `[{"issuers": [{"module": "internal"}]}]`},
+		"none":                           {`[]`, `[` + ours + `]`},
+		"for some names":                 {`[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}]`, `[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}, ` + ours + `]`},
+		"for all names":                  {`[{"issuers": [{"module": "internal"}]}]`, `[{"issuers": [{"module": "internal"}], ` + askUs + `}]`},
+		"for all names, without issuers": {`[{"key_type": "p384"}]`, `[{"key_type": "p384", ` + askUs + `, ` + issuers + `}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := withFile(t, "caddy.json", `{"apps": {"tls": {"automation": {"policies": `+tc.theirs+`}}}}`)
-			o.acmeEmail = "ops@example.com"
+			o.acmeCA = "https://ca.test/dir"
 			build(t, o).has("apps/tls/automation/policies", tc.want)
 		})
+	}
+}
+
+// Who may have certificates on demand for their own sites is for them to say.
+func TestOnDemandPermissionOfTheFileStays(t *testing.T) {
+	c := build(t, withFile(t, "Caddyfile", "{\n on_demand_tls {\n  ask http://localhost:5555/ask\n }\n}\nhttps:// {\n tls {\n  on_demand\n }\n respond ok\n}"))
+	c.has("apps/tls/automation/on_demand", `{"permission": {"module": "http", "endpoint": "http://localhost:5555/ask"}}`)
+	c.has("apps/tls/automation/policies", `[{"on_demand": true, `+askUs+`, "issuers": [{"module": "acme", "challenges": `+challenges+`}]}]`)
+}
+
+func TestFlagsForCertificatesThatContradictEachOtherAreRefused(t *testing.T) {
+	for want, set := range map[string]func(*runOptions){
+		"name two authorities":                     func(o *runOptions) { o.tlsStaging, o.acmeCA = true, "https://ca.test/dir" },
+		"belong together":                          func(o *runOptions) { o.acmeEABKeyID = "kid" },
+		"neither 1.2 nor 1.3":                      func(o *runOptions) { o.minTLS = "1.1" },
+		"no plugin for the DNS provider nosuchdns": func(o *runOptions) { o.acmeDNS = "nosuchdns {env.TOKEN}" },
+		"--with github.com/caddy-dns/nosuchdns":    func(o *runOptions) { o.acmeDNS = "nosuchdns" },
+	} {
+		o := newRunOptions(t)
+		set(&o)
+		if err := o.validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got the error %v instead of one with %q", err, want)
+		}
 	}
 }
 

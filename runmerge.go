@@ -10,8 +10,8 @@ import (
 
 // mergeConfig merges a user's config into ours. What both have, the user's wins,
 // with three exceptions: sites on the default ports move to ours; sites that listen
-// where we do get our route behind their own; and automation policies go before
-// ours, which is the one for all other names.
+// where we do get our route behind their own; and their automation policies ask us
+// for certificates, too, as ours for all other names does.
 func mergeConfig(config, user object) error {
 	if admin, ok := user["admin"].(object); ok && admin["disabled"] == true {
 		return errors.New("it turns the admin endpoint off, without which nothing can be deployed")
@@ -24,11 +24,35 @@ func mergeConfig(config, user object) error {
 	}
 	ours, _ := at(config, "apps", "tls", "automation")["policies"].([]any)
 	theirs, _ := at(user, "apps", "tls", "automation")["policies"].([]any)
+	if at(user, "apps", "tls", "automation")["on_demand"] != nil {
+		// Who may have certificates on demand is for one of us to say. Ours are not
+		// obtained in that way.
+		delete(at(config, "apps", "tls", "automation"), "on_demand")
+	}
 	merge(config, user)
-	if len(ours) > 0 && !hasCatchAll(theirs) {
-		at(config, "apps", "tls", "automation")["policies"] = slices.Concat(theirs, ours)
+	if len(ours) > 0 {
+		at(config, "apps", "tls", "automation")["policies"] = mergePolicies(theirs, ours)
 	}
 	return nil
+}
+
+// mergePolicies puts the user's policies before ours, which is the one for all names
+// that have no other. If they have such a one, it asks us for certificates instead.
+func mergePolicies(theirs, ours []any) []any {
+	for i, p := range theirs {
+		policy, ok := p.(object)
+		if !ok {
+			continue // Caddy will say what is wrong with it
+		}
+		if subjects, _ := policy["subjects"].([]any); len(subjects) == 0 {
+			if policy["issuers"] == nil {
+				policy["issuers"] = ours[0].(object)["issuers"]
+			}
+			theirs[i] = askParachute(policy)
+			return theirs
+		}
+	}
+	return slices.Concat(theirs, ours)
 }
 
 // movePorts moves the user's sites from the ports that HTTP and HTTPS have by
@@ -143,15 +167,6 @@ func addresses(v any) []string {
 		all = append(all, s)
 	}
 	return all
-}
-
-// hasCatchAll reports whether a policy applies to all names.
-func hasCatchAll(policies []any) bool {
-	return slices.ContainsFunc(policies, func(p any) bool {
-		policy, _ := p.(object)
-		subjects, _ := policy["subjects"].([]any)
-		return len(subjects) == 0
-	})
 }
 
 // at returns the object at a path, or an empty one.

@@ -21,6 +21,9 @@ func (e *Engine) Deploy(req DeployRequest) (*Deployment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.checkCertificates(s); err != nil {
+		return nil, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.stopping {
@@ -67,8 +70,7 @@ func (e *Engine) run(svc *service, d *Deployment) {
 	log.Info("deployment done", zap.Int("release", d.Status().Release))
 }
 
-// advance does the steps of a deployment in their order. A certificate, once
-// there are any, is obtained between the gate and the commit.
+// advance does the steps of a deployment in their order.
 func (e *Engine) advance(svc *service, d *Deployment) error {
 	candidate := e.newRelease(d.spec, 0, time.Time{})
 	if !d.spec.force {
@@ -76,6 +78,10 @@ func (e *Engine) advance(svc *service, d *Deployment) error {
 			candidate.close()
 			return err
 		}
+	}
+	if err := e.certify(d, candidate); err != nil {
+		candidate.close()
+		return err
 	}
 	old, err := e.commit(svc, d, candidate)
 	if err != nil {
@@ -133,6 +139,8 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 	took := since(start)
 
 	next.startMonitor(e, time.Duration(next.options.HealthCheckInterval))
+	e.keepCertificates(next)
+	e.forgetCertificates(old)
 	d.switched(old, next, took)
 	return old, nil
 }

@@ -17,6 +17,7 @@ const (
 	StateValidated  State = "validated"
 	StateProbing    State = "probing"
 	StateHealthy    State = "healthy"
+	StateCertified  State = "certified"
 	StateSwitched   State = "switched"
 	StateDraining   State = "draining"
 	StateDone       State = "done"
@@ -52,8 +53,10 @@ type DeploymentStatus struct {
 	// each as "name: old -> new".
 	Changes []string      `json:"changes,omitempty"`
 	Probes  []ProbeReport `json:"probes,omitempty"`
-	Drained []Drain       `json:"drained,omitempty"`
-	Error   *Error        `json:"error,omitempty"`
+	// Certificates are those of the hosts, by host.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Drained      []Drain       `json:"drained,omitempty"`
+	Error        *Error        `json:"error,omitempty"`
 }
 
 // Deployment is one deployment, running or ended.
@@ -161,6 +164,12 @@ func (d *Deployment) setProbes(reports []ProbeReport) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status.Probes = reports
+}
+
+func (d *Deployment) setCertificates(certificates []Certificate) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.State, d.status.Certificates = StateCertified, certificates
 }
 
 // switched records the switch from old, which may be nil, to next.

@@ -27,11 +27,11 @@
 //
 // # Life of a deployment
 //
-//	validated ─→ probing ─→ healthy ─→ switched ─→ draining ─→ done
-//	                │          │
-//	                └──────────┴─→ failed | superseded | cancelled
+//	validated ─→ probing ─→ healthy ─→ certified ─→ switched ─→ draining ─→ done
+//	                │          │           │
+//	                └──────────┴───────────┴─→ failed | superseded | cancelled
 //
-// Between healthy and switched the deployment commits: it takes the service's
+// It is certified only if the service has TLS. Between that and switched the deployment commits: it takes the service's
 // commit slot, writes the release to storage and switches. From the moment it
 // begins to commit it can no longer be superseded or cancelled; a newer one
 // queues for the slot and switches after it.
@@ -41,6 +41,8 @@
 // Engine.mu guards the control plane: services, claims, deployments. It is held
 // for map operations only, never over I/O, a channel wait or a callback, and
 // never taken on the request path. Locks below it, in order: Engine.mu,
-// Release.streamsMu, Deployment.mu, upstream.healthMu, stream-local locks. No lock is held while taking
-// one further left.
+// Release.streamsMu, Deployment.mu, upstream.healthMu, stream-local locks. No lock
+// is held while taking one further left. Engine.certifyingMu comes before all of
+// them; it makes one step of looking whether a host still needs its certificate and
+// telling the [Certifier].
 package proxy

@@ -41,6 +41,11 @@ type Engine struct {
 	running sync.WaitGroup
 
 	outcomes deploymentCounters
+
+	// certifyingMu makes one step of looking at the table and telling the certifier.
+	certifyingMu sync.Mutex
+	defaultSite  atomic.Pointer[defaultSite]
+	permissions  permissionCache
 }
 
 // NewEngine returns an engine with no services.
@@ -86,6 +91,7 @@ func (e *Engine) Start() {
 	e.mu.Unlock()
 	for _, r := range active {
 		r.startMonitor(e, 0)
+		e.keepCertificates(r)
 	}
 }
 
@@ -99,6 +105,11 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 		release, prefix, err := e.acquire(r, service)
 		if err != nil {
 			return err
+		}
+		if location := release.redirect(r, client); location != "" {
+			release.done()
+			writeRedirect(w, r, location)
+			return nil
 		}
 		err = release.forward(w, r, prefix, client)
 		switch {

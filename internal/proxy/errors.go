@@ -29,6 +29,9 @@ const (
 	// CodeDrainTimeout marks a deployment or removal that took effect but had
 	// to cut requests or streams of the old release.
 	CodeDrainTimeout Code = "drain_timeout"
+	// CodeCertificate marks a deployment that got no certificate. The old release
+	// still serves.
+	CodeCertificate Code = "certificate_failed"
 	// CodeStorage marks an operation that changed nothing because its result
 	// could not be stored.
 	CodeStorage Code = "storage_failed"

@@ -13,6 +13,8 @@ const (
 	EventAccepted    EventKind = "accepted"
 	EventProbeFailed EventKind = "probe_failed"
 	EventHealthy     EventKind = "healthy"
+	EventCertifying  EventKind = "certifying"
+	EventCertified   EventKind = "certified"
 	EventSwitched    EventKind = "switched"
 	EventDraining    EventKind = "draining"
 	EventDrained     EventKind = "drained"
@@ -30,6 +32,9 @@ type Event struct {
 	Target string       `json:"target,omitempty"`
 	Reason string       `json:"reason,omitempty"`
 	Probe  *ProbeReport `json:"probe,omitempty"`
+	// Host and Certificate tell of a certificate.
+	Host        string       `json:"host,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"`
 	// Release, Previous, SwitchTime and Changes tell of the switch.
 	Release    int      `json:"release,omitempty"`
 	Previous   int      `json:"previous,omitempty"`

@@ -22,10 +22,28 @@ type Store interface {
 	List(ctx context.Context) ([]string, error)
 }
 
+// Certifier gets certificates for hosts and keeps them valid. A host may be a
+// wildcard. Its errors are for the person who deploys.
+type Certifier interface {
+	// Check returns why a host cannot have a certificate, or nil. It asks nobody.
+	Check(host string, issuer Issuer) error
+	// Certify returns the certificate of a host, obtaining it if there is none.
+	Certify(ctx context.Context, host string, issuer Issuer) (Certificate, error)
+	// Keep has the certificate of a host renewed in time, and obtained if there is
+	// none. It returns at once.
+	Keep(host string, issuer Issuer)
+	// Forget ends what Keep began. It returns at once.
+	Forget(host string, issuer Issuer)
+	// Certificate returns what is known of the certificate of a host.
+	Certificate(host string, issuer Issuer) Certificate
+}
+
 // EngineOptions configure an [Engine].
 type EngineOptions struct {
 	// Store keeps the state. Required.
 	Store Store
+	// Certifier gets certificates. Default: deployments that need some are refused.
+	Certifier Certifier
 	// Logger receives what operators should know. Default: nothing is logged.
 	Logger *zap.Logger
 	// UserAgent is what probes say they are. Default: "parachute".

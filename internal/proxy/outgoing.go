@@ -18,6 +18,8 @@ type Client struct {
 	// Trusted says that the sender is a proxy whose forwarding headers are
 	// believed.
 	Trusted bool
+	// HTTPSPort is the port that clients reach HTTPS on, for redirects. Default: 443.
+	HTTPSPort int
 }
 
 // outgoingHeader is the header of a request to a target, which is lent for the time
@@ -195,19 +197,10 @@ func startAndID() (start, id string) {
 	return s[:n], s[n:]
 }
 
-// requestTarget returns the request target for the target: byte for byte what the
-// client sent, unless something before us has rewritten it, less the prefix.
+// requestTarget returns the request target for the target: that of the client, less
+// the prefix.
 func (x *exchange) requestTarget() string {
-	u, target := x.in.URL, x.in.RequestURI
-	path := rawPath(u)
-	query, same := strings.CutPrefix(target, path)
-	if !same || query != "" && (query[0] != '?' || query[1:] != u.RawQuery) {
-		query = ""
-		if u.RawQuery != "" || u.ForceQuery {
-			query = "?" + u.RawQuery
-		}
-		target = path + query
-	}
+	target, path, query := originForm(x.in)
 	if x.release.options.StripPathPrefix && x.prefix != "/" {
 		path = stripPrefix(path, x.prefix)
 		target = path + query

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -24,6 +25,24 @@ func matchPath(u *url.URL) string {
 		b.WriteString(decoded)
 	}
 	return b.String()
+}
+
+// originForm returns the request target of in as RFC 9112, section 3.2.1, has it, and
+// its parts: byte for byte what the client sent, unless something before us has
+// rewritten it. The query has its question mark. Before an empty path, a slash is
+// missing.
+func originForm(in *http.Request) (target, path, query string) {
+	u, target := in.URL, in.RequestURI
+	path = rawPath(u)
+	query, same := strings.CutPrefix(target, path)
+	if !same || query != "" && (query[0] != '?' || query[1:] != u.RawQuery) {
+		query = ""
+		if u.RawQuery != "" || u.ForceQuery {
+			query = "?" + u.RawQuery
+		}
+		target = path + query
+	}
+	return target, path, query
 }
 
 // rawPath returns the path of u as the client wrote it.

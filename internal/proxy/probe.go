@@ -105,7 +105,7 @@ func probeHost(t Target, o Options, hosts []string) string {
 		return o.HealthCheckHost
 	}
 	for _, h := range hosts {
-		if !strings.HasPrefix(h, "*.") {
+		if !isWildcard(h) {
 			return h
 		}
 	}

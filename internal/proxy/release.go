@@ -18,6 +18,8 @@ type Release struct {
 	hosts      []string
 	routes     []Route
 	options    Options
+	// keyPair is the certificate of the service's own; nil without one.
+	keyPair *keyPair
 
 	upstreams []*upstream
 	// turn counts the requests that were spread by turns.
@@ -61,6 +63,9 @@ func (e *Engine) newRelease(s spec, version int, deployedAt time.Time) *Release 
 		options:    s.options,
 		changed:    make(chan struct{}, 1),
 		drained:    make(chan struct{}),
+	}
+	if t := s.options.TLS; t != nil && t.ownFiles() {
+		r.keyPair = newKeyPair(t, s.hosts)
 	}
 	r.plain = true
 	for _, t := range s.targets {

@@ -69,6 +69,7 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 
 	svc.committing <- struct{}{}
 	old, err := e.unroute(svc)
+	e.forgetCertificates(old)
 	<-svc.committing
 	if err != nil {
 		return removal, err

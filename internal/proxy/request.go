@@ -84,6 +84,13 @@ type DeployRequest struct {
 	// for as long as that target is there and not failing. Default: false.
 	Sticky bool `json:"sticky,omitempty"`
 
+	// TLS asks for HTTPS. Default: none; clients that come by TLS nevertheless, with
+	// a certificate that the host of the proxy has, are served.
+	TLS *TLSRequest `json:"tls,omitempty"`
+	// CanonicalHost is the one of the hosts that clients of the others are redirected
+	// to, as from www.example.com to example.com. Default: none.
+	CanonicalHost string `json:"canonical_host,omitempty"`
+
 	// Force skips the health check: the release takes traffic at once.
 	Force bool `json:"force,omitempty"`
 	// Detach lets the deployment go on when its caller goes away; the call
@@ -100,10 +107,11 @@ type spec struct {
 	routes  []Route
 	options Options
 
-	deployTimeout time.Duration
-	drain         drainLimits
-	force         bool
-	detach        bool
+	deployTimeout       time.Duration
+	drain               drainLimits
+	waitForCertificates bool
+	force               bool
+	detach              bool
 }
 
 // Options are the settings that a release keeps for as long as it serves.
@@ -120,6 +128,10 @@ type Options struct {
 
 	LB     LoadBalancing `json:"lb"`
 	Sticky bool          `json:"sticky,omitempty"`
+
+	// TLS is nil without HTTPS.
+	TLS           *TLSOptions `json:"tls,omitempty"`
+	CanonicalHost string      `json:"canonical_host,omitempty"`
 }
 
 // Validate returns an [Error] with [CodeInvalid] that names the first field
@@ -131,7 +143,7 @@ func (r DeployRequest) Validate() error {
 
 func (r DeployRequest) resolve() (spec, error) {
 	s := spec{service: r.Service, force: r.Force, detach: r.Detach}
-	for _, part := range []func(*spec) error{r.resolveTargets, r.resolveRoutes, r.resolveName, r.resolveOptions} {
+	for _, part := range []func(*spec) error{r.resolveTargets, r.resolveRoutes, r.resolveName, r.resolveOptions, r.resolveTLS, r.resolveCanonicalHost} {
 		if err := part(&s); err != nil {
 			return spec{}, err
 		}
@@ -324,5 +336,11 @@ func changes(old, next *Release) []string {
 	note("hold-timeout", a.HoldTimeout, b.HoldTimeout)
 	note("lb", a.LB, b.LB)
 	note("sticky", a.Sticky, b.Sticky)
+	note("tls", a.TLS, b.TLS)
+	if a.TLS != nil && b.TLS != nil {
+		note("tls-redirect", a.TLS.Redirect, b.TLS.Redirect)
+		note("tls-on-demand-url", orDefault(a.TLS.OnDemandURL, "none"), orDefault(b.TLS.OnDemandURL, "none"))
+	}
+	note("canonical-host", orDefault(a.CanonicalHost, "none"), orDefault(b.CanonicalHost, "none"))
 	return all
 }

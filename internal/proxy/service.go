@@ -42,10 +42,18 @@ func (e *Engine) forgetIfUnused(s *service) {
 	}
 }
 
+// release returns the release that serves, or nil.
+func (s *service) release() *Release {
+	if s.active == nil {
+		return nil
+	}
+	return s.active.active.Load()
+}
+
 // servingVersion returns the number of the release that serves, or 0.
 func (s *service) servingVersion() int {
-	if s.active == nil {
-		return 0
+	if r := s.release(); r != nil {
+		return r.version
 	}
-	return s.active.active.Load().version
+	return 0
 }

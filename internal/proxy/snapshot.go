@@ -25,6 +25,8 @@ type document struct {
 	Targets    []string  `json:"targets"`
 	Hosts      []string  `json:"hosts,omitempty"`
 	Options    Options   `json:"options"`
+	// KeyPair is the certificate of the service's own, as its files had it.
+	KeyPair *pemPair `json:"key_pair,omitempty"`
 }
 
 // ErrNewerFormat means that a document was written by a newer version of this
@@ -32,7 +34,7 @@ type document struct {
 var ErrNewerFormat = errors.New("written by a newer version of parachute")
 
 func encodeRelease(r *Release) ([]byte, error) {
-	return json.MarshalIndent(document{
+	doc := document{
 		Format:     documentFormat,
 		Service:    r.service,
 		Release:    r.version,
@@ -40,7 +42,11 @@ func encodeRelease(r *Release) ([]byte, error) {
 		Targets:    r.targets(),
 		Hosts:      r.hosts,
 		Options:    r.options,
-	}, "", "  ")
+	}
+	if r.keyPair != nil {
+		doc.KeyPair = &r.keyPair.current.Load().pem
+	}
+	return json.MarshalIndent(doc, "", "  ")
 }
 
 // decodeRelease returns the spec that a document describes. It goes through the
@@ -78,6 +84,7 @@ func decodeRelease(name string, b []byte) (spec, document, error) {
 		HealthCheckInterval: &o.HealthCheckInterval, HealthCheckTimeout: &o.HealthCheckTimeout,
 		TargetTimeout: &o.TargetTimeout, HoldTimeout: &o.HoldTimeout,
 		LB: o.LB, Sticky: o.Sticky,
+		TLS: o.TLS.request(), CanonicalHost: o.CanonicalHost,
 	}.resolve()
 	return s, doc, err
 }
@@ -144,7 +151,9 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Re
 			e.log().Warn("service falls back to the previous generation of its state",
 				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
 		}
-		return e.newRelease(s, doc.Release, doc.DeployedAt), nil
+		r := e.newRelease(s, doc.Release, doc.DeployedAt)
+		e.restoreKeyPair(r, doc.KeyPair)
+		return r, nil
 	}
 	if failed == nil {
 		failed = errors.New("there is no document")

@@ -11,8 +11,10 @@ type ServiceStatus struct {
 	PathPrefixes []string `json:"path_prefixes"`
 	// Served counts the requests of all releases since the proxy started.
 	Served int64 `json:"served"`
-	// TLS says whether the service has certificates.
+	// TLS says whether the service was deployed with HTTPS.
 	TLS bool `json:"tls"`
+	// Certificates are those of the hosts, by host.
+	Certificates []Certificate `json:"certificates,omitempty"`
 	// Broken says why the service's state could not be loaded; such a service
 	// does not serve until it is deployed again.
 	Broken string `json:"broken,omitempty"`
@@ -57,10 +59,15 @@ type TargetStatus struct {
 // Services returns all services, by name.
 func (e *Engine) Services() []ServiceStatus {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	all := make([]ServiceStatus, 0, len(e.services))
+	active := make([]*Release, 0, len(e.services))
 	for _, name := range e.sortedNames() {
-		all = append(all, e.services[name].statusOf())
+		s := e.services[name]
+		all, active = append(all, s.statusOf()), append(active, s.release())
+	}
+	e.mu.Unlock()
+	for i, r := range active {
+		all[i].Certificates = e.certificatesOf(r)
 	}
 	return all
 }
@@ -68,15 +75,18 @@ func (e *Engine) Services() []ServiceStatus {
 // Service returns one service, or an [Error] with [CodeNotFound].
 func (e *Engine) Service(name string) (ServiceStatus, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	s := e.services[name]
 	if s == nil {
+		defer e.mu.Unlock()
 		return ServiceStatus{}, e.noSuchService(name)
 	}
-	return s.statusOf(), nil
+	status, active := s.statusOf(), s.release()
+	e.mu.Unlock()
+	status.Certificates = e.certificatesOf(active)
+	return status, nil
 }
 
-// statusOf describes s. Engine.mu must be held.
+// statusOf describes s, without its certificates. Engine.mu must be held.
 func (s *service) statusOf() ServiceStatus {
 	status := ServiceStatus{Name: s.name, Hosts: []string{}, PathPrefixes: []string{}}
 	if s.broken != nil {
@@ -88,6 +98,7 @@ func (s *service) statusOf() ServiceStatus {
 		status.Active = &active
 		status.Hosts = append(status.Hosts, r.hosts...)
 		status.PathPrefixes = r.options.PathPrefixes
+		status.TLS = r.options.TLS != nil
 	}
 	status.Served = s.retired
 	if status.Active != nil {

@@ -1,0 +1,93 @@
+package parachute
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/pflag"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// tlsFlags are the flags of deploy for HTTPS.
+type tlsFlags struct {
+	issuer      string
+	wait        bool
+	redirect    bool
+	certificate string
+	privateKey  string
+	onDemandURL string
+}
+
+func (f *tlsFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.issuer, "tls", "", "serve HTTPS with certificates that are obtained and renewed automatically; with =internal, by the proxy's own authority, for development")
+	flags.Lookup("tls").NoOptDefVal = string(proxy.IssuerAuto)
+	flags.BoolVar(&f.wait, "tls-wait", true, "wait for the certificates before switching, and fail without them")
+	flags.BoolVar(&f.redirect, "tls-redirect", true, "redirect HTTP to HTTPS")
+	flags.StringVar(&f.certificate, "tls-certificate-path", "", "PEM `file` with a certificate of your own and its chain, on the proxy's machine")
+	flags.StringVar(&f.privateKey, "tls-private-key-path", "", "PEM `file` with its private key")
+	flags.StringVar(&f.onDemandURL, "tls-on-demand-url", "", "`URL`, or path of the service, that says with 200 which names may have a certificate at their first handshake")
+}
+
+// check refuses flags that have no effect.
+func (f *tlsFlags) check(flags *pflag.FlagSet) error {
+	if f.wanted(flags) {
+		return nil
+	}
+	for _, name := range []string{"tls-wait", "tls-redirect"} {
+		if flags.Changed(name) {
+			return &proxy.Error{
+				Code:    proxy.CodeInvalid,
+				Message: fmt.Sprintf("--%s has no effect without --tls", name),
+				Hint:    "add --tls, or leave it out",
+			}
+		}
+	}
+	return nil
+}
+
+// wanted reports whether the flags ask for HTTPS. Certificates of one's own, or on
+// demand, are asked for to be used.
+func (f *tlsFlags) wanted(flags *pflag.FlagSet) bool {
+	on := f.issuer != "" && f.issuer != "false"
+	return on || flags.Changed("tls-certificate-path") || flags.Changed("tls-private-key-path") || flags.Changed("tls-on-demand-url")
+}
+
+// request returns what the flags ask for, which is nil without HTTPS, and the targets.
+// An "internal" among them, which has no port, belongs to a --tls before it.
+func (f *tlsFlags) request(flags *pflag.FlagSet, targets []string) (*proxy.TLSRequest, []string) {
+	if !f.wanted(flags) {
+		return nil, targets
+	}
+	r := &proxy.TLSRequest{OnDemandURL: f.onDemandURL}
+	switch f.issuer {
+	case "", "true", string(proxy.IssuerAuto):
+		if i := slices.Index(targets, string(proxy.IssuerInternal)); i >= 0 && f.issuer != "" {
+			r.Issuer = proxy.IssuerInternal
+			targets = slices.Delete(slices.Clone(targets), i, i+1)
+		}
+	default:
+		r.Issuer = proxy.Issuer(f.issuer)
+	}
+	if flags.Changed("tls-wait") {
+		r.Wait = &f.wait
+	}
+	if flags.Changed("tls-redirect") {
+		r.Redirect = &f.redirect
+	}
+	r.CertificatePath, r.PrivateKeyPath = absolute(f.certificate), absolute(f.privateKey)
+	return r, targets
+}
+
+// absolute returns the path that the proxy, which runs in another directory, finds
+// the same file under.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}

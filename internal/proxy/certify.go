@@ -1,0 +1,216 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// certifyTimeout bounds how long a deployment waits for its certificates. A
+	// challenge by DNS takes minutes.
+	certifyTimeout = 5 * time.Minute
+	// maxParallelOrders bounds the certificates that a deployment orders at a time.
+	maxParallelOrders = 4
+)
+
+// certificateHosts returns the hosts of r that have certificates issued before they
+// are asked for.
+func (r *Release) certificateHosts() []string {
+	t := r.options.TLS
+	switch {
+	case t == nil || t.ownFiles():
+		return nil
+	case t.OnDemandURL == "":
+		return r.hosts
+	}
+	// The names below a wildcard get theirs on demand.
+	return slices.DeleteFunc(slices.Clone(r.hosts), isWildcard)
+}
+
+// checkCertificates refuses what can never have certificates, before anything is
+// done.
+func (e *Engine) checkCertificates(s spec) error {
+	t := s.options.TLS
+	switch {
+	case t == nil:
+		return nil
+	case t.ownFiles():
+		if err := newKeyPair(t, s.hosts).read(time.Now()); err != nil {
+			return invalid("%s", Printable(err.Error())).
+				withHint("--tls-certificate-path and --tls-private-key-path name PEM files on the proxy's machine that its user can read")
+		}
+		return nil
+	case e.opts.Certifier == nil:
+		return invalid("this proxy gets no certificates")
+	}
+	hosts := s.hosts
+	if t.OnDemandURL != "" {
+		hosts = slices.DeleteFunc(slices.Clone(hosts), isWildcard)
+	}
+	for _, host := range hosts {
+		if err := e.opts.Certifier.Check(host, t.Issuer); err != nil {
+			return asError(err)
+		}
+	}
+	return nil
+}
+
+// certify gets the certificates of a release that is about to be switched to.
+func (e *Engine) certify(d *Deployment, r *Release) error {
+	if r.keyPair != nil {
+		if err := r.keyPair.read(time.Now()); err != nil {
+			return &Error{Code: CodeCertificate, Message: Printable(err.Error()), cause: err}
+		}
+	}
+	if r.keyPair == nil && d.spec.waitForCertificates {
+		if err := e.obtainCertificates(d, r); err != nil {
+			return err
+		}
+	}
+	if certificates := e.certificatesOf(r); len(certificates) > 0 {
+		d.setCertificates(certificates)
+	}
+	return nil
+}
+
+// obtainCertificates waits for the certificates of all hosts of r. The first that
+// cannot be had ends it.
+func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
+	hosts := r.certificateHosts()
+	if len(hosts) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(d.ctx, certifyTimeout, errCertifyTimeout)
+	defer cancel()
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	slots := make(chan struct{}, maxParallelOrders)
+	var orders sync.WaitGroup
+	for _, host := range hosts {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		orders.Go(func() {
+			defer func() { <-slots }()
+			d.send(Event{Kind: EventCertifying, Host: host})
+			certificate, err := e.opts.Certifier.Certify(ctx, host, r.options.TLS.Issuer)
+			if err != nil {
+				fail(certificateError(host, err))
+				return
+			}
+			d.send(Event{Kind: EventCertified, Host: host, Certificate: &certificate})
+		})
+	}
+	orders.Wait()
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errCertifyTimeout) {
+		return &Error{
+			Code:    CodeCertificate,
+			Message: "there was no certificate within " + Duration(certifyTimeout).String(),
+			Hint:    "see the proxy's log for what the certificate authority was doing; --tls-wait=false does not wait",
+		}
+	}
+	return cause
+}
+
+var errCertifyTimeout = errors.New("certificate timeout")
+
+func certificateError(host string, err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Code: CodeCertificate, Message: "no certificate for " + host + ": " + Printable(err.Error()), cause: err}
+}
+
+// keepCertificates has the certificates of a release that serves looked after.
+func (e *Engine) keepCertificates(r *Release) {
+	hosts := r.certificateHosts()
+	if len(hosts) == 0 || e.opts.Certifier == nil {
+		return
+	}
+	e.certifyingMu.Lock()
+	defer e.certifyingMu.Unlock()
+	for _, host := range hosts {
+		e.opts.Certifier.Keep(host, r.options.TLS.Issuer)
+	}
+}
+
+// forgetCertificates ends that for the hosts of a release, which may be nil, that
+// nobody has certificates from the same issuer for any more.
+func (e *Engine) forgetCertificates(r *Release) {
+	if r == nil || e.opts.Certifier == nil {
+		return
+	}
+	e.certifyingMu.Lock()
+	defer e.certifyingMu.Unlock()
+	for _, host := range r.certificateHosts() {
+		issuer := r.options.TLS.Issuer
+		if site, ok := e.TLSSite(host); !ok || site.Certificate != nil || site.Host != host || site.Issuer != issuer {
+			e.opts.Certifier.Forget(host, issuer)
+		}
+	}
+}
+
+// certificatesOf returns what is known of the certificates of r, which may be nil.
+func (e *Engine) certificatesOf(r *Release) []Certificate {
+	if r == nil || r.options.TLS == nil {
+		return nil
+	}
+	if r.keyPair != nil {
+		return r.keyPair.certificates(e.log())
+	}
+	var all []Certificate
+	if e.opts.Certifier != nil {
+		for _, host := range r.certificateHosts() {
+			all = append(all, e.opts.Certifier.Certificate(host, r.options.TLS.Issuer))
+		}
+	}
+	slices.SortFunc(all, func(a, b Certificate) int { return cmp.Compare(a.Host, b.Host) })
+	return all
+}
+
+// certificates describes the pair, once for each host.
+func (k *keyPair) certificates(log *zap.Logger) []Certificate {
+	k.refresh(log)
+	loaded := k.current.Load()
+	if loaded == nil {
+		return []Certificate{{Host: strings.Join(k.hosts, ","), Error: "the certificate files cannot be read"}}
+	}
+	leaf := loaded.certificate.Leaf
+	hosts := k.hosts
+	if len(hosts) == 0 {
+		hosts = leaf.DNSNames
+	}
+	var all []Certificate
+	for _, host := range hosts {
+		c := DescribeCertificate(host, leaf)
+		if loaded.problem != nil {
+			c.Error = Printable(loaded.problem.Error())
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// restoreKeyPair gives a release that is loaded its own certificate. Without one, it
+// serves plain HTTP, and says so.
+func (e *Engine) restoreKeyPair(r *Release, stored *pemPair) {
+	if r.keyPair == nil {
+		return
+	}
+	log := e.log().With(zap.String("service", r.service))
+	switch problem, err := r.keyPair.restore(stored, time.Now()); {
+	case err != nil:
+		log.Error("service has no certificate: its files cannot be used", zap.Error(err))
+	case problem != nil:
+		log.Warn("certificate files cannot be used; the certificate that was stored with the release is", zap.Error(problem))
+	}
+}

@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// TLSSite is what the TLS handshake for a name is answered with.
+type TLSSite struct {
+	Service string
+	// Host is the host that the certificate is for: the name, or the wildcard that
+	// covers it.
+	Host   string
+	Issuer Issuer
+	// OnDemand says that the certificate is obtained when it is asked for, if
+	// [Engine.AllowCertificate] allows that.
+	OnDemand bool
+	// Certificate is the service's own; nil if it gets one issued.
+	Certificate *tls.Certificate
+}
+
+// TLSSite returns what the handshake for a server name is answered with, and
+// whether there is anything: whether a service was deployed with TLS for it.
+func (e *Engine) TLSSite(serverName string) (TLSSite, bool) {
+	r, host := e.table.Load().tlsRelease(serverName)
+	if r == nil {
+		return TLSSite{}, false
+	}
+	t := r.options.TLS
+	site := TLSSite{Service: r.service, Host: host, Issuer: t.Issuer}
+	if r.keyPair != nil {
+		if r.keyPair.current.Load() == nil {
+			return TLSSite{}, false // its files could not be read
+		}
+		site.Certificate = r.keyPair.get(e.log())
+		return site, true
+	}
+	if host == "" || isWildcard(host) && t.OnDemandURL != "" {
+		if t.OnDemandURL == "" {
+			return TLSSite{}, false
+		}
+		site.Host, site.OnDemand = canonicalName(serverName), true
+	}
+	return site, true
+}
+
+func canonicalName(name string) string {
+	var buf [256]byte
+	return string(canonicalHost(buf[:0], name))
+}
+
+// tlsRelease returns the release that has the certificate for a server name, and
+// the host that it claims. Of a host that several services share, the one with the
+// shortest path prefix that has TLS decides.
+func (t *table) tlsRelease(serverName string) (*Release, string) {
+	if name := canonicalName(strings.TrimPrefix(serverName, "*.")); !isWildcard(serverName) {
+		if hr := t.exact[name]; hr != nil {
+			return hr.tlsRelease(), name
+		}
+		if _, domain, ok := strings.Cut(name, "."); ok {
+			if hr := t.wildcard[domain]; hr != nil {
+				return hr.tlsRelease(), "*." + domain
+			}
+		}
+	} else if hr := t.wildcard[name]; hr != nil {
+		return hr.tlsRelease(), serverName
+	}
+	if t.anyHost != nil {
+		return t.anyHost.tlsRelease(), ""
+	}
+	return nil, ""
+}
+
+func (hr *hostRoutes) tlsRelease() *Release {
+	if c := hr.prefixes["/"]; c != nil && c.active.Load().options.TLS != nil {
+		return c.active.Load()
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(hr.prefixes)) {
+		if r := hr.prefixes[prefix].active.Load(); r.options.TLS != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// defaultSite remembers which host answers handshakes without a name, for a table.
+type defaultSite struct {
+	table *table
+	host  string
+}
+
+// DefaultTLSSite returns what a handshake without a server name is answered with:
+// the certificate of the first host, by name, that has one.
+func (e *Engine) DefaultTLSSite() (TLSSite, bool) {
+	t := e.table.Load()
+	known := e.defaultSite.Load()
+	if known == nil || known.table != t {
+		known = &defaultSite{table: t, host: t.firstTLSHost()}
+		e.defaultSite.Store(known)
+	}
+	if site, ok := e.TLSSite(known.host); ok && known.host != "" {
+		return site, true
+	}
+	// A deploy that keeps its routes keeps the table: look again.
+	if host := t.firstTLSHost(); host != "" {
+		e.defaultSite.Store(&defaultSite{table: t, host: host})
+		return e.TLSSite(host)
+	}
+	return TLSSite{}, false
+}
+
+// firstTLSHost returns the first host by name that has TLS, or nothing.
+func (t *table) firstTLSHost() string {
+	first := ""
+	for host, hr := range t.exact {
+		if (first == "" || host < first) && hr.tlsRelease() != nil {
+			first = host
+		}
+	}
+	if first != "" {
+		return first
+	}
+	for domain, hr := range t.wildcard {
+		if host := "*." + domain; (first == "" || host < first) && hr.tlsRelease() != nil {
+			first = host
+		}
+	}
+	return first
+}

@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// keyPair is a certificate of the service's own, from files that somebody else
+// renews.
+type keyPair struct {
+	certificatePath, privateKeyPath string
+	hosts                           []string
+	current                         atomic.Pointer[loadedPair]
+	// lookedAt is when the files were last looked at, as a Unix time in nanoseconds,
+	// and looking says that somebody is doing so.
+	lookedAt atomic.Int64
+	looking  atomic.Bool
+}
+
+// loadedPair is what the files had in them.
+type loadedPair struct {
+	certificate tls.Certificate
+	pem         pemPair
+	// modified are the times at which the files were last changed.
+	modified [2]time.Time
+	// problem says why the files are not used as they are now; nil if they are.
+	problem error
+}
+
+// pemPair is what is stored of a key pair with its release, so that a file that is
+// missing at the next start costs nothing.
+type pemPair struct {
+	Certificate string `json:"certificate"`
+	PrivateKey  string `json:"private_key"`
+}
+
+// keyPairInterval is how long renewed files may go unnoticed.
+const keyPairInterval = 5 * time.Second
+
+// maxPEM bounds the size of a certificate or key file, in bytes.
+const maxPEM = 1 << 20
+
+// newKeyPair returns the pair that o names, for a service with the given hosts. It
+// reads nothing.
+func newKeyPair(o *TLSOptions, hosts []string) *keyPair {
+	return &keyPair{certificatePath: o.CertificatePath, privateKeyPath: o.PrivateKeyPath, hosts: hosts}
+}
+
+// read reads the files and checks that they are of use now.
+func (k *keyPair) read(now time.Time) error {
+	loaded, err := k.readFiles()
+	if err != nil {
+		return err
+	}
+	if err := checkLeaf(loaded.certificate.Leaf, k.hosts, now); err != nil {
+		return fmt.Errorf("%s: %w", k.certificatePath, err)
+	}
+	k.lookedAt.Store(now.UnixNano())
+	k.current.Store(loaded)
+	return nil
+}
+
+// restore takes what is in the files, or else what was stored of them. A problem is
+// for the log; without any certificate it is an error.
+func (k *keyPair) restore(stored *pemPair, now time.Time) (problem, err error) {
+	if problem = k.read(now); problem == nil {
+		return nil, nil
+	}
+	if stored == nil {
+		return nil, problem
+	}
+	certificate, err := parsePair([]byte(stored.Certificate), []byte(stored.PrivateKey))
+	if err != nil {
+		return nil, problem
+	}
+	k.current.Store(&loadedPair{certificate: certificate, pem: *stored, problem: problem})
+	return problem, nil
+}
+
+func (k *keyPair) readFiles() (*loadedPair, error) {
+	var pems [2][]byte
+	loaded := new(loadedPair)
+	for i, path := range []string{k.certificatePath, k.privateKeyPath} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() || info.Size() > maxPEM {
+			return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, maxPEM)
+		}
+		loaded.modified[i] = info.ModTime()
+		if pems[i], err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if loaded.certificate, err = parsePair(pems[0], pems[1]); err != nil {
+		return nil, fmt.Errorf("%s and %s: %w", k.certificatePath, k.privateKeyPath, err)
+	}
+	loaded.pem = pemPair{Certificate: string(pems[0]), PrivateKey: string(pems[1])}
+	return loaded, nil
+}
+
+func parsePair(certificate, key []byte) (tls.Certificate, error) {
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return pair, errors.New(strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	return pair, nil
+}
+
+// checkLeaf reports why a certificate is of no use for hosts.
+func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
+	switch {
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("the certificate has expired on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.DateTime))
+	}
+	for _, host := range hosts {
+		name := host
+		if domain, ok := strings.CutPrefix(host, "*."); ok {
+			name = "any." + domain // what is checked is a name, not a pattern
+		}
+		if err := leaf.VerifyHostname(name); err != nil {
+			return fmt.Errorf("the certificate does not cover %s, but %s", host, orDefault(strings.Join(leaf.DNSNames, ", "), "no name at all"))
+		}
+	}
+	return nil
+}
+
+// get returns the certificate and, from time to time, looks for a new one, without
+// having anybody wait for the disk.
+func (k *keyPair) get(log *zap.Logger) *tls.Certificate {
+	k.refresh(log)
+	return &k.current.Load().certificate
+}
+
+func (k *keyPair) refresh(log *zap.Logger) {
+	now := time.Now()
+	if now.UnixNano()-k.lookedAt.Load() < int64(keyPairInterval) || !k.looking.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer k.looking.Store(false)
+		k.lookedAt.Store(now.UnixNano())
+		k.reload(log, now)
+	}()
+}
+
+// reload takes new files, if they are of use. Otherwise the old certificate stays.
+func (k *keyPair) reload(log *zap.Logger, now time.Time) {
+	before := k.current.Load()
+	if k.unchanged(before) {
+		return
+	}
+	err := k.read(now)
+	switch {
+	case err == nil:
+		log.Info("renewed certificate files are in use", zap.String("certificate", k.certificatePath),
+			zap.Time("not_after", k.current.Load().certificate.Leaf.NotAfter))
+	case before.problem == nil || before.problem.Error() != err.Error():
+		log.Warn("certificate files are not used; the certificate that was read before stays",
+			zap.String("certificate", k.certificatePath), zap.Error(err))
+		failed := *before
+		failed.problem = err
+		k.current.Store(&failed)
+	}
+}
+
+// unchanged reports whether the files are those that were read.
+func (k *keyPair) unchanged(loaded *loadedPair) bool {
+	for i, path := range []string{k.certificatePath, k.privateKeyPath} {
+		info, err := os.Stat(path)
+		if err != nil || !info.ModTime().Equal(loaded.modified[i]) {
+			return false
+		}
+	}
+	return loaded.problem == nil
+}

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// acmeChallenges is where a certificate authority looks for proof (RFC 8555,
+// section 8.3). It comes by plain HTTP and has to be answered there: by the host of
+// the engine, or else by an app that gets certificates of its own.
+const acmeChallenges = "/.well-known/acme-challenge/"
+
+// redirect returns where a request has to go instead, or nothing: to HTTPS, to the
+// canonical host, or to both in one hop.
+func (r *Release) redirect(in *http.Request, from Client) string {
+	o := &r.options
+	if o.TLS == nil && o.CanonicalHost == "" {
+		return ""
+	}
+	secure := in.TLS != nil || from.Trusted && strings.EqualFold(in.Header.Get("X-Forwarded-Proto"), "https")
+	toTLS := !secure && o.TLS != nil && o.TLS.Redirect
+	toHost := o.CanonicalHost != "" && canonicalName(in.Host) != o.CanonicalHost
+	// What will be refused is not redirected first.
+	if !toTLS && !toHost || !secure && strings.HasPrefix(in.URL.Path, acmeChallenges) || !forwardable(in) {
+		return ""
+	}
+	host := in.Host
+	if toHost {
+		host = withPortOf(o.CanonicalHost, in.Host)
+	}
+	scheme := "http"
+	if secure || toTLS {
+		scheme = "https"
+	}
+	if toTLS {
+		host = withPort(host, from.HTTPSPort)
+	}
+	target, path, query := originForm(in)
+	if path == "" {
+		target = "/" + query
+	}
+	return scheme + "://" + host + target
+}
+
+// portOf returns the port of a Host header with its colon, or nothing.
+func portOf(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		return host[i:]
+	}
+	return ""
+}
+
+func withPortOf(host, other string) string { return bracketed(host) + portOf(other) }
+
+// withPort returns a Host header with another port, which is left out if it is the
+// one that HTTPS has by default, or not known.
+func withPort(host string, port int) string {
+	host = strings.TrimSuffix(host, portOf(host))
+	if port == 0 || port == 443 {
+		return host
+	}
+	return host + ":" + strconv.Itoa(port)
+}
+
+// bracketed puts an IPv6 address into the brackets that it has in a URL.
+func bracketed(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// writeRedirect sends the client of in to location. A method that is not GET or HEAD
+// has to stay what it is, with its body (RFC 9110, section 15.4.9).
+func writeRedirect(w http.ResponseWriter, in *http.Request, location string) {
+	status := http.StatusPermanentRedirect
+	if in.Method == http.MethodGet || in.Method == http.MethodHead {
+		status = http.StatusMovedPermanently
+	}
+	w.Header()["Location"] = []string{location}
+	w.WriteHeader(status)
+}

@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Issuer says who issues the certificates of a service.
+type Issuer string
+
+const (
+	// IssuerAuto is what the proxy is configured with: Let's Encrypt, unless it was
+	// told otherwise.
+	IssuerAuto Issuer = "auto"
+	// IssuerInternal is the proxy's own certificate authority, which browsers do not
+	// trust unless they are told to. It is for development.
+	IssuerInternal Issuer = "internal"
+)
+
+// TLSRequest asks for HTTPS.
+type TLSRequest struct {
+	// Issuer says who issues the certificates. Default: auto.
+	Issuer Issuer `json:"issuer,omitempty"`
+	// Wait has the deployment wait for the certificates, and fail without them,
+	// before it switches. Otherwise they are obtained in the background.
+	// Default: true.
+	Wait *bool `json:"wait,omitempty"`
+	// Redirect sends clients of plain HTTP to HTTPS. Default: true.
+	Redirect *bool `json:"redirect,omitempty"`
+	// CertificatePath and PrivateKeyPath are PEM files on the proxy's machine, for a
+	// certificate that somebody else looks after: the certificate with its chain, and
+	// its key. Renewed files are picked up without a deploy. Default: none.
+	CertificatePath string `json:"certificate_path,omitempty"`
+	PrivateKeyPath  string `json:"private_key_path,omitempty"`
+	// OnDemandURL says whether a name that is not among the hosts may have a
+	// certificate, which is then obtained at its first handshake. It is asked with
+	// the query parameters host and domain, and allows with 200. A path is asked of
+	// the service itself. Default: none.
+	OnDemandURL string `json:"on_demand_url,omitempty"`
+}
+
+// TLSOptions are the settings for HTTPS that a release keeps for as long as it
+// serves. Their fields are those of [TLSRequest].
+type TLSOptions struct {
+	Issuer          Issuer `json:"issuer"`
+	Redirect        bool   `json:"redirect"`
+	CertificatePath string `json:"certificate_path,omitempty"`
+	PrivateKeyPath  string `json:"private_key_path,omitempty"`
+	OnDemandURL     string `json:"on_demand_url,omitempty"`
+}
+
+// ownFiles reports whether the certificate comes from files.
+func (o *TLSOptions) ownFiles() bool { return o.CertificatePath != "" }
+
+// request returns the request that o came from.
+func (o *TLSOptions) request() *TLSRequest {
+	if o == nil {
+		return nil
+	}
+	return &TLSRequest{
+		Issuer: o.Issuer, Redirect: &o.Redirect,
+		CertificatePath: o.CertificatePath, PrivateKeyPath: o.PrivateKeyPath, OnDemandURL: o.OnDemandURL,
+	}
+}
+
+// String says in a word where the certificates come from.
+func (o *TLSOptions) String() string {
+	switch {
+	case o == nil:
+		return "off"
+	case o.ownFiles():
+		return "own certificate"
+	case o.Issuer == IssuerInternal:
+		return "internal"
+	}
+	return "on"
+}
+
+func (r DeployRequest) resolveTLS(s *spec) error {
+	if r.TLS == nil {
+		return nil
+	}
+	t := *r.TLS
+	o := &TLSOptions{
+		Issuer: t.Issuer, Redirect: t.Redirect == nil || *t.Redirect,
+		CertificatePath: t.CertificatePath, PrivateKeyPath: t.PrivateKeyPath, OnDemandURL: t.OnDemandURL,
+	}
+	if o.Issuer == "" {
+		o.Issuer = IssuerAuto
+	}
+	s.waitForCertificates = t.Wait == nil || *t.Wait
+	s.options.TLS = o
+	switch {
+	case o.Issuer != IssuerAuto && o.Issuer != IssuerInternal:
+		return invalid("%.64q is no issuer of certificates; it is %s or %s", o.Issuer, IssuerAuto, IssuerInternal)
+	case (o.CertificatePath == "") != (o.PrivateKeyPath == ""):
+		return invalid("a certificate of your own is two files: the certificate and its private key").
+			withHint("give both --tls-certificate-path and --tls-private-key-path")
+	case o.ownFiles():
+		return o.checkFiles()
+	case o.OnDemandURL != "":
+		return o.checkOnDemand(s.hosts)
+	case len(s.hosts) == 0:
+		return invalid("certificates are for names, and the service has no host").
+			withHint("name its hosts with --host, or say with --tls-on-demand-url which names may have a certificate")
+	}
+	return nil
+}
+
+func (o *TLSOptions) checkFiles() error {
+	if o.Issuer == IssuerInternal || o.OnDemandURL != "" {
+		return invalid("a service has a certificate of its own or gets one issued, not both")
+	}
+	for _, path := range []string{o.CertificatePath, o.PrivateKeyPath} {
+		if !filepath.IsAbs(path) || strings.ContainsFunc(path, isControl) || len(path) > 4096 {
+			return invalid("%.64q is not the absolute path of a file", path)
+		}
+	}
+	return nil
+}
+
+func (o *TLSOptions) checkOnDemand(hosts []string) error {
+	u, err := url.Parse(o.OnDemandURL)
+	switch {
+	case err != nil || len(o.OnDemandURL) > 2048 || strings.ContainsFunc(o.OnDemandURL, isControl) || u.Fragment != "":
+		return invalid("%.64q is not a URL", o.OnDemandURL)
+	case strings.HasPrefix(o.OnDemandURL, "/") && u.Host == "":
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return invalid("the on-demand URL %.64q is neither an http or https URL nor a path of the service", o.OnDemandURL).
+			withHint("write it as https://host/path, or as /path to ask the service itself")
+	}
+	if len(hosts) > 0 && !slices.ContainsFunc(hosts, isWildcard) {
+		return invalid("certificates on demand are for names that are not known beforehand, and all hosts of the service are").
+			withHint("leave --host out or make it a wildcard, or leave --tls-on-demand-url out")
+	}
+	return nil
+}
+
+func isWildcard(host string) bool { return strings.HasPrefix(host, "*.") }
+
+// resolveCanonicalHost is for [DeployRequest.CanonicalHost].
+func (r DeployRequest) resolveCanonicalHost(s *spec) error {
+	if r.CanonicalHost == "" {
+		return nil
+	}
+	host, err := NormalizeHost(r.CanonicalHost)
+	if err != nil {
+		return invalid("%v", err)
+	}
+	if len(s.hosts) > 0 && !slices.Contains(s.hosts, host) || isWildcard(host) {
+		return invalid("the canonical host %s is not a host of the service, so nobody would serve it", host).
+			withHint("name it with --host as well")
+	}
+	s.options.CanonicalHost = host
+	return nil
+}

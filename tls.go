@@ -1,0 +1,128 @@
+package parachute
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddytls"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// CertificateGetter has Caddy serve the certificates of hosts that are deployed with
+// TLS. `parachute run` configures it; in a Caddyfile, it belongs into a site for all
+// names:
+//
+//	https:// {
+//		tls {
+//			get_certificate parachute
+//		}
+//		parachute
+//	}
+//
+// Certificates that the config itself has for a name come first.
+type CertificateGetter struct {
+	app *App
+	ctx caddy.Context
+}
+
+// CaddyModule returns the Caddy module information.
+func (CertificateGetter) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "tls.get_certificate.parachute", New: func() caddy.Module { return new(CertificateGetter) }}
+}
+
+// Provision finds the app, which need not be configured.
+func (g *CertificateGetter) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("parachute")
+	if err != nil {
+		return err
+	}
+	g.app, g.ctx = app.(*App), ctx
+	return nil
+}
+
+// GetCertificate implements certmagic.Manager.
+func (g *CertificateGetter) GetCertificate(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	certificate, err := g.app.certificates.get(ctx, hello)
+	if certificate != nil || err != nil || g.restricted() {
+		return certificate, err
+	}
+	// Caddy would go on and get a certificate for any name at all.
+	return nil, errNotDeployed
+}
+
+var errNotDeployed = errors.New("no service is deployed with TLS for this name")
+
+// restricted reports whether the config says who may have certificates on demand.
+func (g *CertificateGetter) restricted() bool {
+	app, err := g.ctx.AppIfConfigured("tls")
+	if err != nil {
+		return false
+	}
+	automation := app.(*caddytls.TLS).Automation
+	return automation != nil && automation.OnDemand != nil
+}
+
+// UnmarshalCaddyfile parses the certificate source of the tls directive:
+//
+//	get_certificate parachute
+func (*CertificateGetter) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return noArguments(d)
+}
+
+// Permission lets Caddy get certificates on demand for hosts that are deployed with
+// TLS, and for no others.
+type Permission struct {
+	app *App
+}
+
+// CaddyModule returns the Caddy module information.
+func (Permission) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "tls.permission.parachute", New: func() caddy.Module { return new(Permission) }}
+}
+
+// Provision finds the app, which need not be configured.
+func (p *Permission) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("parachute")
+	if err != nil {
+		return err
+	}
+	p.app = app.(*App)
+	return nil
+}
+
+// CertificateAllowed implements caddytls.OnDemandPermission.
+func (p *Permission) CertificateAllowed(ctx context.Context, name string) error {
+	site, ok := p.app.engine.TLSSite(name)
+	if ok && site.Certificate == nil {
+		if !site.OnDemand {
+			return nil
+		}
+		err := p.app.engine.AllowCertificate(ctx, site.Service, site.Host)
+		if !errors.Is(err, proxy.ErrNoCertificate) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s: %w", name, caddytls.ErrPermissionDenied)
+}
+
+// UnmarshalCaddyfile parses the global option:
+//
+//	on_demand_tls {
+//		permission parachute
+//	}
+func (*Permission) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return noArguments(d)
+}
+
+func noArguments(d *caddyfile.Dispenser) error {
+	d.Next() // consume the module's name
+	if d.NextArg() || d.NextBlock(0) {
+		return d.ArgErr()
+	}
+	return nil
+}
