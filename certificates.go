@@ -232,14 +232,15 @@ func (c *certificates) onEvent(issuer proxy.Issuer) func(context.Context, string
 
 // mayRenew refuses to renew what nobody is served with any more.
 func (c *certificates) mayRenew(ctx context.Context, k keptCertificate) error {
+	if c.engine.NeedsCertificate(k.host, k.issuer) {
+		return nil
+	}
 	site, ok := c.engine.TLSSite(k.host)
-	switch {
-	case !ok || site.Certificate != nil || site.Host != k.host || site.Issuer != k.issuer:
+	if !ok || !site.OnDemand || site.Issuer != k.issuer {
 		return fmt.Errorf("%s is not deployed with such a certificate any more", k.host)
-	case site.OnDemand:
-		if err := c.engine.AllowCertificate(ctx, site.Service, k.host); errors.Is(err, proxy.ErrNoCertificate) {
-			return err
-		}
+	}
+	if err := c.engine.AllowCertificate(ctx, site.Service, k.host); errors.Is(err, proxy.ErrNoCertificate) {
+		return err
 	}
 	return nil
 }

@@ -73,6 +73,7 @@ func (e *Engine) certify(d *Deployment, r *Release) error {
 		if err := e.obtainCertificates(d, r); err != nil {
 			return err
 		}
+		r.certified = true
 	}
 	if certificates := e.certificatesOf(r); len(certificates) > 0 {
 		d.setCertificates(certificates)
@@ -130,6 +131,23 @@ func certificateError(host string, err error) error {
 	return &Error{Code: CodeCertificate, Message: "no certificate for " + host + ": " + Printable(err.Error()), cause: err}
 }
 
+// hasCertificate reports whether a client of r that asks for host by HTTPS can be
+// served. A certificate that is obtained on demand counts.
+func (e *Engine) hasCertificate(r *Release, host string) bool {
+	switch {
+	case r.keyPair != nil:
+		return r.keyPair.current.Load() != nil
+	case r.certified || r.options.TLS.OnDemandURL != "" || e.opts.Certifier == nil:
+		return true
+	}
+	site, ok := e.TLSSite(host)
+	if !ok {
+		return false
+	}
+	c := e.opts.Certifier.Certificate(site.Host, site.Issuer)
+	return c.NotAfter != nil
+}
+
 // keepCertificates has the certificates of a release that serves looked after.
 func (e *Engine) keepCertificates(r *Release) {
 	hosts := r.certificateHosts()
@@ -152,8 +170,7 @@ func (e *Engine) forgetCertificates(r *Release) {
 	e.certifyingMu.Lock()
 	defer e.certifyingMu.Unlock()
 	for _, host := range r.certificateHosts() {
-		issuer := r.options.TLS.Issuer
-		if site, ok := e.TLSSite(host); !ok || site.Certificate != nil || site.Host != host || site.Issuer != issuer {
+		if issuer := r.options.TLS.Issuer; !e.NeedsCertificate(host, issuer) {
 			e.opts.Certifier.Forget(host, issuer)
 		}
 	}

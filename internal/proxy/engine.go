@@ -106,7 +106,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 		if err != nil {
 			return err
 		}
-		if location := release.redirect(r, client); location != "" {
+		if location := e.redirect(release, r, client); location != "" {
 			release.done()
 			writeRedirect(w, r, location)
 			return nil

@@ -31,11 +31,8 @@ func (e *Engine) TLSSite(serverName string) (TLSSite, bool) {
 	t := r.options.TLS
 	site := TLSSite{Service: r.service, Host: host, Issuer: t.Issuer}
 	if r.keyPair != nil {
-		if r.keyPair.current.Load() == nil {
-			return TLSSite{}, false // its files could not be read
-		}
 		site.Certificate = r.keyPair.get(e.log())
-		return site, true
+		return site, site.Certificate != nil
 	}
 	if host == "" || isWildcard(host) && t.OnDemandURL != "" {
 		if t.OnDemandURL == "" {
@@ -44,6 +41,22 @@ func (e *Engine) TLSSite(serverName string) (TLSSite, bool) {
 		site.Host, site.OnDemand = canonicalName(serverName), true
 	}
 	return site, true
+}
+
+// NeedsCertificate reports whether a service that claims host has its certificates
+// from issuer.
+func (e *Engine) NeedsCertificate(host string, issuer Issuer) bool {
+	hr := e.table.Load().host(host)
+	if hr == nil {
+		return false
+	}
+	for _, c := range hr.prefixes {
+		r := c.active.Load()
+		if t := r.options.TLS; t != nil && t.Issuer == issuer && slices.Contains(r.certificateHosts(), host) {
+			return true
+		}
+	}
+	return false
 }
 
 func canonicalName(name string) string {

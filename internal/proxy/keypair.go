@@ -137,11 +137,14 @@ func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
 	return nil
 }
 
-// get returns the certificate and, from time to time, looks for a new one, without
-// having anybody wait for the disk.
+// get returns the certificate, or nil if there never was one that could be used. From
+// time to time it looks for a new one, without having anybody wait for the disk.
 func (k *keyPair) get(log *zap.Logger) *tls.Certificate {
 	k.refresh(log)
-	return &k.current.Load().certificate
+	if loaded := k.current.Load(); loaded != nil {
+		return &loaded.certificate
+	}
+	return nil
 }
 
 func (k *keyPair) refresh(log *zap.Logger) {
@@ -159,7 +162,7 @@ func (k *keyPair) refresh(log *zap.Logger) {
 // reload takes new files, if they are of use. Otherwise the old certificate stays.
 func (k *keyPair) reload(log *zap.Logger, now time.Time) {
 	before := k.current.Load()
-	if k.unchanged(before) {
+	if before != nil && k.unchanged(before) {
 		return
 	}
 	err := k.read(now)
@@ -167,6 +170,7 @@ func (k *keyPair) reload(log *zap.Logger, now time.Time) {
 	case err == nil:
 		log.Info("renewed certificate files are in use", zap.String("certificate", k.certificatePath),
 			zap.Time("not_after", k.current.Load().certificate.Leaf.NotAfter))
+	case before == nil: // which has been said
 	case before.problem == nil || before.problem.Error() != err.Error():
 		log.Warn("certificate files are not used; the certificate that was read before stays",
 			zap.String("certificate", k.certificatePath), zap.Error(err))

@@ -13,7 +13,7 @@ const acmeChallenges = "/.well-known/acme-challenge/"
 
 // redirect returns where a request has to go instead, or nothing: to HTTPS, to the
 // canonical host, or to both in one hop.
-func (r *Release) redirect(in *http.Request, from Client) string {
+func (e *Engine) redirect(r *Release, in *http.Request, from Client) string {
 	o := &r.options
 	if o.TLS == nil && o.CanonicalHost == "" {
 		return ""
@@ -26,8 +26,17 @@ func (r *Release) redirect(in *http.Request, from Client) string {
 		return ""
 	}
 	host := in.Host
+	if host == "" && !toHost {
+		return "" // HTTP/1.0
+	}
 	if toHost {
 		host = withPortOf(o.CanonicalHost, in.Host)
+	}
+	// A certificate that is obtained in the background may not be there yet: to send
+	// people to HTTPS would be to send them away.
+	toTLS = toTLS && e.hasCertificate(r, host)
+	if !toTLS && !toHost {
+		return ""
 	}
 	scheme := "http"
 	if secure || toTLS {

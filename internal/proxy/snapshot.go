@@ -25,6 +25,8 @@ type document struct {
 	Targets    []string  `json:"targets"`
 	Hosts      []string  `json:"hosts,omitempty"`
 	Options    Options   `json:"options"`
+	// Certified says that there were certificates before the release took traffic.
+	Certified bool `json:"certified,omitempty"`
 	// KeyPair is the certificate of the service's own, as its files had it.
 	KeyPair *pemPair `json:"key_pair,omitempty"`
 }
@@ -42,6 +44,7 @@ func encodeRelease(r *Release) ([]byte, error) {
 		Targets:    r.targets(),
 		Hosts:      r.hosts,
 		Options:    r.options,
+		Certified:  r.certified,
 	}
 	if r.keyPair != nil {
 		doc.KeyPair = &r.keyPair.current.Load().pem
@@ -152,6 +155,7 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Re
 				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
 		}
 		r := e.newRelease(s, doc.Release, doc.DeployedAt)
+		r.certified = doc.Certified
 		e.restoreKeyPair(r, doc.KeyPair)
 		return r, nil
 	}

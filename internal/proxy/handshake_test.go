@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestHandshakesFindTheirService(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	a := startApp(t, "a")
+	deploy := func(service string, tls bool, prefix string, hosts ...string) {
+		req := tlsRequestFor(service, a, hosts...)
+		if !tls {
+			req.TLS = nil
+		}
+		if prefix != "" {
+			req.PathPrefixes = []string{prefix}
+		}
+		e.deploy(req)
+	}
+	deploy("exact", true, "", "a.test", "192.0.2.1")
+	deploy("wildcard", true, "", "*.b.test")
+	deploy("plain-below-the-wildcard", false, "", "plain.b.test")
+	deploy("plain", false, "", "c.test")
+	deploy("api", true, "/api", "c.test")
+	deploy("api-of-a", true, "/api", "a.test")
+	deploy("plain-for-all", false, "")
+	for name, want := range map[string]string{
+		"a.test": "exact a.test", "A.Test.": "exact a.test", "192.0.2.1": "exact 192.0.2.1",
+		"x.b.test": "wildcard *.b.test", "X.B.TEST": "wildcard *.b.test", "*.b.test": "wildcard *.b.test",
+		"c.test": "api c.test",
+		// Hosts that were deployed without TLS, or not at all.
+		"plain.b.test": "", "b.test": "", "y.x.b.test": "", "unknown.test": "", "": "", "*.unknown.test": "", "*.test": "",
+	} {
+		got := ""
+		if site, ok := e.TLSSite(name); ok {
+			got = site.Service + " " + site.Host
+		}
+		if got != want {
+			t.Errorf("a handshake for %q is answered as %q, want %q", name, got, want)
+		}
+	}
+}
+
+// Trap 51: clients without a server name get the certificate of the first host.
+func TestHandshakesWithoutANameAreAnswered(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	a := startApp(t, "a")
+	want := func(want string) {
+		t.Helper()
+		if site, _ := e.DefaultTLSSite(); site.Host != want {
+			t.Errorf("answered as %q, want %q", site.Host, want)
+		}
+	}
+	want("")
+	e.deploy(requestFor("plain", a))
+	want("")
+	e.deploy(tlsRequestFor("w", a, "*.a.test"))
+	want("*.a.test")
+	e.deploy(tlsRequestFor("b", a, "b.test", "c.test"))
+	want("b.test")
+	off := tlsRequestFor("b", a, "b.test", "c.test")
+	off.TLS = nil
+	e.deploy(off)
+	want("*.a.test")
+}
+
+func BenchmarkTLSSite(b *testing.B) {
+	for _, n := range []int{1, 10_000} {
+		e := newTestEngine(b, withCertifier(newFakeCertifier()))
+		for i := range n {
+			name := fmt.Sprintf("h%d.test", i)
+			d := e.start(DeployRequest{Targets: []string{"web:3000"}, Hosts: []string{name}, Force: true, TLS: &TLSRequest{}})
+			if _, err := wait(b, d); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, ok := e.TLSSite("h0.test"); !ok {
+					b.Fatal("there is no site")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := startApp(t, "a")
+	for want, spoil := range map[string]func(*pemFiles){
+		"private key does not match public key": func(f *pemFiles) { f.put(f.key, read(t, newPEMFiles(t, "a.test").key)) },
+		"the certificate has expired on":        func(f *pemFiles) { f.expiry = time.Now().Add(-time.Minute); f.write("a.test") },
+		"not valid before":                      func(f *pemFiles) { f.notBefore = time.Now().Add(time.Hour); f.write("a.test") },
+		"does not cover a.test, but b.test":     func(f *pemFiles) { f.write("b.test") },
+		"does not cover a.test, but no name":    func(f *pemFiles) { f.write() },
+		"no such file":                          func(f *pemFiles) { _ = os.Remove(f.key) },
+		"is not a file of at most":              func(f *pemFiles) { f.put(f.certificate, make([]byte, maxPEM+1)) },
+		"failed to find any PEM data":           func(f *pemFiles) { f.put(f.certificate, []byte("certificate")) },
+	} {
+		files := newPEMFiles(t, "a.test")
+		spoil(files)
+		req := requestFor("a", a)
+		req.Hosts, req.TLS = []string{"a.test"}, files.request()
+		before := e.picture()
+		_, err := e.Deploy(req)
+		wantCode(t, err, CodeInvalid)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got the error %q instead of one with %q", err, want)
+		}
+		if after := e.picture(); after != before {
+			t.Errorf("%s: the refusal has changed something", want)
+		}
+	}
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestOwnCertificatesCoverWildcards(t *testing.T) {
+	leaf := func(names ...string) error {
+		return checkLeaf(newPEMFiles(t, names...).pair().current.Load().certificate.Leaf, []string{"*.a.test", "b.test"}, time.Now())
+	}
+	if err := leaf("*.a.test", "b.test"); err != nil {
+		t.Error(err)
+	}
+	for _, names := range [][]string{{"a.test", "b.test"}, {"x.a.test", "b.test"}, {"*.a.test", "*.b.test"}} {
+		if leaf(names...) == nil {
+			t.Errorf("a certificate for %v covers *.a.test and b.test", names)
+		}
+	}
+}
+
+func TestRenewedFilesAreUsedIfTheyAreOfUse(t *testing.T) {
+	t.Parallel()
+	files := newPEMFiles(t, "a.test")
+	k := files.pair("a.test")
+	reload := func(want int64, problem string) {
+		t.Helper()
+		k.reload(zap.NewNop(), time.Now())
+		if k.serial() != want {
+			t.Errorf("the certificate with the number %d is in use, want %d", k.serial(), want)
+		}
+		status := k.certificates(zap.NewNop())[0]
+		if status.Host != "a.test" || !strings.Contains(status.Error, problem) || problem == "" && status.Error != "" {
+			t.Errorf("described as %+v, want a problem with %q", status, problem)
+		}
+	}
+	reload(1, "")
+	files.write("a.test")
+	reload(2, "")
+	files.write("b.test")
+	reload(2, "does not cover a.test")
+	_ = os.Remove(files.certificate)
+	reload(2, "no such file")
+	files.write("a.test", "b.test")
+	reload(4, "")
+}
+
+// Trap 63: a file that is missing at a start costs nothing, and one that never was
+// there costs its service alone.
+func TestMissingCertificateFilesCostNobodyElse(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a, b := startApp(t, "a"), startApp(t, "b")
+	files := newPEMFiles(t, "a.test")
+	req := requestFor("a", a)
+	req.Hosts, req.TLS = []string{"a.test"}, files.request()
+	req.TLS.Redirect = ptr(false)
+	e.deploy(req)
+	e.deploy(requestFor("b", b))
+	_ = os.Remove(files.certificate)
+	_ = os.Remove(files.key)
+
+	again := loaded(t, e.store)
+	if site, ok := again.TLSSite("a.test"); !ok || site.Certificate == nil || site.Certificate.Leaf.SerialNumber.Int64() != 1 {
+		t.Errorf("without its files, a.test is answered with %+v, %t", site, ok)
+	}
+	if s, _ := again.Service("a"); len(s.Certificates) != 1 || !strings.Contains(s.Certificates[0].Error, "no such file") {
+		t.Errorf("the missing files are shown as %+v", s.Certificates)
+	}
+
+	stripped := newMemoryStore()
+	for name, generations := range e.store.dump() {
+		text := string(generations[0])
+		if i := strings.Index(text, `,
+  "key_pair"`); i > 0 {
+			text = text[:i] + "\n}"
+		}
+		stripped.put(name, []byte(text))
+	}
+	without := loaded(t, stripped)
+	if _, ok := without.TLSSite("a.test"); ok {
+		t.Error("a service without any certificate has one")
+	}
+	without.wantAnswer("a.test", "/", "a")
+	without.wantAnswer("b.test", "/", "b")
+	if s, _ := without.Service("a"); len(s.Certificates) != 1 || s.Certificates[0].Error == "" {
+		t.Errorf("a certificate that cannot be read is shown as %+v", s.Certificates)
+	}
+}
+
+func TestKeyPairsAreRestoredFromWhatWasStored(t *testing.T) {
+	files := newPEMFiles(t, "a.test")
+	stored := files.pair("a.test").current.Load().pem
+	k := newKeyPair(&TLSOptions{CertificatePath: "/nonexistent/c.pem", PrivateKeyPath: "/nonexistent/k.pem"}, []string{"a.test"})
+	if problem, err := k.restore(&stored, time.Now()); err != nil || !errors.Is(problem, fs.ErrNotExist) || k.serial() != 1 {
+		t.Errorf("restored with the problem %v, %v", problem, err)
+	}
+	for _, bad := range []*pemPair{nil, {}, {Certificate: stored.Certificate}} {
+		if _, err := k.restore(bad, time.Now()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("restoring from %v: %v", bad, err)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package proxy
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// redirectsOf returns a function that says where a request to a release goes.
+func redirectsOf(t *testing.T, req DeployRequest, from Client) func(requestLine, host string, secure bool, header ...string) string {
+	t.Helper()
+	req.Targets, req.Service = []string{"web:3000"}, "app"
+	s, err := req.resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := NewEngine(EngineOptions{})
+	r := e.newRelease(s, 1, testTime)
+	r.certified = true
+	return func(requestLine, host string, secure bool, header ...string) string {
+		t.Helper()
+		head := requestLine + " HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(header, "\r\n") + "\r\n\r\n"
+		in, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secure {
+			in.TLS = &tls.ConnectionState{}
+		}
+		return e.redirect(r, in, from)
+	}
+}
+
+// Traps 32 and 33: a redirect keeps the path, with its prefix, and the query as they
+// were sent, byte for byte.
+func TestRedirectToHTTPSKeepsTheBytesOfThePath(t *testing.T) {
+	to := redirectsOf(t, DeployRequest{Hosts: []string{"a.test"}, PathPrefixes: []string{"/prefix"}, TLS: &TLSRequest{}}, Client{})
+	for _, target := range []string{"/prefix/x?q", "/prefix/", "/", "/a%2Fb//c?x;y=%zz&z=|", "/?", "/%E2%98%83?%E2", "//evil.test/x", "/a?b?c=http://x"} {
+		if got := to("GET "+target, "a.test", false); got != "https://a.test"+target {
+			t.Errorf("GET %s goes to %q", target, got)
+		}
+	}
+	for target, want := range map[string]string{
+		"http://a.test/x?q":  "https://a.test/x?q",
+		"http://a.test?q":    "https://a.test/?q",
+		"http://other.test/": "https://other.test/",
+	} {
+		if got := to("GET "+target, "a.test", false); got != want {
+			t.Errorf("GET %s goes to %q, want %q", target, got, want)
+		}
+	}
+}
+
+func TestRedirectGoesOnlyWhereItHasTo(t *testing.T) {
+	hosts := []string{"a.test", "www.a.test"}
+	secured := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{}, CanonicalHost: "a.test"}, Client{HTTPSPort: 8443})
+	unsecured := redirectsOf(t, DeployRequest{Hosts: hosts, CanonicalHost: "a.test"}, Client{HTTPSPort: 8443})
+	optional := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{Redirect: ptr(false)}, CanonicalHost: "a.test"}, Client{})
+	trusting := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{}}, Client{Trusted: true})
+	address := redirectsOf(t, DeployRequest{Hosts: []string{"::1"}, TLS: &TLSRequest{}}, Client{HTTPSPort: 8443})
+	https := "X-Forwarded-Proto: https"
+	for name, tc := range map[string]struct{ got, want string }{
+		"http":                         {secured("GET /x", "a.test:8080", false), "https://a.test:8443/x"},
+		"http, other host, in one hop": {secured("GET /x", "www.a.test:8080", false), "https://a.test:8443/x"},
+		"https":                        {secured("GET /x", "A.test.:8443", true), ""},
+		"https, other host":            {secured("GET /x", "www.a.test:8443", true), "https://a.test:8443/x"},
+		"challenge":                    {secured("GET /.well-known/acme-challenge/t", "www.a.test", false), ""},
+		"CONNECT":                      {secured("CONNECT a.test:443", "a.test:443", false), ""},
+		"OPTIONS *":                    {secured("OPTIONS *", "a.test", false), ""},
+		"no TLS":                       {unsecured("GET /x", "a.test", false), ""},
+		"no TLS, other host":           {unsecured("GET /x", "www.a.test:8080", false), "http://a.test:8080/x"},
+		"optional TLS":                 {optional("GET /x", "a.test", false), ""},
+		"optional TLS, other host":     {optional("GET /x", "www.a.test", false), "http://a.test/x"},
+		"https before a trusted proxy": {trusting("GET /x", "a.test", false, https), ""},
+		"http before a trusted proxy":  {trusting("GET /x", "a.test", false), "https://a.test/x"},
+		"https before anybody else":    {secured("GET /x", "a.test", false, https), "https://a.test:8443/x"},
+		"address":                      {address("GET /x", "[::1]:8080", false), "https://[::1]:8443/x"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: redirected to %q, want %q", name, tc.got, tc.want)
+		}
+	}
+}
+
+func TestRedirectKeepsMethodsThatHaveBodies(t *testing.T) {
+	for method, want := range map[string]int{"GET": 301, "HEAD": 301, "POST": 308, "PUT": 308, "DELETE": 308} {
+		w := httptest.NewRecorder()
+		writeRedirect(w, httptest.NewRequest(method, "/", nil), "https://a.test/")
+		if w.Code != want || w.Header().Get("Location") != "https://a.test/" {
+			t.Errorf("%s: %d to %q, want %d", method, w.Code, w.Header().Get("Location"), want)
+		}
+	}
+}

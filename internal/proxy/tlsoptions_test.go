@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestTLSRequestsAreResolved(t *testing.T) {
+	for name, tc := range map[string]struct {
+		req  DeployRequest
+		want TLSOptions
+		wait bool
+	}{
+		"defaults": {
+			DeployRequest{Hosts: []string{"a.example.com"}, TLS: &TLSRequest{}},
+			TLSOptions{Issuer: IssuerAuto, Redirect: true}, true,
+		},
+		"everything else": {
+			DeployRequest{Hosts: []string{"a.localhost"}, TLS: &TLSRequest{Issuer: IssuerInternal, Wait: ptr(false), Redirect: ptr(false)}},
+			TLSOptions{Issuer: IssuerInternal}, false,
+		},
+		"own certificate, every host": {
+			DeployRequest{TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"}},
+			TLSOptions{Issuer: IssuerAuto, Redirect: true, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"}, true,
+		},
+		"on demand, every host": {
+			DeployRequest{TLS: &TLSRequest{OnDemandURL: "/may-have-tls"}},
+			TLSOptions{Issuer: IssuerAuto, Redirect: true, OnDemandURL: "/may-have-tls"}, true,
+		},
+		"on demand, below a wildcard": {
+			DeployRequest{Hosts: []string{"*.example.com"}, TLS: &TLSRequest{OnDemandURL: "https://x.test/ask?k=1"}},
+			TLSOptions{Issuer: IssuerAuto, Redirect: true, OnDemandURL: "https://x.test/ask?k=1"}, true,
+		},
+	} {
+		tc.req.Targets = []string{"web:3000"}
+		tc.req.Service = "app"
+		s, err := tc.req.resolve()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !reflect.DeepEqual(*s.options.TLS, tc.want) || s.waitForCertificates != tc.wait {
+			t.Errorf("%s: %+v, wait %t; want %+v, %t", name, *s.options.TLS, s.waitForCertificates, tc.want, tc.wait)
+		}
+		// What is stored has to mean the same when it is read.
+		again, err := DeployRequest{Targets: tc.req.Targets, Service: "app", Hosts: s.hosts, TLS: s.options.TLS.request()}.resolve()
+		if err != nil || !reflect.DeepEqual(again.options.TLS, s.options.TLS) {
+			t.Errorf("%s: read back as %+v, %v", name, again.options.TLS, err)
+		}
+	}
+}
+
+func TestTLSRequestsThatCannotWorkAreRefused(t *testing.T) {
+	long := "/" + strings.Repeat("x", 5000)
+	for want, req := range map[string]DeployRequest{
+		"the service has no host":                  {TLS: &TLSRequest{}},
+		`"letsencrypt" is no issuer`:               {Hosts: []string{"a.test"}, TLS: &TLSRequest{Issuer: "letsencrypt"}},
+		"is two files":                             {Hosts: []string{"a.test"}, TLS: &TLSRequest{CertificatePath: "/c.pem"}},
+		"not the absolute path":                    {TLS: &TLSRequest{CertificatePath: "c.pem", PrivateKeyPath: "/k.pem"}},
+		`"\x1b/k.pem" is not the absolute path`:    {TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "\x1b/k.pem"}},
+		"xxx\" is not the absolute path":           {TLS: &TLSRequest{CertificatePath: long, PrivateKeyPath: "/k.pem"}},
+		"has a certificate of its own or gets one": {TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem", OnDemandURL: "/x"}},
+		"neither an http or https URL nor a path":  {TLS: &TLSRequest{OnDemandURL: "ftp://x.test/ask"}},
+		`"ask" is neither an http`:                 {TLS: &TLSRequest{OnDemandURL: "ask"}},
+		`"//x.test/ask" is neither`:                {TLS: &TLSRequest{OnDemandURL: "//x.test/ask"}},
+		"is not a URL":                             {TLS: &TLSRequest{OnDemandURL: "http://x.test/%zz\n"}},
+		"all hosts of the service are":             {Hosts: []string{"a.test"}, TLS: &TLSRequest{OnDemandURL: "/ask"}},
+		"canonical host b.test is not a host":      {Hosts: []string{"a.test"}, CanonicalHost: "b.test"},
+		"canonical host *.b.test is not a host":    {Hosts: []string{"*.b.test"}, CanonicalHost: "*.b.test"},
+		`host "a.test:80" has a port`:              {CanonicalHost: "a.test:80"},
+	} {
+		req.Targets, req.Service = []string{"web:3000"}, "app"
+		err := req.Validate()
+		wantCode(t, err, CodeInvalid)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got the error %q instead of one with %q", err, want)
+		}
+	}
+}
+
+// A deploy says what it has changed; what it leaves out is turned off.
+func TestChangesOfTLSAreSaid(t *testing.T) {
+	e := NewEngine(EngineOptions{})
+	release := func(req DeployRequest) *Release {
+		req.Targets, req.Hosts = []string{"web:3000"}, []string{"a.test", "b.test"}
+		s, err := req.resolve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.newRelease(s, 1, testTime)
+	}
+	off := release(DeployRequest{})
+	on := release(DeployRequest{TLS: &TLSRequest{}, CanonicalHost: "a.test"})
+	internal := release(DeployRequest{TLS: &TLSRequest{Issuer: IssuerInternal, Redirect: ptr(false)}, CanonicalHost: "a.test"})
+	for _, tc := range []struct {
+		from, to *Release
+		want     string
+	}{
+		{off, on, "tls: off -> on; canonical-host: none -> a.test"},
+		{on, off, "tls: on -> off; canonical-host: a.test -> none"},
+		{on, internal, "tls: on -> internal; tls-redirect: true -> false"},
+	} {
+		if got := strings.Join(changes(tc.from, tc.to), "; "); got != tc.want {
+			t.Errorf("got %q, want %q", got, tc.want)
+		}
+	}
+}
