@@ -190,3 +190,19 @@ func validateConfig(t *testing.T, config []byte) error {
 	}
 	return caddy.Validate(c)
 }
+
+func TestCertificateModulesTakeNoArguments(t *testing.T) {
+	for name, parse := range map[string]func(*caddyfile.Dispenser) error{
+		"get_certificate": new(CertificateGetter).UnmarshalCaddyfile,
+		"permission":      new(Permission).UnmarshalCaddyfile,
+	} {
+		runGrammar(t, []grammarCase{
+			{text: "parachute", json: "null"},
+			{text: "parachute app1", fails: "wrong argument count"},
+			{text: "parachute {\n service app1\n}", fails: "wrong argument count"},
+		}, func(d *caddyfile.Dispenser) (any, error) { return nil, parse(d) })
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
