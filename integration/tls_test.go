@@ -44,32 +44,39 @@ func startTLSProxy(t *testing.T, names ...string) (*rig.Proxy, func(protocol, se
 	p.Args = append(p.Args, "--config", file, "--grace-period", "100ms")
 	start(t, p)
 
+	return p, func(protocol, serverName string) *http.Client { return tlsClient(t, p, protocol, roots, serverName) }
+}
+
+// tlsClient returns a client that speaks one protocol and asks for one server name.
+// It follows no redirect.
+func tlsClient(t *testing.T, p *rig.Proxy, protocol string, roots *x509.CertPool, serverName string) *http.Client {
 	addr := fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort)
-	return p, func(protocol, serverName string) *http.Client {
-		tlsConfig := &tls.Config{RootCAs: roots, ServerName: serverName}
-		if protocol == "HTTP/3.0" {
-			tr := &http3.Transport{
-				TLSClientConfig: tlsConfig,
-				Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
-					return quic.DialAddrEarly(ctx, addr, c, q)
-				},
-			}
-			t.Cleanup(func() { tr.Close() })
-			return &http.Client{Transport: tr, Timeout: patience}
-		}
-		tr := &http.Transport{
+	tlsConfig := &tls.Config{RootCAs: roots, ServerName: serverName}
+	client := &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if protocol == "HTTP/3.0" {
+		tr := &http3.Transport{
 			TLSClientConfig: tlsConfig,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				var d net.Dialer
-				return d.DialContext(ctx, "tcp", addr)
+			Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+				return quic.DialAddrEarly(ctx, addr, c, q)
 			},
-			Protocols: new(http.Protocols),
 		}
-		tr.Protocols.SetHTTP1(protocol == "HTTP/1.1")
-		tr.Protocols.SetHTTP2(protocol == "HTTP/2.0")
-		t.Cleanup(tr.CloseIdleConnections)
-		return &http.Client{Transport: tr, Timeout: patience}
+		t.Cleanup(func() { tr.Close() })
+		client.Transport = tr
+		return client
 	}
+	tr := &http.Transport{
+		TLSClientConfig: tlsConfig,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", addr)
+		},
+		Protocols: new(http.Protocols),
+	}
+	tr.Protocols.SetHTTP1(protocol == "HTTP/1.1")
+	tr.Protocols.SetHTTP2(protocol == "HTTP/2.0")
+	t.Cleanup(tr.CloseIdleConnections)
+	client.Transport = tr
+	return client
 }
 
 func writeCertificate(t *testing.T, dir string, names []string) *x509.CertPool {

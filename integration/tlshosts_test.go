@@ -1,0 +1,174 @@
+package integration
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// BenchmarkTLSHosts measures how long it takes to deploy one more host with TLS, and to
+// shake hands with any of them, as their number grows. Certificates come from the
+// proxy's own authority.
+//
+//	go test -run '^$' -bench TLSHosts -benchtime 200x -timeout 20m ./integration
+func BenchmarkTLSHosts(b *testing.B) {
+	for _, n := range []int{10, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			dir, err := os.MkdirTemp("", "parachute-")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer os.RemoveAll(dir)
+			p, err := rig.NewProxy(dir)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := p.Start(); err != nil {
+				b.Fatal(err)
+			}
+			defer p.Stop(patience)
+			deployTLSHosts(b, p, 0, n)
+			next := n
+			b.Run("deploy", func(b *testing.B) {
+				took := medianOf(b, func() {
+					deployTLSHosts(b, p, next, 1)
+					next++
+				})
+				b.ReportMetric(took, "median-ms")
+				b.ReportMetric(0, "ns/op")
+			})
+			b.Run("handshake", func(b *testing.B) {
+				roots := internalRoots(b, p)
+				took := medianOf(b, func() {
+					conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort),
+						&tls.Config{RootCAs: roots, ServerName: tlsHost(rand.IntN(n))})
+					if err != nil {
+						b.Fatal(err)
+					}
+					conn.Close()
+				})
+				b.ReportMetric(took, "median-ms")
+				b.ReportMetric(0, "ns/op")
+			})
+		})
+	}
+}
+
+func tlsHost(i int) string { return fmt.Sprintf("h%d.test", i) }
+
+// deployTLSHosts deploys n hosts, each as a service of its own.
+func deployTLSHosts(b *testing.B, p *rig.Proxy, from, n int) {
+	b.Helper()
+	hosts := make(chan string)
+	var deployers sync.WaitGroup
+	for range 8 {
+		deployers.Go(func() {
+			for host := range hosts {
+				_, err := p.Deploy(context.Background(), proxy.DeployRequest{
+					Targets: []string{"127.0.0.1:1"}, Hosts: []string{host}, Force: true,
+					TLS: &proxy.TLSRequest{Issuer: proxy.IssuerInternal},
+				})
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		hosts <- tlsHost(from + i)
+	}
+	close(hosts)
+	deployers.Wait()
+	if b.Failed() {
+		b.FailNow()
+	}
+}
+
+// internalRoots returns the root certificate of the proxy's own authority.
+func internalRoots(t testing.TB, p *rig.Proxy) *x509.CertPool {
+	t.Helper()
+	pem, err := os.ReadFile(filepath.Join(p.Dir, "storage", "pki", "authorities", "local", "root.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return roots
+}
+
+// medianOf runs f as often as the benchmark wants and returns the median of the times
+// that it took, in milliseconds.
+func medianOf(b *testing.B, f func()) float64 {
+	var took []time.Duration
+	for b.Loop() {
+		begun := time.Now()
+		f()
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	return float64(took[len(took)/2].Microseconds()) / 1000
+}
+
+// A deploy of a host with --tls serves HTTPS on every protocol when it returns, a
+// handshake without a name is answered, and nobody else has a certificate (traps 48
+// and 51).
+func TestHTTPSWorksWhenTheDeployReturns(t *testing.T) {
+	p := startProxy(t)
+	a := startApp(t, "a", nil)
+	r := run(t, p, "deploy", a.addr(), "--host", "App.Localhost", "--tls=internal")
+	if r.Code != 0 {
+		t.Fatalf("deploy: %+v", r)
+	}
+	roots := internalRoots(t, p)
+	for _, protocol := range protocols {
+		resp, body := ask(t, tlsClient(t, p, protocol, roots, "app.localhost"), "https://app.localhost/")
+		if resp.Proto != protocol || body != "a" {
+			t.Errorf("%s: %s %q", protocol, resp.Proto, body)
+		}
+		if protocol != "HTTP/3.0" && resp.Header.Get("Alt-Svc") == "" {
+			t.Errorf("%s: HTTP/3 is not offered", protocol)
+		}
+	}
+	dialTLS := func(name string) (*tls.Conn, error) {
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
+		conn, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort))
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		return conn.(*tls.Conn), nil
+	}
+	conn, err := dialTLS("127.0.0.1") // an address is never sent as a name
+	if err != nil {
+		t.Errorf("without a name: %v", err)
+	} else if names := conn.ConnectionState().PeerCertificates[0].DNSNames; len(names) != 1 || names[0] != "app.localhost" {
+		t.Errorf("without a name, the certificate is for %v", names)
+	}
+	for i := range 100 {
+		if _, err := dialTLS(fmt.Sprintf("n%d.localhost", i)); err == nil {
+			t.Fatalf("a name that was not deployed has a certificate")
+		}
+	}
+	req, err := http.NewRequest(http.MethodGet, p.URL()+"/x?y", nil)
+	must(t, err)
+	req.Host = "app.localhost"
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	must(t, err)
+	resp.Body.Close()
+	if got, want := resp.Header.Get("Location"), fmt.Sprintf("https://app.localhost:%d/x?y", p.HTTPSPort); got != want || resp.StatusCode != http.StatusMovedPermanently {
+		t.Errorf("HTTP is answered with %d to %q, want %q", resp.StatusCode, got, want)
+	}
+}
