@@ -25,7 +25,7 @@ LDFLAGS  := -w -s -X $(MODULE).version=$(VERSION)
 PGO ?= $(CURDIR)/caddy/parachute/default.pgo
 
 # Modules of their own, so that nothing they need gets into a Caddy build.
-MODULES := tools bench integration/clients
+MODULES := tools bench integration/clients integration/acme
 
 # What the fuzzers get, each.
 FUZZTIME ?= 30s

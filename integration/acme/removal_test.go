@@ -1,0 +1,86 @@
+package acme
+
+import (
+	"testing"
+)
+
+// A host that is removed has no certificate any more, and nobody renews it. It can
+// come back.
+func TestRemovedHostIsRenewedNoMore(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	gone, stays := newHost(), newHost()
+	addr := startApp(t, named("app")).addr()
+	s.deploy(t, addr, "--host", gone, "--tls").wantDone(t)
+	s.deploy(t, addr, "--host", stays, "--tls").wantDone(t)
+	leaf := s.leaf(t, gone)
+	r, err := s.Run("remove", gone)
+	must(t, err)
+	if r.Code != 0 {
+		t.Fatalf("removing: %s", r.Stderr)
+	}
+	if _, err := s.handshake(gone, nil); err == nil {
+		t.Error("a handshake for the removed host succeeds")
+	}
+
+	// What is renewed is renewed by rounds: after two of them, that of the removed host
+	// would be, too.
+	s.ca.renew(leaf)
+	for range 2 {
+		old := s.leaf(t, stays)
+		s.ca.renew(old)
+		waitFor(t, "the renewal of the other host", func() bool { return !s.leaf(t, stays).Equal(old) })
+	}
+	if n := s.ca.ordersFor(gone); n != 1 {
+		t.Errorf("%d orders for the removed host", n)
+	}
+	if _, err := s.handshake(gone, nil); err == nil {
+		t.Error("a handshake for the removed host succeeds")
+	}
+
+	s.deploy(t, startApp(t, named("back")).addr(), "--host", gone, "--tls").wantDone(t)
+	s.wantBody(t, gone, "back", s.ca.roots)
+}
+
+// A deploy that leaves a host out removes it.
+func TestHostThatIsLeftOutHasNoCertificate(t *testing.T) {
+	t.Parallel()
+	s := common.server(t)
+	one, two := newHost(), newHost()
+	s.deploy(t, startApp(t, named("v1")).addr(), "--service", one, "--host", one, "--host", two, "--tls=internal").wantDone(t)
+	s.wantBody(t, two, "v1", s.internalRoots(t))
+	s.deploy(t, startApp(t, named("v2")).addr(), "--service", one, "--host", one, "--tls=internal").wantDone(t)
+	s.wantBody(t, one, "v2", s.internalRoots(t))
+	if _, err := s.handshake(two, nil); err == nil {
+		t.Error("a handshake for the host that was left out succeeds")
+	}
+	if x := s.status(t, one); len(x.Certificates) != 1 {
+		t.Errorf("list says %+v", x)
+	}
+}
+
+// Certificates outlive the proxy: it needs no authority to start with, not even after
+// a crash.
+func TestRestartNeedsNoAuthority(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	host := newHost()
+	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls").wantDone(t)
+	leaf := s.leaf(t, host)
+	s.ca.close()
+	for _, end := range []string{"stop", "crash"} {
+		if end == "crash" {
+			s.Kill()
+			must(t, s.start())
+		} else {
+			s.restart(t)
+		}
+		s.wantBody(t, host, "app", s.ca.roots)
+		if !s.leaf(t, host).Equal(leaf) {
+			t.Errorf("after a %s, another certificate is served", end)
+		}
+	}
+	if n := s.ca.ordersFor(host); n != 1 {
+		t.Errorf("%d orders", n)
+	}
+}
