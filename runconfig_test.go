@@ -325,11 +325,35 @@ func TestAutomationPoliciesOfTheFileComeFirst(t *testing.T) {
 	for name, tc := range map[string]struct{ theirs, want string }{
 		"none":                           {`[]`, `[` + ours + `]`},
 		"for some names":                 {`[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}]`, `[{"subjects": ["a.example.com"], "issuers": [{"module": "internal"}]}, ` + ours + `]`},
+		"for some names, no issuers":     {`[{"subjects": ["a.example.com"]}]`, `[{"subjects": ["a.example.com"], ` + issuers + `}, ` + ours + `]`},
+		"for internal names, no issuers": {`[{"subjects": ["localhost"]}]`, `[{"subjects": ["localhost"]}, ` + ours + `]`},
 		"for all names":                  {`[{"issuers": [{"module": "internal"}]}]`, `[{"issuers": [{"module": "internal"}], ` + askUs + `}]`},
 		"for all names, without issuers": {`[{"key_type": "p384"}]`, `[{"key_type": "p384", ` + askUs + `, ` + issuers + `}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := withFile(t, "caddy.json", `{"apps": {"tls": {"automation": {"policies": `+tc.theirs+`}}}}`)
+			o.acmeCA = "https://ca.test/dir"
+			build(t, o).has("apps/tls/automation/policies", tc.want)
+		})
+	}
+}
+
+// The certificates of sites are obtained when Caddy starts, which it leaves to the first
+// handshake where it has anybody to ask.
+func TestSitesOfTheFileHavePoliciesThatAskNobody(t *testing.T) {
+	issuers := `"issuers": [{"module": "acme", "challenges": ` + challenges + `, "ca": "https://ca.test/dir"}]`
+	sites := "b.example.com, a.example.com {\n respond ok\n}\nlocalhost {\n respond ok\n}\nhttp://plain.example.com {\n respond ok\n}\n"
+	for name, tc := range map[string]struct{ file, want string }{
+		"without policies": {sites, `[
+			{"subjects": ["a.example.com", "b.example.com"], ` + issuers + `}, {"subjects": ["localhost"]},
+			{` + askUs + `, ` + issuers + `}]`},
+		"one has a policy": {sites + "c.example.com {\n tls internal\n respond ok\n}", `[
+			{"subjects": ["a.example.com", "b.example.com"], ` + issuers + `}, {"subjects": ["c.example.com"], "issuers": [{"module": "internal"}]},
+			{"subjects": ["localhost"]},
+			{` + askUs + `, ` + issuers + `}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := withFile(t, "Caddyfile", tc.file)
 			o.acmeCA = "https://ca.test/dir"
 			build(t, o).has("apps/tls/automation/policies", tc.want)
 		})

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 )
 
 // mergeConfig merges a user's config into ours. What both have, the user's wins,
@@ -31,28 +32,45 @@ func mergeConfig(config, user object) error {
 	}
 	merge(config, user)
 	if len(ours) > 0 {
-		at(config, "apps", "tls", "automation")["policies"] = mergePolicies(theirs, ours)
+		policies := mergePolicies(theirs, ours)
+		i := slices.IndexFunc(policies, isCatchAll)
+		httpPort, _ := at(config, "apps", "http")["http_port"].(int)
+		at(config, "apps", "tls", "automation")["policies"] = slices.Insert(policies, i, sitePolicies(user, policies, i, httpPort)...)
 	}
 	return nil
 }
 
 // mergePolicies puts the user's policies before ours, which is the one for all names
 // that have no other. If they have such a one, it asks us for certificates instead.
+// Those that do not say who issues certificates leave that to the flags.
 func mergePolicies(theirs, ours []any) []any {
-	for i, p := range theirs {
-		policy, ok := p.(object)
-		if !ok {
-			continue // Caddy will say what is wrong with it
-		}
-		if subjects, _ := policy["subjects"].([]any); len(subjects) == 0 {
-			if policy["issuers"] == nil {
-				policy["issuers"] = ours[0].(object)["issuers"]
-			}
-			theirs[i] = askParachute(policy)
-			return theirs
+	issuers := ours[0].(object)["issuers"]
+	for _, p := range theirs {
+		if policy, ok := p.(object); ok && policy["issuers"] == nil && issuers != nil && !onlyInternal(policy) {
+			policy["issuers"] = issuers
 		}
 	}
-	return slices.Concat(theirs, ours)
+	i := slices.IndexFunc(theirs, isCatchAll)
+	if i < 0 {
+		return slices.Concat(theirs, ours)
+	}
+	askParachute(theirs[i].(object))
+	return theirs
+}
+
+// onlyInternal reports whether a policy is only for names, such as localhost, that
+// Caddy's own authority is the issuer for unless another is named.
+func onlyInternal(policy object) bool {
+	subjects := stringsOf(policy["subjects"])
+	return len(subjects) > 0 && !slices.ContainsFunc(subjects, certmagic.SubjectQualifiesForPublicCert)
+}
+
+// isCatchAll reports whether a policy is for all names that have no other. What is no
+// policy at all is not: Caddy will say what is wrong with it.
+func isCatchAll(p any) bool {
+	policy, ok := p.(object)
+	subjects, _ := policy["subjects"].([]any)
+	return ok && len(subjects) == 0
 }
 
 // movePorts moves the user's sites from the ports that HTTP and HTTPS have by
