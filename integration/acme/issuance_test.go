@@ -131,12 +131,7 @@ func TestAccountIsBoundToTheCustomersKey(t *testing.T) {
 func TestCertificateIsObtainedInTheBackground(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
-	ordered, goOn := make(chan struct{}, 10), make(chan struct{})
-	s.ca.refuse(func(string) *problem {
-		ordered <- struct{}{}
-		<-goOn
-		return nil
-	})
+	held := s.holdOrders()
 	host := newHost()
 	d := s.deploy(t, startApp(t, named("later")).addr(), "--host", host, "--tls", "--tls-wait=false", "--tls-redirect=false").wantDone(t)
 	if a := s.get(t, "http://"+host+"/", nil); a.body != "later" {
@@ -145,11 +140,11 @@ func TestCertificateIsObtainedInTheBackground(t *testing.T) {
 	if d.before("certified", "switched") {
 		t.Errorf("the events are %q", d.events())
 	}
-	arrive(t, "the order", ordered)
+	arrive(t, "the order", held.ordered)
 	if x := s.status(t, host); !x.TLS || len(x.Certificates) != 1 || x.Certificates[0].NotAfter != nil {
 		t.Errorf("before there is a certificate, list says %+v", x)
 	}
-	close(goOn)
+	close(held.goOn)
 	waitFor(t, "the certificate", func() bool {
 		_, err := s.handshake(host, nil)
 		return err == nil

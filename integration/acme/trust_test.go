@@ -55,18 +55,28 @@ func TestForwardingHeadersOverTLS(t *testing.T) {
 	}
 }
 
-// A header that anybody can send does not keep anybody from HTTPS.
-func TestForwardedProtoDoesNotAvoidTheRedirect(t *testing.T) {
+// A header that anybody can send does not keep anybody from HTTPS. That of a proxy that
+// ends TLS itself, and is trusted, does: it would be redirected for ever.
+func TestForwardedProtoDecidesOverTheRedirect(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
-	host := newHost()
-	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls=internal").wantDone(t)
-	req, err := http.NewRequest(http.MethodGet, "http://"+host+"/", nil)
-	must(t, err)
-	req.Header.Set("X-Forwarded-Proto", "https")
-	a, err := do(s.client(t, h1, nil), req)
-	must(t, err)
-	if a.StatusCode != http.StatusMovedPermanently {
-		t.Errorf("%s", a)
+	for name, c := range map[string]struct {
+		s      *server
+		status int
+	}{
+		"untrusted": {common.server(t), http.StatusMovedPermanently},
+		"trusted":   {startServer(t, nil, "--trusted-proxies", "127.0.0.0/8"), http.StatusOK},
+	} {
+		host := newHost()
+		c.s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls=internal").wantDone(t)
+		for proto, status := range map[string]int{"https": c.status, "http": http.StatusMovedPermanently, "": http.StatusMovedPermanently} {
+			req, err := http.NewRequest(http.MethodGet, "http://"+host+"/", nil)
+			must(t, err)
+			req.Header.Set("X-Forwarded-Proto", proto)
+			a, err := do(c.s.client(t, h1, nil), req)
+			must(t, err)
+			if a.StatusCode != status {
+				t.Errorf("%s, X-Forwarded-Proto: %q: %s", name, proto, a)
+			}
+		}
 	}
 }
