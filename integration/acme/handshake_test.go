@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,27 @@ func TestHandshakeWithoutAnyCertificate(t *testing.T) {
 	host := newHost()
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls=internal").wantDone(t)
 	s.wantBody(t, host, "app", s.internalRoots(t))
+}
+
+// A wildcard has one certificate for all names below it, but for those that are
+// deployed by themselves.
+func TestWildcardHostIsServed(t *testing.T) {
+	t.Parallel()
+	s := common.server(t)
+	parent := newHost()
+	s.deploy(t, startApp(t, named("all")).addr(), "--host", "*."+parent, "--tls=internal").wantDone(t)
+	s.deploy(t, startApp(t, named("one")).addr(), "--host", "one."+parent, "--tls=internal").wantDone(t)
+	s.wantBody(t, "a."+parent, "all", s.internalRoots(t))
+	s.wantBody(t, "b."+parent, "all", s.internalRoots(t))
+	s.wantBody(t, "one."+parent, "one", s.internalRoots(t))
+	if names := s.leaf(t, "a."+parent).DNSNames; !slices.Equal(names, []string{"*." + parent}) {
+		t.Errorf("the certificate is for %q", names)
+	}
+	for _, name := range []string{parent, "a.b." + parent} {
+		if _, err := s.handshake(name, nil); err == nil {
+			t.Errorf("a handshake for %s succeeds", name)
+		}
+	}
 }
 
 // Every host has a certificate of its own, and every protocol is served with it. The

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -149,6 +150,53 @@ func TestPermissionIsNotNeededForExistingCertificates(t *testing.T) {
 	s.ca.close()
 	s.restart(t)
 	s.wantBody(t, known, "shop", s.ca.roots)
+}
+
+// An oracle that is unwell has not said no, and names have no case.
+func TestFailureToAnswerIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	host := newHost()
+	var well atomic.Bool
+	o := startOracle(t, map[string]http.HandlerFunc{host: func(w http.ResponseWriter, _ *http.Request) {
+		if !well.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}})
+	s.deploy(t, startApp(t, named("shop")).addr(), "--service", "shop", "--tls", "--tls-on-demand-url", o.URL).wantDone(t)
+	if _, err := s.handshake(host, nil); err == nil {
+		t.Error("an error is no permission, but the handshake succeeds")
+	}
+	well.Store(true)
+	for _, name := range []string{strings.ToUpper(host), host} {
+		if _, err := s.handshake(name, nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.wantBody(t, host, "shop", s.ca.roots)
+	if n := o.questions(host); n != 2 {
+		t.Errorf("%d questions", n)
+	}
+	if got := s.ca.orders(); len(got) != 1 || got[host] != 1 {
+		t.Errorf("the orders are %v", got)
+	}
+}
+
+// A name that the authority refuses is not ordered again by every client that comes.
+func TestRefusedNameOnDemandIsNotOrderedForEveryClient(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	host := newHost()
+	s.ca.refuse(func(string) *problem { return rateLimited })
+	s.deploy(t, startApp(t, named("shop")).addr(), "--service", "shop", "--tls", "--tls-on-demand-url", "/may").wantDone(t)
+	for range 10 {
+		if _, err := s.handshake(host, nil); err == nil {
+			t.Error("there is no certificate, but the handshake succeeds")
+		}
+	}
+	if n := s.ca.ordersFor(host); n != 1 {
+		t.Errorf("%d orders", n)
+	}
 }
 
 // Hosts that are known beforehand need no permission, so asking for one is a mistake.

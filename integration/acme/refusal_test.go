@@ -1,11 +1,15 @@
 package acme
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
 )
 
 // state returns the documents of all services, by their path.
@@ -123,5 +127,47 @@ func TestHostsThatCannotHaveCertificatesAreRefused(t *testing.T) {
 		if n := s.ca.total() - before; n > 0 {
 			t.Errorf("%s: %d orders", name, n)
 		}
+	}
+}
+
+// A proxy that serves no HTTPS cannot deploy with it, and one that cannot do what it is
+// told to does not start.
+func TestProxiesThatCannotServeTLS(t *testing.T) {
+	t.Parallel()
+	t.Run("no HTTPS port", func(t *testing.T) {
+		p, err := rig.NewProxy(t.TempDir())
+		must(t, err)
+		cmd, err := p.Command("run", "--bind", "127.0.0.1", "--http-port", fmt.Sprint(p.HTTPPort), "--https-port", "0", "--storage", p.Dir, "--admin", p.Admin())
+		must(t, err)
+		must(t, cmd.Start())
+		defer func() {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			_ = cmd.Wait()
+		}()
+		waitFor(t, "the proxy", func() bool {
+			_, err := p.Services()
+			return err == nil
+		})
+		r, err := p.Run("deploy", startApp(t, named("app")).addr(), "--host", newHost(), "--tls")
+		must(t, err)
+		if r.Code != 2 || !strings.Contains(r.Stderr, "--https-port") {
+			t.Errorf("the deploy ended with %d: %s", r.Code, r.Stderr)
+		}
+	})
+	for name, flags := range map[string][]string{
+		"no such DNS provider":       {"--acme-dns", "nobody"},
+		"no such version":            {"--min-tls", "1.1"},
+		"half of an account's key":   {"--acme-eab-key-id", "x"},
+		"no root of the ACME server": {"--acme-ca-root", "/no/such/file.pem"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := rig.NewProxy(t.TempDir())
+			must(t, err)
+			r, err := p.Run(append(append([]string{"run"}, p.RunArgs()...), flags...)...)
+			must(t, err)
+			if r.Code == 0 || !strings.Contains(r.Stderr, flags[0]) && !strings.Contains(r.Stderr, flags[1]) {
+				t.Errorf("it ended with %d: %s", r.Code, r.Stderr)
+			}
+		})
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"crypto/x509"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Services that share a host share its certificate, and the last one takes it away.
@@ -69,21 +71,34 @@ func TestIssuerIsSwappedWithTheRelease(t *testing.T) {
 	}
 }
 
-// Many clients may be the first for a name.
-func TestConcurrentHandshakesOrderOneCertificate(t *testing.T) {
+// Many clients may be the first for a name, and the one who knows may take a moment.
+func TestConcurrentHandshakesNeedOneQuestionAndOneOrder(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	host := newHost()
-	s.deploy(t, startApp(t, func(_ http.ResponseWriter, _ *http.Request) {}).addr(), "--service", "tenants", "--tls", "--tls-on-demand-url", "/may").wantDone(t)
-	var clients sync.WaitGroup
-	for range 30 {
-		clients.Go(func() {
+	const clients = 30
+	var waiting atomic.Int64
+	o := startOracle(t, map[string]http.HandlerFunc{host: func(_ http.ResponseWriter, r *http.Request) {
+		// All others are there by then, or will never be.
+		for waiting.Load() < clients && r.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}})
+	s.deploy(t, startApp(t, named("tenant")).addr(), "--service", "tenants", "--tls", "--tls-on-demand-url", o.URL).wantDone(t)
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			waiting.Add(1)
 			if _, err := s.handshake(host, nil); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	clients.Wait()
+	all.Wait()
+	if n := o.questions(host); n != 1 {
+		t.Errorf("%d questions", n)
+	}
 	if n := s.ca.ordersFor(host); n != 1 {
 		t.Errorf("%d orders", n)
 	}
