@@ -14,23 +14,28 @@ func TestTLSRequestsAreResolved(t *testing.T) {
 	}{
 		"defaults": {
 			DeployRequest{Hosts: []string{"a.example.com"}, TLS: &TLSRequest{}},
-			TLSOptions{Issuer: IssuerAuto, Redirect: true}, true,
+			TLSOptions{Issuer: IssuerAuto, Redirect: true},
+			true,
 		},
 		"everything else": {
 			DeployRequest{Hosts: []string{"a.localhost"}, TLS: &TLSRequest{Issuer: IssuerInternal, Wait: ptr(false), Redirect: ptr(false)}},
-			TLSOptions{Issuer: IssuerInternal}, false,
+			TLSOptions{Issuer: IssuerInternal},
+			false,
 		},
 		"own certificate, every host": {
 			DeployRequest{TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"}},
-			TLSOptions{Issuer: IssuerAuto, Redirect: true, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"}, true,
+			TLSOptions{Issuer: IssuerAuto, Redirect: true, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"},
+			true,
 		},
 		"on demand, every host": {
 			DeployRequest{TLS: &TLSRequest{OnDemandURL: "/may-have-tls"}},
-			TLSOptions{Issuer: IssuerAuto, Redirect: true, OnDemandURL: "/may-have-tls"}, true,
+			TLSOptions{Issuer: IssuerAuto, Redirect: true, OnDemandURL: "/may-have-tls"},
+			true,
 		},
 		"on demand, below a wildcard": {
 			DeployRequest{Hosts: []string{"*.example.com"}, TLS: &TLSRequest{OnDemandURL: "https://x.test/ask?k=1"}},
-			TLSOptions{Issuer: IssuerAuto, Redirect: true, OnDemandURL: "https://x.test/ask?k=1"}, true,
+			TLSOptions{Issuer: IssuerAuto, Redirect: true, OnDemandURL: "https://x.test/ask?k=1"},
+			true,
 		},
 	} {
 		tc.req.Targets = []string{"web:3000"}
