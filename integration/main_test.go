@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 const patience = 30 * time.Second
 
 // newProxy returns a proxy that has not been started.
-func newProxy(t *testing.T, args ...string) *rig.Proxy {
+func newProxy(t testing.TB, args ...string) *rig.Proxy {
 	t.Helper()
 	// t.TempDir can be longer than a socket path may be.
 	dir, err := os.MkdirTemp("", "parachute-")
@@ -43,14 +43,14 @@ func newProxy(t *testing.T, args ...string) *rig.Proxy {
 
 // startProxy returns a proxy that answers. It is stopped when the test ends, and
 // its log is shown if the test failed.
-func startProxy(t *testing.T, args ...string) *rig.Proxy {
+func startProxy(t testing.TB, args ...string) *rig.Proxy {
 	t.Helper()
 	p := newProxy(t, args...)
 	start(t, p)
 	return p
 }
 
-func start(t *testing.T, p *rig.Proxy) {
+func start(t testing.TB, p *rig.Proxy) {
 	t.Helper()
 	must(t, p.Start())
 	t.Cleanup(func() {
@@ -173,7 +173,7 @@ func dial(t *testing.T, p *rig.Proxy) net.Conn {
 	return conn
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -18,19 +17,7 @@ import (
 //
 //	go test -run '^$' -bench ReadinessToSwitch -benchtime 40x ./integration
 func BenchmarkReadinessToSwitch(b *testing.B) {
-	dir, err := os.MkdirTemp("", "parachute-")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	p, err := rig.NewProxy(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer p.Stop(patience)
+	p := startProxy(b)
 	seed := rand.Uint64()
 	b.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -38,9 +25,7 @@ func BenchmarkReadinessToSwitch(b *testing.B) {
 	var took []time.Duration
 	for b.Loop() {
 		port, err := rig.FreePort()
-		if err != nil {
-			b.Fatal(err)
-		}
+		must(b, err)
 		switched := make(chan error, 1)
 		go func() {
 			_, err := p.Deploy(context.Background(), proxy.DeployRequest{Targets: []string{"127.0.0.1:" + itoa(port)}})
@@ -48,13 +33,9 @@ func BenchmarkReadinessToSwitch(b *testing.B) {
 		}()
 		time.Sleep(time.Duration(random.Int64N(int64(time.Second)))) // the random moment
 		example, err := rig.StartExample("web", "1", "--addr", "127.0.0.1:"+itoa(port))
-		if err != nil {
-			b.Fatal(err)
-		}
+		must(b, err)
 		ready := time.Now()
-		if err := <-switched; err != nil {
-			b.Fatal(err)
-		}
+		must(b, <-switched)
 		took = append(took, time.Since(ready))
 		example.Stop()
 	}
