@@ -78,7 +78,7 @@ type app struct {
 }
 
 // startApp starts an application that answers its name, or what handler does.
-func startApp(t *testing.T, name string, handler http.HandlerFunc) *app {
+func startApp(t testing.TB, name string, handler http.HandlerFunc) *app {
 	t.Helper()
 	a := &app{name: name}
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
