@@ -2,6 +2,7 @@ package parachute
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -60,17 +61,17 @@ func (a *authority) load(ctx context.Context, host string) (certmagic.Certificat
 // obtain returns the certificate of host, trying once to have one issued if there is
 // none that is valid.
 func (a *authority) obtain(ctx context.Context, host string) (certmagic.Certificate, error) {
+	config, err := a.configFor(host)
+	if err != nil {
+		return certmagic.Certificate{}, err
+	}
 	c, err := a.load(ctx, host)
 	expired := err == nil && c.Expired()
 	switch {
 	case err == nil && !expired:
 		return c, nil // in time, it is renewed in the background
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && !discard(ctx, config, host):
 		return c, fmt.Errorf("loading the certificate from storage: %w", err)
-	}
-	config, err := a.configFor(host)
-	if err != nil {
-		return c, err
 	}
 	once := *config
 	once.Issuers = nil
@@ -89,6 +90,50 @@ func (a *authority) obtain(ctx context.Context, host string) (certmagic.Certific
 		return certmagic.Certificate{}, err
 	}
 	return config.CacheManagedCertificate(ctx, host)
+}
+
+// keep has the certificate of host renewed in time. It is loaded, or else obtained in
+// the background.
+func (a *authority) keep(ctx context.Context, host string) error {
+	config, err := a.configFor(host)
+	if err != nil {
+		return err
+	}
+	// certmagic keeps to itself that it could not make sense of what it loaded.
+	discard(ctx, config, host)
+	return config.ManageAsync(ctx, []string{host})
+}
+
+// discard removes the certificate of host from storage if there is one that makes no
+// sense, so that another can be obtained, and reports whether it did. What cannot even
+// be loaded stays: the storage may recover.
+func discard(ctx context.Context, config *certmagic.Config, host string) (discarded bool) {
+	for _, issuer := range config.Issuers {
+		paths := []string{
+			certmagic.StorageKeys.SiteCert(issuer.IssuerKey(), host),
+			certmagic.StorageKeys.SitePrivateKey(issuer.IssuerKey(), host),
+		}
+		certificate, err := config.Storage.Load(ctx, paths[0])
+		if err != nil {
+			continue
+		}
+		key, err := config.Storage.Load(ctx, paths[1])
+		if err != nil {
+			continue
+		}
+		if _, err = tls.X509KeyPair(certificate, key); err == nil {
+			continue
+		}
+		config.Logger.Warn("discarding a stored certificate that cannot be used", zap.String("host", host), zap.Error(err))
+		for _, path := range paths {
+			if err := config.Storage.Delete(ctx, path); err != nil {
+				config.Logger.Error("discarding a stored certificate", zap.String("host", host), zap.Error(err))
+				return false
+			}
+		}
+		discarded = true
+	}
+	return discarded
 }
 
 // forget ends the renewal of the certificate of host.

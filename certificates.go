@@ -311,11 +311,7 @@ func (c *certificates) Keep(host string, issuer proxy.Issuer) {
 		if ctx.Err() != nil || !h.ownCertificate(host).Empty() {
 			return
 		}
-		config, err := a.configFor(host)
-		if err == nil {
-			err = config.ManageAsync(ctx, []string{host})
-		}
-		if err != nil {
+		if err := a.keep(ctx, host); err != nil {
 			c.failed(k, err)
 		}
 	})
