@@ -99,6 +99,11 @@ func TestCanonicalHostIsReachedInOneHop(t *testing.T) {
 			t.Errorf("http://%s: %s to %q, want %q", from, resp.Status, resp.Header.Get("Location"), want)
 		}
 	}
+	plain := newHost()
+	s.deploy(t, startApp(t, named("app")).addr(), "--host", plain, "--host", "www."+plain, "--canonical-host", plain).wantDone(t)
+	if resp, _ := s.raw(t, "POST", "/x?q", "www."+plain+":8080"); resp.StatusCode != http.StatusPermanentRedirect || resp.Header.Get("Location") != "http://"+plain+":8080/x?q" {
+		t.Errorf("without TLS: %s to %q", resp.Status, resp.Header.Get("Location"))
+	}
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		c := s.client(t, protocol, s.internalRoots(t))
 		for method, status := range map[string]int{"GET": 301, "POST": 308} {

@@ -157,6 +157,15 @@ func TestFailedRenewalIsShown(t *testing.T) {
 	if !s.leaf(t, host).Equal(leaf) {
 		t.Error("another certificate is served")
 	}
+	s.reload(t)
+	if got := expiry(); got != want {
+		t.Errorf("after a reload, the metric says %s, want %s", got, want)
+	}
+	r, err := s.Run("remove", "web")
+	must(t, err)
+	if got := expiry(); r.Code != 0 || got != "" {
+		t.Errorf("after the removal, the metric says %s", got)
+	}
 }
 
 // metric returns the value of the series that has all the given labels, or nothing.
