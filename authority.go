@@ -95,6 +95,9 @@ func (a *authority) obtain(ctx context.Context, host string) (certmagic.Certific
 // keep has the certificate of host renewed in time. It is loaded, or else obtained in
 // the background.
 func (a *authority) keep(ctx context.Context, host string) error {
+	if !a.cached(host).Empty() {
+		return nil // the cache renews what it has
+	}
 	config, err := a.configFor(host)
 	if err != nil {
 		return err
