@@ -24,9 +24,9 @@ func (p place) tunnel(up *upgradedConn, client net.Conn, early []byte) {
 				return
 			}
 		}
-		up.copyFrom(client, newReadiness(client))
+		up.copyFrom(client, newReadiness(client), up.splicerFrom(client))
 	}()
-	if err := copyWhenReady(client, up, up.readiness()); err != nil {
+	if err := up.copyTo(client, up.splicerTo(client)); err != nil {
 		up.cut()
 	} else if half, ok := client.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
@@ -42,9 +42,9 @@ func (p place) tunnel(up *upgradedConn, client net.Conn, early []byte) {
 // a request and its answer, until the target's side has ended. When the handler
 // returns, the server ends the client's side.
 func (x *exchange) copyStream(up *upgradedConn) error {
-	go up.copyFrom(x.in.Body, nil)
+	go up.copyFrom(x.in.Body, nil, nil)
 	w := flushWriter{x.w, http.NewResponseController(x.w)}
-	if err := copyWhenReady(w, up, up.readiness()); err != nil {
+	if err := up.copyTo(w, nil); err != nil {
 		up.cut()
 		return wrap(errBrokenOff, err)
 	}
@@ -65,9 +65,30 @@ func (w flushWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// copyTo copies what the target sends to the client.
+func (u *upgradedConn) copyTo(client io.Writer, splice *splicer) error {
+	// What came together with the answer is not in the socket any more.
+	for u.pending() {
+		var first [smallRead]byte
+		n, err := u.Read(first[:])
+		if n > 0 {
+			if _, err := client.Write(first[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return copyWhenReady(client, u, u.readiness(), splice)
+}
+
 // copyFrom copies what the client sends to the target.
-func (u *upgradedConn) copyFrom(client io.Reader, ready *readiness) {
-	if err := copyWhenReady(u, client, ready); err != nil {
+func (u *upgradedConn) copyFrom(client io.Reader, ready *readiness, splice *splicer) {
+	if err := copyWhenReady(u, client, ready, splice); err != nil {
 		u.cut()
 		return
 	}
@@ -79,10 +100,21 @@ const smallRead = 512
 
 // copyWhenReady copies from src to dst and returns nil when src has ended. While
 // it waits for src it holds no buffer if ready is not nil, else a small one: most
-// streams are idle most of the time.
-func copyWhenReady(dst io.Writer, src io.Reader, ready *readiness) error {
+// streams are idle most of the time. What comes faster than it is copied goes by
+// splice, if that is not nil.
+func copyWhenReady(dst io.Writer, src io.Reader, ready *readiness, splice *splicer) error {
 	var small []byte
 	for busy := false; ; {
+		if busy && splice != nil {
+			busy = false
+			switch err := splice.move(); {
+			case err == io.EOF:
+				return nil
+			case err != nil:
+				return err
+			}
+			continue
+		}
 		var lent *[copyBufferSize]byte
 		buf := small
 		switch {

@@ -46,12 +46,35 @@ func newUpgradedConn(body io.ReadWriteCloser, conn net.Conn, websocket bool) *up
 	return &upgradedConn{body: body, conn: conn, websocket: websocket, answered: make(chan struct{})}
 }
 
+// pending reports whether the target has sent something that is not in its socket any
+// more.
+func (u *upgradedConn) pending() bool {
+	t, ok := u.body.(*transport.Upgraded)
+	return ok && t.Pending()
+}
+
 // readiness returns a way to wait for the target, or nil.
 func (u *upgradedConn) readiness() *readiness {
-	if t, ok := u.body.(*transport.Upgraded); ok && t.Pending() || u.conn == nil {
+	if u.conn == nil {
 		return nil
 	}
 	return newReadiness(u.conn)
+}
+
+// splicerTo and splicerFrom return a way to move what the target sends to the client,
+// and the other way round, past Read and Write, or nil.
+func (u *upgradedConn) splicerTo(client net.Conn) *splicer {
+	if u.websocket || u.conn == nil {
+		return nil
+	}
+	return newSplicer(client, u.conn, u.closing.Load)
+}
+
+func (u *upgradedConn) splicerFrom(client net.Conn) *splicer {
+	if u.websocket || u.conn == nil {
+		return nil
+	}
+	return newSplicer(u.conn, client, func() bool { return false })
 }
 
 // Read returns what the target sends to the client and, in the end, the close
