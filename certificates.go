@@ -154,7 +154,9 @@ func (c *certificates) close() {
 	}
 	c.mu.Unlock()
 	for _, a := range authorities {
-		a.cache.Stop()
+		// It waits for what is being done, which for an authority that cannot be reached
+		// can be minutes.
+		go a.cache.Stop()
 	}
 }
 
