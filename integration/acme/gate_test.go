@@ -33,6 +33,8 @@ type gate struct {
 	// not nil, is called with it before the authority validates it.
 	tokens     map[string]string
 	validating func(token string)
+	// renewing, if not nil, is called before it is said whether it is time to renew.
+	renewing func()
 	// expired has the serial numbers of the certificates that are to be renewed.
 	expired []string
 }
@@ -95,6 +97,13 @@ func (g *gate) beforeValidation(hook func(token string)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.validating = hook
+}
+
+// beforeRenewalInfo has hook called before anybody is told whether it is time to renew.
+func (g *gate) beforeRenewalInfo(hook func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.renewing = hook
 }
 
 // renew says that it is time to renew a certificate (RFC 9773).
@@ -189,8 +198,11 @@ func (g *gate) offered(challenges []any) []any {
 func (g *gate) renewalInfo(w http.ResponseWriter, r *http.Request) {
 	_, serial, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, renewalInfoPath), ".")
 	g.mu.Lock()
-	expired := slices.Contains(g.expired, serial)
+	expired, hook := slices.Contains(g.expired, serial), g.renewing
 	g.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
 	start := time.Now().Add(30 * 24 * time.Hour)
 	if expired {
 		start = time.Now().Add(-2 * time.Hour)

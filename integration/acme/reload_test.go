@@ -147,15 +147,25 @@ func TestNewerDeployTakesOverTheOrder(t *testing.T) {
 	}
 }
 
-// Stopping does not wait for an authority that takes its time.
-func TestStopDoesNotWaitForAnOrder(t *testing.T) {
+// Stopping does not wait for an authority that takes its time, be it with an order or
+// with the question whether it is time to renew.
+func TestStopDoesNotWaitForTheAuthority(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
+	asked, goOn := make(chan struct{}, 100), make(chan struct{})
+	defer close(goOn)
+	have, want := newHost(), newHost()
+	addr := startApp(t, named("app")).addr()
+	s.deploy(t, addr, "--host", have, "--tls").wantDone(t)
+	s.ca.beforeRenewalInfo(func() {
+		asked <- struct{}{}
+		<-goOn
+	})
 	held := s.holdOrders()
 	defer close(held.goOn)
-	host := newHost()
-	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls", "--tls-wait=false").wantDone(t)
+	s.deploy(t, addr, "--host", want, "--tls", "--tls-wait=false").wantDone(t)
 	arrive(t, "the order", held.ordered)
+	arrive(t, "the question", asked)
 	began := time.Now()
 	if code, err := s.Stop(patience); err != nil || code != 0 {
 		t.Errorf("it ended with %d, %v", code, err)

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
@@ -36,13 +39,39 @@ func newServer(args ...string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := rig.NewProxy(dir)
-	if err != nil {
-		return nil, err
+	p := &rig.Proxy{Dir: dir}
+	for _, port := range []*int{&p.HTTPPort, &p.HTTPSPort} {
+		if *port, err = stablePort(); err != nil {
+			return nil, err
+		}
 	}
 	// Certificates are looked after more often than anybody needs it but a test.
 	renewal := object{"apps": object{"tls": object{"automation": object{"renew_interval": "500ms"}}}}
 	return &server{Proxy: p, config: renewal, more: args}, nil
+}
+
+// ports is where the next port is looked for: somewhere, since other processes may look
+// too.
+var ports atomic.Int64
+
+func init() { ports.Store(10_000 + rand.Int64N(20_000)) }
+
+// stablePort returns a port that is free, over TCP and UDP, and stays so while a proxy
+// is restarted: the system gives none of that range to connections and tests.
+func stablePort() (int, error) {
+	for range 1000 {
+		port := 10_000 + ports.Add(1)%20_000
+		l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if pc, err := net.ListenPacket("udp", l.Addr().String()); err == nil {
+			pc.Close()
+			return int(port), nil
+		}
+	}
+	return 0, errors.New("no port is free")
 }
 
 // start starts the authority, if there is none yet, and the proxy.
