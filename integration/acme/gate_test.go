@@ -110,7 +110,17 @@ func (g *gate) beforeRenewalInfo(hook func()) {
 func (g *gate) renew(leaf *x509.Certificate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.expired = append(g.expired, base64.RawURLEncoding.EncodeToString(leaf.SerialNumber.Bytes()))
+	g.expired = append(g.expired, serialOf(leaf))
+}
+
+// serialOf returns the serial number of a certificate as it is in the path of its
+// renewal information: as DER has it, where a first bit that is set is a sign.
+func serialOf(leaf *x509.Certificate) string {
+	serial := leaf.SerialNumber.Bytes()
+	if serial[0] >= 0x80 {
+		serial = append([]byte{0}, serial...)
+	}
+	return base64.RawURLEncoding.EncodeToString(serial)
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
