@@ -53,18 +53,6 @@ func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 	})
 }
 
-// Trap 33.
-func TestRedirectToHTTPSKeepsThePrefix(t *testing.T) {
-	t.Parallel()
-	s := plain.server(t)
-	help, err := s.Run("deploy", "--help")
-	must(t, err)
-	if !strings.Contains(help.Stdout, "--tls") {
-		t.Skip("skipped: there is no --tls yet, and so nothing that redirects to https")
-	}
-	t.Error("there is --tls now: this test has to be written")
-}
-
 // Trap 72: what is no request to an application is refused, and none sees it.
 func TestUnforwardableTargetsAreRefused(t *testing.T) {
 	t.Parallel()
