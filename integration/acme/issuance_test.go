@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -156,13 +157,14 @@ func TestAccountIsBoundToTheCustomersKey(t *testing.T) {
 	})
 }
 
-// --tls-wait=false switches at once and leaves the certificate for later.
+// --tls-wait=false switches at once and leaves the certificate for later. Until it is
+// there, nobody is sent to where there is none.
 func TestCertificateIsObtainedInTheBackground(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, nil)
 	held := s.holdOrders()
 	host := newHost()
-	d := s.deploy(t, startApp(t, named("later")).addr(), "--host", host, "--tls", "--tls-wait=false", "--tls-redirect=false").wantDone(t)
+	d := s.deploy(t, startApp(t, named("later")).addr(), "--host", host, "--tls", "--tls-wait=false").wantDone(t)
 	if a := s.get(t, "http://"+host+"/", nil); a.body != "later" {
 		t.Errorf("over HTTP: %s", a)
 	}
@@ -179,4 +181,7 @@ func TestCertificateIsObtainedInTheBackground(t *testing.T) {
 		return err == nil
 	})
 	s.wantBody(t, host, "later", s.ca.roots)
+	if a := s.get(t, "http://"+host+"/", nil); a.StatusCode != http.StatusMovedPermanently {
+		t.Errorf("over HTTP, now that there is a certificate: %s", a)
+	}
 }

@@ -83,6 +83,9 @@ func TestCertificateOnDemandNeedsAPermission(t *testing.T) {
 			if n := s.ca.total(); n > 0 {
 				t.Errorf("%d orders before the first handshake", n)
 			}
+			if resp, _ := s.raw(t, "GET", "/x", allowed); resp.Header.Get("Location") != s.https(allowed, "/x") {
+				t.Errorf("over HTTP: %s to %q", resp.Status, resp.Header.Get("Location"))
+			}
 			for range 3 {
 				s.wantBody(t, allowed, "shop", s.ca.roots)
 				for name, why := range map[string]string{denied: "denied", moved: "redirected", odd: "204"} {

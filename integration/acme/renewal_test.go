@@ -129,9 +129,15 @@ func TestFailedRenewalIsShown(t *testing.T) {
 	expiry := func() string {
 		return metric(t, port, "parachute_certificate_expiry_timestamp_seconds", `service="web"`, `host="`+host+`"`)
 	}
+	failing := func() string {
+		return metric(t, port, "parachute_certificate_failing", `service="web"`, `host="`+host+`"`)
+	}
 	want := fmt.Sprintf("%g", float64(leaf.NotAfter.Unix()))
 	if got := expiry(); got != want {
 		t.Errorf("the metric says %s, want %s", got, want)
+	}
+	if got := failing(); got != "0" {
+		t.Errorf("before anything fails, the metric says %q", got)
 	}
 	s.ca.refuse(func(string) *problem { return rateLimited })
 	s.ca.renew(leaf)
@@ -150,8 +156,8 @@ func TestFailedRenewalIsShown(t *testing.T) {
 			t.Errorf("%q says nothing of it: %s%s", command, result.Stdout, result.Stderr)
 		}
 	}
-	if got := expiry(); got != want {
-		t.Errorf("the metric says %s, want %s", got, want)
+	if got := expiry(); got != want || failing() != "1" {
+		t.Errorf("the metrics say %s, want %s, and failing %q", got, want, failing())
 	}
 	s.wantBody(t, host, "app", s.ca.roots)
 	if !s.leaf(t, host).Equal(leaf) {
