@@ -33,6 +33,9 @@ type Handler struct {
 	engine        *proxy.Engine
 	logger        *zap.Logger
 	clientTimeout clientTimeout
+	// watches says that we may take it on us to notice that a client goes away,
+	// because no other handler comes after us.
+	watches bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -62,6 +65,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return nil
 	}
 	h.clientTimeout = clientTimeout{limit: time.Duration(h.ClientTimeout), logger: h.logger}.on(server)
+	h.watches = !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
+	server.RegisterConnContext(rememberClientConn)
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
 	// HTTP/2 as it does for requests: they have to begin to close when it does.
 	closeStreams := h.app.closeStreams
@@ -77,8 +82,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	w, r, done := h.clientTimeout.guard(w, r)
 	defer done()
-	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	err := h.engine.ServeHTTP(w, r, h.Service, proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))})
+	client := proxy.Client{HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
+	client.Trusted, _ = caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	if h.watches {
+		if c := takeWatch(r); c != nil {
+			client.Connection = c
+			defer c.returnWatch()
+		}
+	}
+	err := h.engine.ServeHTTP(w, r, h.Service, client)
 	switch {
 	case err == nil:
 		return nil

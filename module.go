@@ -5,6 +5,9 @@
 package parachute
 
 import (
+	"io"
+	"syscall"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -23,6 +26,7 @@ import (
 func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(ClientListener{})
 	caddy.RegisterModule(Upstreams{})
 	caddy.RegisterModule(CertificateGetter{})
 	caddy.RegisterModule(Permission{})
@@ -47,6 +51,12 @@ var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ caddyfile.Unmarshaler       = (*Handler)(nil)
+
+	_ caddy.ListenerWrapper = (*ClientListener)(nil)
+
+	_ proxy.ClientConnection = (*clientConn)(nil)
+	_ io.ReaderFrom          = (*clientConn)(nil) // else large bodies would be copied
+	_ syscall.Conn           = (*clientConn)(nil) // else idle tunnels would hold buffers
 
 	_ caddy.Provisioner           = (*Upstreams)(nil)
 	_ caddy.Validator             = (*Upstreams)(nil)

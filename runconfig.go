@@ -110,6 +110,8 @@ func (o *runOptions) server(port int, more object) object {
 		"listen":          []any{o.listen(port)},
 		"routes":          []any{o.serviceRoute()},
 		"automatic_https": object{"disable": true},
+		// Ours makes connections cheaper; the other one stands for TLS.
+		"listener_wrappers": []any{object{"wrapper": "parachute"}, object{"wrapper": "tls"}},
 		// Our handler has cheaper ones.
 		"read_idle_timeout":  -1,
 		"write_idle_timeout": -1,

@@ -85,7 +85,8 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	o := newRunOptions(t)
 	c := build(t, o)
 	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
-		"read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"]}`)
+		"read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
+		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}]}`)
 	c.has(httpsAt+"/listen", `[":8443"]`)
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
 	c.has("apps/http/http_port", `8080`)

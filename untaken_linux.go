@@ -14,7 +14,11 @@ const canLimitUntaken = true
 // sent stays untaken for longer than d: unacknowledged, or behind a window that the
 // client keeps shut (tcp(7), TCP_USER_TIMEOUT).
 func limitUntaken(c net.Conn, d time.Duration) {
-	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
+	for {
+		wrapped, ok := c.(interface{ NetConn() net.Conn }) // TLS, or ours
+		if !ok {
+			break
+		}
 		c = wrapped.NetConn()
 	}
 	socket, ok := c.(*net.TCPConn)

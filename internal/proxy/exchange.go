@@ -31,6 +31,10 @@ type exchange struct {
 	// uncut says that a cut of the release does not end the exchange.
 	uncut bool
 	spare func() bool
+	// unwatch, if not nil, ends the watch of the client's connection.
+	unwatch func()
+	// released says that the connection must not be watched any more.
+	released bool
 }
 
 // errExchangeEnded is the cause of the end of an exchange that came to its end.
@@ -83,8 +87,30 @@ func (x *exchange) derive() context.Context {
 			cancel := x.cancel
 			x.spare = context.AfterFunc(&x.release.uncut, func() { cancel(ErrCut) })
 		}
+		if x.from.Connection != nil && !x.released {
+			cancel := x.cancel
+			x.unwatch = x.from.Connection.OnGone(func() { cancel(ErrClientGone) })
+		}
 	}
 	return x.derived
+}
+
+// releaseClient ends the watch of the client's connection, for good.
+func (x *exchange) releaseClient() {
+	x.mu.Lock()
+	unwatch := x.unwatch
+	x.unwatch, x.released = nil, true
+	x.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
+}
+
+// clientGone reports whether the client is known to have gone away.
+func (x *exchange) clientGone() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.client.Err() != nil || x.derived != nil && context.Cause(x.derived) == ErrClientGone
 }
 
 // abort ends all waiting for the target.
@@ -118,6 +144,7 @@ func (x *exchange) endRequest() {
 	if x.body != nil {
 		x.body.detach()
 	}
+	x.releaseClient()
 	x.mu.Lock()
 	if x.derived != nil {
 		x.cancel(errExchangeEnded)
@@ -175,7 +202,7 @@ func (x *exchange) classify(err error) error {
 		return ErrCut
 	case x.body != nil && x.body.stalled.Load():
 		return wrap(ErrClientTimeout, err)
-	case x.client.Err() != nil:
+	case x.clientGone():
 		return ErrClientGone
 	case x.body != nil && x.body.failed.Load() || isBodyError(err):
 		return wrap(ErrBadRequest, err)

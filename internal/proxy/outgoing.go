@@ -20,6 +20,16 @@ type Client struct {
 	Trusted bool
 	// HTTPSPort is the port that clients reach HTTPS on, for redirects. Default: 443.
 	HTTPSPort int
+	// Connection, if not nil, tells when the sender goes away, which the context of
+	// the request then need not tell.
+	Connection ClientConnection
+}
+
+// ClientConnection is the connection of the sender of a request.
+type ClientConnection interface {
+	// OnGone calls gone when the sender goes away, unless stop is called before.
+	// gone must not wait for anything.
+	OnGone(gone func()) (stop func())
 }
 
 // outgoingHeader is the header of a request to a target, which is lent for the time

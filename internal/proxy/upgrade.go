@@ -120,6 +120,7 @@ func (x *exchange) hijack(resp *http.Response, up *upgradedConn) (bool, error) {
 	x.copyAnswerHeader(h, resp)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, protocol
 	x.w.WriteHeader(http.StatusSwitchingProtocols)
+	x.releaseClient() // which is the tunnel's from here on
 	client, buffered, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		_ = up.Close()

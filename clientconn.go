@@ -1,0 +1,150 @@
+package parachute
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// clientConn is the connection to a client. It spares two things that net/http's
+// server asks for with every request, and that are seldom needed.
+//
+// The server moves the read deadline up to six times. clientConn leaves the deadline
+// of the socket where it is as long as it comes early enough. When it strikes too
+// early, it is moved and the read goes on.
+//
+// And the server reads in a goroutine while a request is served, to notice that the
+// client goes away. For a request that our handler serves, that read ends at once with
+// nothing, which the server takes for what it is, and a client is watched only if the
+// request takes long enough for somebody to want to know (clientgone.go).
+type clientConn struct {
+	*net.TCPConn
+	// unread says that a request is being served by our handler and that the server
+	// has not begun to read in the background.
+	unread atomic.Bool
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// readBy is the read deadline, socketBy that of the socket: not later, unless there
+	// is none.
+	readBy, socketBy time.Time
+	// writeBounded says that there is a write deadline.
+	writeBounded bool
+	// exact says that the deadlines of the socket have to be those that are asked for:
+	// the connection has another owner, who may use the socket itself.
+	exact bool
+	// unwatched says that the watch of the client has to end.
+	unwatched bool
+}
+
+func newClientConn(socket *net.TCPConn) *clientConn { return &clientConn{TCPConn: socket} }
+
+// longAgo is a deadline that ends all waiting.
+var longAgo = time.Unix(1, 0)
+
+// clientConnKey is the context key of the clientConn of a request.
+type clientConnKey struct{}
+
+// rememberClientConn is for [http.Server.ConnContext].
+func rememberClientConn(ctx context.Context, c net.Conn) context.Context {
+	if c, ok := c.(*clientConn); ok {
+		return context.WithValue(ctx, clientConnKey{}, c)
+	}
+	return ctx
+}
+
+// takeWatch takes it over from the server to notice that the client of r goes away. It
+// returns the connection, of which returnWatch has to be called when r has been
+// served, or nil if that stays with the server.
+//
+// It is for requests without a body over HTTP/1.1. Then the server reads nothing else
+// meanwhile, and nobody else reads at all. Below TLS, the read in the background cannot
+// be told from others.
+func takeWatch(r *http.Request) *clientConn {
+	if r.ProtoMajor != 1 || r.ContentLength != 0 || !canWatchClient {
+		return nil
+	}
+	c, _ := r.Context().Value(clientConnKey{}).(*clientConn)
+	if c != nil {
+		c.unread.Store(true)
+	}
+	return c
+}
+
+// returnWatch ends what takeWatch began. A read in the background that comes only now
+// is like any other.
+func (c *clientConn) returnWatch() { c.unread.Store(false) }
+
+// Read implements [net.Conn].
+func (c *clientConn) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.unread.CompareAndSwap(true, false) {
+		return 0, nil // once: who calls again would do so forever
+	}
+	for {
+		n, err := c.TCPConn.Read(p)
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || c.late() {
+			return n, err
+		}
+	}
+}
+
+// late is called when the deadline of the socket has struck. If it was too early, late
+// moves it to where it has to be and returns false.
+//
+// A deadline that is set meanwhile is not lost: either it is seen here, or it is set
+// after this and ends the next read.
+func (c *clientConn) late() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.readBy.IsZero() && !time.Now().Before(c.readBy) {
+		return true
+	}
+	return c.moveTo(c.readBy) != nil
+}
+
+// moveTo moves the deadline of the socket. mu must be held.
+func (c *clientConn) moveTo(t time.Time) error {
+	c.socketBy = t
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *clientConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readBy = t
+	early := !c.socketBy.IsZero() && !c.socketBy.After(t)
+	if !c.exact && (t.IsZero() || early) {
+		return nil
+	}
+	return c.moveTo(t)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *clientConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.IsZero() && !c.writeBounded {
+		return nil
+	}
+	c.writeBounded = !t.IsZero()
+	return c.TCPConn.SetWriteDeadline(t)
+}
+
+// SetDeadline implements [net.Conn]. The server calls it when it gives the connection
+// away, be it to a tunnel that waits for the socket without us.
+func (c *clientConn) SetDeadline(t time.Time) error {
+	c.unread.Store(false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.exact, c.readBy, c.socketBy, c.writeBounded = true, t, t, !t.IsZero()
+	return c.TCPConn.SetDeadline(t)
+}
+
+// NetConn returns the connection below.
+func (c *clientConn) NetConn() net.Conn { return c.TCPConn }

@@ -1,0 +1,86 @@
+//go:build unix
+
+package parachute
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+)
+
+const canWatchClient = true
+
+// OnGone calls gone when the client goes away, unless stop is called before. When stop
+// returns, nothing is called or waited for any more.
+//
+// Like the server's, the watch ends with the next request if the client does not wait
+// for the answer before it sends that.
+func (c *clientConn) OnGone(gone func()) (stop func()) {
+	if c.unread.CompareAndSwap(true, false) {
+		return func() {} // the server watches, or is about to
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		gone()
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		left := false
+		for {
+			err := raw.Read(func(fd uintptr) (looked bool) {
+				left, looked = peek(fd)
+				return looked
+			})
+			if errors.Is(err, os.ErrDeadlineExceeded) && c.watchOn() {
+				continue
+			}
+			if left || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				gone()
+			}
+			return
+		}
+	}()
+	return func() {
+		c.endWatch(true)
+		<-done
+		c.endWatch(false)
+	}
+}
+
+// peek reports whether there is nothing to come from a client, and whether that is
+// known.
+func peek(fd uintptr) (left, known bool) {
+	var one [1]byte
+	for {
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+		switch err {
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false, false
+		default:
+			return n <= 0, true
+		}
+	}
+}
+
+// watchOn is called when the deadline of the socket has ended the wait for a client. If
+// that was not what it is for, watchOn takes it away and returns true.
+func (c *clientConn) watchOn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.unwatched && c.moveTo(time.Time{}) == nil
+}
+
+// endWatch has the wait for a client end. The deadline of the socket, which it does
+// that by, is put right by the next read.
+func (c *clientConn) endWatch(end bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unwatched = end
+	if end {
+		_ = c.moveTo(longAgo)
+	}
+}
