@@ -28,6 +28,14 @@ const returnInterval = 30 * time.Second
 // Go does by itself, but slowly. It belongs to adjustGC.
 var lastReturn time.Time
 
+const (
+	// idleInterval is how long nothing has been collected when the proxy has so little
+	// to do that a collection costs nobody anything.
+	idleInterval = 10 * time.Second
+	// idleGarbage is what is worth one then, in bytes.
+	idleGarbage = 4 << 20
+)
+
 // paceGC keeps the garbage that gathers at gcHeadroom, whatever the size of the
 // live memory, unless the operator has set GOGC. The memory limit, which Caddy takes
 // from the cgroup, still applies.
@@ -37,6 +45,26 @@ func paceGC() {
 	}
 	adjustGC()
 	watchGC()
+	go collectWhenIdle()
+}
+
+// collectWhenIdle returns what a burst has left to the system when it is over: without
+// allocations there are no collections, and what is garbage would stay.
+func collectWhenIdle() {
+	sample := []metrics.Sample{
+		{Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/live:bytes"},
+	}
+	var collections uint64
+	for range time.Tick(idleInterval) {
+		metrics.Read(sample)
+		before := collections
+		collections = sample[0].Value.Uint64()
+		inUse := sample[1].Value.Uint64() + sample[2].Value.Uint64()
+		if collections == before && inUse > sample[3].Value.Uint64()+idleGarbage {
+			debug.FreeOSMemory()
+		}
+	}
 }
 
 // watchGC calls adjustGC after every collection.

@@ -16,7 +16,7 @@ import (
 // idlePause is how long nothing happens before memory is measured: time for a
 // runtime to give back what it does not need, at its own pace. Nobody is told to
 // collect garbage, because nobody is in production either.
-const idlePause = 3 * time.Second
+const idlePause = 25 * time.Second
 
 // idleWebSockets is what a WebSocket costs that says nothing, as most of them do
 // most of the time.

@@ -50,7 +50,7 @@ func (e *Engine) NeedsCertificate(host string, issuer Issuer) bool {
 	if hr == nil {
 		return false
 	}
-	for _, c := range hr.prefixes {
+	for _, c := range hr.all() {
 		r := c.active.Load()
 		if t := r.options.TLS; t != nil && t.Issuer == issuer && slices.Contains(r.certificateHosts(), host) {
 			return true
@@ -87,8 +87,10 @@ func (t *table) tlsRelease(serverName string) (*Release, string) {
 }
 
 func (hr *hostRoutes) tlsRelease() *Release {
-	if c := hr.prefixes["/"]; c != nil && c.active.Load().options.TLS != nil {
-		return c.active.Load()
+	if hr.root != nil {
+		if r := hr.root.active.Load(); r.options.TLS != nil {
+			return r
+		}
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(hr.prefixes)) {
 		if r := hr.prefixes[prefix].active.Load(); r.options.TLS != nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"iter"
 	"maps"
 	"strings"
 	"sync/atomic"
@@ -14,7 +15,7 @@ type claim struct {
 	service string
 	routes  []Route
 	// prefixes are those of routes, whatever their hosts.
-	prefixes *hostRoutes
+	prefixes hostRoutes
 	active   atomic.Pointer[Release]
 }
 
@@ -25,7 +26,7 @@ func newClaim(r *Release) *claim {
 	for _, route := range r.routes {
 		prefixes[route.Prefix] = c
 	}
-	c.prefixes = newHostRoutes(prefixes)
+	c.prefixes = *newHostRoutes(prefixes)
 	return c
 }
 
@@ -41,9 +42,11 @@ type table struct {
 	named map[string]*claim
 }
 
-// hostRoutes are the path prefixes that are claimed of one host.
+// hostRoutes are the path prefixes that are claimed of one host: for most, all paths
+// are one service's, and a map would be most of what the host costs.
 type hostRoutes struct {
-	prefixes map[string]*claim
+	root     *claim            // who has "/"; nil if nobody has
+	prefixes map[string]*claim // who has the others; nil if there are none
 	// depth is the number of segments of the longest prefix. It bounds the
 	// lookup, whatever the length of the request's path.
 	depth int
@@ -84,8 +87,8 @@ func (t *table) lookup(host, path string) (*claim, string) {
 // lookup tries the prefixes of path that end on a segment border, the shortest
 // first, and returns the last that is claimed.
 func (hr *hostRoutes) lookup(path string) (found *claim, prefix string) {
-	if c, ok := hr.prefixes["/"]; ok {
-		found, prefix = c, "/"
+	if hr.root != nil {
+		found, prefix = hr.root, "/"
 	}
 	end := 0
 	for range hr.depth {
@@ -180,7 +183,7 @@ func (t *table) edit(routes []Route, change func(prefixes map[string]*claim, pre
 		old := next.host(host)
 		prefixes := make(map[string]*claim)
 		if old != nil {
-			prefixes = maps.Clone(old.prefixes)
+			prefixes = maps.Collect(old.all())
 		}
 		for _, r := range routes {
 			change(prefixes, r.Prefix)
@@ -190,17 +193,34 @@ func (t *table) edit(routes []Route, change func(prefixes map[string]*claim, pre
 	return next
 }
 
+// newHostRoutes takes the map over. It returns nil if there is nothing in it.
 func newHostRoutes(prefixes map[string]*claim) *hostRoutes {
 	if len(prefixes) == 0 {
 		return nil
 	}
-	hr := &hostRoutes{prefixes: prefixes}
+	hr := &hostRoutes{root: prefixes["/"]}
+	delete(prefixes, "/")
+	if len(prefixes) > 0 {
+		hr.prefixes = prefixes
+	}
 	for prefix := range prefixes {
-		if prefix != "/" {
-			hr.depth = max(hr.depth, strings.Count(prefix, "/"))
-		}
+		hr.depth = max(hr.depth, strings.Count(prefix, "/"))
 	}
 	return hr
+}
+
+// all returns every prefix with who has it.
+func (hr *hostRoutes) all() iter.Seq2[string, *claim] {
+	return func(yield func(string, *claim) bool) {
+		if hr.root != nil && !yield("/", hr.root) {
+			return
+		}
+		for prefix, c := range hr.prefixes {
+			if !yield(prefix, c) {
+				return
+			}
+		}
+	}
 }
 
 func (t *table) host(host string) *hostRoutes {
