@@ -29,6 +29,8 @@ do, and returns. From then on the old instances can be removed.
 A TARGET is host:port, [ipv6]:port, unix//path/to.sock, https://host:port or
 h2c://host:port.
 
+With --tls, the certificates of all hosts are there before the switch, too.
+
 What a deploy does not say has its default, not the value it had before. If a
 deploy fails before the switch, nothing has changed.
 
@@ -54,6 +56,8 @@ old release; 130 interrupted.`,
 	_ = cmd.RegisterFlagCompletionFunc("service", completeServices)
 	_ = cmd.RegisterFlagCompletionFunc("lb", cobra.FixedCompletions(
 		[]string{string(proxy.LeastConn), string(proxy.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("tls", cobra.FixedCompletions(
+		[]string{string(proxy.IssuerAuto), string(proxy.IssuerInternal)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
 		if err := refuseEmpty(cmd.Flags(), "service", "host", "path-prefix", "canonical-host",
 			"tls-certificate-path", "tls-private-key-path", "tls-on-demand-url"); err != nil {

@@ -21,7 +21,7 @@ type tlsFlags struct {
 }
 
 func (f *tlsFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.issuer, "tls", "", "serve HTTPS with certificates that are obtained and renewed automatically; with =internal, by the proxy's own authority, for development")
+	flags.StringVar(&f.issuer, "tls", "", "serve HTTPS with certificates that are obtained and renewed automatically, from the `issuer` auto, or internal for the proxy's own authority, for development")
 	flags.Lookup("tls").NoOptDefVal = string(proxy.IssuerAuto)
 	flags.BoolVar(&f.wait, "tls-wait", true, "wait for the certificates before switching, and fail without them")
 	flags.BoolVar(&f.redirect, "tls-redirect", true, "redirect HTTP to HTTPS")

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // TLSSite is what the TLS handshake for a name is answered with.
@@ -100,30 +101,29 @@ func (hr *hostRoutes) tlsRelease() *Release {
 	return nil
 }
 
-// defaultSite remembers which host answers handshakes without a name, for a table.
+// defaultSite remembers which host answers handshakes without a name. Whether a host
+// has TLS can change without a new table, so it is looked up anew after a moment.
 type defaultSite struct {
 	table *table
 	host  string
+	until time.Time
 }
+
+const defaultSiteFor = time.Second
 
 // DefaultTLSSite returns what a handshake without a server name is answered with:
 // the certificate of the first host, by name, that has one.
 func (e *Engine) DefaultTLSSite() (TLSSite, bool) {
-	t := e.table.Load()
+	t, now := e.table.Load(), time.Now()
 	known := e.defaultSite.Load()
-	if known == nil || known.table != t {
-		known = &defaultSite{table: t, host: t.firstTLSHost()}
+	if known == nil || known.table != t || now.After(known.until) {
+		known = &defaultSite{table: t, host: t.firstTLSHost(), until: now.Add(defaultSiteFor)}
 		e.defaultSite.Store(known)
 	}
-	if site, ok := e.TLSSite(known.host); ok && known.host != "" {
-		return site, true
+	if known.host == "" {
+		return TLSSite{}, false
 	}
-	// A deploy that keeps its routes keeps the table: look again.
-	if host := t.firstTLSHost(); host != "" {
-		e.defaultSite.Store(&defaultSite{table: t, host: host})
-		return e.TLSSite(host)
-	}
-	return TLSSite{}, false
+	return e.TLSSite(known.host)
 }
 
 // firstTLSHost returns the first host by name that has TLS, or nothing.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 func TestHandshakesFindTheirService(t *testing.T) {
@@ -61,9 +62,14 @@ func TestHandshakesWithoutANameAreAnswered(t *testing.T) {
 	want("*.a.test")
 	e.deploy(tlsRequestFor("b", a, "b.test", "c.test"))
 	want("b.test")
+	// With TLS off, its routes stay: it is a moment until that is noticed.
 	off := tlsRequestFor("b", a, "b.test", "c.test")
 	off.TLS = nil
 	e.deploy(off)
+	want("")
+	known := *e.defaultSite.Load()
+	known.until = time.Now()
+	e.defaultSite.Store(&known)
 	want("*.a.test")
 }
 
