@@ -53,7 +53,9 @@ func paceGC() {
 func collectWhenIdle() {
 	sample := []metrics.Sample{
 		{Name: "/gc/cycles/total:gc-cycles"},
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/live:bytes"},
 	}
 	var collections uint64
 	for range time.Tick(idleInterval) {
