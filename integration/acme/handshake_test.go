@@ -2,6 +2,7 @@ package acme
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"slices"
@@ -41,6 +42,35 @@ func TestHandshakeWithoutAServerName(t *testing.T) {
 			t.Errorf("%q is answered with a certificate for %q", name, state.PeerCertificates[0].DNSNames)
 		}
 	}
+}
+
+// A host may be an address, which clients send no name for: the one that they come to
+// says which certificate they want (RFC 8738).
+func TestAddressHasACertificate(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	first := "a." + newHost() // the one that those are answered with who say nothing
+	s.deploy(t, startApp(t, named("first")).addr(), "--host", first, "--tls=internal").wantDone(t)
+	for _, c := range []struct {
+		flag  string
+		roots func() *x509.CertPool
+	}{
+		{"--tls=internal", func() *x509.CertPool { return s.internalRoots(t) }},
+		{"--tls", func() *x509.CertPool { return s.ca.roots }},
+	} {
+		s.deploy(t, startApp(t, named(c.flag)).addr(), "--service", "address", "--host", "127.0.0.1", c.flag).wantDone(t)
+		for _, protocol := range protocols {
+			a, err := ask(s.client(t, protocol, c.roots()), http.MethodGet, "https://127.0.0.1/")
+			must(t, err)
+			if a.body != c.flag {
+				t.Errorf("%s", a)
+			}
+		}
+	}
+	if resp, _ := s.raw(t, "GET", "/x?q", "127.0.0.1"); resp.Header.Get("Location") != s.https("127.0.0.1", "/x?q") {
+		t.Errorf("over HTTP: %s to %q", resp.Status, resp.Header.Get("Location"))
+	}
+	s.wantBody(t, first, "first", s.internalRoots(t))
 }
 
 // A proxy without any service with TLS has nothing to answer a handshake with, and
