@@ -37,12 +37,18 @@ func (t clientTimeout) on(server *caddyhttp.Server) clientTimeout {
 // guard returns w and r with the timeout applied, and what has to be called when
 // the request is over.
 func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, func()) {
-	hasBody := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
-	if t.limit == 0 || r.ProtoMajor == 1 && t.bySystem && !hasBody {
+	// What comes with a CONNECT is no body but what the client says on a WebSocket, and
+	// it may say nothing for as long as it likes.
+	tunnel := r.Method == http.MethodConnect
+	hasBody := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !tunnel
+	if t.limit == 0 && !tunnel || r.ProtoMajor == 1 && t.bySystem && !hasBody {
 		return w, r, nothing
 	}
 	if reader, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); reader != nil || writer != nil {
-		return w, r, t.override(reader, writer)
+		return w, r, t.override(reader, writer, tunnel)
+	}
+	if t.limit == 0 {
+		return w, r, nothing
 	}
 	done := nothing
 	rc := http.NewResponseController(w)
@@ -68,13 +74,20 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 	}
 }
 
+// noLimit is longer than anything lasts, and short enough to be added to the time.
+const noLimit = 100 * 365 * 24 * time.Hour
+
 // override changes the timers of a server that has its own.
-func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter) (restore func()) {
+func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter, tunnel bool) (restore func()) {
 	restoreReader, restoreWriter := nothing, nothing
-	if reader != nil {
+	switch {
+	case reader == nil:
+	case tunnel:
+		restoreReader = reader.Override(noLimit, 0)
+	default:
 		restoreReader = reader.Override(t.limit, 0)
 	}
-	if writer != nil {
+	if writer != nil && t.limit > 0 {
 		restoreWriter = writer.Override(t.limit, 0, 0)
 	}
 	return func() {
