@@ -1,7 +1,9 @@
 package clients
 
 import (
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -60,6 +62,46 @@ func TestWebSocketLivesThroughTheStreamTimeout(t *testing.T) {
 			t.Errorf("after the deploy: %q, %v", got, err)
 		}
 	})
+}
+
+// Trap 9, on the wire: over HTTP/2 and HTTP/3 the stream comes to its end. A reset
+// would be an error, whatever the client has been told before.
+func TestPoliteCloseEndsTheStreamWithoutAReset(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{h2, h3} {
+		for name, answers := range map[string]bool{"client that answers": true, "client that does not": false} {
+			t.Run(protocol+", "+name, func(t *testing.T) {
+				t.Parallel()
+				old, next := startEcho(t, "old"), startEcho(t, "next")
+				x := newSite(t, plain.server(t), old.addr())
+				w := x.dialWire(t, protocol)
+				w.(interface{ headers(bool, ...field) }).headers(false,
+					field{":method", "CONNECT"}, field{":protocol", "websocket"}, field{":scheme", "https"},
+					field{":authority", x.host}, field{":path", "/ws"}, field{"Sec-WebSocket-Version", "13"})
+				answered := make(chan wireAnswer, 1)
+				go func() { answered <- w.answer() }()
+				waitFor(t, "the WebSocket", func() bool { return x.status(t).Active.Streams == 1 })
+				deployed := make(chan error, 1)
+				go func() {
+					_, err := x.Deploy(t.Context(), proxy.DeployRequest{
+						Hosts: []string{x.host}, Targets: []string{next.addr()}, StreamTimeout: duration(0),
+					})
+					deployed <- err
+				}()
+				wantGoingAway(t, "the app", arrive(t, "the app's end", old.ended))
+				if answers {
+					w.send("\x88\x82\x00\x00\x00\x00\x03\xe9") // 1001, masked with zeros
+				}
+				got := arrive(t, "the end of the stream", answered)
+				if got.status != http.StatusOK || got.err != nil || !strings.HasPrefix(got.body, "\x88") || !strings.HasPrefix(got.body[2:], "\x03\xe9") {
+					t.Errorf("the client has got %s, want a close frame with 1001 and the end", got)
+				}
+				if err := arrive(t, "the deploy", deployed); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
 }
 
 // Trap 11: the end of the process is polite to WebSockets, too.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -53,20 +54,15 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 
 	cutRequests := time.NewTimer(limits.requests)
 	defer cutRequests.Stop()
-	cutStreams := time.NewTimer(limits.streams + 2*streamLinger)
-	defer cutStreams.Stop()
+	beginCuts := time.NewTimer(limits.streams + streamLinger)
+	defer beginCuts.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	// A handler that has been cut but is stuck in a write to its client notices by
 	// the server's own timeouts: it is given up on. Its target is let go all the same.
 	var giveUpRequests, giveUpStreams <-chan time.Time
-	var stuckRequests, stuckStreams, cutting bool
-	cutOverdue := func() {
-		if n := r.cutOverdueStreams(); n > 0 {
-			d.CutStreams += n
-			giveUpStreams, stuckStreams = time.After(cutGrace), false
-		}
-	}
+	var stuckRequests, stuckStreams bool
+	var turn <-chan time.Time
 	for (r.inFlight() > 0 && !stuckRequests) || (r.streamCount() > 0 && !stuckStreams) || r.hasUncutStreams() {
 		select {
 		case <-r.changed:
@@ -74,16 +70,20 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 			if progress != nil {
 				progress(r.inFlight(), r.streamCount())
 			}
-			if cutting { // a request may still turn into a stream
-				cutOverdue()
-			}
 		case <-cutRequests.C:
 			d.CutRequests = r.inFlight()
 			r.uncut.end()
 			giveUpRequests = time.After(cutGrace)
-		case <-cutStreams.C:
-			cutting = true
-			cutOverdue()
+		case <-beginCuts.C:
+			turns := time.NewTicker(streamLinger / lingerTurns)
+			defer turns.Stop()
+			turn = turns.C
+		case <-turn: // to the end: a request may still turn into a stream
+			runtime.Gosched() // a timer wakes us before those that have waited longer
+			if n := r.cutOverdueStreams(); n > 0 {
+				d.CutStreams += n
+				giveUpStreams, stuckStreams = time.After(cutGrace), false
+			}
 		case <-giveUpRequests:
 			stuckRequests = true
 		case <-giveUpStreams:
@@ -99,7 +99,7 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 // returns their number.
 func (r *Release) cutOverdueStreams() (n int) {
 	for _, s := range r.openStreams() {
-		if s.cutIfOverdue(time.Now()) {
+		if s.cutIfOverdue() {
 			n++
 		}
 	}

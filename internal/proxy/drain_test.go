@@ -92,6 +92,7 @@ func TestCutRequestsAreTold(t *testing.T) {
 type deafStream struct{ onCut func() }
 
 func (deafStream) closePolitely() {}
+func (deafStream) parted() bool   { return false }
 func (s deafStream) cut()         { s.onCut() }
 
 // TestStreamThatIsBornLateIsCutAndTold although the others were cut long before.

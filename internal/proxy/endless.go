@@ -22,7 +22,7 @@ type endlessBody struct {
 	mu      sync.Mutex
 	borders borderScanner
 	closing bool
-	parted  bool
+	left    bool // its reader has been told of the end
 }
 
 // newEventStream returns the body of a text/event-stream. A client reconnects with
@@ -70,10 +70,10 @@ func (s *endlessBody) Read(p []byte) (int, error) {
 
 // part ends the body behind the first n bytes of what was read.
 func (s *endlessBody) part(n int) (int, error) {
-	if s.farewell != nil && !s.parted {
+	if s.farewell != nil && !s.left {
 		s.farewell()
 	}
-	s.parted = true
+	s.left = true
 	return n, io.EOF
 }
 
@@ -93,6 +93,9 @@ func (s *endlessBody) closePolitely() {
 		s.abort()
 	}
 }
+
+// parted implements streamCloser. The end of the answer needs no reply.
+func (*endlessBody) parted() bool { return false }
 
 func (s *endlessBody) cut() { s.abort() }
 

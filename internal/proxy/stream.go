@@ -5,15 +5,23 @@ import (
 	"time"
 )
 
-// streamLinger is the time that a stream has, once it is being closed politely,
-// to reach a border and to answer the close.
+// streamLinger is the time that a stream has, once it is being closed politely, to
+// reach a border, and then again for the client to answer the close.
 const streamLinger = time.Second
+
+// lingerTurns are the turns in which a drain counts streamLinger. On a machine that is
+// so busy that a turn comes late, the goroutines of the streams come late as well:
+// with a clock instead they would be cut for what is not their fault.
+const lingerTurns = 10
 
 // streamCloser knows how one kind of stream ends.
 type streamCloser interface {
 	// closePolitely begins to end the stream on its next border. It may wait for
 	// a write that is under way, until cut, and may be called more than once.
 	closePolitely()
+	// parted reports whether the client has been told, so that all that is left is
+	// for it to answer.
+	parted() bool
 	// cut ends the stream now.
 	cut()
 }
@@ -26,9 +34,12 @@ type stream struct {
 	// mu guards what follows.
 	mu      sync.Mutex
 	timer   *time.Timer
-	closeAt time.Time // when timer fires
 	stopped bool
 	cut     bool
+	// asked says that closer was asked to close, parted that it had told the client
+	// when it was last looked at, turns how often it has been looked at since.
+	asked, parted bool
+	turns         int
 }
 
 // closeAfter closes s politely after d.
@@ -41,15 +52,26 @@ func (s *stream) closeAfter(d time.Duration) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.closeAt = time.Now().Add(max(d, 0))
-	s.timer = time.AfterFunc(max(d, 0), s.closer.closePolitely)
+	s.timer = time.AfterFunc(max(d, 0), func() {
+		s.mu.Lock()
+		s.asked = true
+		s.mu.Unlock()
+		s.closer.closePolitely()
+	})
 }
 
-// cutIfOverdue cuts s, unless it has been cut before, if it was asked to close
-// and has had its time for it.
-func (s *stream) cutIfOverdue(now time.Time) bool {
+// cutIfOverdue is a turn of the drain. It cuts s, unless it has been cut before, if
+// it was asked to close and has had its turns.
+func (s *stream) cutIfOverdue() bool {
+	parted := s.closer.parted()
 	s.mu.Lock()
-	overdue := !s.cut && !s.closeAt.IsZero() && now.Sub(s.closeAt) >= streamLinger
+	if s.parted != parted {
+		s.parted, s.turns = parted, 0
+	}
+	if s.asked {
+		s.turns++
+	}
+	overdue := !s.cut && s.turns >= lingerTurns
 	s.cut = s.cut || overdue
 	s.mu.Unlock()
 	if overdue {

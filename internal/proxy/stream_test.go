@@ -12,6 +12,7 @@ type fakeCloser struct {
 	r      *Release
 	stream *stream
 	deaf   bool
+	told   bool
 	// closedAt is when it was asked to close, cutAt when it was cut.
 	closedAt, cutAt time.Time
 }
@@ -32,6 +33,8 @@ func (c *fakeCloser) closePolitely() {
 		c.r.removeStream(c.stream)
 	}
 }
+
+func (c *fakeCloser) parted() bool { return c.told }
 
 func (c *fakeCloser) cut() {
 	c.cutAt = time.Now()
@@ -128,6 +131,34 @@ func TestStreamThatDoesNotCloseIsCut(t *testing.T) {
 		}
 		if !good.cutAt.IsZero() {
 			t.Error("a stream that had closed is cut")
+		}
+	})
+}
+
+// TestStreamIsNotCutBeforeItsTurns although time has passed: on a busy machine, the
+// goroutine that asks a stream to close, and the one that tells the client, get to it
+// late.
+func TestStreamIsNotCutBeforeItsTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bareRelease()
+		c := openFake(r)
+		c.deaf = true
+		take := func(turns int, while string) {
+			t.Helper()
+			for range turns {
+				if c.stream.cutIfOverdue() {
+					t.Fatalf("it is cut %s", while)
+				}
+			}
+		}
+		c.stream.closeAfter(0)
+		take(2*lingerTurns, "before it was asked to close")
+		time.Sleep(time.Hour)
+		take(lingerTurns-1, "while it may look for a border")
+		c.told = true
+		take(lingerTurns-1, "while the client may answer")
+		if !c.stream.cutIfOverdue() || c.stream.cutIfOverdue() {
+			t.Error("it is not cut once after all its turns")
 		}
 	})
 }

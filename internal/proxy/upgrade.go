@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -66,11 +67,15 @@ func newWebSocketKey() string {
 	return base64.StdEncoding.EncodeToString(key[:])
 }
 
-// acceptsWebSocket reports whether a target's answer belongs to key (RFC 6455,
-// section 4.2.2).
+// acceptsWebSocket reports whether a target's answer belongs to key.
 func acceptsWebSocket(h http.Header, key string) bool {
+	return h.Get("Sec-WebSocket-Accept") == acceptKey(key)
+}
+
+// acceptKey is what a server answers to a key (RFC 6455, section 4.2.2).
+func acceptKey(key string) string {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return h.Get("Sec-WebSocket-Accept") == base64.StdEncoding.EncodeToString(sum[:])
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 var errNoSwitch = errors.New("the target answered as if it had opened a tunnel")
@@ -137,6 +142,9 @@ func (x *exchange) hijack(resp *http.Response, up *upgradedConn) (bool, error) {
 	return true, nil
 }
 
+// hangUpAgain is the pause after which a writer that has not listened is told again.
+const hangUpAgain = 100 * time.Millisecond
+
 // openStream answers an extended CONNECT and copies until the stream ends.
 func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
 	h := x.w.Header()
@@ -147,12 +155,19 @@ func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
 	// The writer must not be touched any more when the handler has returned.
 	var mu sync.Mutex
 	returned := false
+	up.isStream = true
 	up.hangUp = func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if !returned {
-			_ = x.in.Body.Close()
-			_ = rc.SetWriteDeadline(longAgo)
+		if returned {
+			return
+		}
+		_ = x.in.Body.Close()
+		_ = rc.SetWriteDeadline(longAgo)
+		if x.in.ProtoMajor == 3 {
+			// A write that was about to begin has perhaps put its own deadline over
+			// this one. HTTP/2 has no use for the second word: the first was a reset.
+			time.AfterFunc(hangUpAgain, up.hangUp)
 		}
 	}
 	defer func() {

@@ -23,13 +23,17 @@ type upgradedConn struct {
 	conn      net.Conn
 	websocket bool
 	closing   atomic.Bool
-	// hangUp, if not nil, closes the connection to the client.
-	hangUp func()
+	// hangUp, if not nil, closes the connection to the client. For a stream of
+	// HTTP/2 or 3 that is a reset, which an end by itself is not.
+	hangUp   func()
+	isStream bool
+	// told says that the client has its close frame.
+	told atomic.Bool
 
 	// These belong to the goroutine that reads.
 	toClient frameBorders
 	farewell []byte // what is left of the close frame for the client
-	parted   bool   // farewell has been filled
+	saidBye  bool   // farewell has been filled
 
 	// writeMu serialises writes to the target, which it is held over, and guards
 	// what follows.
@@ -37,7 +41,8 @@ type upgradedConn struct {
 	toTarget frameBorders
 	silent   bool // the target has had its close frame; nothing may follow it
 
-	// answered is closed when the client's close frame has passed.
+	// answered is closed when the client's close frame has passed, or when nobody
+	// waits for it any more.
 	answered   chan struct{}
 	answerOnce sync.Once
 }
@@ -109,23 +114,25 @@ func (u *upgradedConn) readFarewell(p []byte) (int, error) {
 	if !u.websocket {
 		return 0, io.EOF
 	}
-	if !u.parted && !u.toClient.sawClose {
+	if !u.saidBye && !u.toClient.sawClose {
 		u.farewell = closeFrame(false)
 	}
-	u.parted = true
+	u.saidBye = true
 	if len(u.farewell) > 0 {
 		n := copy(p, u.farewell)
 		u.farewell = u.farewell[n:]
 		return n, nil
 	}
+	// Whoever reads has written everything that was read before.
+	u.told.Store(true)
 	linger := time.NewTimer(streamLinger)
 	defer linger.Stop()
 	select {
 	case <-u.answered:
-		if u.hangUp != nil {
+		if u.hangUp != nil && !u.isStream {
 			u.hangUp()
 		}
-	case <-linger.C: // the drain cuts it, and says so
+	case <-linger.C: // the drain cuts it, and says so; a stream ends by itself
 	}
 	return 0, io.EOF
 }
@@ -136,7 +143,7 @@ func (u *upgradedConn) Write(p []byte) (int, error) {
 	defer u.writeMu.Unlock()
 	border := u.toTarget.scan(p)
 	if u.toTarget.sawClose {
-		u.answerOnce.Do(func() { close(u.answered) })
+		u.hearAnswer()
 	}
 	if u.silent {
 		return len(p), nil
@@ -165,7 +172,7 @@ func (u *upgradedConn) Close() error { return u.body.Close() }
 // CloseWrite tells the target that the client has sent its last byte. The target
 // may still answer.
 func (u *upgradedConn) CloseWrite() error {
-	u.answerOnce.Do(func() { close(u.answered) })
+	u.hearAnswer()
 	if c, ok := u.conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
@@ -184,11 +191,20 @@ func (u *upgradedConn) closePolitely() {
 	}
 }
 
+func (u *upgradedConn) hearAnswer() { u.answerOnce.Do(func() { close(u.answered) }) }
+
+func (u *upgradedConn) parted() bool { return u.told.Load() }
+
 // cut closes both sides: a client that ignores its close frame would otherwise
 // hold the exchange for as long as it likes.
 func (u *upgradedConn) cut() {
 	_ = u.body.Close()
-	if u.hangUp != nil {
+	switch {
+	case u.isStream && u.told.Load():
+		// A reset is an error to the client, whatever it was told before, and over
+		// HTTP/3 it may overtake that.
+		u.hearAnswer()
+	case u.hangUp != nil:
 		u.hangUp()
 	}
 }

@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// busyWriter is the answer to a client over HTTP/3 that takes nothing, with timers of
+// the server's around it: a write that begins puts its deadline over any other.
+type busyWriter struct {
+	header http.Header
+	// writing is closed when the write has begun.
+	writing chan struct{}
+
+	// mu guards what follows.
+	mu        sync.Mutex
+	deadlines int
+	ended     chan struct{}
+}
+
+func (w *busyWriter) Header() http.Header { return w.header }
+func (w *busyWriter) WriteHeader(int)     {}
+func (w *busyWriter) Flush()              {}
+
+func (w *busyWriter) Write([]byte) (int, error) {
+	close(w.writing)
+	<-w.ended
+	return 0, os.ErrDeadlineExceeded
+}
+
+// SetWriteDeadline ends the write, unless it is one of those that come with the cut, an
+// instant before the write's own: the drain's, and that of the end of the client's side.
+func (w *busyWriter) SetWriteDeadline(time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deadlines++; w.deadlines == 3 {
+		close(w.ended)
+	}
+	return nil
+}
+
+// TestCutEndsAWriteThatWasAboutToBegin which would otherwise go on for as long as a
+// client may stall.
+func TestCutEndsAWriteThatWasAboutToBegin(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Accept: " + acceptKey(r.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n"))
+		_, _ = conn.Write(frame(opcodeText, []byte("hello")))
+		_, _ = conn.Read(make([]byte, 1000))
+	})))
+	w := &busyWriter{header: make(http.Header), writing: make(chan struct{}), ended: make(chan struct{})}
+	nobody, hold := net.Pipe()
+	t.Cleanup(func() { _, _ = nobody.Close(), hold.Close() })
+	r := e.request(http.MethodConnect, "h", "/", nil)
+	r.Method, r.Proto, r.ProtoMajor, r.Body, r.ContentLength = http.MethodConnect, "websocket", 3, nobody, -1
+	ended := make(chan any, 1)
+	go func() {
+		defer func() { ended <- recover() }()
+		_ = e.ServeHTTP(w, r, "", Client{})
+	}()
+	receive(t, w.writing, "a write to the client")
+	req := requestFor("app", startApp(t, "new"))
+	req.StreamTimeout = ms(0)
+	d := e.start(req)
+	if got := receive(t, ended, "the end of the exchange"); got != http.ErrAbortHandler {
+		t.Errorf("it ended with %v", got)
+	}
+	status, err := wait(t, d)
+	wantCode(t, err, CodeDrainTimeout)
+	if drained := status.Drained[0]; drained.CutStreams != 1 || time.Duration(drained.Elapsed) > cutGrace {
+		t.Errorf("drained %+v, want one stream cut, soon", drained)
+	}
+}
