@@ -104,6 +104,11 @@ func (a *authority) keep(ctx context.Context, host string) error {
 	}
 	// certmagic keeps to itself that it could not make sense of what it loaded.
 	discard(ctx, config, host)
+	stored, err := config.CacheManagedCertificate(ctx, host)
+	if err == nil && !stored.NeedsRenewal(config) {
+		return nil
+	}
+	a.forget(host) // what is in the cache would be left to its clock
 	return config.ManageAsync(ctx, []string{host})
 }
 

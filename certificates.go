@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -26,6 +28,9 @@ const (
 	// onDemandPause is how long a name whose certificate could not be obtained on
 	// demand is not tried again: authorities limit failures.
 	onDemandPause = 5 * time.Minute
+	// siteCertificatePause is how often it is looked whether Caddy has the certificate
+	// of a site by now.
+	siteCertificatePause = 250 * time.Millisecond
 )
 
 // certificates gets the certificates of deployed hosts by Caddy's issuers and keeps
@@ -168,6 +173,13 @@ func (c *certificates) authority(issuer proxy.Issuer) (*authority, *certificateH
 	return c.authorities[issuer], c.host
 }
 
+// running returns the config that is running, or nil before the first has started.
+func (c *certificates) running() *certificateHost {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.host
+}
+
 // configFor returns how the certificate of a host is obtained: by the issuers that
 // Caddy's policy for it has, or by the internal one.
 func (c *certificates) configFor(issuer proxy.Issuer, host string) (*certmagic.Config, error) {
@@ -282,7 +294,17 @@ func (c *certificates) Check(host string, issuer proxy.Issuer) error {
 // Certify implements [proxy.Certifier].
 func (c *certificates) Certify(ctx context.Context, host string, issuer proxy.Issuer) (proxy.Certificate, error) {
 	a, h := c.authority(issuer)
-	if own := h.ownCertificate(host); !own.Empty() {
+	own := h.ownCertificate(host)
+	for own.Empty() && h.hasSite(host) {
+		// Caddy gets it, and may have begun just now.
+		select {
+		case <-time.After(siteCertificatePause):
+			own = h.ownCertificate(host)
+		case <-ctx.Done():
+			return proxy.Certificate{}, context.Cause(ctx)
+		}
+	}
+	if !own.Empty() {
 		return proxy.DescribeCertificate(host, own.Leaf), nil
 	}
 	certificate, err := a.obtain(ctx, host)
@@ -382,9 +404,17 @@ func (c *certificates) get(ctx context.Context, hello *tls.ClientHelloInfo) (*tl
 	}
 	stored, err := a.load(ctx, site.Host)
 	if err != nil {
-		return nil, fmt.Errorf("there is no certificate for %s yet: %w", site.Host, err)
+		// As an error, Caddy would log it for every handshake. Status shows it.
+		c.debug("there is no certificate for a handshake", site.Host, err)
+		return nil, nil
 	}
 	return &stored.Certificate, nil
+}
+
+func (c *certificates) debug(message, host string, err error) {
+	if entry := c.running().ctx.Logger().Check(zapcore.DebugLevel, message); entry != nil {
+		entry.Write(zap.String("host", host), zap.Error(err))
+	}
 }
 
 // siteFor returns what a handshake is answered with. One without a name is about the

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
@@ -30,11 +31,14 @@ func (h *certificateHost) check(host string, issuer proxy.Issuer) error {
 	if !h.ownCertificate(host).Empty() {
 		return nil
 	}
-	policy := policyFor(h.tls, host)
-	if !asksUs(policy) {
-		return refuse("add to a site for all names: tls { get_certificate parachute }",
-			"the config of this Caddy does not ask parachute for the certificate of %s, and has none of its own yet", host)
+	if h.hasSite(host) {
+		return nil // Caddy gets its certificate
 	}
+	if !h.asksUs(host) {
+		return refuse("add to a site for all names: tls { get_certificate parachute }",
+			"the config of this Caddy does not ask parachute for the certificate of %s", host)
+	}
+	policy := policyFor(h.tls, host)
 	if issuer == proxy.IssuerInternal {
 		if h.internal == nil {
 			return refuse("add a global option to the config: pki { ca local }", "this Caddy has no certificate authority of its own")
@@ -65,6 +69,35 @@ func (h *certificateHost) ownCertificate(host string) certmagic.Certificate {
 	return certmagic.Certificate{}
 }
 
+// asksUs reports whether Caddy asks parachute for the certificate of a host.
+func (h *certificateHost) asksUs(host string) bool {
+	return h != nil && asksUs(policyFor(h.tls, host))
+}
+
+// hasSite reports whether the config has a site for exactly this host, whose
+// certificate Caddy gets by itself.
+func (h *certificateHost) hasSite(host string) bool {
+	if h.http == nil || h.asksUs(host) {
+		return false
+	}
+	for _, server := range h.http.Servers {
+		if auto := server.AutoHTTPS; auto != nil && (auto.Disabled || auto.DisableCerts) {
+			continue
+		}
+		for _, route := range server.Routes {
+			for _, matchers := range route.MatcherSets {
+				for _, matcher := range matchers {
+					hosts, _ := matcher.(*caddyhttp.MatchHost)
+					if hosts != nil && slices.Contains(*hosts, host) {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
 // acmeIssuer is what issuers have in common that speak ACME.
 type acmeIssuer interface{ GetACMEIssuer() *caddytls.ACMEIssuer }
 
@@ -91,6 +124,10 @@ func isPrivate(i certmagic.Issuer) bool {
 // retryAfter is how Let's Encrypt says when a limit ends.
 var retryAfter = regexp.MustCompile(`retry after ([0-9][0-9TZ :.+-]*[0-9TZ](?: UTC)?)`)
 
+// maxDetail bounds what is repeated of what an authority says, in bytes: the end of it
+// is often the point.
+const maxDetail = 600
+
 // explainIssuance says why a certificate could not be obtained, in the authority's
 // own words, and what to do about it (RFC 8555, section 6.7).
 func explainIssuance(host string, err error) *proxy.Error {
@@ -114,12 +151,15 @@ func explainIssuance(host string, err error) *proxy.Error {
 		detail += "; " + sub.Detail
 	}
 	kind := strings.TrimPrefix(problem.Type, acme.ProblemTypeNamespace)
-	explained.Message = fmt.Sprintf("no certificate for %s: the certificate authority says: %s (%s)", host, printableDetail(detail), proxy.Printable(kind))
+	explained.Message = fmt.Sprintf("no certificate for %s: the certificate authority says: %s (%s)", host, proxy.PrintableUpTo(detail, maxDetail), proxy.Printable(kind))
 	explained.Hint = problemHint(host, kind, detail)
 	return explained
 }
 
 func problemHint(host, kind, detail string) string {
+	if kind == "malformed" && strings.Contains(detail, "resolv") {
+		kind = "dns"
+	}
 	switch kind {
 	case "dns":
 		return "the name does not resolve: give " + host + " an A or AAAA record with the address of this machine"
@@ -143,19 +183,6 @@ func problemHint(host, kind, detail string) string {
 		return "the authority is unwell: try again later, or deploy with --tls-wait=false"
 	}
 	return "see the proxy's log; --tls-wait=false deploys without waiting for the certificate"
-}
-
-// printableDetail is longer than proxy.Printable, since the end of what an authority
-// says is often the point.
-func printableDetail(detail string) string {
-	const most = 600
-	var b strings.Builder
-	for len(detail) > 0 && b.Len() < most {
-		n := min(len(detail), 150)
-		b.WriteString(proxy.Printable(strings.ToValidUTF8(detail[:n], "?")))
-		detail = detail[n:]
-	}
-	return b.String()
 }
 
 // innermost returns the error that began a chain.

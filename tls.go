@@ -95,10 +95,11 @@ func (p *Permission) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// CertificateAllowed implements caddytls.OnDemandPermission.
+// CertificateAllowed implements caddytls.OnDemandPermission. Where Caddy asks us for
+// certificates, it is not for Caddy to get them as well.
 func (p *Permission) CertificateAllowed(ctx context.Context, name string) error {
 	site, ok := p.app.engine.TLSSite(name)
-	if ok && site.Certificate == nil {
+	if ok && site.Certificate == nil && !p.app.certificates.running().asksUs(name) {
 		if !site.OnDemand {
 			return nil
 		}

@@ -120,3 +120,24 @@ http:// {
 		t.Error("the site's own URL was not asked")
 	}
 }
+
+// Caddy gets the certificate of a site that hands its requests to a service. A deploy
+// waits for that one, and orders none of its own.
+func TestDeployToASiteWaitsForTheCertificateOfCaddy(t *testing.T) {
+	t.Parallel()
+	own := "own." + domain
+	s := startServer(t, func(s *server) {
+		s.config["apps"].(object)["http"] = object{"servers": object{"site": object{
+			"listen": []any{":443"},
+			"routes": []any{object{
+				"match":  []any{object{"host": []any{own}}},
+				"handle": []any{object{"handler": "parachute"}},
+			}},
+		}}}
+	})
+	s.deploy(t, startApp(t, named("app")).addr(), "--host", own, "--tls").wantDone(t)
+	s.wantBody(t, own, "app", s.ca.roots)
+	if n := s.ca.ordersFor(own); n != 1 {
+		t.Errorf("%d orders for the site", n)
+	}
+}

@@ -189,14 +189,16 @@ func dialReason(err error) string {
 
 // Printable returns s as it can be shown on a terminal: without control
 // characters, and no longer than a line or two.
-func Printable(s string) string {
+func Printable(s string) string { return PrintableUpTo(s, 200) }
+
+// PrintableUpTo is [Printable] for texts of up to most bytes.
+func PrintableUpTo(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if isControl(r) {
 			return '?'
 		}
 		return r
 	}, s)
-	const most = 200
 	if len(s) > most {
 		return strings.ToValidUTF8(s[:most], "") + "..."
 	}
