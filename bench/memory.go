@@ -16,7 +16,10 @@ import (
 // idlePause is how long nothing happens before memory is measured: time for a
 // runtime to give back what it does not need, at its own pace. Nobody is told to
 // collect garbage, because nobody is in production either.
-const idlePause = 25 * time.Second
+const idlePause = 3 * time.Second
+
+// restPause is the same for a proxy that has done a lot of work shortly before.
+const restPause = 25 * time.Second
 
 // idleWebSockets is what a WebSocket costs that says nothing, as most of them do
 // most of the time.

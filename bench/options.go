@@ -21,6 +21,7 @@ type Options struct {
 	WarmUp    time.Duration // for each contestant, before the first round
 	Settle    time.Duration // between the start of a load and the measurement
 	IdlePause time.Duration // before memory is measured
+	RestPause time.Duration // the same, after a lot of work
 	Quick     bool
 	Seed      uint64 // of the order of contestants
 	Parachute string // path of the binary
@@ -34,7 +35,7 @@ type Options struct {
 
 // parseOptions parses the command line.
 func parseOptions(args []string) (Options, error) {
-	o := Options{Settle: 200 * time.Millisecond, WarmUp: time.Second, IdlePause: idlePause}
+	o := Options{Settle: 200 * time.Millisecond, WarmUp: time.Second, IdlePause: idlePause, RestPause: restPause}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	runPattern := flags.String("run", "", "measure only scenarios whose whole name matches this `regexp`")
 	peerPattern := flags.String("peers", "", "measure only proxies whose name matches this `regexp`; parachute always takes part")
@@ -67,7 +68,7 @@ func parseOptions(args []string) (Options, error) {
 	}
 	if o.Quick {
 		o.Rounds, o.Duration = 1, 200*time.Millisecond
-		o.WarmUp, o.Settle, o.IdlePause = 0, 50*time.Millisecond, 100*time.Millisecond
+		o.WarmUp, o.Settle, o.IdlePause, o.RestPause = 0, 50*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	}
 	if o.Rounds < 1 || o.Duration <= 0 {
 		return o, errors.New("-rounds and -duration have to be more than 0")

@@ -152,7 +152,7 @@ func thousands(n int) string {
 // measureRest returns how many percent of a core the proxy uses while it gets no
 // requests.
 func measureRest(ctx context.Context, e *Environment, p *peer.Proxy) (float64, error) {
-	w, err := observe(ctx, e, e.IdlePause, p, noLoad{})
+	w, err := observe(ctx, e, e.RestPause, p, noLoad{})
 	return 100 * w.cpu.Seconds() / w.elapsed.Seconds(), err
 }
 
