@@ -43,8 +43,8 @@ type App struct {
 	ctx    caddy.Context
 	// host is what the config has for certificates, once it has started.
 	host *certificateHost
-	// httpsPort is the port that clients of plain HTTP are redirected to; 0 as long as
-	// it is not known. Accessed atomically: requests may come before the config has started.
+	// httpsPort is the port that clients of plain HTTP are redirected to, 0 as long as
+	// it is not known, -1 if there is none. Accessed atomically: requests may come before the config has started.
 	httpsPort int32
 	// closeStreams closes all streams, once, and waits for them.
 	closeStreams func()
@@ -94,7 +94,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 // config.
 func (a *App) Start() error {
 	a.host = newCertificateHost(a.ctx)
-	if a.host.http != nil {
+	switch {
+	case !a.host.servesTLS():
+		atomic.StoreInt32(&a.httpsPort, -1)
+	case a.host.http != nil:
 		atomic.StoreInt32(&a.httpsPort, int32(a.host.http.HTTPSPort))
 	}
 	a.attach()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,37 +81,45 @@ func (a *authority) obtain(ctx context.Context, host string) (certmagic.Certific
 	}
 	// The variants that try once by themselves ask for an email address on the
 	// terminal.
+	ctx = context.WithValue(ctx, wantedKey{}, true)
 	if expired {
 		err = once.RenewCertAsync(ctx, host, false)
-		a.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: host}})
 	} else {
 		err = once.ObtainCertAsync(ctx, host)
 	}
 	if err != nil {
 		return certmagic.Certificate{}, err
 	}
+	a.forget(host) // what has expired
 	return config.CacheManagedCertificate(ctx, host)
 }
 
-// keep has the certificate of host renewed in time. It is loaded, or else obtained in
-// the background.
+// wantedKey is the key of the contexts in which somebody wants a certificate, be the
+// host deployed or about to be.
+type wantedKey struct{}
+
+// keep loads the certificate of host, which the cache then renews in time. The error is
+// [fs.ErrNotExist] if there is none, and [errExpired] if it is too late for that.
 func (a *authority) keep(ctx context.Context, host string) error {
-	if !a.cached(host).Empty() {
-		return nil // the cache renews what it has
+	c := a.cached(host)
+	if c.Empty() {
+		config, err := a.configFor(host)
+		if err != nil {
+			return err
+		}
+		// certmagic keeps to itself that it could not make sense of what it loaded.
+		discard(ctx, config, host)
+		if c, err = config.CacheManagedCertificate(ctx, host); err != nil {
+			return err
+		}
 	}
-	config, err := a.configFor(host)
-	if err != nil {
-		return err
+	if c.Expired() {
+		return errExpired
 	}
-	// certmagic keeps to itself that it could not make sense of what it loaded.
-	discard(ctx, config, host)
-	stored, err := config.CacheManagedCertificate(ctx, host)
-	if err == nil && !stored.NeedsRenewal(config) {
-		return nil
-	}
-	a.forget(host) // what is in the cache would be left to its clock
-	return config.ManageAsync(ctx, []string{host})
+	return nil
 }
+
+var errExpired = errors.New("the certificate has expired")
 
 // discard removes the certificate of host from storage if there is one that makes no
 // sense, so that another can be obtained, and reports whether it did. What cannot even
@@ -120,6 +129,7 @@ func discard(ctx context.Context, config *certmagic.Config, host string) (discar
 		paths := []string{
 			certmagic.StorageKeys.SiteCert(issuer.IssuerKey(), host),
 			certmagic.StorageKeys.SitePrivateKey(issuer.IssuerKey(), host),
+			certmagic.StorageKeys.SiteMeta(issuer.IssuerKey(), host),
 		}
 		certificate, err := config.Storage.Load(ctx, paths[0])
 		if err != nil {
@@ -129,12 +139,17 @@ func discard(ctx context.Context, config *certmagic.Config, host string) (discar
 		if err != nil {
 			continue
 		}
-		if _, err = tls.X509KeyPair(certificate, key); err == nil {
+		about, err := config.Storage.Load(ctx, paths[2])
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		config.Logger.Warn("discarding a stored certificate that cannot be used", zap.String("host", host), zap.Error(err))
+		_, pairErr := tls.X509KeyPair(certificate, key)
+		if err == nil && pairErr == nil && json.Valid(about) {
+			continue
+		}
+		config.Logger.Warn("discarding a stored certificate that cannot be used", zap.String("host", host), zap.Error(errors.Join(err, pairErr)))
 		for _, path := range paths {
-			if err := config.Storage.Delete(ctx, path); err != nil {
+			if err := config.Storage.Delete(ctx, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				config.Logger.Error("discarding a stored certificate", zap.String("host", host), zap.Error(err))
 				return false
 			}
@@ -154,12 +169,18 @@ type oneAttempt struct{ certmagic.Issuer }
 
 // Issue implements certmagic.Issuer.
 func (o oneAttempt) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	if attempts, ok := ctx.Value(certmagic.AttemptsCtxKey).(*int); ok && *attempts > 0 {
+		// It was issued, and something else went wrong: another order would not help.
+		return nil, certmagic.ErrNoRetry{Err: errNotStored}
+	}
 	issued, err := o.Issuer.Issue(ctx, csr)
 	if err != nil {
 		return nil, certmagic.ErrNoRetry{Err: err}
 	}
 	return issued, nil
 }
+
+var errNotStored = errors.New("the certificate was issued, but could not be stored: check the free space and the permissions of the storage directory")
 
 // PreCheck implements certmagic.PreChecker.
 func (o oneAttempt) PreCheck(ctx context.Context, names []string, _ bool) error {

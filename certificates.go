@@ -41,6 +41,9 @@ type certificates struct {
 	attached   chan struct{}
 	attachOnce sync.Once
 
+	// pursued bounds the certificates that are obtained in the background at a time.
+	pursued chan struct{}
+
 	// mu guards what follows.
 	mu sync.Mutex
 	// host is the config that is running.
@@ -83,6 +86,7 @@ type configKey struct {
 func newCertificates() *certificates {
 	return &certificates{
 		attached: make(chan struct{}),
+		pursued:  make(chan struct{}, maxPursued),
 		kept:     make(map[keptCertificate]context.CancelFunc),
 		failures: make(map[keptCertificate]issuanceFailure),
 	}
@@ -199,7 +203,7 @@ func (c *certificates) configFor(issuer proxy.Issuer, host string) (*certmagic.C
 		issuers = policy.Issuers
 	}
 	var defaults []certmagic.Issuer
-	if len(issuers) == 0 && issuer == proxy.IssuerAuto && h.tls != nil {
+	if len(issuers) == 0 && issuer == proxy.IssuerAuto && h.servesTLS() {
 		// Caddy leaves it at that if it gets no certificates by itself.
 		var err error
 		if defaults, err = caddytls.DefaultIssuersProvisioned(h.ctx); err != nil {
@@ -228,6 +232,8 @@ func (c *certificates) onEvent(issuer proxy.Issuer) func(context.Context, string
 		switch renewal, _ := data["renewal"].(bool); {
 		case event == "cert_obtaining" && renewal:
 			if err := c.mayRenew(ctx, k); err != nil {
+				a, _ := c.authority(issuer)
+				go a.forget(host) // or it would be tried again and again
 				return err
 			}
 		case event == "cert_failed":
@@ -246,7 +252,7 @@ func (c *certificates) onEvent(issuer proxy.Issuer) func(context.Context, string
 
 // mayRenew refuses to renew what nobody is served with any more.
 func (c *certificates) mayRenew(ctx context.Context, k keptCertificate) error {
-	if c.engine.NeedsCertificate(k.host, k.issuer) {
+	if ctx.Value(wantedKey{}) != nil || c.engine.NeedsCertificate(k.host, k.issuer) {
 		return nil
 	}
 	site, ok := c.engine.TLSSite(k.host)
@@ -299,6 +305,7 @@ func (c *certificates) Certify(ctx context.Context, host string, issuer proxy.Is
 		// Caddy gets it, and may have begun just now.
 		select {
 		case <-time.After(siteCertificatePause):
+			h = c.running() // there may have been a reload
 			own = h.ownCertificate(host)
 		case <-ctx.Done():
 			return proxy.Certificate{}, context.Cause(ctx)
@@ -331,14 +338,51 @@ func (c *certificates) Keep(host string, issuer proxy.Issuer) {
 	}
 	c.kept[k] = end
 	c.mu.Unlock()
+	if !h.servesTLS() {
+		return // until a config does
+	}
 	keeping.submit(func() {
-		if ctx.Err() != nil || !h.ownCertificate(host).Empty() {
+		if ctx.Err() != nil || !h.ownCertificate(host).Empty() || h.hasSite(host) || a.keep(ctx, host) == nil {
 			return
 		}
-		if err := a.keep(ctx, host); err != nil {
-			c.failed(k, err)
-		}
+		go c.pursue(ctx, a, k)
 	})
+}
+
+const (
+	// pursuePause and maxPursuePause are the first and the longest pause between two
+	// attempts to obtain a certificate that nobody waits for.
+	pursuePause    = time.Minute
+	maxPursuePause = 6 * time.Hour
+	// maxPursued bounds such attempts at a time.
+	maxPursued = 16
+)
+
+// pursue obtains a certificate, however often that has to be tried, until ctx ends.
+// certmagic's own way of doing that keeps a lock between two attempts, which a deploy
+// that comes to mend things would wait for.
+func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertificate) {
+	for pause := pursuePause; ; pause = min(2*pause, maxPursuePause) {
+		select {
+		case c.pursued <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		_, err := a.obtain(ctx, k.host)
+		<-c.pursued
+		if ctx.Err() != nil {
+			return
+		}
+		c.failed(k, err)
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Forget implements [proxy.Certifier].
@@ -448,7 +492,8 @@ func (c *certificates) onDemand(ctx context.Context, a *authority, site proxy.TL
 		return &stored.Certificate, nil
 	}
 	if allowed != nil {
-		return nil, allowed
+		c.debug("nobody to ask whether a name may have a certificate", site.Host, allowed)
+		return nil, nil
 	}
 	if f := c.failure(keptCertificate{site.Issuer, site.Host}); f.err != nil && time.Since(f.when) < onDemandPause {
 		return nil, fmt.Errorf("the certificate for %s could not be obtained just now: %w", site.Host, f.err)

@@ -2,8 +2,11 @@ package parachute
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -30,13 +33,22 @@ func (f *tlsFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.onDemandURL, "tls-on-demand-url", "", "`URL`, or path of the service, that says with 200 which names may have a certificate at their first handshake")
 }
 
-// check refuses flags that have no effect.
+// check refuses flags that have no effect, or that contradict each other. What is in the
+// environment may be meant for other deploys.
 func (f *tlsFlags) check(flags *pflag.FlagSet) error {
+	if on, err := strconv.ParseBool(f.issuer); err == nil && !on && f.wanted(flags) {
+		return &proxy.Error{
+			Code:    proxy.CodeInvalid,
+			Message: "--tls=" + f.issuer + " contradicts the other flags for TLS",
+			Hint:    "leave one of them out",
+		}
+	}
 	if f.wanted(flags) {
 		return nil
 	}
 	for _, name := range []string{"tls-wait", "tls-redirect"} {
-		if flags.Changed(name) {
+		_, fromEnvironment := os.LookupEnv("PARACHUTE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+		if flags.Changed(name) && !fromEnvironment {
 			return &proxy.Error{
 				Code:    proxy.CodeInvalid,
 				Message: fmt.Sprintf("--%s has no effect without --tls", name),
@@ -50,8 +62,9 @@ func (f *tlsFlags) check(flags *pflag.FlagSet) error {
 // wanted reports whether the flags ask for HTTPS. Certificates of one's own, or on
 // demand, are asked for to be used.
 func (f *tlsFlags) wanted(flags *pflag.FlagSet) bool {
-	on := f.issuer != "" && f.issuer != "false"
-	return on || flags.Changed("tls-certificate-path") || flags.Changed("tls-private-key-path") || flags.Changed("tls-on-demand-url")
+	on, err := strconv.ParseBool(f.issuer)
+	return f.issuer != "" && (on || err != nil) ||
+		flags.Changed("tls-certificate-path") || flags.Changed("tls-private-key-path") || flags.Changed("tls-on-demand-url")
 }
 
 // request returns what the flags ask for, which is nil without HTTPS, and the targets.
@@ -61,14 +74,14 @@ func (f *tlsFlags) request(flags *pflag.FlagSet, targets []string) (*proxy.TLSRe
 		return nil, targets
 	}
 	r := &proxy.TLSRequest{OnDemandURL: f.onDemandURL}
-	switch f.issuer {
-	case "", "true", string(proxy.IssuerAuto):
-		if i := slices.Index(targets, string(proxy.IssuerInternal)); i >= 0 && f.issuer != "" {
-			r.Issuer = proxy.IssuerInternal
-			targets = slices.Delete(slices.Clone(targets), i, i+1)
-		}
-	default:
+	if on, err := strconv.ParseBool(f.issuer); err != nil {
 		r.Issuer = proxy.Issuer(f.issuer)
+	} else if on {
+		r.Issuer = proxy.IssuerAuto
+	}
+	if i := slices.Index(targets, string(proxy.IssuerInternal)); i >= 0 && r.Issuer == proxy.IssuerAuto {
+		r.Issuer = proxy.IssuerInternal
+		targets = slices.Delete(slices.Clone(targets), i, i+1)
 	}
 	if flags.Changed("tls-wait") {
 		r.Wait = &f.wait

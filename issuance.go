@@ -117,8 +117,9 @@ func isPrivate(i certmagic.Issuer) bool {
 		return true
 	}
 	ca := speaker.GetACMEIssuer().CA
-	return ca != "" && !slices.ContainsFunc([]string{"letsencrypt.org", "zerossl.com", "pki.goog", "buypass.com", "ssl.com"},
-		func(public string) bool { return strings.Contains(ca, public) })
+	u, err := url.Parse(ca)
+	return ca != "" && err == nil && !slices.ContainsFunc([]string{"letsencrypt.org", "zerossl.com", "pki.goog", "buypass.com", "ssl.com"},
+		func(public string) bool { return strings.HasSuffix("."+u.Hostname(), "."+public) })
 }
 
 // retryAfter is how Let's Encrypt says when a limit ends.

@@ -205,9 +205,18 @@ func tlsOf(s proxy.ServiceStatus) string {
 		}
 	}
 	if first == nil {
-		return "on demand"
+		return withoutCertificates(s)
 	}
 	return fmt.Sprintf("until %s, %s", first.NotAfter.Format(time.DateOnly), first.Issuer)
+}
+
+// withoutCertificates says what a service with TLS has if there is no host whose
+// certificate could be named.
+func withoutCertificates(s proxy.ServiceStatus) string {
+	if s.Active != nil && s.Active.Options.TLS.OnDemandURL != "" {
+		return "on demand"
+	}
+	return "own certificate"
 }
 
 // printCertificates prints a line for each certificate.
@@ -216,7 +225,7 @@ func printCertificates(w io.Writer, s proxy.ServiceStatus, style style) {
 	case !s.TLS:
 		fmt.Fprintf(w, "  tls\toff\n")
 	case len(s.Certificates) == 0:
-		fmt.Fprintf(w, "  tls\ton demand\n")
+		fmt.Fprintf(w, "  tls\t%s\n", withoutCertificates(s))
 	}
 	for _, c := range s.Certificates {
 		line := c.Host

@@ -41,7 +41,7 @@ func idleWebSockets(n int) *Scenario {
 				return Sample{Errors: 1, Error: err.Error()}, ctx.Err()
 			}
 			defer ws.Close()
-			sleep(ctx, e.IdlePause)
+			sleep(ctx, e.RestPause)
 			after, err := p.Memory()
 			if err != nil {
 				return Sample{}, err

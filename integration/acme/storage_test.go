@@ -45,12 +45,14 @@ func TestCertificateThatExpiredWhileOffIsRenewed(t *testing.T) {
 func TestDamagedCertificateIsTheTroubleOfOneHost(t *testing.T) {
 	t.Parallel()
 	key := func(path string) string { return strings.TrimSuffix(path, ".crt") + ".key" }
+	about := func(path string) string { return strings.TrimSuffix(path, ".crt") + ".json" }
 	for name, damage := range map[string]func(path string) error{
-		"empty":         func(path string) error { return os.Truncate(path, 0) },
-		"cut short":     func(path string) error { return os.Truncate(path, 100) },
-		"gone":          os.Remove,
-		"key is gone":   func(path string) error { return os.Remove(key(path)) },
-		"key cut short": func(path string) error { return os.Truncate(key(path), 100) },
+		"empty":          func(path string) error { return os.Truncate(path, 0) },
+		"cut short":      func(path string) error { return os.Truncate(path, 100) },
+		"gone":           os.Remove,
+		"key is gone":    func(path string) error { return os.Remove(key(path)) },
+		"key cut short":  func(path string) error { return os.Truncate(key(path), 100) },
+		"metadata empty": func(path string) error { return os.Truncate(about(path), 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -116,6 +116,9 @@ func (p *Proxy) answers() bool {
 		return false
 	}
 	for _, port := range []int{p.HTTPPort, p.HTTPSPort} {
+		if port == 0 {
+			continue // turned off
+		}
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			return false

@@ -73,7 +73,7 @@ func (e *Engine) certify(d *Deployment, r *Release) error {
 		if err := e.obtainCertificates(d, r); err != nil {
 			return err
 		}
-		r.certified = true
+		r.certified.Store(true)
 	}
 	if certificates := e.certificatesOf(r); len(certificates) > 0 {
 		d.setCertificates(certificates)
@@ -137,15 +137,18 @@ func (e *Engine) hasCertificate(r *Release, host string) bool {
 	switch {
 	case r.keyPair != nil:
 		return r.keyPair.current.Load() != nil
-	case r.certified || r.options.TLS.OnDemandURL != "" || e.opts.Certifier == nil:
+	case r.certified.Load() || r.options.TLS.OnDemandURL != "" || e.opts.Certifier == nil:
 		return true
 	}
 	site, ok := e.TLSSite(host)
 	if !ok {
 		return false
 	}
-	c := e.opts.Certifier.Certificate(site.Host, site.Issuer)
-	return c.NotAfter != nil
+	there := e.opts.Certifier.Certificate(site.Host, site.Issuer).NotAfter != nil
+	if there && len(r.hosts) == 1 {
+		r.certified.Store(true) // no need to look again
+	}
+	return there
 }
 
 // keepCertificates has the certificates of a release that serves looked after.
@@ -204,7 +207,7 @@ func (k *keyPair) certificates(log *zap.Logger) []Certificate {
 	leaf := loaded.certificate.Leaf
 	hosts := k.hosts
 	if len(hosts) == 0 {
-		hosts = leaf.DNSNames
+		hosts = slices.Compact(slices.Sorted(slices.Values(leaf.DNSNames)))
 	}
 	var all []Certificate
 	for _, host := range hosts {

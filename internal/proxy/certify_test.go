@@ -24,10 +24,12 @@ type fakeCertifier struct {
 	mu     sync.Mutex
 	issued map[string]Issuer
 	kept   map[string]bool
+	// forgotten are the hosts that Forget was called for.
+	forgotten map[string]bool
 }
 
 func newFakeCertifier() *fakeCertifier {
-	return &fakeCertifier{issued: make(map[string]Issuer), kept: make(map[string]bool)}
+	return &fakeCertifier{issued: make(map[string]Issuer), kept: make(map[string]bool), forgotten: make(map[string]bool)}
 }
 
 func withCertifier(c Certifier) func(*EngineOptions) {
@@ -63,6 +65,7 @@ func (c *fakeCertifier) Forget(host string, issuer Issuer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.kept, host+" "+string(issuer))
+	c.forgotten[host] = true
 }
 
 func (c *fakeCertifier) Certificate(host string, issuer Issuer) Certificate {
@@ -150,6 +153,11 @@ func TestFailedCertificateKeepsServing(t *testing.T) {
 		}
 		if got := c.looksAfter(); got != "" {
 			t.Errorf("looked after: %s", got)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.forgotten["a.test"] {
+			t.Error("the certificates of the other hosts are not forgotten")
 		}
 	}
 	fail()

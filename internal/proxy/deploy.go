@@ -80,11 +80,13 @@ func (e *Engine) advance(svc *service, d *Deployment) error {
 		}
 	}
 	if err := e.certify(d, candidate); err != nil {
+		e.forgetCertificates(candidate) // those of other hosts that could be obtained
 		candidate.close()
 		return err
 	}
 	old, err := e.commit(svc, d, candidate)
 	if err != nil {
+		e.forgetCertificates(candidate)
 		candidate.close()
 		return err
 	}

@@ -87,18 +87,34 @@ func (t *table) tlsRelease(serverName string) (*Release, string) {
 	return nil, ""
 }
 
-func (hr *hostRoutes) tlsRelease() *Release {
+// tlsRelease returns the release that has the certificate of a host, or nil. One whose
+// certificate files cannot be read stands back for others.
+func (hr *hostRoutes) tlsRelease() (found *Release) {
+	var candidates []*claim
 	if hr.root != nil {
-		if r := hr.root.active.Load(); r.options.TLS != nil {
-			return r
+		if r := hr.root.active.Load(); r.answersTLS() {
+			return r // as nearly always
 		}
+		candidates = append(candidates, hr.root)
 	}
 	for _, prefix := range slices.Sorted(maps.Keys(hr.prefixes)) {
-		if r := hr.prefixes[prefix].active.Load(); r.options.TLS != nil {
+		candidates = append(candidates, hr.prefixes[prefix])
+	}
+	for _, c := range candidates {
+		r := c.active.Load()
+		if r.answersTLS() {
 			return r
 		}
+		if found == nil && r.options.TLS != nil {
+			found = r
+		}
 	}
-	return nil
+	return found
+}
+
+// answersTLS reports whether handshakes for r can be answered, or be tried to.
+func (r *Release) answersTLS() bool {
+	return r.options.TLS != nil && (r.keyPair == nil || r.keyPair.current.Load() != nil)
 }
 
 // defaultSite remembers which host answers handshakes without a name. Whether a host
@@ -126,20 +142,23 @@ func (e *Engine) DefaultTLSSite() (TLSSite, bool) {
 	return e.TLSSite(known.host)
 }
 
-// firstTLSHost returns the first host by name that has TLS, or nothing.
+// firstTLSHost returns the first host by name that answers handshakes, or nothing.
 func (t *table) firstTLSHost() string {
 	first := ""
-	for host, hr := range t.exact {
-		if (first == "" || host < first) && hr.tlsRelease() != nil {
+	consider := func(host string, hr *hostRoutes) {
+		if first != "" && host >= first {
+			return
+		}
+		if r := hr.tlsRelease(); r != nil && r.answersTLS() {
 			first = host
 		}
 	}
-	if first != "" {
-		return first
+	for host, hr := range t.exact {
+		consider(host, hr)
 	}
-	for domain, hr := range t.wildcard {
-		if host := "*." + domain; (first == "" || host < first) && hr.tlsRelease() != nil {
-			first = host
+	if first == "" {
+		for domain, hr := range t.wildcard {
+			consider("*."+domain, hr)
 		}
 	}
 	return first

@@ -73,6 +73,45 @@ func TestHandshakesWithoutANameAreAnswered(t *testing.T) {
 	want("*.a.test")
 }
 
+// Trap 63: a service whose certificate files cannot be read stands back for the others,
+// on its own host and where no name is given.
+func TestServiceWithoutItsCertificateStandsBack(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	a := startApp(t, "a")
+	files := newPEMFiles(t, "a.test")
+	broken := requestFor("broken", a)
+	broken.Hosts, broken.TLS = []string{"a.test"}, files.request()
+	e.deploy(broken)
+	api := tlsRequestFor("api", a, "a.test")
+	api.PathPrefixes = []string{"/api"}
+	e.deploy(api)
+	e.deploy(tlsRequestFor("b", a, "b.test"))
+	want := func(host, service string) {
+		t.Helper()
+		site, ok := e.DefaultTLSSite()
+		if host != "" {
+			site, ok = e.TLSSite(host)
+		}
+		if !ok || site.Service != service {
+			t.Errorf("a handshake for %q is answered by %q, %t, want %q", host, site.Service, ok, service)
+		}
+	}
+	want("a.test", "broken")
+	want("", "broken")
+	e.table.Load().named["broken"].active.Load().keyPair.current.Store(nil)
+	want("a.test", "api")
+	e.defaultSite.Store(nil)
+	want("", "api")
+	if _, err := e.Remove("api", RemoveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	want("", "b")
+	if site, ok := e.TLSSite("a.test"); ok {
+		t.Errorf("a handshake without any certificate is answered by %q", site.Service)
+	}
+}
+
 func BenchmarkTLSSite(b *testing.B) {
 	for _, n := range []int{1, 10_000} {
 		e := newTestEngine(b, withCertifier(newFakeCertifier()))

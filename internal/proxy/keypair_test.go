@@ -133,6 +133,17 @@ func TestMissingCertificateFilesCostNobodyElse(t *testing.T) {
 	}
 }
 
+func TestNamesOfACertificateAreListedOnce(t *testing.T) {
+	files := newPEMFiles(t, "b.test", "a.test", "b.test")
+	var hosts []string
+	for _, c := range files.pair().certificates(zap.NewNop()) {
+		hosts = append(hosts, c.Host)
+	}
+	if got := strings.Join(hosts, " "); got != "a.test b.test" {
+		t.Errorf("listed: %s", got)
+	}
+}
+
 func TestKeyPairsAreRestoredFromWhatWasStored(t *testing.T) {
 	files := newPEMFiles(t, "a.test")
 	stored := files.pair("a.test").current.Load().pem

@@ -18,7 +18,8 @@ type Client struct {
 	// Trusted says that the sender is a proxy whose forwarding headers are
 	// believed.
 	Trusted bool
-	// HTTPSPort is the port that clients reach HTTPS on, for redirects. Default: 443.
+	// HTTPSPort is the port that clients reach HTTPS on, for redirects; negative if
+	// HTTPS is not served. Default: 443.
 	HTTPSPort int
 	// Connection, if not nil, tells when the sender goes away, which the context of
 	// the request then need not tell.

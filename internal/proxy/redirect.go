@@ -18,8 +18,8 @@ func (e *Engine) redirect(r *Release, in *http.Request, from Client) string {
 	if o.TLS == nil && o.CanonicalHost == "" {
 		return ""
 	}
-	secure := in.TLS != nil || from.Trusted && strings.EqualFold(in.Header.Get("X-Forwarded-Proto"), "https")
-	toTLS := !secure && o.TLS != nil && o.TLS.Redirect
+	secure := in.TLS != nil || from.Trusted && forwardedByTLS(in)
+	toTLS := !secure && o.TLS != nil && o.TLS.Redirect && from.HTTPSPort >= 0
 	toHost := o.CanonicalHost != "" && canonicalName(in.Host) != o.CanonicalHost
 	// What will be refused is not redirected first.
 	if !toTLS && !toHost || !secure && strings.HasPrefix(in.URL.Path, acmeChallenges) || !forwardable(in) {
@@ -50,6 +50,13 @@ func (e *Engine) redirect(r *Release, in *http.Request, from Client) string {
 		target = "/" + query
 	}
 	return scheme + "://" + host + target
+}
+
+// forwardedByTLS reports whether the client of a trusted proxy came by TLS. Of several
+// proxies, the first knows.
+func forwardedByTLS(in *http.Request) bool {
+	first, _, _ := strings.Cut(in.Header.Get("X-Forwarded-Proto"), ",")
+	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
 // portOf returns the port of a Host header with its colon, or nothing.

@@ -19,7 +19,7 @@ func redirectsOf(t *testing.T, req DeployRequest, from Client) func(requestLine,
 	}
 	e := NewEngine(EngineOptions{})
 	r := e.newRelease(s, 1, testTime)
-	r.certified = true
+	r.certified.Store(true)
 	return func(requestLine, host string, secure bool, header ...string) string {
 		t.Helper()
 		head := requestLine + " HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(header, "\r\n") + "\r\n\r\n"
@@ -60,24 +60,29 @@ func TestRedirectGoesOnlyWhereItHasTo(t *testing.T) {
 	unsecured := redirectsOf(t, DeployRequest{Hosts: hosts, CanonicalHost: "a.test"}, Client{HTTPSPort: 8443})
 	optional := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{Redirect: ptr(false)}, CanonicalHost: "a.test"}, Client{})
 	trusting := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{}}, Client{Trusted: true})
+	nowhere := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{}, CanonicalHost: "a.test"}, Client{HTTPSPort: -1})
 	address := redirectsOf(t, DeployRequest{Hosts: []string{"::1"}, TLS: &TLSRequest{}}, Client{HTTPSPort: 8443})
 	https := "X-Forwarded-Proto: https"
 	for name, tc := range map[string]struct{ got, want string }{
-		"http":                         {secured("GET /x", "a.test:8080", false), "https://a.test:8443/x"},
-		"http, other host, in one hop": {secured("GET /x", "www.a.test:8080", false), "https://a.test:8443/x"},
-		"https":                        {secured("GET /x", "A.test.:8443", true), ""},
-		"https, other host":            {secured("GET /x", "www.a.test:8443", true), "https://a.test:8443/x"},
-		"challenge":                    {secured("GET /.well-known/acme-challenge/t", "www.a.test", false), ""},
-		"CONNECT":                      {secured("CONNECT a.test:443", "a.test:443", false), ""},
-		"OPTIONS *":                    {secured("OPTIONS *", "a.test", false), ""},
-		"no TLS":                       {unsecured("GET /x", "a.test", false), ""},
-		"no TLS, other host":           {unsecured("GET /x", "www.a.test:8080", false), "http://a.test:8080/x"},
-		"optional TLS":                 {optional("GET /x", "a.test", false), ""},
-		"optional TLS, other host":     {optional("GET /x", "www.a.test", false), "http://a.test/x"},
-		"https before a trusted proxy": {trusting("GET /x", "a.test", false, https), ""},
-		"http before a trusted proxy":  {trusting("GET /x", "a.test", false), "https://a.test/x"},
-		"https before anybody else":    {secured("GET /x", "a.test", false, https), "https://a.test:8443/x"},
-		"address":                      {address("GET /x", "[::1]:8080", false), "https://[::1]:8443/x"},
+		"http":                             {secured("GET /x", "a.test:8080", false), "https://a.test:8443/x"},
+		"http, other host, in one hop":     {secured("GET /x", "www.a.test:8080", false), "https://a.test:8443/x"},
+		"https":                            {secured("GET /x", "A.test.:8443", true), ""},
+		"https, other host":                {secured("GET /x", "www.a.test:8443", true), "https://a.test:8443/x"},
+		"challenge":                        {secured("GET /.well-known/acme-challenge/t", "www.a.test", false), ""},
+		"CONNECT":                          {secured("CONNECT a.test:443", "a.test:443", false), ""},
+		"OPTIONS *":                        {secured("OPTIONS *", "a.test", false), ""},
+		"no TLS":                           {unsecured("GET /x", "a.test", false), ""},
+		"no TLS, other host":               {unsecured("GET /x", "www.a.test:8080", false), "http://a.test:8080/x"},
+		"optional TLS":                     {optional("GET /x", "a.test", false), ""},
+		"optional TLS, other host":         {optional("GET /x", "www.a.test", false), "http://a.test/x"},
+		"https before a trusted proxy":     {trusting("GET /x", "a.test", false, https), ""},
+		"https before two trusted proxies": {trusting("GET /x", "a.test", false, "X-Forwarded-Proto: https, http"), ""},
+		"http before two trusted proxies":  {trusting("GET /x", "a.test", false, "X-Forwarded-Proto: http, https"), "https://a.test/x"},
+		"no HTTPS":                         {nowhere("GET /x", "a.test", false), ""},
+		"no HTTPS, other host":             {nowhere("GET /x", "www.a.test", false), "http://a.test/x"},
+		"http before a trusted proxy":      {trusting("GET /x", "a.test", false), "https://a.test/x"},
+		"https before anybody else":        {secured("GET /x", "a.test", false, https), "https://a.test:8443/x"},
+		"address":                          {address("GET /x", "[::1]:8080", false), "https://[::1]:8443/x"},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%s: redirected to %q, want %q", name, tc.got, tc.want)

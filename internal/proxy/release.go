@@ -20,8 +20,9 @@ type Release struct {
 	options    Options
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
-	// certified says that there were certificates for all hosts before r took traffic.
-	certified bool
+	// certified says that there were certificates for all hosts before r took traffic, or
+	// have been since.
+	certified atomic.Bool
 
 	upstreams []*upstream
 	// turn counts the requests that were spread by turns.

@@ -44,7 +44,7 @@ func encodeRelease(r *Release) ([]byte, error) {
 		Targets:    r.targets(),
 		Hosts:      r.hosts,
 		Options:    r.options,
-		Certified:  r.certified,
+		Certified:  r.certified.Load(),
 	}
 	if r.keyPair != nil {
 		doc.KeyPair = &r.keyPair.current.Load().pem
@@ -155,7 +155,7 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Re
 				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
 		}
 		r := e.newRelease(s, doc.Release, doc.DeployedAt)
-		r.certified = doc.Certified
+		r.certified.Store(doc.Certified)
 		e.restoreKeyPair(r, doc.KeyPair)
 		return r, nil
 	}

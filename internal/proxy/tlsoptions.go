@@ -94,7 +94,8 @@ func (r DeployRequest) resolveTLS(s *spec) error {
 	s.options.TLS = o
 	switch {
 	case o.Issuer != IssuerAuto && o.Issuer != IssuerInternal:
-		return invalid("%.64q is no issuer of certificates; it is %s or %s", o.Issuer, IssuerAuto, IssuerInternal)
+		return invalid("%.64q is no issuer of certificates; it is %s or %s", o.Issuer, IssuerAuto, IssuerInternal).
+			withHint("write --tls, --tls=internal, or --tls=false")
 	case (o.CertificatePath == "") != (o.PrivateKeyPath == ""):
 		return invalid("a certificate of your own is two files: the certificate and its private key").
 			withHint("give both --tls-certificate-path and --tls-private-key-path")
