@@ -2,35 +2,15 @@ package parachute
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
-)
-
-const (
-	// handshakeTimeout bounds how long a handshake waits for a certificate that has to
-	// be obtained first.
-	handshakeTimeout = 90 * time.Second
-	// onDemandPause is how long a name whose certificate could not be obtained on
-	// demand is not tried again: authorities limit failures.
-	onDemandPause = 5 * time.Minute
-	// siteCertificatePause is how often it is looked whether Caddy has the certificate
-	// of a site by now.
-	siteCertificatePause = 250 * time.Millisecond
 )
 
 // certificates gets the certificates of deployed hosts by Caddy's issuers and keeps
@@ -65,24 +45,6 @@ type issuanceFailure struct {
 	when time.Time
 }
 
-// certificateHost is what a config of Caddy's has for certificates.
-type certificateHost struct {
-	ctx    caddy.Context
-	tls    *caddytls.TLS  // nil if the config has no TLS app
-	http   *caddyhttp.App // nil if it has no HTTP app
-	events *caddyevents.App
-	// internal is the issuer of Caddy's own authority; nil without one.
-	internal certmagic.Issuer
-
-	// configs are made when they are needed, and guarded by certificates.mu.
-	configs map[configKey]*certmagic.Config
-}
-
-type configKey struct {
-	issuer proxy.Issuer
-	policy *caddytls.AutomationPolicy
-}
-
 func newCertificates() *certificates {
 	return &certificates{
 		attached: make(chan struct{}),
@@ -90,40 +52,6 @@ func newCertificates() *certificates {
 		kept:     make(map[keptCertificate]context.CancelFunc),
 		failures: make(map[keptCertificate]issuanceFailure),
 	}
-}
-
-// newCertificateHost looks at the apps of a config that has been provisioned.
-func newCertificateHost(ctx caddy.Context) *certificateHost {
-	h := &certificateHost{ctx: ctx, configs: make(map[configKey]*certmagic.Config)}
-	if app, err := ctx.AppIfConfigured("tls"); err == nil {
-		h.tls = app.(*caddytls.TLS)
-	}
-	if app, err := ctx.AppIfConfigured("http"); err == nil {
-		h.http = app.(*caddyhttp.App)
-	}
-	if app, err := ctx.AppIfConfigured("events"); err == nil {
-		h.events = app.(*caddyevents.App)
-	}
-	if _, err := ctx.AppIfConfigured("pki"); err == nil {
-		issuer := new(caddytls.InternalIssuer)
-		if err := issuer.Provision(ctx); err == nil {
-			h.internal = issuer
-		}
-	}
-	return h
-}
-
-// servesTLS reports whether any server of the config takes TLS connections.
-func (h *certificateHost) servesTLS() bool {
-	if h.tls == nil || h.http == nil {
-		return false
-	}
-	for _, s := range h.http.Servers {
-		if len(s.TLSConnPolicies) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // attach makes h what certificates are obtained with. What was being obtained with
@@ -297,6 +225,10 @@ func (c *certificates) Check(host string, issuer proxy.Issuer) error {
 	return h.check(host, issuer)
 }
 
+// siteCertificatePause is how often it is looked whether Caddy has the certificate of a
+// site by now.
+const siteCertificatePause = 250 * time.Millisecond
+
 // Certify implements [proxy.Certifier].
 func (c *certificates) Certify(ctx context.Context, host string, issuer proxy.Issuer) (proxy.Certificate, error) {
 	a, h := c.authority(issuer)
@@ -324,83 +256,6 @@ func (c *certificates) Certify(ctx context.Context, host string, issuer proxy.Is
 	return proxy.DescribeCertificate(host, certificate.Leaf), nil
 }
 
-// Keep implements [proxy.Certifier].
-func (c *certificates) Keep(host string, issuer proxy.Issuer) {
-	k := keptCertificate{issuer, host}
-	a, h := c.authority(issuer)
-	if h == nil {
-		return
-	}
-	ctx, end := context.WithCancel(h.ctx)
-	c.mu.Lock()
-	if before := c.kept[k]; before != nil {
-		before()
-	}
-	c.kept[k] = end
-	c.mu.Unlock()
-	if !h.servesTLS() {
-		return // until a config does
-	}
-	keeping.submit(func() {
-		if ctx.Err() != nil || !h.ownCertificate(host).Empty() || h.hasSite(host) || a.keep(ctx, host) == nil {
-			return
-		}
-		go c.pursue(ctx, a, k)
-	})
-}
-
-const (
-	// pursuePause and maxPursuePause are the first and the longest pause between two
-	// attempts to obtain a certificate that nobody waits for.
-	pursuePause    = time.Minute
-	maxPursuePause = 6 * time.Hour
-	// maxPursued bounds such attempts at a time.
-	maxPursued = 16
-)
-
-// pursue obtains a certificate, however often that has to be tried, until ctx ends.
-// certmagic's own way of doing that keeps a lock between two attempts, which a deploy
-// that comes to mend things would wait for.
-func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertificate) {
-	for pause := pursuePause; ; pause = min(2*pause, maxPursuePause) {
-		select {
-		case c.pursued <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		_, err := a.obtain(ctx, k.host)
-		<-c.pursued
-		if ctx.Err() != nil {
-			return
-		}
-		c.failed(k, err)
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// Forget implements [proxy.Certifier].
-func (c *certificates) Forget(host string, issuer proxy.Issuer) {
-	k := keptCertificate{issuer, host}
-	c.mu.Lock()
-	if end := c.kept[k]; end != nil {
-		end()
-	}
-	delete(c.kept, k)
-	delete(c.failures, k)
-	a := c.authorities[issuer]
-	c.mu.Unlock()
-	if a != nil {
-		a.forget(host)
-	}
-}
-
 // Certificate implements [proxy.Certifier].
 func (c *certificates) Certificate(host string, issuer proxy.Issuer) proxy.Certificate {
 	described := proxy.Certificate{Host: host}
@@ -419,88 +274,4 @@ func (c *certificates) Certificate(host string, issuer proxy.Issuer) proxy.Certi
 		described.Error = explainIssuance(host, f.err).Message
 	}
 	return described
-}
-
-// get returns the certificate for a handshake, or nil if no service was deployed with
-// TLS for its name.
-func (c *certificates) get(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	select {
-	case <-c.attached:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	site, ok := c.siteFor(hello)
-	switch {
-	case !ok:
-		return nil, nil
-	case site.Certificate != nil:
-		return site.Certificate, nil
-	}
-	a, _ := c.authority(site.Issuer)
-	if cached := a.cached(site.Host); !cached.Empty() && (!site.OnDemand || !cached.Expired()) {
-		return &cached.Certificate, nil
-	}
-	// What is begun for a client is finished though it goes away: others wait for it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handshakeTimeout)
-	defer cancel()
-	if site.OnDemand {
-		return c.onDemand(ctx, a, site)
-	}
-	stored, err := a.load(ctx, site.Host)
-	if err != nil {
-		// As an error, Caddy would log it for every handshake. Status shows it.
-		c.debug("there is no certificate for a handshake", site.Host, err)
-		return nil, nil
-	}
-	return &stored.Certificate, nil
-}
-
-func (c *certificates) debug(message, host string, err error) {
-	if entry := c.running().ctx.Logger().Check(zapcore.DebugLevel, message); entry != nil {
-		entry.Write(zap.String("host", host), zap.Error(err))
-	}
-}
-
-// siteFor returns what a handshake is answered with. One without a name is about the
-// address that it came to or, failing that, about the first host.
-func (c *certificates) siteFor(hello *tls.ClientHelloInfo) (proxy.TLSSite, bool) {
-	if hello.ServerName != "" {
-		return c.engine.TLSSite(hello.ServerName)
-	}
-	if hello.Conn != nil {
-		ip, _, err := net.SplitHostPort(hello.Conn.LocalAddr().String())
-		if site, ok := c.engine.TLSSite(ip); err == nil && ok && !site.OnDemand {
-			return site, true
-		}
-	}
-	return c.engine.DefaultTLSSite()
-}
-
-// onDemand returns the certificate of a name that has none in memory, if the one who
-// knows allows it. One that is in storage was allowed once: silence does not take it
-// away.
-func (c *certificates) onDemand(ctx context.Context, a *authority, site proxy.TLSSite) (*tls.Certificate, error) {
-	if !certmagic.SubjectQualifiesForCert(site.Host) || strings.Contains(site.Host, "*") {
-		return nil, nil
-	}
-	allowed := c.engine.AllowCertificate(ctx, site.Service, site.Host)
-	if errors.Is(allowed, proxy.ErrNoCertificate) {
-		return nil, nil
-	}
-	stored, err := a.load(ctx, site.Host)
-	if err == nil && !stored.Expired() {
-		return &stored.Certificate, nil
-	}
-	if allowed != nil {
-		c.debug("nobody to ask whether a name may have a certificate", site.Host, allowed)
-		return nil, nil
-	}
-	if f := c.failure(keptCertificate{site.Issuer, site.Host}); f.err != nil && time.Since(f.when) < onDemandPause {
-		return nil, fmt.Errorf("the certificate for %s could not be obtained just now: %w", site.Host, f.err)
-	}
-	obtained, err := a.obtain(ctx, site.Host)
-	if err != nil {
-		return nil, err
-	}
-	return &obtained.Certificate, nil
 }
