@@ -98,29 +98,6 @@ func (a *authority) obtain(ctx context.Context, host string) (certmagic.Certific
 // host deployed or about to be.
 type wantedKey struct{}
 
-// keep loads the certificate of host, which the cache then renews in time. The error is
-// [fs.ErrNotExist] if there is none, and [errExpired] if it is too late for that.
-func (a *authority) keep(ctx context.Context, host string) error {
-	c := a.cached(host)
-	if c.Empty() {
-		config, err := a.configFor(host)
-		if err != nil {
-			return err
-		}
-		// certmagic keeps to itself that it could not make sense of what it loaded.
-		discard(ctx, config, host)
-		if c, err = config.CacheManagedCertificate(ctx, host); err != nil {
-			return err
-		}
-	}
-	if c.Expired() {
-		return errExpired
-	}
-	return nil
-}
-
-var errExpired = errors.New("the certificate has expired")
-
 // discard removes the certificate of host from storage if there is one that makes no
 // sense, so that another can be obtained, and reports whether it did. What cannot even
 // be loaded stays: the storage may recover.
@@ -210,14 +187,6 @@ func policyFor(app *caddytls.TLS, host string) *caddytls.AutomationPolicy {
 		}
 	}
 	return nil
-}
-
-// asksUs reports whether Caddy asks parachute for the certificates of a policy.
-func asksUs(p *caddytls.AutomationPolicy) bool {
-	return p != nil && slices.ContainsFunc(p.Managers, func(m certmagic.Manager) bool {
-		_, ours := m.(*CertificateGetter)
-		return ours
-	})
 }
 
 // newConfig returns how certificates are obtained: as a policy says, but by issuers,

@@ -121,7 +121,14 @@ func (h *certificateHost) ownCertificate(host string) certmagic.Certificate {
 
 // asksUs reports whether Caddy asks parachute for the certificate of a host.
 func (h *certificateHost) asksUs(host string) bool {
-	return h != nil && asksUs(policyFor(h.tls, host))
+	if h == nil {
+		return false
+	}
+	policy := policyFor(h.tls, host)
+	return policy != nil && slices.ContainsFunc(policy.Managers, func(m certmagic.Manager) bool {
+		_, ours := m.(*CertificateGetter)
+		return ours
+	})
 }
 
 // hasSite reports whether the config has a site for exactly this host, whose

@@ -170,7 +170,7 @@ func (c *certificates) onEvent(issuer proxy.Issuer) func(context.Context, string
 		case event == "cert_obtained":
 			c.failed(k, nil)
 		}
-		_, h := c.authority(issuer)
+		h := c.running()
 		if h.events == nil {
 			return nil
 		}
@@ -218,7 +218,7 @@ func (c *certificates) failure(k keptCertificate) issuanceFailure {
 
 // Check implements [proxy.Certifier].
 func (c *certificates) Check(host string, issuer proxy.Issuer) error {
-	_, h := c.authority(issuer)
+	h := c.running()
 	if h == nil {
 		return &proxy.Error{Code: proxy.CodeStopping, Message: "the proxy is just starting"}
 	}

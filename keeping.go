@@ -26,10 +26,13 @@ func (c *certificates) Keep(host string, issuer proxy.Issuer) {
 		return // until a config does
 	}
 	keeping.submit(func() {
-		if ctx.Err() != nil || !h.ownCertificate(host).Empty() || h.hasSite(host) || a.keep(ctx, host) == nil {
+		if ctx.Err() != nil || !h.ownCertificate(host).Empty() || h.hasSite(host) {
 			return
 		}
-		go c.pursue(ctx, a, k)
+		// What is in the cache is renewed in time, unless it is too late for that.
+		if stored, err := a.load(ctx, host); err != nil || stored.Expired() {
+			go c.pursue(ctx, a, k)
+		}
 	})
 }
 

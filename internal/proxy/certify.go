@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 const (
@@ -22,16 +19,19 @@ const (
 
 // certificateHosts returns the hosts of r that have certificates issued before they
 // are asked for.
-func (r *Release) certificateHosts() []string {
-	t := r.options.TLS
+func (r *Release) certificateHosts() []string { return r.options.TLS.hostsToCertify(r.hosts) }
+
+// hostsToCertify returns those of hosts that have certificates issued before they are
+// asked for.
+func (o *TLSOptions) hostsToCertify(hosts []string) []string {
 	switch {
-	case t == nil || t.ownFiles():
+	case o == nil || o.ownFiles():
 		return nil
-	case t.OnDemandURL == "":
-		return r.hosts
+	case o.OnDemandURL == "":
+		return hosts
 	}
 	// The names below a wildcard get theirs on demand.
-	return slices.DeleteFunc(slices.Clone(r.hosts), isWildcard)
+	return slices.DeleteFunc(slices.Clone(hosts), isWildcard)
 }
 
 // checkCertificates refuses what can never have certificates, before anything is
@@ -50,11 +50,7 @@ func (e *Engine) checkCertificates(s spec) error {
 	case e.opts.Certifier == nil:
 		return invalid("this proxy gets no certificates")
 	}
-	hosts := s.hosts
-	if t.OnDemandURL != "" {
-		hosts = slices.DeleteFunc(slices.Clone(hosts), isWildcard)
-	}
-	for _, host := range hosts {
+	for _, host := range t.hostsToCertify(s.hosts) {
 		if err := e.opts.Certifier.Check(host, t.Issuer); err != nil {
 			return asError(err)
 		}
@@ -195,42 +191,4 @@ func (e *Engine) certificatesOf(r *Release) []Certificate {
 	}
 	slices.SortFunc(all, func(a, b Certificate) int { return cmp.Compare(a.Host, b.Host) })
 	return all
-}
-
-// certificates describes the pair, once for each host.
-func (k *keyPair) certificates(log *zap.Logger) []Certificate {
-	k.refresh(log)
-	loaded := k.current.Load()
-	if loaded == nil {
-		return []Certificate{{Host: strings.Join(k.hosts, ","), Error: "the certificate files cannot be read"}}
-	}
-	leaf := loaded.certificate.Leaf
-	hosts := k.hosts
-	if len(hosts) == 0 {
-		hosts = slices.Compact(slices.Sorted(slices.Values(leaf.DNSNames)))
-	}
-	var all []Certificate
-	for _, host := range hosts {
-		c := DescribeCertificate(host, leaf)
-		if loaded.problem != nil {
-			c.Error = Printable(loaded.problem.Error())
-		}
-		all = append(all, c)
-	}
-	return all
-}
-
-// restoreKeyPair gives a release that is loaded its own certificate. Without one, it
-// serves plain HTTP, and says so.
-func (e *Engine) restoreKeyPair(r *Release, stored *pemPair) {
-	if r.keyPair == nil {
-		return
-	}
-	log := e.log().With(zap.String("service", r.service))
-	switch problem, err := r.keyPair.restore(stored, time.Now()); {
-	case err != nil:
-		log.Error("service has no certificate: its files cannot be used", zap.Error(err))
-	case problem != nil:
-		log.Warn("certificate files cannot be used; the certificate that was stored with the release is", zap.Error(problem))
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -189,4 +190,42 @@ func (k *keyPair) unchanged(loaded *loadedPair) bool {
 		}
 	}
 	return loaded.problem == nil
+}
+
+// certificates describes the pair, once for each host.
+func (k *keyPair) certificates(log *zap.Logger) []Certificate {
+	k.refresh(log)
+	loaded := k.current.Load()
+	if loaded == nil {
+		return []Certificate{{Host: strings.Join(k.hosts, ","), Error: "the certificate files cannot be read"}}
+	}
+	leaf := loaded.certificate.Leaf
+	hosts := k.hosts
+	if len(hosts) == 0 {
+		hosts = slices.Compact(slices.Sorted(slices.Values(leaf.DNSNames)))
+	}
+	var all []Certificate
+	for _, host := range hosts {
+		c := DescribeCertificate(host, leaf)
+		if loaded.problem != nil {
+			c.Error = Printable(loaded.problem.Error())
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// restoreKeyPair gives a release that is loaded its own certificate. Without one, it
+// serves plain HTTP, and says so.
+func (e *Engine) restoreKeyPair(r *Release, stored *pemPair) {
+	if r.keyPair == nil {
+		return
+	}
+	log := e.log().With(zap.String("service", r.service))
+	switch problem, err := r.keyPair.restore(stored, time.Now()); {
+	case err != nil:
+		log.Error("service has no certificate: its files cannot be used", zap.Error(err))
+	case problem != nil:
+		log.Warn("certificate files cannot be used; the certificate that was stored with the release is", zap.Error(problem))
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -146,11 +145,7 @@ func (e *Engine) permissionRequest(ctx context.Context, r *Release, host string)
 		tr, header = own, probeHost(target, r.options, r.hosts)
 		u, err = target.url(address)
 	} else {
-		tr = &http.Transport{
-			Proxy: nil, DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return e.opts.dialer.DialContext(ctx, network, address)
-			},
-		}
+		tr = &http.Transport{DisableKeepAlives: true, DialContext: e.opts.dialer.DialContext} // no proxy
 		u, err = url.Parse(address)
 	}
 	if err != nil {
