@@ -57,16 +57,18 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.read.Store(true)
 	n, err := b.body.Read(p)
 	left := b.left.Add(-int64(n))
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
 	case err == io.EOF || left == 0:
 		b.ended.Store(true)
+	case err != nil && b.over:
+		err = errExchangeOver // as detach wants it
 	case err != nil:
 		b.failed.Store(true)
 		b.stalled.Store(errors.Is(err, os.ErrDeadlineExceeded))
 	}
-	b.mu.Lock()
 	b.reading = nil
-	b.mu.Unlock()
 	close(reading)
 	return n, err
 }

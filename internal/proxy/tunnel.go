@@ -40,9 +40,11 @@ func (p place) tunnel(up *upgradedConn, client net.Conn, early []byte) {
 
 // copyStream copies between the target and a client whose side of the stream is
 // a request and its answer, until the target's side has ended. When the handler
-// returns, the server ends the client's side.
+// returns, the server ends the client's side, which nobody may be reading from then.
 func (x *exchange) copyStream(up *upgradedConn) error {
-	go up.copyFrom(x.in.Body, nil, nil)
+	client := newRequestBody(x.in, x.w)
+	defer client.detach()
+	go up.copyFrom(client, nil, nil)
 	w := flushWriter{x.w, http.NewResponseController(x.w)}
 	if err := up.copyTo(w, nil); err != nil {
 		up.cut()
@@ -88,11 +90,13 @@ func (u *upgradedConn) copyTo(client io.Writer, splice *splicer) error {
 
 // copyFrom copies what the client sends to the target.
 func (u *upgradedConn) copyFrom(client io.Reader, ready *readiness, splice *splicer) {
-	if err := copyWhenReady(u, client, ready, splice); err != nil {
+	switch err := copyWhenReady(u, client, ready, splice); err {
+	case nil:
+		_ = u.CloseWrite() // the target may still have something to say
+	case errExchangeOver: // the target's side has ended before
+	default:
 		u.cut()
-		return
 	}
-	_ = u.CloseWrite() // the target may still have something to say
 }
 
 // smallRead is the buffer of a reader that cannot be waited for without one.

@@ -3,8 +3,10 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -81,5 +83,64 @@ func TestCutEndsAWriteThatWasAboutToBegin(t *testing.T) {
 	wantCode(t, err, CodeDrainTimeout)
 	if drained := status.Drained[0]; drained.CutStreams != 1 || time.Duration(drained.Elapsed) > cutGrace {
 		t.Errorf("drained %+v, want one stream cut, soon", drained)
+	}
+}
+
+// streamBody is the client's side of a stream. reads counts those that are under way.
+type streamBody struct {
+	net.Conn
+	reads atomic.Int32
+}
+
+func (b *streamBody) Read(p []byte) (int, error) {
+	b.reads.Add(1)
+	defer b.reads.Add(-1)
+	return b.Conn.Read(p)
+}
+
+// streamWriter is the answer to the client of a streamBody.
+type streamWriter struct {
+	*httptest.ResponseRecorder
+	body *streamBody
+}
+
+func (w streamWriter) SetReadDeadline(t time.Time) error { return w.body.Conn.SetReadDeadline(t) }
+
+// TestNobodyReadsFromAStreamThatIsOver since its request is the server's again, with what
+// that counts for its log.
+func TestNobodyReadsFromAStreamThatIsOver(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Accept: " + acceptKey(r.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n"))
+		_, _ = conn.Read(make([]byte, 1000))
+	})))
+	ours, client := net.Pipe()
+	t.Cleanup(func() { _, _ = ours.Close(), client.Close() })
+	body := &streamBody{Conn: ours}
+	r := e.request(http.MethodConnect, "h", "/", nil)
+	r.Method, r.Proto, r.ProtoMajor, r.Body, r.ContentLength = http.MethodConnect, "websocket", 3, body, -1
+	w := streamWriter{httptest.NewRecorder(), body}
+	ended := make(chan error, 1)
+	go func() {
+		err := e.ServeHTTP(w, r, "", Client{})
+		if n := body.reads.Load(); n != 0 {
+			t.Errorf("%d reads are still under way", n)
+		}
+		ended <- err
+	}()
+	// The app has the first frame and ends its side, while ours waits for a second.
+	if _, err := client.Write(frame(opcodeText, []byte("hello"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, ended, "the end of the stream"); err != nil {
+		t.Error(err)
 	}
 }
