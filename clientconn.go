@@ -2,6 +2,7 @@ package parachute
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -27,6 +28,8 @@ type clientConn struct {
 	// unread says that a request is being served by our handler and that the server
 	// has not begun to read in the background.
 	unread atomic.Bool
+	// introduction is what Caddy has said of the client, nil until it has.
+	introduction atomic.Pointer[introduction]
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -52,10 +55,20 @@ type clientConnKey struct{}
 
 // rememberClientConn is for [http.Server.ConnContext].
 func rememberClientConn(ctx context.Context, c net.Conn) context.Context {
+	if below, ok := c.(*tls.Conn); ok {
+		c = below.NetConn()
+	}
 	if c, ok := c.(*clientConn); ok {
 		return context.WithValue(ctx, clientConnKey{}, c)
 	}
 	return ctx
+}
+
+// clientConnOf returns the connection that a request has come by, be it below TLS, or
+// nil if that is not one of ours.
+func clientConnOf(r *http.Request) *clientConn {
+	c, _ := r.Context().Value(clientConnKey{}).(*clientConn)
+	return c
 }
 
 // takeWatch takes it over from the server to notice that the client of r goes away. It
@@ -66,10 +79,10 @@ func rememberClientConn(ctx context.Context, c net.Conn) context.Context {
 // meanwhile, and nobody else reads at all. Below TLS, the read in the background cannot
 // be told from others.
 func takeWatch(r *http.Request) *clientConn {
-	if r.ProtoMajor != 1 || r.ContentLength != 0 || !canWatchClient {
+	if r.ProtoMajor != 1 || r.ContentLength != 0 || r.TLS != nil || !canWatchClient {
 		return nil
 	}
-	c, _ := r.Context().Value(clientConnKey{}).(*clientConn)
+	c := clientConnOf(r)
 	if c != nil {
 		c.unread.Store(true)
 	}

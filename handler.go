@@ -35,7 +35,8 @@ type Handler struct {
 	clientTimeout clientTimeout
 	// watches says that we may take it on us to notice that a client goes away,
 	// because no other handler comes after us.
-	watches bool
+	watches  bool
+	shortcut shortcut
 }
 
 // CaddyModule returns the Caddy module information.
@@ -60,6 +61,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.engine = h.app.engine
+	h.shortcut.handler = h
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return nil
@@ -67,6 +69,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.clientTimeout = clientTimeout{limit: time.Duration(h.ClientTimeout), logger: h.logger}.on(server)
 	h.watches = !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
 	server.RegisterConnContext(rememberClientConn)
+	server.RegisterConnContext(h.shortcut.install(server))
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
 	// HTTP/2 as it does for requests: they have to begin to close when it does.
 	closeStreams := h.app.closeStreams
@@ -80,10 +83,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	h.shortcut.introduce(w, r, trusted)
+	return h.serve(w, r, trusted, next)
+}
+
+// serve serves a request of a client that is a trusted proxy or not.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
+	client := proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
 	w, r, done := h.clientTimeout.guard(w, r)
 	defer done()
-	client := proxy.Client{HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
-	client.Trusted, _ = caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	if h.watches {
 		if c := takeWatch(r); c != nil {
 			client.Connection = c

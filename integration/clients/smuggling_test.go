@@ -170,7 +170,7 @@ func TestSmuggledRequestIsNeverSeen(t *testing.T) {
 // answer when the connection has ended.
 func (x *site) attack(t *testing.T, protocol, bytes string) wireAnswer {
 	t.Helper()
-	w := x.dialH1(t, protocol)
+	w := x.dialWire(t, protocol).(*h1Wire)
 	defer w.Close()
 	must(t, w.SetDeadline(time.Now().Add(5*time.Second)))
 	go w.write(bytes + "GET /last HTTP/1.1\r\nHost: " + x.host + "\r\nConnection: close\r\n\r\n")

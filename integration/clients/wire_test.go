@@ -17,6 +17,8 @@ import (
 // wire is a connection to the proxy on which a test says exactly what it wants, one
 // request after the other.
 type wire interface {
+	// setHost sets the host of the requests that follow. It is the site's at first.
+	setHost(host string)
 	// begin sends the head of a request, whose target is not touched. Without a
 	// body, the request ends here.
 	begin(method, target string, body bool, header ...field)
@@ -55,8 +57,22 @@ func (a wireAnswer) refused(status int) bool {
 	return a.status == status || a.status == 0 && a.err != nil && !errors.Is(a.err, os.ErrDeadlineExceeded)
 }
 
-// dialWire opens a connection of its own.
+// dialWire opens a connection of its own and makes a first request, which is about no
+// site: those after it may take another way through the proxy.
 func (x *site) dialWire(t *testing.T, protocol string) wire {
+	t.Helper()
+	w := x.dialNewWire(t, protocol)
+	w.setHost("nobody." + domain)
+	w.begin(http.MethodGet, "/", false)
+	if got := w.answer(); got.status != http.StatusNotFound && got.status != http.StatusMisdirectedRequest {
+		t.Fatalf("the first request of a connection: %s", got)
+	}
+	w.setHost(x.host)
+	return w
+}
+
+// dialNewWire opens a connection of its own.
+func (x *site) dialNewWire(t *testing.T, protocol string) wire {
 	t.Helper()
 	switch protocol {
 	case h2:
@@ -67,7 +83,7 @@ func (x *site) dialWire(t *testing.T, protocol string) wire {
 	return x.dialH1(t, protocol)
 }
 
-// askWire makes a request on a connection of its own.
+// askWire makes a request on such a connection.
 func (x *site) askWire(t *testing.T, protocol, method, target, body string, header ...field) wireAnswer {
 	t.Helper()
 	w := x.dialWire(t, protocol)
@@ -99,6 +115,8 @@ func (x *site) dialH1(t *testing.T, protocol string) *h1Wire {
 	}
 	return &h1Wire{Conn: conn, in: bufio.NewReader(conn), host: x.host}
 }
+
+func (w *h1Wire) setHost(host string) { w.host = host }
 
 func (w *h1Wire) begin(method, target string, body bool, header ...field) {
 	w.method, w.chunked = method, body

@@ -49,6 +49,8 @@ func (x *site) dialH2(t *testing.T) *h2Wire {
 	return w
 }
 
+func (w *h2Wire) setHost(host string) { w.host = host }
+
 func (w *h2Wire) begin(method, target string, body bool, header ...field) {
 	w.headers(!body, append([]field{
 		{":method", method}, {":scheme", "https"}, {":authority", w.host}, {":path", target},

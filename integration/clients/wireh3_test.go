@@ -47,6 +47,8 @@ func (x *site) dialH3(t *testing.T) *h3Wire {
 	return &h3Wire{t: t, conn: conn, host: x.host}
 }
 
+func (w *h3Wire) setHost(host string) { w.host = host }
+
 func (w *h3Wire) begin(method, target string, body bool, header ...field) {
 	w.headers(!body, append([]field{
 		{":method", method}, {":scheme", "https"}, {":authority", w.host}, {":path", target},
