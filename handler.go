@@ -91,6 +91,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve serves a request of a client that is a trusted proxy or not.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
 	client := proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
+	if r.ContentLength != 0 && r.ProtoMajor == 1 {
+		if c := clientConnOf(r); c != nil {
+			client.Unread = c.linger
+			defer c.endUnread() // last of all
+		}
+	}
 	w, r, done := h.clientTimeout.guard(w, r)
 	defer done()
 	if h.watches {

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -145,6 +146,39 @@ func TestRestOfAnUploadIsNoRequest(t *testing.T) {
 					}
 					x.wantUnharmed(t)
 				})
+			})
+		}
+	}
+}
+
+// TestAnsweredClientMaySendOn for a while, though it has been told that nobody listens:
+// a reset could cost it the answer that it has not read yet.
+func TestAnsweredClientMaySendOn(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{h1, h1TLS} {
+		for _, known := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, length known %t", protocol, known), func(t *testing.T) {
+				t.Parallel()
+				a := startEarly(t, "", func(c *rawConn, _ int) bool { return false })
+				x := newSite(t, plain.server(t), a.addr)
+				w := x.dialWire(t, protocol).(*h1Wire)
+				var framing []field
+				if known {
+					framing = []field{{"Content-Length", fmt.Sprint(16 << 20)}}
+				}
+				w.begin("POST", "/early", true, framing...)
+				w.send("begun")
+				if got := w.answer(); got.status != http.StatusRequestEntityTooLarge || !got.last {
+					t.Fatalf("%s", got)
+				}
+				if _, err := w.in.ReadByte(); err != io.EOF {
+					t.Errorf("behind the answer: %v", err)
+				}
+				for range 64 {
+					if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+						t.Fatal(err)
+					}
+				}
 			})
 		}
 	}
