@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 )
 
@@ -26,10 +26,11 @@ func (x *site) statuses(t *testing.T) (all []int) {
 	return all
 }
 
-// bodyApp reads every body to its end. whole counts those that came to one.
+// bodyApp reads every body to its end. whole are the requests whose body came to one.
 type bodyApp struct {
 	*app
-	whole atomic.Int64
+	mu    sync.Mutex
+	whole []string
 }
 
 func startBodyApp(t *testing.T) *bodyApp {
@@ -40,7 +41,9 @@ func startBodyApp(t *testing.T) *bodyApp {
 		if err != nil {
 			return
 		}
-		a.whole.Add(1)
+		a.mu.Lock()
+		a.whole = append(a.whole, fmt.Sprintf("%s %s%s with %d bytes and %v", r.Method, r.Host, r.RequestURI, n, r.Header))
+		a.mu.Unlock()
 		fmt.Fprint(w, n)
 	})
 	return a
@@ -57,8 +60,10 @@ func (a *bodyApp) wantBlameless(t *testing.T, x *site, n int) {
 		}
 	}
 	x.wantUnharmed(t)
-	if n := a.whole.Load(); n != 0 {
-		t.Errorf("%d broken bodies were whole to the app", n)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.whole) > 0 {
+		t.Errorf("broken bodies were whole to the app: %q", a.whole)
 	}
 }
 
