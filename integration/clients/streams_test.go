@@ -45,7 +45,7 @@ func TestWebSocketLivesThroughTheStreamTimeout(t *testing.T) {
 		wantGoingAway(t, "the client", end)
 		wantGoingAway(t, "the app", arrive(t, "the app's end", old.ended))
 		t.Logf("lived %s after the deploy began, %d messages; deploy took %s", lived, messages, deployed)
-		if lived < streamTimeout/2 || messages < 10 {
+		if lived < streamTimeout/2 || messages == 0 {
 			t.Errorf("the WebSocket lived %s of %s after the switch and passed %d messages", lived, streamTimeout, messages)
 		}
 		if deployed > streamTimeout+5*time.Second {
