@@ -35,8 +35,9 @@ type Handler struct {
 	clientTimeout clientTimeout
 	// watches says that we may take it on us to notice that a client goes away,
 	// because no other handler comes after us.
-	watches  bool
-	shortcut shortcut
+	watches bool
+	// shortcut is nil where there is no server to take it on.
+	shortcut *shortcut
 }
 
 // CaddyModule returns the Caddy module information.
@@ -61,7 +62,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.engine = h.app.engine
-	h.shortcut.handler = h
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return nil
@@ -69,6 +69,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.clientTimeout = clientTimeout{limit: time.Duration(h.ClientTimeout), logger: h.logger}.on(server)
 	h.watches = !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
 	server.RegisterConnContext(rememberClientConn)
+	h.shortcut = &shortcut{handler: h}
 	server.RegisterConnContext(h.shortcut.install(server))
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
 	// HTTP/2 as it does for requests: they have to begin to close when it does.

@@ -80,7 +80,7 @@ func (s *shortcut) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // whole way.
 func (s *shortcut) introduce(w http.ResponseWriter, r *http.Request, trusted bool) {
 	c := clientConnOf(r)
-	if c == nil || s.whole == nil || c.introduction.Load() != nil {
+	if s == nil || c == nil || s.whole == nil || c.introduction.Load() != nil {
 		return
 	}
 	last := &s.introductions[0]

@@ -150,7 +150,7 @@ func TestShortcutIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 			}
 
 			var whole atomic.Int32
-			shortcut := &ourHandler(t, server).shortcut
+			shortcut := ourHandler(t, server).shortcut
 			before := shortcut.whole
 			shortcut.whole = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				whole.Add(1)
