@@ -151,7 +151,7 @@ func TestStreamIsNotCutBeforeItsTurns(t *testing.T) {
 				}
 			}
 		}
-		c.stream.closeAfter(0)
+		c.stream.closeAfter(time.Second)
 		take(2*lingerTurns, "before it was asked to close")
 		time.Sleep(time.Hour)
 		take(lingerTurns-1, "while it may look for a border")
