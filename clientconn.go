@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,8 +12,10 @@ import (
 	"time"
 )
 
-// clientConn is the connection to a client. It spares two things that net/http's
-// server asks for with every request, and that are seldom needed.
+// clientConn is the connection to a client. It remembers what Caddy has said of the
+// client (shortcut.go), lets a client that has been answered send on for a moment
+// (lingering.go), and spares two things that net/http's server asks for with every
+// request, and that are seldom needed.
 //
 // The server moves the read deadline up to six times. clientConn leaves the deadline
 // of the socket where it is as long as it comes early enough. When it strikes too
@@ -160,37 +161,6 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 	defer c.mu.Unlock()
 	c.exact, c.readBy, c.socketBy, c.writeBounded = true, t, t, !t.IsZero()
 	return c.TCPConn.SetDeadline(t)
-}
-
-// lingerTimeout is how long a client may go on sending after it has been answered.
-const lingerTimeout = 5 * time.Second
-
-// linger is called when a request is over of which a part has not been read. The
-// connection ends with it, and Close waits for the rest.
-func (c *clientConn) linger() { c.lingers.Store(true) }
-
-// endUnread keeps the server from reading the rest of a request that linger has been
-// called for. It would wait for as long as the client may stall.
-func (c *clientConn) endUnread() {
-	if c.lingers.Load() {
-		_ = c.SetReadDeadline(longAgo)
-	}
-}
-
-// Close implements [net.Conn]. A socket that is closed when bytes have come that nobody
-// has read resets the connection, and so it does when more come later: the client would
-// perhaps see that instead of its answer (RFC 9112, section 9.6). The server knows, but
-// waits for half a second at most, and not for all requests.
-func (c *clientConn) Close() error {
-	if !c.lingers.Swap(false) || c.CloseWrite() != nil {
-		return c.TCPConn.Close()
-	}
-	go func() {
-		defer c.TCPConn.Close()
-		_ = c.TCPConn.SetReadDeadline(time.Now().Add(lingerTimeout))
-		_, _ = io.Copy(io.Discard, c.TCPConn)
-	}()
-	return nil
 }
 
 // NetConn returns the connection below.

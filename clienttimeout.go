@@ -58,8 +58,7 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 			ReadCloser: r.Body, Ctrl: rc, Deadline: deadline, Logger: t.logger,
 			DrainDeadline: r.ProtoMajor == 1, ClearBetweenReads: r.ProtoMajor == 2,
 		}
-		// The server's own request tells it later how much of the body has been read.
-		r = r.WithContext(r.Context())
+		r = r.WithContext(r.Context()) // the server looks into its own afterwards
 		r.Body, done = reader, reader.HandlerDone
 		w = &readDeadlineWriter{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reader}
 	}

@@ -91,15 +91,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // serve serves a request of a client that is a trusted proxy or not.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
-	client := proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
-	if r.ContentLength != 0 && r.ProtoMajor == 1 {
-		if c := clientConnOf(r); c != nil {
-			client.Unread = c.linger
-			defer c.endUnread() // last of all
+	if c := clientConnOf(r); c != nil && r.ProtoMajor == 1 {
+		var body *clientBody
+		if r, body = c.begin(r); body != nil {
+			defer c.end(body) // when nothing else of ours moves the deadline any more
 		}
 	}
 	w, r, done := h.clientTimeout.guard(w, r)
 	defer done()
+	client := proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
 	if h.watches {
 		if c := takeWatch(r); c != nil {
 			client.Connection = c

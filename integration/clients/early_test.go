@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
 // inBody is what must stay a part of a body.
@@ -181,5 +184,44 @@ func TestAnsweredClientMaySendOn(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestUploadThatFailsLeavesItsConnectionAlone which other requests come by, and perhaps
+// those of other people, through a proxy before this one.
+func TestUploadThatFailsLeavesItsConnectionAlone(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{h1, h1TLS} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			gone := startApp(t, named("gone"))
+			x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{gone.addr()}, HoldTimeout: duration(0)})
+			gone.stop()
+			w := x.dialWire(t, protocol)
+			post := func() wireAnswer {
+				w.begin("POST", "/", true, field{"Content-Length", "5"})
+				w.send("hello")
+				return w.answer()
+			}
+			if got := post(); got.status != http.StatusBadGateway || got.last {
+				t.Fatalf("an upload that cannot be forwarded: %s, last %t", got, got.last)
+			}
+			// Long enough for the proxy to wonder whether the client is still there.
+			const wait = 150 * time.Millisecond
+			x.deployTo(t, startApp(t, func(_ http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					time.Sleep(wait)
+				}
+			}).addr())
+			for i := range 20 {
+				if got := post(); got.status != http.StatusOK {
+					t.Fatalf("upload %d after it: %s", i+1, got)
+				}
+				w.begin("GET", "/", false)
+				if got := w.answer(); got.status != http.StatusOK {
+					t.Fatalf("request %d after it: %s", i+1, got)
+				}
+			}
+		})
 	}
 }

@@ -143,9 +143,6 @@ func (x *exchange) end() {
 func (x *exchange) endRequest() {
 	if x.body != nil {
 		x.body.detach()
-		if x.from.Unread != nil && !x.body.complete() {
-			x.from.Unread()
-		}
 	}
 	x.releaseClient()
 	x.mu.Lock()

@@ -24,9 +24,6 @@ type Client struct {
 	// Connection, if not nil, tells when the sender goes away, which the context of
 	// the request then need not tell.
 	Connection ClientConnection
-	// Unread, if not nil, is called when a request is over of whose body a part has not
-	// been read: the sender may not be done with it.
-	Unread func()
 }
 
 // ClientConnection is the connection of the sender of a request.

@@ -1,0 +1,84 @@
+package parachute
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// A request may be answered before all of it has been read. What is left of it stands in
+// the way of the next one, so the connection mostly ends. But a socket that is closed
+// when bytes have come that nobody has read resets the connection, and so it does when
+// more come later: the client would perhaps see that instead of its answer (RFC 9112,
+// section 9.6). net/http's server knows, but waits for half a second at most, and not
+// for all requests.
+
+const (
+	// drainTimeout is how long the server may read on, for the sake of the next request.
+	// What has come is there at once; it must not wait for a client that stalls.
+	drainTimeout = 50 * time.Millisecond
+	// lingerTimeout is how long a client may send on after the connection has ended.
+	lingerTimeout = 5 * time.Second
+)
+
+// clientBody is the body of a request over HTTP/1.
+type clientBody struct {
+	io.ReadCloser
+	// left is what is left of a body with a length; negative without one.
+	left  int64
+	ended atomic.Bool
+}
+
+// Read implements [io.Reader].
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if err == io.EOF || b.left == 0 {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// begin returns r with its body watched, if it has one.
+func (c *clientConn) begin(r *http.Request) (*http.Request, *clientBody) {
+	if c.lingers.Load() {
+		c.lingers.Store(false) // the server has found the end of the request before this one
+	}
+	if r.ContentLength == 0 {
+		return r, nil
+	}
+	body := &clientBody{ReadCloser: r.Body, left: r.ContentLength}
+	// The server looks into its own request afterwards.
+	r = r.WithContext(r.Context())
+	r.Body = body
+	return r, body
+}
+
+// end is called when a request with a body has been served.
+func (c *clientConn) end(body *clientBody) {
+	if body.ended.Load() {
+		return
+	}
+	c.mu.Lock()
+	taken := c.exact
+	c.mu.Unlock()
+	if !taken {
+		c.lingers.Store(true)
+		_ = c.SetReadDeadline(time.Now().Add(drainTimeout))
+	}
+}
+
+// Close implements [net.Conn]. If the client may still be sending, Close ends our side
+// and leaves the rest to a goroutine, which the end of the process does not wait for.
+func (c *clientConn) Close() error {
+	if !c.lingers.Swap(false) || c.CloseWrite() != nil {
+		return c.TCPConn.Close()
+	}
+	go func() {
+		defer c.TCPConn.Close()
+		_ = c.TCPConn.SetReadDeadline(time.Now().Add(lingerTimeout))
+		_, _ = io.Copy(io.Discard, c.TCPConn)
+	}()
+	return nil
+}
