@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
@@ -22,8 +23,9 @@ import (
 // our handler is all there is.
 //
 // The first request of a connection goes the whole way. What Caddy says of it holds for
-// those that follow: whether the client is trusted, and what every answer has in its
-// header. What Caddy would refuse, change or answer itself goes the whole way, too.
+// those that follow, for a minute: whether the client is trusted, and what every answer
+// has in its header. What Caddy would refuse, change or answer itself goes the whole way,
+// too.
 //
 // Whatever else is in the request's context on the whole way is not on the shortcut.
 type shortcut struct {
@@ -35,12 +37,17 @@ type shortcut struct {
 	introductions [2]atomic.Pointer[introduction]
 }
 
-// introduction is what Caddy says of a client, once for all requests of a connection.
+// introduction is what Caddy says of a client.
 type introduction struct {
+	since   time.Time
 	trusted bool
 	// header is what all answers have in their header.
 	header http.Header
 }
+
+// holds reports whether a client has been introduced, and not too long ago: who is
+// trusted may be on a list that changes.
+func (i *introduction) holds() bool { return i != nil && time.Since(i.since) < time.Minute }
 
 // install returns what has the shortcut taken on server, if that has nothing which
 // would be left out. It is for [caddyhttp.Server.RegisterConnContext], since there is
@@ -68,7 +75,7 @@ func (s *shortcut) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	known := c.introduction.Load()
-	if known == nil {
+	if !known.holds() {
 		s.whole.ServeHTTP(w, r)
 		return
 	}
@@ -80,7 +87,7 @@ func (s *shortcut) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // whole way.
 func (s *shortcut) introduce(w http.ResponseWriter, r *http.Request, trusted bool) {
 	c := clientConnOf(r)
-	if s == nil || c == nil || s.whole == nil || c.introduction.Load() != nil {
+	if s == nil || c == nil || s.whole == nil || c.introduction.Load().holds() {
 		return
 	}
 	last := &s.introductions[0]
@@ -88,8 +95,8 @@ func (s *shortcut) introduce(w http.ResponseWriter, r *http.Request, trusted boo
 		last = &s.introductions[1]
 	}
 	known := last.Load()
-	if known == nil || !maps.EqualFunc(known.header, w.Header(), slices.Equal) {
-		known = &introduction{trusted, w.Header().Clone()}
+	if !known.holds() || !maps.EqualFunc(known.header, w.Header(), slices.Equal) {
+		known = &introduction{time.Now(), trusted, w.Header().Clone()}
 		last.Store(known)
 	}
 	c.introduction.Store(known)
@@ -97,7 +104,10 @@ func (s *shortcut) introduce(w http.ResponseWriter, r *http.Request, trusted boo
 
 // isOrdinary reports whether Caddy's server would hand r to its routes as it is.
 func isOrdinary(r *http.Request) bool {
-	if len(r.Method) > 32 || r.Host == "" || r.Host[0] == '.' || !httpguts.ValidHostHeader(r.Host) || certmagic.LooksLikeHTTPChallenge(r) {
+	switch {
+	case len(r.Method) > 32,
+		r.Host == "", r.Host[0] == '.', strings.HasPrefix(r.Host, "[."), !httpguts.ValidHostHeader(r.Host),
+		certmagic.LooksLikeHTTPChallenge(r), certmagic.LooksLikeZeroSSLHTTPValidation(r):
 		return false
 	}
 	for name := range r.Header {

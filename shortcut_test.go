@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -166,8 +167,10 @@ func TestShortcutIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 				"underscore":       {func(r *http.Request) { r.Header.Set("Client_Id", "1") }, 1},
 				"dot":              {func(r *http.Request) { r.Header.Set("Client.Id", "1") }, 1},
 				"dots for a host":  {func(r *http.Request) { r.Host = ".." }, 1},
+				"dots in brackets": {func(r *http.Request) { r.Host = "[..]:80" }, 1},
 				"very long method": {func(r *http.Request) { r.Method = strings.Repeat("A", 33) }, 1},
 				"challenge":        {func(r *http.Request) { r.URL.Path = "/.well-known/acme-challenge/x" }, 1},
+				"validation":       {func(r *http.Request) { r.URL.Path = "/.well-known/pki-validation/x" }, 1},
 			} {
 				whole.Store(0)
 				resp := ask(tt.change)
@@ -177,6 +180,14 @@ func TestShortcutIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 				if resp.Header.Get("Server") != first.Header.Get("Server") {
 					t.Errorf("%s: the answer is by %q", what, resp.Header.Get("Server"))
 				}
+			}
+			whole.Store(0)
+			known := shortcut.introductions[0].Load()
+			known.since = known.since.Add(-time.Minute)
+			ask(ordinary)
+			ask(ordinary)
+			if n := whole.Load(); n != 1 {
+				t.Errorf("after a minute, %d requests went the whole way instead of 1", n)
 			}
 			client.CloseIdleConnections()
 			whole.Store(0)
