@@ -10,12 +10,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -25,8 +25,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// patience bounds every wait for something that should happen at once.
-const patience = 30 * time.Second
+const patience = rigtest.Patience
+
+var (
+	must     = rigtest.Must
+	waitFor  = rigtest.WaitFor
+	duration = rigtest.Duration
+)
+
+// arrive waits for a signal from another goroutine.
+func arrive[T any](t *testing.T, what string, ch <-chan T) T {
+	t.Helper()
+	return rigtest.Arrive(t, what, ch)
+}
 
 // newProxy returns a proxy that has not been started.
 func newProxy(t testing.TB, args ...string) *rig.Proxy {
@@ -57,8 +68,8 @@ func start(t testing.TB, p *rig.Proxy) {
 		if _, err := p.Stop(patience); err != nil {
 			t.Error(err)
 		}
-		if strings.Contains(p.Log(), "DATA RACE") || strings.Contains(p.Log(), "panic:") {
-			t.Errorf("the proxy's log has a race or a panic")
+		if err := p.Complaint(); err != nil {
+			t.Error(err)
 		}
 		if t.Failed() {
 			t.Logf("the proxy's log:\n%s", tail(p.Log(), 8000))
@@ -171,30 +182,6 @@ func dial(t *testing.T, p *rig.Proxy) net.Conn {
 	must(t, conn.SetDeadline(time.Now().Add(patience)))
 	t.Cleanup(func() { conn.Close() })
 	return conn
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// arrive waits for a signal from another goroutine.
-func arrive[T any](t *testing.T, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waiting for %s", what)
-		panic("unreachable")
-	}
-}
-
-func duration(d time.Duration) *proxy.Duration {
-	pd := proxy.Duration(d)
-	return &pd
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -47,25 +45,11 @@ func eachWayToReload(t *testing.T, test func(t *testing.T, p *reloadable)) {
 		p.sites = func(sites string) {
 			must(t, os.WriteFile(file, fmt.Appendf(nil, "{\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n}\n%s", p.HTTPPort, sites), 0o600))
 		}
-		p.try = p.signalReload
+		p.try = func() error { return p.ReloadConfig(patience) }
 		p.write("")
 		start(t, p.Proxy)
 		test(t, p)
 	})
-}
-
-// signalReload sends SIGUSR1 and reads the outcome from the log.
-func (p *reloadable) signalReload() error {
-	const good, bad = reloadedLine, "failed to reload config from file"
-	seen := len(p.Log())
-	if err := p.Signal(syscall.SIGUSR1); err != nil {
-		return err
-	}
-	waitFor(p.t, "the reload", func() bool { return strings.Contains(p.Log()[seen:], good) || strings.Contains(p.Log()[seen:], bad) })
-	if strings.Contains(p.Log()[seen:], bad) {
-		return errors.New(bad)
-	}
-	return nil
 }
 
 // settle waits until Caddy has stopped every admin server but the last. It does so

@@ -298,15 +298,3 @@ func services(t *testing.T, p interface {
 	must(t, err)
 	return s
 }
-
-// waitFor polls the outside world, which cannot be subscribed to.
-func waitFor(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !happened() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}

@@ -3,24 +3,17 @@ package integration
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -34,7 +27,8 @@ import (
 func startTLSProxy(t *testing.T, names ...string) (*rig.Proxy, func(protocol, serverName string) *http.Client) {
 	t.Helper()
 	p := newProxy(t)
-	roots := writeCertificate(t, p.Dir, names)
+	roots, err := rig.WriteCertificate(p.Dir, names...)
+	must(t, err)
 	config, err := json.Marshal(map[string]any{"apps": map[string]any{"tls": map[string]any{"certificates": map[string]any{
 		"load_files": []any{map[string]any{"certificate": filepath.Join(p.Dir, "cert.pem"), "key": filepath.Join(p.Dir, "key.pem")}},
 	}}}})
@@ -77,26 +71,6 @@ func tlsClient(t *testing.T, p *rig.Proxy, protocol string, roots *x509.CertPool
 	t.Cleanup(tr.CloseIdleConnections)
 	client.Transport = tr
 	return client
-}
-
-func writeCertificate(t *testing.T, dir string, names []string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: names, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	must(t, err)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	must(t, os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(cert)
-	return roots
 }
 
 var protocols = []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}
@@ -144,9 +118,7 @@ func TestReloadEndsNoEventStream(t *testing.T) {
 	// Two of the streams' lines make an event; the grace period, 100ms, is over
 	// long before the last is read.
 	for range 2 {
-		reloads := strings.Count(p.Log(), reloadedLine)
-		must(t, p.Signal(syscall.SIGUSR1))
-		waitFor(t, "the reload", func() bool { return strings.Count(p.Log(), reloadedLine) > reloads })
+		must(t, p.ReloadConfig(patience))
 		for protocol, stream := range streams {
 			for range 30 {
 				if _, err := stream.ReadString('\n'); err != nil {
@@ -156,8 +128,6 @@ func TestReloadEndsNoEventStream(t *testing.T) {
 		}
 	}
 }
-
-const reloadedLine = "successfully reloaded config from file"
 
 // Trap 68.
 func TestConnectionOfOneSiteDoesNotServeAnother(t *testing.T) {

@@ -8,20 +8,23 @@ import (
 	"testing"
 )
 
+// serveSite gives the user's config file a site of its own.
+func (s *server) serveSite(host string, handler object) {
+	s.config["apps"].(object)["http"] = object{"servers": object{"site": object{
+		"listen": []any{":443"},
+		"routes": []any{object{
+			"match":  []any{object{"host": []any{host}}},
+			"handle": []any{handler},
+		}},
+	}}}
+}
+
 // The sites of a user's config file get their certificates from the authority that
 // the flags of run name, beside the services.
 func TestSitesOfTheConfigFileGetCertificates(t *testing.T) {
 	t.Parallel()
 	own := "own." + domain
-	s := startServer(t, func(s *server) {
-		s.config["apps"].(object)["http"] = object{"servers": object{"site": object{
-			"listen": []any{":443"},
-			"routes": []any{object{
-				"match":  []any{object{"host": []any{own}}},
-				"handle": []any{object{"handler": "static_response", "body": "own"}},
-			}},
-		}}}
-	})
+	s := startServer(t, func(s *server) { s.serveSite(own, object{"handler": "static_response", "body": "own"}) })
 	host := newHost()
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls").wantDone(t)
 	s.wantBody(t, host, "app", s.ca.roots)
@@ -126,15 +129,7 @@ http:// {
 func TestDeployToASiteWaitsForTheCertificateOfCaddy(t *testing.T) {
 	t.Parallel()
 	own := "own." + domain
-	s := startServer(t, func(s *server) {
-		s.config["apps"].(object)["http"] = object{"servers": object{"site": object{
-			"listen": []any{":443"},
-			"routes": []any{object{
-				"match":  []any{object{"host": []any{own}}},
-				"handle": []any{object{"handler": "parachute"}},
-			}},
-		}}}
-	})
+	s := startServer(t, func(s *server) { s.serveSite(own, object{"handler": "parachute"}) })
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", own, "--tls").wantDone(t)
 	s.wantBody(t, own, "app", s.ca.roots)
 	if n := s.ca.ordersFor(own); n != 1 {

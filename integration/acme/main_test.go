@@ -8,25 +8,29 @@
 package acme
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
-// patience bounds every wait for something that should happen soon.
-const patience = 20 * time.Second
+const patience = rigtest.Patience
+
+var (
+	must    = rigtest.Must
+	waitFor = rigtest.WaitFor
+)
+
+// arrive waits for a signal from another goroutine.
+func arrive[T any](t *testing.T, what string, ch <-chan T) T {
+	t.Helper()
+	return rigtest.Arrive(t, what, ch)
+}
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// The tests wait more than they work: one at a time for each core would waste
-	// minutes.
-	if !given("test.parallel") {
-		_ = flag.Set("test.parallel", "12")
-	}
+	rigtest.Parallel("12")
 	for name, value := range map[string]string{
 		// Pebble's pranks: it is slow, refuses good nonces and skips challenges.
 		"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0",
@@ -42,40 +46,4 @@ func TestMain(m *testing.M) {
 	}
 	rig.RemoveBinaries()
 	os.Exit(code)
-}
-
-func given(name string) (found bool) {
-	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
-	return found
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// arrive waits for a signal from another goroutine.
-func arrive[T any](t *testing.T, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waiting for %s", what)
-		panic("unreachable")
-	}
-}
-
-// waitFor polls the outside world, which cannot be subscribed to.
-func waitFor(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !happened() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for %s", what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

@@ -1,28 +1,15 @@
 package acme
 
 import (
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-const (
-	reloaded     = "successfully reloaded config from file"
-	reloadFailed = "failed to reload config from file"
-)
-
 // reload has the proxy load its config again and waits until it has.
 func (s *server) reload(t *testing.T) {
 	t.Helper()
-	seen := len(s.Log())
-	must(t, s.Signal(syscall.SIGUSR1))
-	waitFor(t, "the reload", func() bool {
-		return strings.Contains(s.Log()[seen:], reloaded) || strings.Contains(s.Log()[seen:], reloadFailed)
-	})
-	if strings.Contains(s.Log()[seen:], reloadFailed) {
-		t.Fatal("the reload failed")
-	}
+	must(t, s.ReloadConfig(patience))
 }
 
 // A reload of the config neither disturbs an order nor a renewal, and takes no

@@ -124,12 +124,7 @@ func (s *server) stop() error {
 	defer os.RemoveAll(s.Dir)
 	_, err := s.Stop(patience)
 	s.ca.close()
-	for _, bad := range []string{"DATA RACE", "panic"} {
-		if at := strings.Index(s.Log(), bad); at >= 0 {
-			err = errors.Join(err, fmt.Errorf("the proxy's log has a %s:\n%.4000s", bad, s.Log()[max(0, at-500):]))
-		}
-	}
-	return err
+	return errors.Join(err, s.Complaint())
 }
 
 // startServer returns a proxy of the test's own. configure, if not nil, changes it

@@ -8,7 +8,6 @@
 package clients
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,18 +16,25 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
-// patience bounds every wait for something that should happen at once.
-const patience = 20 * time.Second
+const patience = rigtest.Patience
+
+var (
+	must     = rigtest.Must
+	waitFor  = rigtest.WaitFor
+	duration = rigtest.Duration
+)
+
+// arrive waits for a signal from another goroutine.
+func arrive[T any](t *testing.T, what string, ch <-chan T) T {
+	t.Helper()
+	return rigtest.Arrive(t, what, ch)
+}
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	// The tests wait more than they work: one at a time for each core would waste
-	// minutes.
-	if !given("test.parallel") {
-		_ = flag.Set("test.parallel", "16")
-	}
+	rigtest.Parallel("16")
 	// A remark of quic-go on the buffers of UDP sockets, which nothing here needs.
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	code := m.Run()
@@ -40,42 +46,6 @@ func TestMain(m *testing.M) {
 	}
 	rig.RemoveBinaries()
 	os.Exit(code)
-}
-
-func given(name string) (found bool) {
-	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
-	return found
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// arrive waits for a signal from another goroutine.
-func arrive[T any](t *testing.T, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waiting for %s", what)
-		panic("unreachable")
-	}
-}
-
-// waitFor polls the outside world, which cannot be subscribed to.
-func waitFor(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !happened() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // dice is a source of chance whose seed is in the test's log.

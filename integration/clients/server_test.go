@@ -1,22 +1,15 @@
 package clients
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
 )
@@ -47,7 +40,7 @@ func newServer(args ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{Proxy: p}
-	if s.roots, err = writeCertificate(dir); err != nil {
+	if s.roots, err = rig.WriteCertificate(dir, "*."+domain); err != nil {
 		return nil, err
 	}
 	s.config = object{"apps": object{"tls": object{"certificates": object{"load_files": []any{
@@ -95,12 +88,7 @@ func (s *server) start() error {
 func (s *server) stop() error {
 	defer os.RemoveAll(s.Dir)
 	_, err := s.Stop(patience)
-	for _, bad := range []string{"DATA RACE", "panic"} {
-		if at := strings.Index(s.Log(), bad); at >= 0 {
-			err = errors.Join(err, fmt.Errorf("the proxy's log has a %s:\n%.4000s", bad, s.Log()[max(0, at-500):]))
-		}
-	}
-	return err
+	return errors.Join(err, s.Complaint())
 }
 
 // startServer returns a proxy of the test's own. configure, if not nil, changes it
@@ -123,22 +111,10 @@ func startServer(t *testing.T, configure func(*server), args ...string) *server 
 // httpsAddr is where the proxy serves TLS, over TCP and QUIC.
 func (s *server) httpsAddr() string { return fmt.Sprintf("127.0.0.1:%d", s.HTTPSPort) }
 
-const (
-	reloaded     = "successfully reloaded config from file"
-	reloadFailed = "failed to reload config from file"
-)
-
 // reload has the proxy load its config again and waits until it has.
 func (s *server) reload(t *testing.T) {
 	t.Helper()
-	seen := len(s.Log())
-	must(t, s.Signal(syscall.SIGUSR1))
-	waitFor(t, "the reload", func() bool {
-		return strings.Contains(s.Log()[seen:], reloaded) || strings.Contains(s.Log()[seen:], reloadFailed)
-	})
-	if strings.Contains(s.Log()[seen:], reloadFailed) {
-		t.Fatal("the reload failed")
-	}
+	must(t, s.ReloadConfig(patience))
 }
 
 // shared is a proxy that all tests share which disturb nobody. The first starts it.
@@ -168,32 +144,4 @@ func (sh *shared) stop() error {
 		return nil
 	}
 	return sh.s.stop()
-}
-
-// writeCertificate writes a certificate for the hosts of the tests into dir and
-// returns what a client has to trust.
-func writeCertificate(dir string) (*x509.CertPool, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"*." + domain}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(cert)
-	return roots, errors.Join(
-		os.WriteFile(filepath.Join(dir, "cert.pem"), cert, 0o600),
-		os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
-	)
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -139,9 +138,4 @@ func named(name string) http.HandlerFunc {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, name)
 	}
-}
-
-func duration(d time.Duration) *proxy.Duration {
-	pd := proxy.Duration(d)
-	return &pd
 }

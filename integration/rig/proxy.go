@@ -174,6 +174,34 @@ func (p *Proxy) Kill() {
 // Signal sends a signal.
 func (p *Proxy) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
+// ReloadConfig has the proxy read its --config file again, and waits for the outcome.
+func (p *Proxy) ReloadConfig(timeout time.Duration) error {
+	const good, bad = "successfully reloaded config from file", "failed to reload config from file"
+	seen := len(p.Log())
+	if err := p.Signal(syscall.SIGUSR1); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		switch since := p.Log()[seen:]; {
+		case strings.Contains(since, good):
+			return nil
+		case strings.Contains(since, bad):
+			return errors.New(bad)
+		}
+	}
+	return fmt.Errorf("the proxy did not reload its config within %s", timeout)
+}
+
+// Complaint is about what no proxy may have in its log: a data race or a panic.
+func (p *Proxy) Complaint() error {
+	for _, bad := range []string{"DATA RACE", "panic"} {
+		if at := strings.Index(p.Log(), bad); at >= 0 {
+			return fmt.Errorf("the proxy's log has a %s:\n%.4000s", bad, p.Log()[max(0, at-500):])
+		}
+	}
+	return nil
+}
+
 // Stop asks the process to end and returns its exit code, or an error if it has
 // not ended within the timeout.
 func (p *Proxy) Stop(timeout time.Duration) (int, error) {
