@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,30 @@ import (
 	"testing"
 	"time"
 )
+
+// startWebSocket starts an application that accepts every WebSocket, does something with
+// it, and closes it.
+func startWebSocket(t *testing.T, then func(net.Conn)) *app {
+	t.Helper()
+	return startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Accept: " + acceptKey(r.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n"))
+		then(conn)
+	})
+}
+
+// webSocketRequest asks for a WebSocket over HTTP/3.
+func webSocketRequest(e *testEngine, body io.ReadCloser) *http.Request {
+	r := e.request(http.MethodConnect, "h", "/", nil)
+	r.Method, r.Proto, r.ProtoMajor, r.Body, r.ContentLength = http.MethodConnect, "websocket", 3, body, -1
+	return r
+}
 
 // busyWriter is the answer to a client over HTTP/3 that takes nothing, with timers of
 // the server's around it: a write that begins puts its deadline over any other.
@@ -50,23 +75,14 @@ func (w *busyWriter) SetWriteDeadline(time.Time) error {
 func TestCutEndsAWriteThatWasAboutToBegin(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-			"Sec-WebSocket-Accept: " + acceptKey(r.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n"))
+	e.deploy(requestFor("app", startWebSocket(t, func(conn net.Conn) {
 		_, _ = conn.Write(frame(opcodeText, []byte("hello")))
 		_, _ = conn.Read(make([]byte, 1000))
 	})))
 	w := &busyWriter{header: make(http.Header), writing: make(chan struct{}), ended: make(chan struct{})}
 	nobody, hold := net.Pipe()
 	t.Cleanup(func() { _, _ = nobody.Close(), hold.Close() })
-	r := e.request(http.MethodConnect, "h", "/", nil)
-	r.Method, r.Proto, r.ProtoMajor, r.Body, r.ContentLength = http.MethodConnect, "websocket", 3, nobody, -1
+	r := webSocketRequest(e, nobody)
 	ended := make(chan any, 1)
 	go func() {
 		defer func() { ended <- recover() }()
@@ -111,22 +127,11 @@ func (w streamWriter) SetReadDeadline(t time.Time) error { return w.body.Conn.Se
 func TestNobodyReadsFromAStreamThatIsOver(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-			"Sec-WebSocket-Accept: " + acceptKey(r.Header.Get("Sec-WebSocket-Key")) + "\r\n\r\n"))
-		_, _ = conn.Read(make([]byte, 1000))
-	})))
+	e.deploy(requestFor("app", startWebSocket(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1000)) })))
 	ours, client := net.Pipe()
 	t.Cleanup(func() { _, _ = ours.Close(), client.Close() })
 	body := &streamBody{Conn: ours}
-	r := e.request(http.MethodConnect, "h", "/", nil)
-	r.Method, r.Proto, r.ProtoMajor, r.Body, r.ContentLength = http.MethodConnect, "websocket", 3, body, -1
+	r := webSocketRequest(e, body)
 	w := streamWriter{httptest.NewRecorder(), body}
 	ended := make(chan error, 1)
 	go func() {
