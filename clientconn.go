@@ -75,21 +75,18 @@ func clientConnOf(r *http.Request) *clientConn {
 	return c
 }
 
-// takeWatch takes it over from the server to notice that the client of r goes away. It
-// returns the connection, of which returnWatch has to be called when r has been
-// served, or nil if that stays with the server.
+// takeWatch takes it over from the server to notice that the client of r, which came by
+// c, goes away. It returns c, of which returnWatch has to be called when r has been
+// served, or nil if that stays with the server, as it does if c is nil.
 //
 // It is for requests without a body over HTTP/1.1. Then the server reads nothing else
 // meanwhile, and nobody else reads at all. Below TLS, the read in the background cannot
 // be told from others.
-func takeWatch(r *http.Request) *clientConn {
-	if r.ProtoMajor != 1 || r.ContentLength != 0 || r.TLS != nil || !canWatchClient {
+func (c *clientConn) takeWatch(r *http.Request) *clientConn {
+	if c == nil || r.ProtoMajor != 1 || r.ContentLength != 0 || r.TLS != nil || !canWatchClient {
 		return nil
 	}
-	c := clientConnOf(r)
-	if c != nil {
-		c.unread.Store(true)
-	}
+	c.unread.Store(true)
 	return c
 }
 

@@ -144,7 +144,7 @@ func TestPipelinedRequestsAreAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			arrived, release := make(chan struct{}), make(chan struct{})
 			s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-				c := takeWatch(r)
+				c := clientConnOf(r).takeWatch(r)
 				defer c.returnWatch()
 				if r.URL.Path == "/slow" {
 					if watch {
@@ -183,7 +183,7 @@ func TestPipelinedRequestsAreAnswered(t *testing.T) {
 // ever.
 func TestBodiesAreReadToTheEnd(t *testing.T) {
 	s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-		if c := takeWatch(r); c != nil {
+		if c := clientConnOf(r).takeWatch(r); c != nil {
 			t.Error("a request with a body was taken for one without")
 		}
 		b, _ := io.ReadAll(r.Body)
@@ -285,7 +285,7 @@ func TestTLSAndHTTP2AreServed(t *testing.T) {
 	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-				if c := takeWatch(r); c != nil {
+				if c := clientConnOf(r).takeWatch(r); c != nil {
 					t.Error("the connection below TLS was taken for the client's")
 				}
 				b, _ := io.ReadAll(r.Body)
@@ -313,7 +313,7 @@ func TestHTTP2WithoutTLSIsServed(t *testing.T) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-		if c := takeWatch(r); c != nil {
+		if c := clientConnOf(r).takeWatch(r); c != nil {
 			t.Error("a request over HTTP/2 was taken for one over HTTP/1.1")
 		}
 		b, _ := io.ReadAll(r.Body)

@@ -42,7 +42,7 @@ func TestServerWatchesIfItHasBegunTo(t *testing.T) {
 	told := make(chan struct{})
 	arrived := make(chan struct{})
 	s := startServer(t, func(_ http.ResponseWriter, r *http.Request) {
-		c := takeWatch(r)
+		c := clientConnOf(r).takeWatch(r)
 		defer c.returnWatch()
 		// Whether the server's read has come or not, one of the two contexts ends.
 		defer c.OnGone(func() { close(told) })()
@@ -91,7 +91,7 @@ func TestWatchIsEndedByNothingElse(t *testing.T) {
 // what they seem.
 func TestHijackedConnectionsHaveExactDeadlines(t *testing.T) {
 	s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-		c := takeWatch(r)
+		c := clientConnOf(r).takeWatch(r)
 		defer c.returnWatch()
 		c.OnGone(func() { t.Error("the client has not gone") })()
 		conn, _, err := http.NewResponseController(w).Hijack()

@@ -35,7 +35,7 @@ func (t clientTimeout) on(server *caddyhttp.Server) clientTimeout {
 }
 
 // guard returns w and r with the timeout applied, and what has to be called when
-// the request is over.
+// the request is over. It changes the body of r.
 func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, func()) {
 	// What comes with a CONNECT is no body but what the client says on a WebSocket, and
 	// it may say nothing for as long as it likes.
@@ -58,7 +58,6 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 			ReadCloser: r.Body, Ctrl: rc, Deadline: deadline, Logger: t.logger,
 			DrainDeadline: r.ProtoMajor == 1, ClearBetweenReads: r.ProtoMajor == 2,
 		}
-		r = r.WithContext(r.Context()) // the server looks into its own afterwards
 		r.Body, done = reader, reader.HandlerDone
 		w = &readDeadlineWriter{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reader}
 	}

@@ -85,15 +85,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	h.shortcut.introduce(w, r, trusted)
-	return h.serve(w, r, trusted, next)
+	c := clientConnOf(r)
+	h.shortcut.introduce(c, w, trusted)
+	return h.serve(c, w, r, trusted, next)
 }
 
-// serve serves a request of a client that is a trusted proxy or not.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
-	if c := clientConnOf(r); c != nil && r.ProtoMajor == 1 {
-		var body *clientBody
-		if r, body = c.begin(r); body != nil {
+// serve serves a request of a client that is a trusted proxy or not. c is nil if the
+// connection is not one of ours.
+func (h *Handler) serve(c *clientConn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
+	if r.ContentLength != 0 {
+		// What reads the body is changed, and the server looks into its own request
+		// afterwards.
+		r = r.WithContext(r.Context())
+	}
+	if c != nil && r.ProtoMajor == 1 {
+		if body := c.begin(r); body != nil {
 			defer c.end(body) // when nothing else of ours moves the deadline any more
 		}
 	}
@@ -101,7 +107,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, trusted bool, ne
 	defer done()
 	client := proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
 	if h.watches {
-		if c := takeWatch(r); c != nil {
+		if c := c.takeWatch(r); c != nil {
 			client.Connection = c
 			defer c.returnWatch()
 		}

@@ -25,34 +25,30 @@ const (
 // clientBody is the body of a request over HTTP/1.
 type clientBody struct {
 	io.ReadCloser
-	// left is what is left of a body with a length; negative without one.
-	left  int64
 	ended atomic.Bool
 }
 
-// Read implements [io.Reader].
+// Read implements [io.Reader]. The server tells the end of a body with its last bytes if
+// it has a length.
 func (b *clientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
-	if err == io.EOF || b.left == 0 {
+	if err == io.EOF {
 		b.ended.Store(true)
 	}
 	return n, err
 }
 
-// begin returns r with its body watched, if it has one.
-func (c *clientConn) begin(r *http.Request) (*http.Request, *clientBody) {
+// begin watches how much of the body of r is read, if it has one.
+func (c *clientConn) begin(r *http.Request) *clientBody {
 	if c.lingers.Load() {
 		c.lingers.Store(false) // the server has found the end of the request before this one
 	}
 	if r.ContentLength == 0 {
-		return r, nil
+		return nil
 	}
-	body := &clientBody{ReadCloser: r.Body, left: r.ContentLength}
-	// The server looks into its own request afterwards.
-	r = r.WithContext(r.Context())
+	body := &clientBody{ReadCloser: r.Body}
 	r.Body = body
-	return r, body
+	return body
 }
 
 // end is called when a request with a body has been served.

@@ -69,24 +69,19 @@ func (s *shortcut) install(server *caddyhttp.Server) func(context.Context, net.C
 
 // ServeHTTP implements [http.Handler].
 func (s *shortcut) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := clientConnOf(r)
-	if c == nil || !isOrdinary(r) {
-		s.whole.ServeHTTP(w, r)
-		return
+	if c := clientConnOf(r); c != nil && isOrdinary(r) {
+		if known := c.introduction.Load(); known.holds() {
+			maps.Copy(w.Header(), known.header)
+			_ = s.handler.serve(c, w, r, known.trusted, nil) // has no error routes to leave errors to
+			return
+		}
 	}
-	known := c.introduction.Load()
-	if !known.holds() {
-		s.whole.ServeHTTP(w, r)
-		return
-	}
-	maps.Copy(w.Header(), known.header)
-	_ = s.handler.serve(w, r, known.trusted, nil) // has no error routes to leave errors to
+	s.whole.ServeHTTP(w, r)
 }
 
-// introduce remembers what Caddy says of the client of a request that has gone the
-// whole way.
-func (s *shortcut) introduce(w http.ResponseWriter, r *http.Request, trusted bool) {
-	c := clientConnOf(r)
+// introduce remembers what Caddy says of a client, a request of which has gone the whole
+// way.
+func (s *shortcut) introduce(c *clientConn, w http.ResponseWriter, trusted bool) {
 	if s == nil || c == nil || s.whole == nil || c.introduction.Load().holds() {
 		return
 	}
@@ -118,14 +113,17 @@ func isOrdinary(r *http.Request) bool {
 	return true
 }
 
-// settingsOfConnections are those settings of a server that are about its connections
-// or that say which clients are trusted. What others do is left out by the shortcut.
-var settingsOfConnections = []string{
+// knownSettings are the settings of a server that the shortcut can be taken with. What
+// others do would be left out.
+var knownSettings = []string{
+	// Of its connections, and of who is trusted.
 	"listen", "listener_wrappers", "packet_conn_wrappers", "protocols", "listen_protocols", "allow_0rtt",
 	"read_timeout", "read_header_timeout", "write_timeout", "idle_timeout",
 	"keepalive_interval", "keepalive_idle", "keepalive_count", "max_header_bytes",
 	"tls_connection_policies", "automatic_https",
 	"trusted_proxies", "trusted_proxies_strict", "trusted_proxies_unix", "client_ip_headers",
+	// Looked at by isAllOf, the last three with the idle timeouts that they are part of.
+	"routes", "read_idle_timeout", "write_idle_timeout", "read_min_rate", "write_min_rate", "max_write_chunk",
 }
 
 // isAllOf reports whether h is all that there is to server: it has no other routes, no
@@ -151,13 +149,8 @@ func (h *Handler) isAllOf(server *caddyhttp.Server) bool {
 		return false
 	}
 	for name := range settings {
-		switch name {
-		case "routes", "read_idle_timeout", "write_idle_timeout": // looked at above
-		case "read_min_rate", "write_min_rate", "max_write_chunk": // part of the idle timeouts
-		default:
-			if !slices.Contains(settingsOfConnections, name) {
-				return false
-			}
+		if !slices.Contains(knownSettings, name) {
+			return false
 		}
 	}
 	return true

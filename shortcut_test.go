@@ -121,13 +121,11 @@ func TestShortcutIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 	server := app.Servers[httpServer]
 	address := "http://" + server.Listeners()[0].Addr().String()
 
-	var protocols http.Protocols
-	for name, set := range map[string]func(bool){"h1": protocols.SetHTTP1, "h2": protocols.SetUnencryptedHTTP2} {
-		protocols = http.Protocols{}
-		set(true)
-		only := protocols
+	for name, set := range map[string]func(*http.Protocols, bool){"h1": (*http.Protocols).SetHTTP1, "h2": (*http.Protocols).SetUnencryptedHTTP2} {
+		only := new(http.Protocols)
+		set(only, true)
 		t.Run(name, func(t *testing.T) {
-			client := &http.Client{Transport: &http.Transport{Protocols: &only}, Timeout: connTimeout}
+			client := &http.Client{Transport: &http.Transport{Protocols: only}, Timeout: connTimeout}
 			defer client.CloseIdleConnections()
 			ask := func(change func(*http.Request)) *http.Response {
 				t.Helper()

@@ -20,12 +20,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	rigtest.Patience = patience
 	code := m.Run()
 	rig.RemoveBinaries()
 	os.Exit(code)
 }
 
-const patience = rigtest.Patience
+// patience is more than elsewhere: these tests run beside those of other packages.
+const patience = 30 * time.Second
 
 var (
 	must     = rigtest.Must

@@ -16,11 +16,10 @@ import (
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
-const patience = rigtest.Patience
-
 var (
-	must    = rigtest.Must
-	waitFor = rigtest.WaitFor
+	patience = rigtest.Patience
+	must     = rigtest.Must
+	waitFor  = rigtest.WaitFor
 )
 
 // arrive waits for a signal from another goroutine.

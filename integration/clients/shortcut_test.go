@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -103,7 +104,7 @@ func TestShortcutChangesNothing(t *testing.T) {
 				if host != "" {
 					w.setHost(host)
 				}
-				w.begin(orElse(s.method, "GET"), orElse(s.target, "/"), s.body != "", s.header...)
+				w.begin(cmp.Or(s.method, "GET"), cmp.Or(s.target, "/"), s.body != "", s.header...)
 				if s.body != "" {
 					w.send(s.body)
 					w.end()
@@ -121,13 +122,6 @@ func TestShortcutChangesNothing(t *testing.T) {
 			}
 		}
 	})
-}
-
-func orElse(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }
 
 // describe returns all of a request but what is different in each.

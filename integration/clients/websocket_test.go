@@ -137,18 +137,20 @@ func echo(ws *websocket.Conn, message string) (string, error) {
 	return string(got), err
 }
 
-// talk echoes without a pause until the WebSocket ends, and returns when it
-// did, after how many messages, and how: an answer that is wrong is an end, too.
-func talk(ws *websocket.Conn, name string) (at time.Time, messages int, end error) {
+// talk echoes without a pause until the WebSocket ends, and returns when the last
+// message came back, how many did, and how it ended: an answer that is wrong is an end,
+// too.
+func talk(ws *websocket.Conn, name string) (last time.Time, messages int, end error) {
 	for {
 		message := fmt.Sprint("message ", messages)
 		got, err := echo(ws, message)
 		if err != nil {
-			return time.Now(), messages, err
+			return last, messages, err
 		}
 		if want := name + " " + message; got != want {
-			return time.Now(), messages, fmt.Errorf("got %q instead of %q", got, want)
+			return last, messages, fmt.Errorf("got %q instead of %q", got, want)
 		}
+		last = time.Now()
 		messages++
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
-// Patience bounds every wait for something that should happen soon.
-const Patience = 30 * time.Second
+// Patience bounds every wait for something that should happen soon. Tests may set it
+// before they begin.
+var Patience = 20 * time.Second
 
 // Must fails the test if err is not nil.
 func Must(t testing.TB, err error) {
