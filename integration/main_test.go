@@ -20,14 +20,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	rigtest.Patience = patience
 	code := m.Run()
 	rig.RemoveBinaries()
 	os.Exit(code)
 }
 
-// patience is more than elsewhere: these tests run beside those of other packages.
-const patience = 30 * time.Second
+const patience = rigtest.Patience
 
 var (
 	must     = rigtest.Must

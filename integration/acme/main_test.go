@@ -16,10 +16,11 @@ import (
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
+const patience = rigtest.Patience
+
 var (
-	patience = rigtest.Patience
-	must     = rigtest.Must
-	waitFor  = rigtest.WaitFor
+	must    = rigtest.Must
+	waitFor = rigtest.WaitFor
 )
 
 // arrive waits for a signal from another goroutine.

@@ -10,10 +10,10 @@ import (
 )
 
 // firstByteWithin is what answers may be late by. They are not late by nature, but
-// the machine may be busy: the best of a few tries counts.
+// the machine may be busy: the best of some tries counts.
 const (
 	firstByteWithin = 100 * time.Millisecond
-	firstByteTries  = 5
+	firstByteTries  = 30
 )
 
 // Traps 27 and 28: whatever an app has sent so far, the client has it too, while the

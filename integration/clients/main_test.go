@@ -19,8 +19,9 @@ import (
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
+const patience = rigtest.Patience
+
 var (
-	patience = rigtest.Patience
 	must     = rigtest.Must
 	waitFor  = rigtest.WaitFor
 	duration = rigtest.Duration
