@@ -167,9 +167,17 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 			zap.Int("status", status), zap.Error(err))
 	}
 	header := w.Header()
-	header.Set("Content-Type", "text/plain; charset=utf-8")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)
+	// 421 has the client come back over another connection, which only HTTP can say.
+	if proxy.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest {
+		header.Set("Content-Type", "application/grpc")
+		header.Set("Grpc-Status", proxy.GRPCStatusOf(err).String())
+		header.Set("Grpc-Message", "parachute: "+message)
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	header.Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = fmt.Fprintf(w, "parachute: %s (%d)\n", message, status)
 	return nil

@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"golang.org/x/net/http2"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
 // cuts are the ways in which an app breaks off its answer.
@@ -63,6 +66,90 @@ func TestCutAnswerNeverLooksComplete(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client that has not sent all of its request, and has nothing to send at the moment,
+// learns at once that there will be no more of the answer.
+func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
+	t.Parallel()
+	next := startApp(t, named("next"))
+	for name, end := range map[string]func(t *testing.T, x *site, a *app){
+		"the target dies": func(_ *testing.T, _ *site, a *app) { a.CloseClientConnections() },
+		"the drain timeout is over": func(t *testing.T, x *site, _ *app) {
+			_, err := x.Deploy(t.Context(), proxy.DeployRequest{
+				Hosts: []string{x.host}, Targets: []string{next.addr()}, DrainTimeout: duration(100 * time.Millisecond),
+			})
+			if proxy.ErrorCode(err) != proxy.CodeDrainTimeout {
+				t.Errorf("the deploy: %v", err)
+			}
+		},
+	} {
+		for scheme, start := range map[string]func(*testing.T, http.HandlerFunc) *app{"http": startApp, "h2c": startH2CApp} {
+			t.Run(name+", "+scheme, func(t *testing.T) {
+				eachProtocol(t, func(t *testing.T, protocol string) {
+					a := startHalfAnswer(t, start)
+					x := newSite(t, plain.server(t), scheme+"://"+a.addr())
+					c := x.client(t, protocol)
+					body, upload := io.Pipe()
+					t.Cleanup(func() { upload.Close() })
+					go func() { _, _ = io.WriteString(upload, "hello") }()
+					resp, err := c.Do(c.request(t, http.MethodPost, "/", body))
+					must(t, err)
+					defer resp.Body.Close()
+					_, err = io.ReadFull(resp.Body, make([]byte, len("hello")))
+					must(t, err)
+					begin := time.Now()
+					end(t, x, a)
+					if rest, err := io.ReadAll(resp.Body); err == nil || time.Since(begin) > patience/2 {
+						t.Errorf("%q, %v after %s", rest, err, time.Since(begin))
+					}
+					waitFor(t, "the request to end", func() bool { return x.status(t).Active.Requests == 0 })
+				})
+			})
+		}
+	}
+}
+
+// The same for a target that dies before it answers.
+func TestUnfinishedUploadDoesNotDelayABadGateway(t *testing.T) {
+	t.Parallel()
+	for scheme, start := range map[string]func(*testing.T, http.HandlerFunc) *app{"http": startApp, "h2c": startH2CApp} {
+		t.Run(scheme, func(t *testing.T) {
+			eachProtocol(t, func(t *testing.T, protocol string) {
+				var a *app
+				a = start(t, func(_ http.ResponseWriter, r *http.Request) {
+					_, _ = io.ReadFull(r.Body, make([]byte, len("hello")))
+					a.CloseClientConnections()
+				})
+				c := newSite(t, plain.server(t), scheme+"://"+a.addr()).client(t, protocol)
+				body, upload := io.Pipe()
+				t.Cleanup(func() { upload.Close() })
+				go func() { _, _ = io.WriteString(upload, "hello") }()
+				begin := time.Now()
+				resp, err := c.Do(c.request(t, http.MethodPost, "/", body))
+				must(t, err)
+				defer resp.Body.Close()
+				if resp.StatusCode != http.StatusBadGateway || time.Since(begin) > patience/2 {
+					t.Errorf("%s after %s", resp.Status, time.Since(begin))
+				}
+			})
+		})
+	}
+}
+
+// startHalfAnswer starts an app that echoes the first bytes of a request and then is
+// silent.
+func startHalfAnswer(t *testing.T, start func(*testing.T, http.HandlerFunc) *app) *app {
+	over := make(chan struct{})
+	a := start(t, func(w http.ResponseWriter, r *http.Request) {
+		out := http.NewResponseController(w)
+		_ = out.EnableFullDuplex()
+		_, _ = io.CopyN(w, r.Body, int64(len("hello")))
+		_ = out.Flush()
+		<-over
+	})
+	t.Cleanup(func() { close(over) }) // before the app is stopped
+	return a
 }
 
 // brokenOff reports whether an answer ended as one that broke off has to: HTTP/1.1

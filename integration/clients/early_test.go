@@ -104,6 +104,28 @@ func TestEarlyAnswerToALargeUploadArrives(t *testing.T) {
 	}
 }
 
+// A server over HTTP/2 resets the rest of the upload when it has answered (RFC 9113,
+// section 8.1), which ends neither the answer nor the connection of the client.
+func TestEarlyAnswerOverHTTP2Arrives(t *testing.T) {
+	t.Parallel()
+	answer := string(pattern(1 << 20))
+	x := newSite(t, plain.server(t), "h2c://"+startH2CApp(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		_, _ = io.WriteString(w, answer)
+	}).addr())
+	upload := strings.Repeat("x", 4<<20)
+	eachProtocol(t, func(t *testing.T, protocol string) {
+		c := x.client(t, protocol)
+		for range 5 {
+			got, err := c.ask(c.request(t, http.MethodPost, "/", strings.NewReader(upload)))
+			if err != nil || got.StatusCode != http.StatusRequestEntityTooLarge || got.body != answer {
+				t.Errorf("%s", describe(got, err))
+			}
+		}
+	})
+	x.wantUnharmed(t)
+}
+
 // On a connection of HTTP/1.1, the rest of a body stands in the way of the next
 // request. A client that has not been told that the connection ends may send both;
 // the rest is no request of its own then.

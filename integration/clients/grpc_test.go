@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,7 +122,7 @@ func TestGRPCBidirectionalStream(t *testing.T) {
 	_, c := newGRPCSite(t, startGRPC(t, "app"))
 	s, err := c.FullDuplexCall(patient(t))
 	must(t, err)
-	for i := range 100 {
+	for i := range 30 {
 		want := fmt.Sprint("message ", i)
 		must(t, s.Send(&grpc_testing.StreamingOutputCallRequest{Payload: &grpc_testing.Payload{Body: []byte(want)}}))
 		got, err := s.Recv()
@@ -146,8 +146,7 @@ func TestGRPCCancellationReachesTheServer(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(patient(t, "hang", "yes"), 500*time.Millisecond)
 	defer cancel()
-	// When the deadline is over, the server may say so before the client does.
-	if _, err := c.EmptyCall(ctx, new(grpc_testing.Empty)); err == nil || status.Code(err) != codes.DeadlineExceeded && ctx.Err() == nil {
+	if _, err := c.EmptyCall(ctx, new(grpc_testing.Empty)); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("with a deadline: %v", err)
 	}
 	before := a.hanging.Load()
@@ -165,6 +164,27 @@ func TestGRPCCancellationReachesTheServer(t *testing.T) {
 	}
 	waitFor(t, "the server to be told", func() bool { return a.cancelled.Load() == a.hanging.Load() })
 	waitFor(t, "the requests to end", func() bool { return x.status(t).Active.Requests == 0 })
+}
+
+// Trap 10: a stream on which nobody speaks does not hold a deploy, and its client is
+// told that it may come back.
+func TestIdleGRPCStreamIsClosedPolitely(t *testing.T) {
+	t.Parallel()
+	x, c := newGRPCSite(t, startGRPC(t, "a"))
+	s, err := c.FullDuplexCall(patient(t))
+	must(t, err)
+	must(t, s.Send(new(grpc_testing.StreamingOutputCallRequest)))
+	_, err = s.Recv()
+	must(t, err)
+	done := x.deploy(t, proxy.DeployRequest{
+		Targets: []string{"h2c://" + startGRPC(t, "b").addr}, Force: true, StreamTimeout: duration(100 * time.Millisecond),
+	})
+	if len(done.Drained) != 1 || done.Drained[0].Streams != 1 || done.Drained[0].CutStreams != 0 {
+		t.Errorf("drained: %+v", done.Drained)
+	}
+	if _, err := s.Recv(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "a new release took over") {
+		t.Errorf("at the end: %v", err)
+	}
 }
 
 // Deploys cost no call; the connection to the proxy stays, the server changes.
@@ -216,19 +236,5 @@ func TestGRPCCallsOutliveDeploys(t *testing.T) {
 	close(stop)
 	if err := <-failed; err != nil {
 		t.Errorf("a call failed: %v", err)
-	}
-}
-
-// A server that cannot be reached is UNAVAILABLE, which clients repeat, and not
-// UNKNOWN or INTERNAL, which they do not.
-func TestGRPCServerThatIsGoneIsUnavailable(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	l.Close()
-	x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{"h2c://" + l.Addr().String()}, Force: true, HoldTimeout: duration(0)})
-	_, err = x.grpcClient(t).EmptyCall(patient(t), new(grpc_testing.Empty))
-	if status.Code(err) != codes.Unavailable {
-		t.Errorf("%v", err)
 	}
 }

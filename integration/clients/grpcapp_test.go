@@ -20,8 +20,9 @@ import (
 // own interoperability tests.
 type grpcApp struct {
 	grpc_testing.UnimplementedTestServiceServer
-	name string
-	addr string
+	name   string
+	addr   string
+	server *grpc.Server
 	// hanging counts calls that wait for the client to give up, cancelled those of
 	// them that have been told so.
 	hanging, cancelled atomic.Int64
@@ -31,11 +32,10 @@ func startGRPC(t *testing.T, name string) *grpcApp {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	a := &grpcApp{name: name, addr: l.Addr().String()}
-	s := grpc.NewServer()
-	grpc_testing.RegisterTestServiceServer(s, a)
-	go func() { _ = s.Serve(l) }()
-	t.Cleanup(s.Stop)
+	a := &grpcApp{name: name, addr: l.Addr().String(), server: grpc.NewServer()}
+	grpc_testing.RegisterTestServiceServer(a.server, a)
+	go func() { _ = a.server.Serve(l) }()
+	t.Cleanup(a.server.Stop)
 	return a
 }
 

@@ -113,6 +113,17 @@ func startApp(t *testing.T, handler http.HandlerFunc) *app {
 	return a
 }
 
+// startH2CApp is startApp over HTTP/2 without TLS.
+func startH2CApp(t *testing.T, handler http.HandlerFunc) *app {
+	t.Helper()
+	a := newApp(handler)
+	a.Config.Protocols = new(http.Protocols)
+	a.Config.Protocols.SetUnencryptedHTTP2(true)
+	a.Start()
+	t.Cleanup(a.stop)
+	return a
+}
+
 func newApp(handler http.HandlerFunc) *app {
 	a := new(app)
 	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 )
 
@@ -17,6 +16,9 @@ type endlessBody struct {
 	abort func()
 	// farewell, if not nil, is called when the body ends because it was closed.
 	farewell func()
+	// tell, if not nil, tells the client that the body has broken off with err, and
+	// reports whether it could: the body then ends as if it were whole.
+	tell func(err error) bool
 
 	// mu guards what follows.
 	mu      sync.Mutex
@@ -36,18 +38,11 @@ func newEventStream(resp *http.Response) *endlessBody {
 }
 
 // newMessageStream returns the body of a gRPC answer. A client that is told
-// UNAVAILABLE may try again, elsewhere (gRPC status codes, 14).
+// UNAVAILABLE may try again, elsewhere.
 func newMessageStream(resp *http.Response) *endlessBody {
 	return &endlessBody{body: resp.Body, borders: &messageBorders{}, farewell: func() {
-		resp.Trailer = http.Header{"Grpc-Status": {"14"}, "Grpc-Message": {closeReason}}
+		resp.Trailer = callTrailer(grpcUnavailable, closeReason)
 	}}
-}
-
-// isGRPC reports whether resp is an answer in the gRPC protocol over HTTP/2.
-func isGRPC(resp *http.Response) bool {
-	contentType := resp.Header.Get("Content-Type")
-	return contentType == "application/grpc" ||
-		strings.HasPrefix(contentType, "application/grpc+") || strings.HasPrefix(contentType, "application/grpc;")
 }
 
 func (s *endlessBody) Read(p []byte) (int, error) {
@@ -64,6 +59,9 @@ func (s *endlessBody) Read(p []byte) (int, error) {
 		// What follows the border is the beginning of a message that the client
 		// would never see the end of.
 		return s.part(border)
+	}
+	if err != nil && err != io.EOF && s.tell != nil && s.tell(err) {
+		return n, io.EOF
 	}
 	return n, err
 }

@@ -117,6 +117,9 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 		case errors.Is(err, errBrokenOff):
 			e.log().Debug("an answer broke off", zap.String("service", release.service),
 				zap.String("host", r.Host), zap.String("uri", r.RequestURI), zap.Error(err))
+			if _, told := errors.AsType[*callError](err); told {
+				return nil
+			}
 			// Whatever else the server did would make it look complete.
 			panic(http.ErrAbortHandler)
 		default:

@@ -23,6 +23,10 @@ type exchange struct {
 	lent   *outgoingHeader
 	body   *requestBody // nil without a body
 	place
+	// callDeadline is when the time of a gRPC call is over, zero if it has no such
+	// time. told is the failure of a call that its client knows of.
+	callDeadline time.Time
+	told         *callError
 
 	// mu guards what follows.
 	mu      sync.Mutex
@@ -212,6 +216,9 @@ func (x *exchange) classify(err error) error {
 		return wrap(ErrTimeout, err)
 	case isDialError(err):
 		return wrap(ErrUnreachable, err)
+	}
+	if IsGRPCRequest(x.in) {
+		err = asCallError(err, x.callDeadline)
 	}
 	return wrap(ErrBadGateway, err)
 }

@@ -38,6 +38,9 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 			x.body = nil
 		}
 	}
+	if !r.plain && IsGRPCRequest(in) {
+		x.callDeadline = callDeadline(in.Header)
+	}
 	out, upgrade := x.outgoing()
 	resp, err := r.roundTrip(x, out)
 	if err != nil {

@@ -61,8 +61,7 @@ func (x *exchange) outgoing() (out *http.Request, upgrade string) {
 	if x.body == nil {
 		out.ContentLength = 0
 	} else {
-		// A body of which nothing has been read can be sent again.
-		out.Body, out.GetBody = x.body, x.body.again
+		out.Body = x.body
 	}
 	out.RequestURI = x.requestTarget()
 

@@ -33,6 +33,9 @@ func (x *exchange) relay(resp *http.Response) error {
 		}
 	}
 	x.setTrailers(h, resp)
+	if x.told != nil {
+		return wrap(errBrokenOff, x.told)
+	}
 	return nil
 }
 
@@ -160,8 +163,11 @@ func (x *exchange) watchStream(resp *http.Response) {
 	switch {
 	case isEventStream(resp):
 		s = newEventStream(resp)
-	case isGRPC(resp):
+	case isGRPC(resp.Header):
 		s = newMessageStream(resp)
+		if IsGRPCRequest(x.in) {
+			s.tell = func(err error) bool { return x.tellCaller(resp, err) }
+		}
 	default:
 		return
 	}

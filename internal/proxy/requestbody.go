@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -42,13 +43,13 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 	return b
 }
 
-var errExchangeOver = errors.New("the exchange is over")
+var errDetached = errors.New("the body has been taken away")
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	if b.over {
 		b.mu.Unlock()
-		return 0, errExchangeOver
+		return 0, errDetached
 	}
 	reading := make(chan struct{})
 	b.reading = reading
@@ -63,7 +64,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	case err == io.EOF || left == 0:
 		b.ended.Store(true)
 	case err != nil && b.over:
-		err = errExchangeOver // as detach wants it
+		err = errDetached // as detach wants it
 	case err != nil:
 		b.failed.Store(true)
 		b.stalled.Store(errors.Is(err, os.ErrDeadlineExceeded))
@@ -142,10 +143,47 @@ func (b *requestBody) touched() bool { return b.read.Load() }
 // complete reports whether the body has been read to its end.
 func (b *requestBody) complete() bool { return b.ended.Load() }
 
-// again returns the body for another attempt, as [http.Request.GetBody] does.
-func (b *requestBody) again() (io.ReadCloser, error) {
+// bodyAttempt is the body as one attempt to send the request has it, for net/http's
+// transport. That waits for a read that is under way before it tells anybody that the
+// target has gone, and before it looks at the context; but the client may have nothing
+// to send at the moment. So here a read ends with the attempt, and the one from the
+// client, which cannot be ended without harm to its connection, with the exchange.
+type bodyAttempt struct {
+	body  *requestBody
+	begin sync.Once
+	r     *io.PipeReader
+	w     *io.PipeWriter
+}
+
+// attempt returns the body for another attempt, as [http.Request.GetBody] does, which
+// ends with ctx at the latest.
+func (b *requestBody) attempt(ctx context.Context) (io.ReadCloser, error) {
 	if b.touched() {
 		return nil, errors.New("the body has been read from")
 	}
-	return b, nil
+	a := &bodyAttempt{body: b}
+	a.r, a.w = io.Pipe()
+	context.AfterFunc(ctx, func() { _ = a.Close() })
+	return a, nil
+}
+
+func (a *bodyAttempt) Read(p []byte) (int, error) {
+	a.begin.Do(func() {
+		a.body.read.Store(true)
+		go a.pump()
+	})
+	return a.r.Read(p)
+}
+
+func (a *bodyAttempt) pump() {
+	buf := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(buf)
+	_, err := io.CopyBuffer(a.w, a.body, buf[:])
+	_ = a.w.CloseWithError(err)
+}
+
+// Close ends the attempt. If it has not read yet, another one may.
+func (a *bodyAttempt) Close() error {
+	a.begin.Do(func() {})
+	return a.r.CloseWithError(errDetached)
 }

@@ -9,14 +9,22 @@ import (
 
 func TestBodyCanBeSentAgainUntilItIsTouched(t *testing.T) {
 	b := &requestBody{body: io.NopCloser(strings.NewReader("hello"))}
-	if again, err := b.again(); err != nil || again != b || b.touched() {
-		t.Fatalf("a new body: %v, %v, touched %v", again, err, b.touched())
+	first, err := b.attempt(t.Context())
+	if err != nil || b.touched() {
+		t.Fatalf("a new body: %v, touched %v", err, b.touched())
 	}
-	_ = b.Close() // a transport closes the body of an attempt that failed
-	if all, err := io.ReadAll(b); err != nil || string(all) != "hello" {
+	_ = first.Close() // a transport closes the body of an attempt that failed
+	if n, err := first.Read(make([]byte, 5)); n != 0 || err == nil {
+		t.Errorf("an attempt that has ended reads %d bytes", n)
+	}
+	second, err := b.attempt(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := io.ReadAll(second); err != nil || string(all) != "hello" {
 		t.Errorf("after the first attempt: %q, %v", all, err)
 	}
-	if _, err := b.again(); err == nil || !b.touched() {
+	if _, err := b.attempt(t.Context()); err == nil || !b.touched() {
 		t.Errorf("a body that was read can be sent again")
 	}
 	if b.failed.Load() {

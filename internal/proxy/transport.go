@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -143,6 +144,13 @@ func (s *standardTransport) RoundTrip(req *http.Request) (*http.Response, error)
 		out.URL.Scheme = "https"
 	}
 	out.RequestURI = ""
+	if b, ok := out.Body.(*requestBody); ok {
+		out.GetBody = func() (io.ReadCloser, error) { return b.attempt(req.Context()) }
+		var err error
+		if out.Body, err = out.GetBody(); err != nil {
+			return nil, err
+		}
+	}
 	return s.http.RoundTrip(out)
 }
 

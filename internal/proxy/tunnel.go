@@ -93,7 +93,7 @@ func (u *upgradedConn) copyFrom(client io.Reader, ready *readiness, splice *spli
 	switch err := copyWhenReady(u, client, ready, splice); err {
 	case nil:
 		_ = u.CloseWrite() // the target may still have something to say
-	case errExchangeOver: // the target's side has ended before
+	case errDetached: // the target's side has ended before
 	default:
 		u.cut()
 	}
