@@ -34,6 +34,10 @@ func newSiteWith(t *testing.T, s *server, req proxy.DeployRequest) *site {
 		if t.Failed() {
 			x.showLog(t)
 		}
+		// Its health checks would go on, to whoever gets the ports of its targets next.
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = x.Remove(ctx, x.host) // unless the test has, or has stopped the proxy
 	})
 	x.deploy(t, req)
 	return x
@@ -127,7 +131,9 @@ func startH2CApp(t *testing.T, handler http.HandlerFunc) *app {
 func newApp(handler http.HandlerFunc) *app {
 	a := new(app)
 	a.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/up" {
+		// PRI is how a health check over HTTP/2 begins, of a site whose target had the
+		// port before.
+		if r.URL.Path == "/up" || r.Method == "PRI" {
 			return
 		}
 		a.requests.Add(1)

@@ -183,10 +183,11 @@ func TestClientTimeoutIsForStallsOnly(t *testing.T) {
 		t.Run("silent app", func(t *testing.T) {
 			t.Parallel()
 			// The client has sent everything: it is not the one that stalls.
-			goOn := time.NewTimer(3 * timeout)
+			goOn := make(chan struct{})
+			time.AfterFunc(3*timeout, func() { close(goOn) })
 			a := startApp(t, func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
-				<-goOn.C
+				<-goOn
 				_, _ = io.WriteString(w, "at last")
 			})
 			if got := newSite(t, s, a.addr()).askWire(t, protocol, "POST", "/", "body"); got.body != "at last" {

@@ -316,6 +316,20 @@ func (p *Proxy) Deploy(ctx context.Context, req proxy.DeployRequest) (proxy.Depl
 	return failure.Outcome, failure.Error
 }
 
+// Remove removes a service over the API and cuts off what is left of its traffic.
+func (p *Proxy) Remove(ctx context.Context, service string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodDelete,
+		"http://localhost/parachute/services/"+url.PathEscape(service)+"?drain_timeout=1ms&stream_timeout=0s", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := p.API().Do(r)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
 // lockedBuffer is a buffer that can be read while a process writes to it.
 type lockedBuffer struct {
 	mu  sync.Mutex

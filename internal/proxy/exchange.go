@@ -22,11 +22,8 @@ type exchange struct {
 	in     *http.Request
 	lent   *outgoingHeader
 	body   *requestBody // nil without a body
+	call   *call        // nil unless it is a gRPC call
 	place
-	// callDeadline is when the time of a gRPC call is over, zero if it has no such
-	// time. told is the failure of a call that its client knows of.
-	callDeadline time.Time
-	told         *callError
 
 	// mu guards what follows.
 	mu      sync.Mutex
@@ -217,8 +214,8 @@ func (x *exchange) classify(err error) error {
 	case isDialError(err):
 		return wrap(ErrUnreachable, err)
 	}
-	if IsGRPCRequest(x.in) {
-		err = asCallError(err, x.callDeadline)
+	if x.call != nil {
+		err = x.call.failed(err)
 	}
 	return wrap(ErrBadGateway, err)
 }

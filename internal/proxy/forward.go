@@ -39,7 +39,7 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 		}
 	}
 	if !r.plain && IsGRPCRequest(in) {
-		x.callDeadline = callDeadline(in.Header)
+		x.call = &call{deadline: callDeadline(in.Header)}
 	}
 	out, upgrade := x.outgoing()
 	resp, err := r.roundTrip(x, out)

@@ -67,15 +67,22 @@ type callError struct {
 func (e *callError) Error() string { return e.cause.Error() }
 func (e *callError) Unwrap() error { return e.cause }
 
-// asCallError returns err, with which the target's answer to a call has ended before
-// its end, and what it means if deadline is the call's.
-func asCallError(err error, deadline time.Time) *callError {
+// call is what an exchange has to know of a gRPC call.
+type call struct {
+	// deadline is when its time is over; zero if it may take as long as it likes.
+	deadline time.Time
+	// told is its failure, if its client has been told of one.
+	told *callError
+}
+
+// failed returns err, with which the target has ended the call, and what it means.
+func (c *call) failed(err error) *callError {
 	e := &callError{grpcUnavailable, err}
 	// net/http has a StreamError of its own, which can be had as this one.
 	if reset, ok := errors.AsType[http2.StreamError](err); ok {
 		e.status = statusOfReset(reset.Code)
 	}
-	if e.status == grpcCancelled && !deadline.IsZero() && !time.Now().Before(deadline) {
+	if e.status == grpcCancelled && !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
 		e.status = grpcDeadlineExceeded // a server whose time is up says no more than that
 	}
 	return e
@@ -87,12 +94,12 @@ func (x *exchange) tellCaller(resp *http.Response, err error) bool {
 	if x.clientGone() {
 		return false
 	}
-	x.told = asCallError(err, x.callDeadline)
+	x.call.told = x.call.failed(err)
 	reason := "the application broke off its answer"
 	if x.stream.wasCut() {
 		reason = closeReason
 	}
-	resp.Trailer = callTrailer(x.told.status, reason)
+	resp.Trailer = callTrailer(x.call.told.status, reason)
 	return true
 }
 

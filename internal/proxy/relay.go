@@ -33,8 +33,8 @@ func (x *exchange) relay(resp *http.Response) error {
 		}
 	}
 	x.setTrailers(h, resp)
-	if x.told != nil {
-		return wrap(errBrokenOff, x.told)
+	if x.call != nil && x.call.told != nil {
+		return wrap(errBrokenOff, x.call.told)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (x *exchange) watchStream(resp *http.Response) {
 		s = newEventStream(resp)
 	case isGRPC(resp.Header):
 		s = newMessageStream(resp)
-		if IsGRPCRequest(x.in) {
+		if x.call != nil {
 			s.tell = func(err error) bool { return x.tellCaller(resp, err) }
 		}
 	default:
