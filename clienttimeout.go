@@ -34,23 +34,30 @@ func (t clientTimeout) on(server *caddyhttp.Server) clientTimeout {
 	return t
 }
 
-// guard returns w and r with the timeout applied, and what has to be called when
-// the request is over. It changes the body of r.
-func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, func()) {
+// guarded is a request that the timeout is applied to.
+type guarded struct {
+	// done has to be called when the request is over.
+	done func()
+	// allowSilence lets the client be silent from here on; nil if it may be already.
+	allowSilence func()
+}
+
+// guard returns w and r with the timeout applied. It changes the body of r.
+func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, guarded) {
 	// What comes with a CONNECT is no body but what the client says on a WebSocket, and
 	// it may say nothing for as long as it likes.
 	tunnel := r.Method == http.MethodConnect
 	hasBody := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !tunnel
-	if t.limit == 0 && !tunnel || r.ProtoMajor == 1 && t.bySystem && !hasBody {
-		return w, r, nothing
+	if t.limit == 0 && !tunnel && !hasBody || r.ProtoMajor == 1 && t.bySystem && !hasBody {
+		return w, r, guarded{done: nothing}
 	}
 	if reader, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); reader != nil || writer != nil {
 		return w, r, t.override(reader, writer, tunnel)
 	}
 	if t.limit == 0 {
-		return w, r, nothing
+		return w, r, guarded{done: nothing}
 	}
-	done := nothing
+	g := guarded{done: nothing}
 	rc := http.NewResponseController(w)
 	deadline := caddyhttp.IdleDeadline{Start: time.Now(), Timeout: t.limit}
 	if hasBody {
@@ -58,42 +65,53 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 			ReadCloser: r.Body, Ctrl: rc, Deadline: deadline, Logger: t.logger,
 			DrainDeadline: r.ProtoMajor == 1, ClearBetweenReads: r.ProtoMajor == 2,
 		}
-		r.Body, done = reader, reader.HandlerDone
+		restore := nothing
+		r.Body = reader
+		g.allowSilence = func() { restore = reader.Override(noLimit, 0) }
+		g.done = func() {
+			restore()
+			reader.HandlerDone()
+		}
 		w = &readDeadlineWriter{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reader}
 	}
 	if r.ProtoMajor == 1 && t.bySystem {
-		return w, r, done
+		return w, r, g
 	}
+	bodyDone := g.done
 	writer := &caddyhttp.IdleTimeoutWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		Ctrl:                  rc, Deadline: deadline, Logger: t.logger, ClearBetweenWrites: r.ProtoMajor == 2,
 	}
-	return writer, r, func() {
+	g.done = func() {
 		writer.HandlerDone()
-		done()
+		bodyDone()
 	}
+	return writer, r, g
 }
 
 // noLimit is longer than anything lasts, and short enough to be added to the time.
 const noLimit = 100 * 365 * 24 * time.Hour
 
 // override changes the timers of a server that has its own.
-func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter, tunnel bool) (restore func()) {
-	restoreReader, restoreWriter := nothing, nothing
-	switch {
-	case reader == nil:
-	case tunnel:
-		restoreReader = reader.Override(noLimit, 0)
-	default:
-		restoreReader = reader.Override(t.limit, 0)
+func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter, tunnel bool) (g guarded) {
+	restoreReader, restoreWriter, restoreSilence := nothing, nothing, nothing
+	if reader != nil {
+		g.allowSilence = func() { restoreSilence = reader.Override(noLimit, 0) }
+		if tunnel {
+			g.allowSilence()
+		} else if t.limit > 0 {
+			restoreReader = reader.Override(t.limit, 0)
+		}
 	}
 	if writer != nil && t.limit > 0 {
 		restoreWriter = writer.Override(t.limit, 0, 0)
 	}
-	return func() {
+	g.done = func() {
+		restoreSilence()
 		restoreReader()
 		restoreWriter()
 	}
+	return g
 }
 
 // readDeadlineWriter hands read deadlines to the reader of the body. Set past it, a

@@ -25,8 +25,8 @@ func TestDeadlineInThePastEndsReadsThatAreYetToBegin(t *testing.T) {
 			t.Parallel()
 			read := make(chan error, 1)
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w, r, done := timeout.guard(w, r)
-				defer done()
+				w, r, guarded := timeout.guard(w, r)
+				defer guarded.done()
 				if err := http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)); err != nil {
 					read <- err
 					return

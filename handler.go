@@ -103,9 +103,11 @@ func (h *Handler) serve(c *clientConn, w http.ResponseWriter, r *http.Request, t
 			defer c.end(body) // when nothing else of ours moves the deadline any more
 		}
 	}
-	w, r, done := h.clientTimeout.guard(w, r)
-	defer done()
-	client := proxy.Client{Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort))}
+	w, r, guarded := h.clientTimeout.guard(w, r)
+	defer guarded.done()
+	client := proxy.Client{
+		Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort)), AllowSilence: guarded.allowSilence,
+	}
 	if h.watches {
 		if c := c.takeWatch(r); c != nil {
 			client.Connection = c
@@ -159,7 +161,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return caddyhttp.Error(status, err)
 	}
 	level := zapcore.DebugLevel
-	if status >= 500 {
+	if status >= 500 && !proxy.IsCallersDoing(err) {
 		level = zapcore.WarnLevel
 	}
 	if c := h.logger.Check(level, "request failed"); c != nil {
@@ -170,7 +172,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)
 	// 421 has the client come back over another connection, which only HTTP can say.
-	if proxy.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest {
+	if proxy.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest && status != statusClientClosedRequest {
 		header.Set("Content-Type", "application/grpc")
 		header.Set("Grpc-Status", proxy.GRPCStatusOf(err).String())
 		header.Set("Grpc-Message", "parachute: "+message)

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -68,8 +69,20 @@ func TestCutAnswerNeverLooksComplete(t *testing.T) {
 	}
 }
 
-// A client that has not sent all of its request, and has nothing to send at the moment,
-// learns at once that there will be no more of the answer.
+// uploads are bodies that are not sent to their end: because the client has no more to
+// send at the moment, or because the target takes no more.
+var uploads = map[string]func(t *testing.T) io.Reader{
+	"silent client": func(t *testing.T) io.Reader {
+		body, upload := io.Pipe()
+		t.Cleanup(func() { upload.Close() })
+		go func() { _, _ = io.WriteString(upload, "hello") }()
+		return body
+	},
+	"full target": func(*testing.T) io.Reader { return strings.NewReader("hello" + strings.Repeat("x", 30<<20)) },
+}
+
+// A client that has not sent all of its request learns at once that there will be no
+// more of the answer.
 func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
 	t.Parallel()
 	next := startApp(t, named("next"))
@@ -85,27 +98,26 @@ func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
 		},
 	} {
 		for scheme, start := range map[string]func(*testing.T, http.HandlerFunc) *app{"http": startApp, "h2c": startH2CApp} {
-			t.Run(name+", "+scheme, func(t *testing.T) {
-				eachProtocol(t, func(t *testing.T, protocol string) {
-					a := startHalfAnswer(t, start)
-					x := newSite(t, plain.server(t), scheme+"://"+a.addr())
-					c := x.client(t, protocol)
-					body, upload := io.Pipe()
-					t.Cleanup(func() { upload.Close() })
-					go func() { _, _ = io.WriteString(upload, "hello") }()
-					resp, err := c.Do(c.request(t, http.MethodPost, "/", body))
-					must(t, err)
-					defer resp.Body.Close()
-					_, err = io.ReadFull(resp.Body, make([]byte, len("hello")))
-					must(t, err)
-					begin := time.Now()
-					end(t, x, a)
-					if rest, err := io.ReadAll(resp.Body); err == nil || time.Since(begin) > patience/2 {
-						t.Errorf("%q, %v after %s", rest, err, time.Since(begin))
-					}
-					waitFor(t, "the request to end", func() bool { return x.status(t).Active.Requests == 0 })
+			for kind, upload := range uploads {
+				t.Run(fmt.Sprintf("%s, %s, %s", name, scheme, kind), func(t *testing.T) {
+					eachProtocol(t, func(t *testing.T, protocol string) {
+						a := startHalfAnswer(t, start)
+						x := newSite(t, plain.server(t), scheme+"://"+a.addr())
+						c := x.client(t, protocol)
+						resp, err := c.Do(c.request(t, http.MethodPost, "/", upload(t)))
+						must(t, err)
+						defer resp.Body.Close()
+						_, err = io.ReadFull(resp.Body, make([]byte, len("hello")))
+						must(t, err)
+						begin := time.Now()
+						end(t, x, a)
+						if rest, err := io.ReadAll(resp.Body); err == nil || time.Since(begin) > patience/2 {
+							t.Errorf("%q, %v after %s", rest, err, time.Since(begin))
+						}
+						waitFor(t, "the request to end", func() bool { return x.status(t).Active.Requests == 0 })
+					})
 				})
-			})
+			}
 		}
 	}
 }
@@ -122,11 +134,8 @@ func TestUnfinishedUploadDoesNotDelayABadGateway(t *testing.T) {
 					a.CloseClientConnections()
 				})
 				c := newSite(t, plain.server(t), scheme+"://"+a.addr()).client(t, protocol)
-				body, upload := io.Pipe()
-				t.Cleanup(func() { upload.Close() })
-				go func() { _, _ = io.WriteString(upload, "hello") }()
 				begin := time.Now()
-				resp, err := c.Do(c.request(t, http.MethodPost, "/", body))
+				resp, err := c.Do(c.request(t, http.MethodPost, "/", uploads["silent client"](t)))
 				must(t, err)
 				defer resp.Body.Close()
 				if resp.StatusCode != http.StatusBadGateway || time.Since(begin) > patience/2 {

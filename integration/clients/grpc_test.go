@@ -166,6 +166,67 @@ func TestGRPCCancellationReachesTheServer(t *testing.T) {
 	waitFor(t, "the requests to end", func() bool { return x.status(t).Active.Requests == 0 })
 }
 
+// A call that takes its time is no stream, however the stream timeout is: the deploy
+// waits for its answer.
+func TestGRPCCallOutlivesTheStreamTimeout(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 10, 1 << 20} {
+		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
+			t.Parallel()
+			old, next := startGRPC(t, "old"), startGRPC(t, "next")
+			x, c := newGRPCSite(t, old)
+			const calls = 10
+			ended := make(chan error, calls)
+			for range calls {
+				go func() {
+					body := &grpc_testing.Payload{Body: make([]byte, size)}
+					got, err := c.UnaryCall(patient(t, "wait", "yes"), &grpc_testing.SimpleRequest{Payload: body})
+					if err == nil && len(got.Payload.GetBody()) != size {
+						err = fmt.Errorf("%d bytes came back", len(got.Payload.GetBody()))
+					}
+					ended <- err
+				}()
+			}
+			waitFor(t, "the calls", func() bool { return old.hanging.Load() == calls })
+			deployed := make(chan error, 1)
+			go func() {
+				_, err := x.Deploy(context.Background(), proxy.DeployRequest{
+					Hosts: []string{x.host}, Targets: []string{"h2c://" + next.addr}, Force: true, StreamTimeout: duration(0),
+				})
+				deployed <- err
+			}()
+			waitFor(t, "the switch", func() bool { return x.status(t).Active.Release == 2 })
+			close(old.goOn)
+			for range calls {
+				if err := arrive(t, "an answer", ended); err != nil {
+					t.Error(err)
+				}
+			}
+			must(t, arrive(t, "the deploy", deployed))
+		})
+	}
+}
+
+// A client that has nothing to say on its stream does not stall: it listens.
+func TestSilentGRPCClientIsNotCutOff(t *testing.T) {
+	t.Parallel()
+	const timeout = 500 * time.Millisecond
+	a := startGRPC(t, "app")
+	x := newSiteWith(t, startImpatient(t, timeout), proxy.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
+	s, err := x.grpcClient(t).FullDuplexCall(patient(t))
+	must(t, err)
+	for range 2 {
+		must(t, s.Send(new(grpc_testing.StreamingOutputCallRequest)))
+		_, err = s.Recv()
+		must(t, err)
+		time.Sleep(3 * timeout) // the time that is up
+	}
+	must(t, s.CloseSend())
+	if _, err := s.Recv(); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
 // Trap 10: a stream on which nobody speaks does not hold a deploy, and its client is
 // told that it may come back.
 func TestIdleGRPCStreamIsClosedPolitely(t *testing.T) {

@@ -26,13 +26,15 @@ type grpcApp struct {
 	// hanging counts calls that wait for the client to give up, cancelled those of
 	// them that have been told so.
 	hanging, cancelled atomic.Int64
+	// goOn is closed to have calls answered that wait.
+	goOn chan struct{}
 }
 
 func startGRPC(t *testing.T, name string) *grpcApp {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	a := &grpcApp{name: name, addr: l.Addr().String(), server: grpc.NewServer()}
+	a := &grpcApp{name: name, addr: l.Addr().String(), server: grpc.NewServer(), goOn: make(chan struct{})}
 	grpc_testing.RegisterTestServiceServer(a.server, a)
 	go func() { _ = a.server.Serve(l) }()
 	t.Cleanup(a.server.Stop)
@@ -57,6 +59,10 @@ func (a *grpcApp) EmptyCall(ctx context.Context, _ *grpc_testing.Empty) (*grpc_t
 // UnaryCall answers with the payload it got, and with metadata before and behind it.
 func (a *grpcApp) UnaryCall(ctx context.Context, req *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
 	in, _ := metadata.FromIncomingContext(ctx)
+	if len(in.Get("wait")) > 0 {
+		a.hanging.Add(1)
+		<-a.goOn
+	}
 	_ = grpc.SetHeader(ctx, metadata.Pairs("x-initial", strings.Join(in.Get("x-echo"), ",")))
 	_ = grpc.SetTrailer(ctx, metadata.Pairs("x-last-bin", "\x00\xff\x01"))
 	return &grpc_testing.SimpleResponse{Payload: req.Payload, ServerId: a.name}, nil

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // endlessBody is the body of an answer that has no end of its own. When it is
@@ -23,9 +24,22 @@ type endlessBody struct {
 	// mu guards what follows.
 	mu      sync.Mutex
 	borders borderScanner
-	closing bool
-	left    bool // its reader has been told of the end
+	// messages are the borders of a gRPC answer, else nil.
+	messages *messageBorders
+	closing  bool
+	left     bool // its reader has been told of the end
+	// trailersAfter is the number of messages that callEnd was last waited after, and
+	// overdue says that this was in vain; callEndTimer is nil until it is waited.
+	trailersAfter int
+	overdue       bool
+	callEndTimer  *time.Timer
 }
+
+// callEnd is the time that an answer of at most one message has to come to an end of
+// its own on a border, where it would be closed. Nobody can tell a call that has been
+// answered from a stream that has begun, but by what follows: the trailers of the one
+// come at once.
+const callEnd = 250 * time.Millisecond
 
 // newEventStream returns the body of a text/event-stream. A client reconnects with
 // the id of the last event that it has.
@@ -40,7 +54,8 @@ func newEventStream(resp *http.Response) *endlessBody {
 // newMessageStream returns the body of a gRPC answer. A client that is told
 // UNAVAILABLE may try again, elsewhere.
 func newMessageStream(resp *http.Response) *endlessBody {
-	return &endlessBody{body: resp.Body, borders: &messageBorders{}, farewell: func() {
+	messages := new(messageBorders)
+	return &endlessBody{body: resp.Body, borders: messages, messages: messages, farewell: func() {
 		resp.Trailer = callTrailer(grpcUnavailable, closeReason)
 	}}
 }
@@ -53,7 +68,7 @@ func (s *endlessBody) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	betweenMessages := s.borders.atBorder()
 	border := s.borders.scan(p[:n])
-	part := s.closing && (border > 0 || betweenMessages)
+	part := s.closing && (border > 0 || betweenMessages) && !(n > 0 && s.mayBeCall(border == n))
 	s.mu.Unlock()
 	if part && err != io.EOF {
 		// What follows the border is the beginning of a message that the client
@@ -75,12 +90,46 @@ func (s *endlessBody) part(n int) (int, error) {
 	return n, io.EOF
 }
 
-func (s *endlessBody) Close() error { return s.body.Close() }
+func (s *endlessBody) Close() error {
+	s.mu.Lock()
+	if s.callEndTimer != nil {
+		s.callEndTimer.Stop()
+	}
+	s.mu.Unlock()
+	return s.body.Close()
+}
 
+// ended reports whether s is to end here.
 func (s *endlessBody) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing && s.borders.atBorder()
+	return s.closing && s.borders.atBorder() && !s.awaitsTrailers()
+}
+
+// mayBeCall reports whether what has been read so far may be the answer to a call, or
+// its beginning, and not that to a stream. s.mu is held.
+func (s *endlessBody) mayBeCall(onBorder bool) bool {
+	return s.messages != nil && (s.messages.passed == 0 || s.messages.passed == 1 && onBorder)
+}
+
+// awaitsTrailers reports whether s, which is to end on a border, has time yet to do so
+// of its own. s.mu is held.
+func (s *endlessBody) awaitsTrailers() bool {
+	if !s.mayBeCall(true) {
+		return false
+	}
+	if passed := s.messages.passed; s.callEndTimer == nil || s.trailersAfter != passed {
+		s.trailersAfter, s.overdue = passed, false
+		s.callEndTimer = time.AfterFunc(callEnd, func() {
+			s.mu.Lock()
+			s.overdue = s.overdue || s.trailersAfter == passed
+			s.mu.Unlock()
+			if s.ended() {
+				s.abort()
+			}
+		})
+	}
+	return !s.overdue
 }
 
 func (s *endlessBody) closePolitely() {
@@ -136,6 +185,7 @@ type messageBorders struct {
 	prefix  [5]byte
 	have    int    // of prefix
 	payload uint32 // what is left of the message
+	passed  int    // messages
 }
 
 func (m *messageBorders) atBorder() bool { return m.have == 0 && m.payload == 0 }
@@ -157,6 +207,7 @@ func (m *messageBorders) scan(b []byte) (last int) {
 		}
 		if m.payload == 0 {
 			last = i
+			m.passed++
 		}
 	}
 	return last

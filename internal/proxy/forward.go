@@ -34,7 +34,7 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 	}
 	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
 		x.body = newRequestBody(in, w)
-		if in.ProtoMajor == 3 && in.ContentLength < 0 && !hasBodyAsARule(in.Method) && x.body.empty() {
+		if in.ProtoMajor == 3 && in.ContentLength < 0 && !hasBodyAsARule(in.Method) && x.body.empty(in) {
 			x.body = nil
 		}
 	}

@@ -58,6 +58,13 @@ func GRPCStatusOf(err error) GRPCStatus {
 	return grpcUnavailable
 }
 
+// IsCallersDoing reports whether err, as [GRPCStatusOf] takes it, is how a server ends
+// a call that its client has given up or has given too little time.
+func IsCallersDoing(err error) bool {
+	ended, ok := errors.AsType[*callError](err)
+	return ok && (ended.status == grpcCancelled || ended.status == grpcDeadlineExceeded)
+}
+
 // callError is the failure of a gRPC call, with what the target made of it.
 type callError struct {
 	status GRPCStatus

@@ -24,6 +24,9 @@ type Client struct {
 	// Connection, if not nil, tells when the sender goes away, which the context of
 	// the request then need not tell.
 	Connection ClientConnection
+	// AllowSilence, if not nil, is called when the answer is a stream: the sender may
+	// be silent from here on, although its request has not come to its end.
+	AllowSilence func()
 }
 
 // ClientConnection is the connection of the sender of a request.

@@ -27,7 +27,8 @@ func (x *exchange) relay(resp *http.Response) error {
 		h["Connection"] = []string{"close"}
 	}
 	x.w.WriteHeader(resp.StatusCode)
-	if resp.Body != http.NoBody {
+	// To a 304 over HTTP/2 with a Content-Length, net/http misses the body.
+	if resp.Body != http.NoBody && resp.StatusCode != http.StatusNotModified {
 		if err := x.copyBody(resp); err != nil {
 			return wrap(errBrokenOff, err)
 		}
@@ -174,4 +175,7 @@ func (x *exchange) watchStream(resp *http.Response) {
 	s.abort = x.abort
 	resp.Body = s
 	x.becomeStream(s)
+	if x.from.AllowSilence != nil {
+		x.from.AllowSilence()
+	}
 }

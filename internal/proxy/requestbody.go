@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -18,7 +17,7 @@ type requestBody struct {
 	body   io.ReadCloser
 	w      http.ResponseWriter
 	atHand bool
-	// read says that reading has begun: the request cannot be sent again.
+	// read says that reading has begun.
 	read atomic.Bool
 	// failed says that the body was malformed or broke off.
 	failed atomic.Bool
@@ -28,6 +27,10 @@ type requestBody struct {
 	left atomic.Int64
 	// ended says that it has been read to its end.
 	ended atomic.Bool
+
+	// spool, if there is one, is what has read from it; rest is what Read has of that.
+	spool *spool
+	rest  *bodyAttempt
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -45,7 +48,20 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 
 var errDetached = errors.New("the body has been taken away")
 
+// Read implements [io.Reader], for a transport that does not need a spool. If there is
+// one, another attempt has been made before.
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.spool == nil {
+		return b.readClient(p)
+	}
+	if b.rest == nil {
+		b.rest = &bodyAttempt{spool: b.spool}
+	}
+	return b.rest.Read(p)
+}
+
+// readClient reads what the client sends.
+func (b *requestBody) readClient(p []byte) (int, error) {
 	b.mu.Lock()
 	if b.over {
 		b.mu.Unlock()
@@ -79,9 +95,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // before it does.
 func (b *requestBody) AtHand() bool { return b.atHand }
 
-// empty reports whether the body has ended before it began, which HTTP/3 does not
-// tell. It waits for the first byte or the end.
-func (b *requestBody) empty() bool {
+// empty reports whether the body of in has ended before it began, which HTTP/3 does
+// not tell. It waits for the first byte or the end.
+func (b *requestBody) empty(in *http.Request) bool {
 	first := make([]byte, 512)
 	n, err := b.Read(first)
 	if n == 0 && err == io.EOF {
@@ -89,6 +105,7 @@ func (b *requestBody) empty() bool {
 	}
 	b.read.Store(false) // it can still be sent
 	b.body = readCloser{io.MultiReader(bytes.NewReader(first[:n]), errorReader{err}, b.body), b.body}
+	in.Body = b.body // for the next release, should the request move there
 	return false
 }
 
@@ -138,52 +155,13 @@ func (b *requestBody) detach() {
 	}
 }
 
-func (b *requestBody) touched() bool { return b.read.Load() }
+// touched reports whether the body cannot be sent again.
+func (b *requestBody) touched() bool {
+	if b.spool != nil {
+		return !b.spool.whole()
+	}
+	return b.read.Load()
+}
 
 // complete reports whether the body has been read to its end.
 func (b *requestBody) complete() bool { return b.ended.Load() }
-
-// bodyAttempt is the body as one attempt to send the request has it, for net/http's
-// transport. That waits for a read that is under way before it tells anybody that the
-// target has gone, and before it looks at the context; but the client may have nothing
-// to send at the moment. So here a read ends with the attempt, and the one from the
-// client, which cannot be ended without harm to its connection, with the exchange.
-type bodyAttempt struct {
-	body  *requestBody
-	begin sync.Once
-	r     *io.PipeReader
-	w     *io.PipeWriter
-}
-
-// attempt returns the body for another attempt, as [http.Request.GetBody] does, which
-// ends with ctx at the latest.
-func (b *requestBody) attempt(ctx context.Context) (io.ReadCloser, error) {
-	if b.touched() {
-		return nil, errors.New("the body has been read from")
-	}
-	a := &bodyAttempt{body: b}
-	a.r, a.w = io.Pipe()
-	context.AfterFunc(ctx, func() { _ = a.Close() })
-	return a, nil
-}
-
-func (a *bodyAttempt) Read(p []byte) (int, error) {
-	a.begin.Do(func() {
-		a.body.read.Store(true)
-		go a.pump()
-	})
-	return a.r.Read(p)
-}
-
-func (a *bodyAttempt) pump() {
-	buf := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(buf)
-	_, err := io.CopyBuffer(a.w, a.body, buf[:])
-	_ = a.w.CloseWithError(err)
-}
-
-// Close ends the attempt. If it has not read yet, another one may.
-func (a *bodyAttempt) Close() error {
-	a.begin.Do(func() {})
-	return a.r.CloseWithError(errDetached)
-}

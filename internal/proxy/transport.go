@@ -5,13 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/transport"
@@ -60,10 +55,7 @@ func newTransport(t Target, o Options, alive *ending, opts EngineOptions) upstre
 			MaxIdle:               maxIdleConns,
 		}
 	}
-	s := &standardTransport{target: t}
-	s.http = newHTTPTransport(t, s.counting(dialer(t, alive, opts)))
-	s.http.ResponseHeaderTimeout = time.Duration(o.TargetTimeout)
-	return s
+	return newStandardTransport(t, dialer(t, alive, opts), time.Duration(o.TargetTimeout))
 }
 
 var errRetired = errors.New("the release is retired")
@@ -108,88 +100,4 @@ func newHTTPTransport(t Target, dial func(context.Context) (net.Conn, error)) *h
 		tr.Protocols.SetHTTP1(true)
 	}
 	return tr
-}
-
-// standardTransport carries requests over HTTP/2, or HTTP/1.1 with TLS, by the
-// standard library's transport.
-type standardTransport struct {
-	target Target
-	http   *http.Transport
-	open   atomic.Int64
-}
-
-type connKey struct{}
-
-// gotConn returns the connection that a request went over which ctx belongs to.
-func gotConn(ctx context.Context) net.Conn {
-	if conn, ok := ctx.Value(connKey{}).(*atomic.Pointer[net.Conn]); ok && conn.Load() != nil {
-		return *conn.Load()
-	}
-	return nil
-}
-
-func (s *standardTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	conn := new(atomic.Pointer[net.Conn])
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { conn.Store(&info.Conn) }}
-	if tell, ok := req.Context().Value(transport.InformationalKey).(transport.InformationalFunc); ok {
-		trace.Got1xxResponse = func(code int, header textproto.MIMEHeader) error {
-			return tell(code, http.Header(header))
-		}
-	}
-	ctx := httptrace.WithClientTrace(context.WithValue(req.Context(), connKey{}, conn), trace)
-	out := req.WithContext(ctx)
-	out.URL = requestURL(req.RequestURI)
-	out.URL.Scheme, out.URL.Host = "http", s.target.host()
-	if s.target.Scheme == "https" {
-		out.URL.Scheme = "https"
-	}
-	out.RequestURI = ""
-	if b, ok := out.Body.(*requestBody); ok {
-		out.GetBody = func() (io.ReadCloser, error) { return b.attempt(req.Context()) }
-		var err error
-		if out.Body, err = out.GetBody(); err != nil {
-			return nil, err
-		}
-	}
-	return s.http.RoundTrip(out)
-}
-
-func (s *standardTransport) Close() { s.http.CloseIdleConnections() }
-
-// Stats implements upstreamTransport. The standard library does not tell which
-// connections are idle.
-func (s *standardTransport) Stats() transport.Stats {
-	return transport.Stats{Open: int(s.open.Load())}
-}
-
-// counting counts the connections that dial opens.
-func (s *standardTransport) counting(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
-		conn, err := dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		s.open.Add(1)
-		return &countedConn{Conn: conn, open: &s.open}, nil
-	}
-}
-
-// countedConn counts itself out when it is closed.
-type countedConn struct {
-	net.Conn
-	open *atomic.Int64
-	once sync.Once
-}
-
-func (c *countedConn) Close() error {
-	c.once.Do(func() { c.open.Add(-1) })
-	return c.Conn.Close()
-}
-
-// CloseWrite lets an upgraded connection be closed in one direction.
-func (c *countedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }
