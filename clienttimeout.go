@@ -96,10 +96,13 @@ const noLimit = 100 * 365 * 24 * time.Hour
 func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter, tunnel bool) (g guarded) {
 	restoreReader, restoreWriter, restoreSilence := nothing, nothing, nothing
 	if reader != nil {
-		g.allowSilence = func() { restoreSilence = reader.Override(noLimit, 0) }
+		allowSilence := func() { restoreSilence = reader.Override(noLimit, 0) }
 		if tunnel {
-			g.allowSilence()
-		} else if t.limit > 0 {
+			allowSilence()
+		} else {
+			g.allowSilence = allowSilence
+		}
+		if t.limit > 0 && !tunnel {
 			restoreReader = reader.Override(t.limit, 0)
 		}
 	}

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -97,12 +96,12 @@ func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
 			}
 		},
 	} {
-		for scheme, start := range map[string]func(*testing.T, http.HandlerFunc) *app{"http": startApp, "h2c": startH2CApp} {
-			for kind, upload := range uploads {
-				t.Run(fmt.Sprintf("%s, %s, %s", name, scheme, kind), func(t *testing.T) {
+		for kind, upload := range uploads {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				eachKindOfTarget(t, func(t *testing.T, start startTarget) {
 					eachProtocol(t, func(t *testing.T, protocol string) {
-						a := startHalfAnswer(t, start)
-						x := newSite(t, plain.server(t), scheme+"://"+a.addr())
+						a, target := startHalfAnswer(t, start)
+						x := newSite(t, plain.server(t), target)
 						c := x.client(t, protocol)
 						resp, err := c.Do(c.request(t, http.MethodPost, "/", upload(t)))
 						must(t, err)
@@ -117,7 +116,7 @@ func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
 						waitFor(t, "the request to end", func() bool { return x.status(t).Active.Requests == 0 })
 					})
 				})
-			}
+			})
 		}
 	}
 }
@@ -125,32 +124,31 @@ func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
 // The same for a target that dies before it answers.
 func TestUnfinishedUploadDoesNotDelayABadGateway(t *testing.T) {
 	t.Parallel()
-	for scheme, start := range map[string]func(*testing.T, http.HandlerFunc) *app{"http": startApp, "h2c": startH2CApp} {
-		t.Run(scheme, func(t *testing.T) {
-			eachProtocol(t, func(t *testing.T, protocol string) {
-				var a *app
-				a = start(t, func(_ http.ResponseWriter, r *http.Request) {
-					_, _ = io.ReadFull(r.Body, make([]byte, len("hello")))
-					a.CloseClientConnections()
-				})
-				c := newSite(t, plain.server(t), scheme+"://"+a.addr()).client(t, protocol)
-				begin := time.Now()
-				resp, err := c.Do(c.request(t, http.MethodPost, "/", uploads["silent client"](t)))
-				must(t, err)
-				defer resp.Body.Close()
-				if resp.StatusCode != http.StatusBadGateway || time.Since(begin) > patience/2 {
-					t.Errorf("%s after %s", resp.Status, time.Since(begin))
-				}
+	eachKindOfTarget(t, func(t *testing.T, start startTarget) {
+		eachProtocol(t, func(t *testing.T, protocol string) {
+			var a *app
+			var target string
+			a, target = start(t, func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.ReadFull(r.Body, make([]byte, len("hello")))
+				a.CloseClientConnections()
 			})
+			c := newSite(t, plain.server(t), target).client(t, protocol)
+			begin := time.Now()
+			resp, err := c.Do(c.request(t, http.MethodPost, "/", uploads["silent client"](t)))
+			must(t, err)
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusBadGateway || time.Since(begin) > patience/2 {
+				t.Errorf("%s after %s", resp.Status, time.Since(begin))
+			}
 		})
-	}
+	})
 }
 
 // startHalfAnswer starts an app that echoes the first bytes of a request and then is
 // silent.
-func startHalfAnswer(t *testing.T, start func(*testing.T, http.HandlerFunc) *app) *app {
+func startHalfAnswer(t *testing.T, start startTarget) (a *app, target string) {
 	over := make(chan struct{})
-	a := start(t, func(w http.ResponseWriter, r *http.Request) {
+	a, target = start(t, func(w http.ResponseWriter, r *http.Request) {
 		out := http.NewResponseController(w)
 		_ = out.EnableFullDuplex()
 		_, _ = io.CopyN(w, r.Body, int64(len("hello")))
@@ -158,7 +156,7 @@ func startHalfAnswer(t *testing.T, start func(*testing.T, http.HandlerFunc) *app
 		<-over
 	})
 	t.Cleanup(func() { close(over) }) // before the app is stopped
-	return a
+	return a, target
 }
 
 // brokenOff reports whether an answer ended as one that broke off has to: HTTP/1.1

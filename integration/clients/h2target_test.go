@@ -1,12 +1,10 @@
 package clients
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +13,6 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -162,42 +159,26 @@ func TestUpgradeIsNotAskedOfHTTP2(t *testing.T) {
 // one has that takes all of it.
 func TestTargetThatTakesNoUploadGives504(t *testing.T) {
 	t.Parallel()
-	for scheme, start := range map[string]func(*testing.T, http.HandlerFunc) *app{"http": startApp, "h2c": startH2CApp} {
-		t.Run(scheme, func(t *testing.T) {
-			over := make(chan struct{})
-			a := start(t, func(http.ResponseWriter, *http.Request) { <-over })
-			t.Cleanup(func() { close(over) })
-			x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
-				Targets: []string{scheme + "://" + a.addr()}, TargetTimeout: duration(500 * time.Millisecond),
-			})
-			eachProtocol(t, func(t *testing.T, protocol string) {
-				c := x.client(t, protocol)
-				got, err := c.ask(c.request(t, http.MethodPost, "/", strings.NewReader(strings.Repeat("x", 20<<20))))
-				if err != nil || got.StatusCode != http.StatusGatewayTimeout {
-					t.Errorf("%s", describe(got, err))
-				}
-			})
+	eachKindOfTarget(t, func(t *testing.T, start startTarget) {
+		over := make(chan struct{})
+		_, target := start(t, func(http.ResponseWriter, *http.Request) { <-over })
+		t.Cleanup(func() { close(over) }) // before the app is stopped
+		x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{target}, TargetTimeout: duration(500 * time.Millisecond)})
+		eachProtocol(t, func(t *testing.T, protocol string) {
+			c := x.client(t, protocol)
+			got, err := c.ask(c.request(t, http.MethodPost, "/", strings.NewReader(strings.Repeat("x", 20<<20))))
+			if err != nil || got.StatusCode != http.StatusGatewayTimeout {
+				t.Errorf("%s", describe(got, err))
+			}
 		})
-	}
+	})
 }
 
 // A target that accepts connections and is silent, or closes them, in the TLS
 // handshake has not seen the request: another one can have it.
 func TestTargetThatFailsTheHandshakeCostsNoRequest(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	_, err := rig.WriteCertificate(dir, "localhost")
-	must(t, err)
-	certificate, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
-	must(t, err)
-	fine := newApp(named("fine"))
-	fine.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
-	fine.EnableHTTP2 = true
-	fine.StartTLS()
-	t.Cleanup(fine.stop)
-	_, finePort, err := net.SplitHostPort(fine.addr())
-	must(t, err)
-	s := startServer(t, func(s *server) { s.Env = append(s.Env, "SSL_CERT_FILE="+filepath.Join(dir, "cert.pem")) })
+	_, fine := startTLSApp(t, true, named("fine"))
 	for name, serve := range map[string]func(net.Conn){
 		"silent": func(net.Conn) {},
 		"closes": func(conn net.Conn) { conn.Close() },
@@ -217,8 +198,8 @@ func TestTargetThatFailsTheHandshakeCostsNoRequest(t *testing.T) {
 					serve(conn)
 				}
 			}()
-			x := newSiteWith(t, s, proxy.DeployRequest{
-				Targets: []string{"https://" + l.Addr().String(), "https://localhost:" + finePort}, Force: true,
+			x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
+				Targets: []string{"https://" + l.Addr().String(), fine}, Force: true,
 			})
 			c := x.client(t, h2)
 			for range 4 {
@@ -271,29 +252,53 @@ func TestNothingReachesAStuckTargetAfterTheDeploy(t *testing.T) {
 	}
 }
 
-// A request that is held until the next release comes keeps its body, also over
-// HTTP/3, where one has to look whether there is any.
+// A request that is held until the next release comes keeps its body: also over HTTP/3,
+// where one has to look whether there is any, and also when a target has been sent it,
+// which then said that it went away.
 func TestHeldRequestKeepsItsBody(t *testing.T) {
 	t.Parallel()
-	for scheme, start := range map[string]func(*testing.T, http.HandlerFunc) *app{"http": startApp, "h2c": startH2CApp} {
-		t.Run(scheme, func(t *testing.T) {
-			eachProtocol(t, func(t *testing.T, protocol string) {
-				x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
-					Targets: []string{refusingAddr(t)}, Force: true, HoldTimeout: duration(patience),
-				})
-				c := x.client(t, protocol)
-				body := io.MultiReader(strings.NewReader("hel"), strings.NewReader("lo")) // of a length that it does not tell
-				got := make(chan string, 1)
-				go func() {
-					a, err := c.ask(c.request(t, http.MethodDelete, "/", body))
-					got <- fmt.Sprint(a.body, err)
-				}()
-				waitFor(t, "the request", func() bool { return x.status(t).Active.Requests == 1 })
-				next := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
-				x.deployTo(t, scheme+"://"+next.addr())
-				if got := arrive(t, "the answer", got); got != "hello<nil>" {
-					t.Errorf("the app was sent %s", got)
+	for name, startOld := range map[string]func(t *testing.T) string{
+		"not sent": refusingAddr,
+		"sent": func(t *testing.T) string {
+			a := startRawH2App(t, func(c *rawH2Conn, f http2.Frame) bool {
+				if data, ok := f.(*http2.DataFrame); ok && len(data.Data()) > 0 {
+					c.listener.Close()
+					_ = c.WriteGoAway(0, http2.ErrCodeNo, nil)
 				}
+				return true
+			})
+			return "h2c://" + a.addr
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachKindOfTarget(t, func(t *testing.T, start startTarget) {
+				eachProtocol(t, func(t *testing.T, protocol string) {
+					x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
+						Targets: []string{startOld(t)}, Force: true, HoldTimeout: duration(patience),
+					})
+					c := x.client(t, protocol)
+					body, upload := io.Pipe()
+					t.Cleanup(func() { upload.Close() })
+					got := make(chan string, 1)
+					go func() {
+						a, err := c.ask(c.request(t, http.MethodDelete, "/", body))
+						got <- fmt.Sprint(a.body, err)
+					}()
+					_, err := io.WriteString(upload, "hel")
+					must(t, err)
+					waitFor(t, "the request to be held", func() bool {
+						active := x.status(t).Active
+						return active.Requests == 1 && active.Targets[0].Health == proxy.HealthFailing
+					})
+					_, next := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+					x.deployTo(t, next)
+					_, err = io.WriteString(upload, "lo")
+					must(t, err)
+					must(t, upload.Close())
+					if got := arrive(t, "the answer", got); got != "hello<nil>" {
+						t.Errorf("the app was sent %s", got)
+					}
+				})
 			})
 		})
 	}

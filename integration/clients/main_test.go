@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -43,6 +44,9 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
+	}
+	if cert, err := appCertificate(); err == nil {
+		os.RemoveAll(filepath.Dir(cert))
 	}
 	rig.RemoveBinaries()
 	os.Exit(code)

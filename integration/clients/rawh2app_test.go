@@ -24,8 +24,10 @@ type rawH2App struct {
 type rawH2Conn struct {
 	*http2.Framer
 	net.Conn
-	header  bytes.Buffer
-	encoder *hpack.Encoder
+	// listener is the application's.
+	listener net.Listener
+	header   bytes.Buffer
+	encoder  *hpack.Encoder
 	// requests counts the requests of the connection, from 1.
 	requests int
 }
@@ -53,7 +55,7 @@ func startRawH2App(t *testing.T, serve func(c *rawH2Conn, f http2.Frame) bool, s
 					return
 				}
 				a.conns.Add(1)
-				c := &rawH2Conn{Framer: http2.NewFramer(conn, conn), Conn: conn}
+				c := &rawH2Conn{Framer: http2.NewFramer(conn, conn), Conn: conn, listener: l}
 				c.encoder = hpack.NewEncoder(&c.header)
 				_ = c.WriteSettings(settings...)
 				c.serve(serve)

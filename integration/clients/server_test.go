@@ -40,6 +40,9 @@ func newServer(args ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{Proxy: p}
+	if trusted, err := appCertificate(); err == nil {
+		s.Env = append(s.Env, "SSL_CERT_FILE="+trusted)
+	}
 	if s.roots, err = rig.WriteCertificate(dir, "*."+domain); err != nil {
 		return nil, err
 	}

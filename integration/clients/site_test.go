@@ -2,14 +2,20 @@ package clients
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -126,6 +132,57 @@ func startH2CApp(t *testing.T, handler http.HandlerFunc) *app {
 	a.Start()
 	t.Cleanup(a.stop)
 	return a
+}
+
+// appCertificate returns the files of a certificate for localhost, which all proxies of
+// these tests trust.
+var appCertificate = sync.OnceValues(func() (cert string, err error) {
+	dir, err := os.MkdirTemp("", "parachute-clients-")
+	if err != nil {
+		return "", err
+	}
+	_, err = rig.WriteCertificate(dir, "localhost")
+	return filepath.Join(dir, "cert.pem"), err
+})
+
+// startTLSApp is startApp over TLS, with HTTP/2 or without. It returns the target too.
+func startTLSApp(t *testing.T, http2 bool, handler http.HandlerFunc) (a *app, target string) {
+	t.Helper()
+	cert, err := appCertificate()
+	must(t, err)
+	pair, err := tls.LoadX509KeyPair(cert, filepath.Join(filepath.Dir(cert), "key.pem"))
+	must(t, err)
+	a = newApp(handler)
+	a.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	a.EnableHTTP2 = http2
+	a.StartTLS()
+	t.Cleanup(a.stop)
+	_, port, err := net.SplitHostPort(a.addr())
+	must(t, err)
+	return a, "https://localhost:" + port
+}
+
+// startTarget starts an application and tells how the proxy reaches it.
+type startTarget func(t *testing.T, handler http.HandlerFunc) (a *app, target string)
+
+// eachKindOfTarget runs a test with an application behind everything that may be
+// between it and the proxy.
+func eachKindOfTarget(t *testing.T, test func(t *testing.T, start startTarget)) {
+	t.Helper()
+	for kind, start := range map[string]startTarget{
+		"http": func(t *testing.T, handler http.HandlerFunc) (*app, string) {
+			a := startApp(t, handler)
+			return a, a.addr()
+		},
+		"h2c": func(t *testing.T, handler http.HandlerFunc) (*app, string) {
+			a := startH2CApp(t, handler)
+			return a, "h2c://" + a.addr()
+		},
+		"https":         func(t *testing.T, handler http.HandlerFunc) (*app, string) { return startTLSApp(t, false, handler) },
+		"https, HTTP/2": func(t *testing.T, handler http.HandlerFunc) (*app, string) { return startTLSApp(t, true, handler) },
+	} {
+		t.Run(kind, func(t *testing.T) { test(t, start) })
+	}
 }
 
 func newApp(handler http.HandlerFunc) *app {

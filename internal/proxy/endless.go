@@ -38,7 +38,8 @@ type endlessBody struct {
 // callEnd is the time that an answer of at most one message has to come to an end of
 // its own on a border, where it would be closed. Nobody can tell a call that has been
 // answered from a stream that has begun, but by what follows: the trailers of the one
-// come at once.
+// come at once. (A server that sends the header of such an answer long before its
+// message is taken for one that streams.)
 const callEnd = 250 * time.Millisecond
 
 // newEventStream returns the body of a text/event-stream. A client reconnects with
@@ -119,6 +120,9 @@ func (s *endlessBody) awaitsTrailers() bool {
 		return false
 	}
 	if passed := s.messages.passed; s.callEndTimer == nil || s.trailersAfter != passed {
+		if s.callEndTimer != nil {
+			s.callEndTimer.Stop()
+		}
 		s.trailersAfter, s.overdue = passed, false
 		s.callEndTimer = time.AfterFunc(callEnd, func() {
 			s.mu.Lock()

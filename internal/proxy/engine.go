@@ -104,10 +104,12 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	for {
 		release, prefix, err := e.acquire(r, service)
 		if err != nil {
+			abandon(r)
 			return err
 		}
 		if location := e.redirect(release, r, client); location != "" {
 			release.done()
+			abandon(r)
 			writeRedirect(w, r, location)
 			return nil
 		}
@@ -125,6 +127,13 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 		default:
 			return err
 		}
+	}
+}
+
+// abandon gives up the body of a request that comes from a release and goes to none.
+func abandon(r *http.Request) {
+	if body, ok := r.Body.(*requestBody); ok {
+		body.detach()
 	}
 }
 

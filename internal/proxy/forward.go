@@ -34,7 +34,7 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 	}
 	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
 		x.body = newRequestBody(in, w)
-		if in.ProtoMajor == 3 && in.ContentLength < 0 && !hasBodyAsARule(in.Method) && x.body.empty(in) {
+		if in.ProtoMajor == 3 && in.ContentLength < 0 && !hasBodyAsARule(in.Method) && x.body.empty() {
 			x.body = nil
 		}
 	}
@@ -43,6 +43,12 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 	}
 	out, upgrade := x.outgoing()
 	resp, err := r.roundTrip(x, out)
+	if errors.Is(err, errMoved) && x.body != nil {
+		// What has been read of it is for the next release, which goes on reading.
+		in.Body = x.body
+		x.body, x.lent = nil, nil
+		return errMoved
+	}
 	if err != nil {
 		return x.classify(err)
 	}

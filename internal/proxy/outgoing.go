@@ -64,7 +64,7 @@ func (x *exchange) outgoing() (out *http.Request, upgrade string) {
 	if x.body == nil {
 		out.ContentLength = 0
 	} else {
-		out.Body = x.body
+		out.Body = x.body.forAnyTransport(x)
 	}
 	out.RequestURI = x.requestTarget()
 

@@ -17,6 +17,8 @@ type requestBody struct {
 	body   io.ReadCloser
 	w      http.ResponseWriter
 	atHand bool
+	// looked says that the body has been found not to be empty.
+	looked bool
 	// read says that reading has begun.
 	read atomic.Bool
 	// failed says that the body was malformed or broke off.
@@ -28,9 +30,8 @@ type requestBody struct {
 	// ended says that it has been read to its end.
 	ended atomic.Bool
 
-	// spool, if there is one, is what has read from it; rest is what Read has of that.
+	// spool, if there is one, is what reads from it.
 	spool *spool
-	rest  *bodyAttempt
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -40,7 +41,12 @@ type requestBody struct {
 	reading chan struct{}
 }
 
+// newRequestBody returns the body of in. It is that of a former exchange if in comes
+// from a release that had none for it.
 func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
+	if b, ok := in.Body.(*requestBody); ok {
+		return b
+	}
 	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
 	b.left.Store(in.ContentLength)
 	return b
@@ -48,20 +54,8 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 
 var errDetached = errors.New("the body has been taken away")
 
-// Read implements [io.Reader], for a transport that does not need a spool. If there is
-// one, another attempt has been made before.
+// Read reads what the client sends.
 func (b *requestBody) Read(p []byte) (int, error) {
-	if b.spool == nil {
-		return b.readClient(p)
-	}
-	if b.rest == nil {
-		b.rest = &bodyAttempt{spool: b.spool}
-	}
-	return b.rest.Read(p)
-}
-
-// readClient reads what the client sends.
-func (b *requestBody) readClient(p []byte) (int, error) {
 	b.mu.Lock()
 	if b.over {
 		b.mu.Unlock()
@@ -95,9 +89,13 @@ func (b *requestBody) readClient(p []byte) (int, error) {
 // before it does.
 func (b *requestBody) AtHand() bool { return b.atHand }
 
-// empty reports whether the body of in has ended before it began, which HTTP/3 does
-// not tell. It waits for the first byte or the end.
-func (b *requestBody) empty(in *http.Request) bool {
+// empty reports whether the body has ended before it began, which HTTP/3 does not
+// tell. It waits for the first byte or the end.
+func (b *requestBody) empty() bool {
+	if b.looked {
+		return false
+	}
+	b.looked = true
 	first := make([]byte, 512)
 	n, err := b.Read(first)
 	if n == 0 && err == io.EOF {
@@ -105,7 +103,6 @@ func (b *requestBody) empty(in *http.Request) bool {
 	}
 	b.read.Store(false) // it can still be sent
 	b.body = readCloser{io.MultiReader(bytes.NewReader(first[:n]), errorReader{err}, b.body), b.body}
-	in.Body = b.body // for the next release, should the request move there
 	return false
 }
 

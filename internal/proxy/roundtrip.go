@@ -11,8 +11,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
-// errMoved says that a request which was held has not been sent anywhere, and
-// that its release has been replaced meanwhile: the next one may serve it.
+// errMoved says that no target has processed a request which was held, and that its
+// release has been replaced meanwhile: the next one may serve it.
 var errMoved = errors.New("the release was replaced while the request was held")
 
 // roundTrip sends out to a target of r, and to another one or later if the first
@@ -64,7 +64,11 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 		x.enterUpstream(u)
 		var resp *http.Response
 		// A copy, because a transport may still be busy with the attempt that failed.
-		if resp, err = u.transport.RoundTrip(out.Clone(x)); err == nil {
+		again := out.Clone(x)
+		if x.body != nil {
+			again.Body = x.body.forAnyTransport(x)
+		}
+		if resp, err = u.transport.RoundTrip(again); err == nil {
 			return resp, nil
 		}
 	}

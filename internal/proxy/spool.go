@@ -28,6 +28,9 @@ type spool struct {
 	// kept is what has been read, without the first gone bytes.
 	kept []byte
 	gone int64
+	// final says that there will be no other attempt, current is the last one.
+	final   bool
+	current *bodyAttempt
 	// filling says that a read from the client is under way, err how the last ended.
 	filling bool
 	err     error
@@ -45,19 +48,31 @@ type bodyAttempt struct {
 
 var errNotKept = errors.New("the beginning of the body is not kept any more")
 
-// attempt returns the body for another attempt, as [http.Request.GetBody] does, which
-// ends with ctx at the latest.
-func (b *requestBody) attempt(ctx context.Context, watch *uploadWatch) (io.ReadCloser, error) {
+// attempt returns the body for another attempt, which ends with ctx at the latest, and
+// ends the one before. watch may be nil.
+func (b *requestBody) attempt(ctx context.Context, watch *uploadWatch) *bodyAttempt {
 	if b.spool == nil {
 		b.spool = &spool{body: b}
 		b.spool.changed.L = &b.spool.mu
 	}
-	if !b.spool.whole() {
-		return nil, errNotKept
-	}
 	a := &bodyAttempt{spool: b.spool, watch: watch}
+	a.mu.Lock()
+	if a.current != nil {
+		a.current.closed = true
+		a.changed.Broadcast()
+	}
+	a.current = a
+	a.mu.Unlock()
 	context.AfterFunc(ctx, func() { _ = a.Close() })
-	return a, nil
+	return a
+}
+
+// forAnyTransport returns the body as a transport gets it that may not need a spool.
+func (b *requestBody) forAnyTransport(ctx context.Context) io.ReadCloser {
+	if b.spool == nil {
+		return b
+	}
+	return b.attempt(ctx, nil)
 }
 
 // whole reports whether all that has been read can be read again.
@@ -67,11 +82,20 @@ func (s *spool) whole() bool {
 	return s.gone == 0
 }
 
+// AtHand is that of the request's body.
+func (a *bodyAttempt) AtHand() bool { return a.body.AtHand() }
+
 func (a *bodyAttempt) Read(p []byte) (int, error) {
-	a.watch.pause()
-	defer a.watch.resume()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.closed {
+		a.watch.pause()
+		defer func() {
+			if !a.closed {
+				a.watch.resume()
+			}
+		}()
+	}
 	for {
 		switch {
 		case a.closed:
@@ -94,19 +118,42 @@ func (a *bodyAttempt) Read(p []byte) (int, error) {
 	}
 }
 
-// forget gives up what comes before offset, if there is too much to be kept.
+// forget gives up what comes before offset, if there is too much to be kept or no use
+// for it.
 func (s *spool) forget(offset int64) {
-	if s.gone > 0 || len(s.kept) > maxKept {
-		s.kept = s.kept[:copy(s.kept, s.kept[offset-s.gone:])]
-		s.gone = offset
+	if !s.final && s.gone == 0 && len(s.kept) <= maxKept {
+		return
 	}
+	s.kept = s.kept[:copy(s.kept, s.kept[offset-s.gone:])]
+	s.gone = offset
+	if len(s.kept) == 0 && cap(s.kept) > copyBufferSize {
+		s.kept = make([]byte, 0, copyBufferSize) // as much as fill reads
+	}
+}
+
+// keepNoMore is called when there is an answer.
+func (s *spool) keepNoMore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.final = true
+	if s.current != nil {
+		s.forget(s.current.offset)
+	}
+}
+
+// endAttempt returns a function that ends the attempt that is the last one now.
+func (s *spool) endAttempt() func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.current
+	return func() { _ = a.Close() }
 }
 
 // fill reads from the client.
 func (s *spool) fill() {
 	buf := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(buf)
-	n, err := s.body.readClient(buf[:])
+	n, err := s.body.Read(buf[:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept = append(s.kept, buf[:n]...)

@@ -11,9 +11,8 @@ import (
 	"net/textproto"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
@@ -69,28 +68,35 @@ func (s *standardTransport) RoundTrip(req *http.Request) (*http.Response, error)
 	return resp, err
 }
 
-// diedSilently reports whether err means that a connection has ended without a word
-// about the request.
+// diedSilently reports whether err means that a connection has ended.
 func diedSilently(err error) bool {
-	_, reset := errors.AsType[http2.StreamError](err)
-	return !reset && !isDialError(err) && !isTimeout(err)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // try makes one attempt, over a connection that has been used before or not.
 func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused bool, err error) {
 	got := new(atomic.Pointer[httptrace.GotConnInfo])
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { got.Store(&info) }}
+	var upload *uploadWatch
+	var body *requestBody
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { got.Store(nil) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			got.Store(&info)
+			upload.resume()
+			if body != nil {
+				onClose(info.Conn, body.spool.endAttempt())
+			}
+		},
+	}
 	if tell, ok := req.Context().Value(transport.InformationalKey).(transport.InformationalFunc); ok {
 		trace.Got1xxResponse = func(code int, header textproto.MIMEHeader) error {
 			return tell(code, http.Header(header))
 		}
 	}
 	ctx := req.Context()
-	var upload *uploadWatch
-	if body, ok := req.Body.(*requestBody); ok {
+	if body = requestBodyOf(req); body != nil {
 		ctx, upload = newUploadWatch(ctx, s.timeout)
-		defer upload.stop()
-		req = s.withBody(req, body, upload)
+		req = withBody(req, body, upload)
 	}
 	out := req.WithContext(httptrace.WithClientTrace(context.WithValue(ctx, connKey{}, got), trace))
 	out.URL = requestURL(req.RequestURI)
@@ -99,21 +105,29 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 		out.URL.Scheme = "https"
 	}
 	out.RequestURI = ""
-	if s.target.Scheme == "h2c" {
-		out.Header.Del("Upgrade") // which there is none (RFC 9113, section 8.2.2)
+	if s.target.Scheme == "h2c" && out.Header["Upgrade"] != nil {
+		out.Header = out.Header.Clone() // another target may have use for it
+		out.Header.Del("Upgrade")       // which HTTP/2 has not (RFC 9113, section 8.2.2)
 		out.Header.Del("Connection")
 	}
 	resp, err = s.http.RoundTrip(out)
+	overdue := upload.stop()
 	switch {
+	case overdue:
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		resp, err = nil, slowTargetError{}
 	case err == nil:
+		if body != nil {
+			body.spool.keepNoMore()
+		}
 		if resp.ProtoMajor == 2 {
 			// What waits for a window to write into, or for more of the answer, does not
 			// look at the context.
 			body := resp.Body
 			resp.Body = &endingBody{body, context.AfterFunc(req.Context(), func() { _ = body.Close() })}
 		}
-	case upload.isOverdue():
-		err = slowTargetError{}
 	case got.Load() == nil && isHandshakeError(err) && req.Context().Err() == nil:
 		err = &dialError{err}
 	}
@@ -121,25 +135,33 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 }
 
 // withBody returns req with the part of the body that net/http is to see.
-func (s *standardTransport) withBody(req *http.Request, body *requestBody, upload *uploadWatch) *http.Request {
+func withBody(req *http.Request, body *requestBody, upload *uploadWatch) *http.Request {
 	req = req.WithContext(req.Context())
-	// net/http asks for the body again when the target says that it has not processed
-	// the request, which is safe whatever its method (or that the request is malformed,
-	// which no target says of what it has processed; golang.org/issue/42777); but over
-	// HTTP/1.1 also if a header field allows it.
-	_, key := req.Header["Idempotency-Key"]
-	_, xKey := req.Header["X-Idempotency-Key"]
+	// net/http asks for the body again when nothing of the request was written, or when
+	// the target says that it has not processed it, which is safe whatever its method; or
+	// that it is malformed, which no target says of what it has processed
+	// (golang.org/issue/42777).
 	req.GetBody = func() (io.ReadCloser, error) {
-		if (key || xKey) && s.target.Scheme == "https" {
-			return nil, errMayHaveBeenSeen
+		if body.touched() {
+			return nil, errNotKept
 		}
-		return body.attempt(req.Context(), upload)
+		return body.attempt(req.Context(), upload), nil
 	}
-	req.Body, _ = body.attempt(req.Context(), upload)
+	req.Body = body.attempt(req.Context(), upload)
 	return req
 }
 
-var errMayHaveBeenSeen = errors.New("the target may have seen the request")
+// requestBodyOf returns the body of the exchange that req belongs to; nil if it has
+// none.
+func requestBodyOf(req *http.Request) *requestBody {
+	switch body := req.Body.(type) {
+	case *requestBody:
+		return body
+	case *bodyAttempt:
+		return body.body
+	}
+	return nil
+}
 
 // isHandshakeError reports whether err, which came before there was a connection, is
 // about the target and not about the request.
@@ -181,7 +203,7 @@ func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error))
 		if err != nil {
 			return nil, err
 		}
-		own := &ownConn{conn, s}
+		own := &ownConn{Conn: conn, of: s}
 		s.mu.Lock()
 		closed := s.open == nil
 		if !closed {
@@ -200,9 +222,26 @@ func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error))
 type ownConn struct {
 	net.Conn
 	of *standardTransport
+	// closing, if not nil, is called when it is closed.
+	closing atomic.Pointer[func()]
+}
+
+// onClose has f called when a connection of ours is closed, which net/http does before
+// it waits for the request's body. Over HTTP/2, where it does not wait, only the last f
+// counts.
+func onClose(conn net.Conn, f func()) {
+	if tlsConn, ok := conn.(*tls.Conn); ok {
+		conn = tlsConn.NetConn()
+	}
+	if own, ok := conn.(*ownConn); ok {
+		own.closing.Store(&f)
+	}
 }
 
 func (c *ownConn) Close() error {
+	if f := c.closing.Load(); f != nil {
+		(*f)()
+	}
 	c.of.mu.Lock()
 	delete(c.of.open, c)
 	c.of.mu.Unlock()
@@ -233,12 +272,12 @@ func (b *endingBody) Close() error {
 // time in which the client has nothing to send does not count.
 type uploadWatch struct {
 	timeout time.Duration
-	overdue atomic.Bool
 
 	// mu guards what follows.
 	mu      sync.Mutex
 	timer   *time.Timer
 	stopped bool
+	overdue bool
 }
 
 // slowTargetError says that the time was over. It is a [net.Error].
@@ -248,7 +287,8 @@ func (slowTargetError) Error() string   { return "the target did not begin its a
 func (slowTargetError) Timeout() bool   { return true }
 func (slowTargetError) Temporary() bool { return true }
 
-// newUploadWatch returns a context that ends when the time is over.
+// newUploadWatch returns a watch that resume begins, and a context that ends when the
+// time is over. It is nil if there is no limit.
 func newUploadWatch(ctx context.Context, timeout time.Duration) (context.Context, *uploadWatch) {
 	if timeout <= 0 {
 		return ctx, nil
@@ -256,14 +296,19 @@ func newUploadWatch(ctx context.Context, timeout time.Duration) (context.Context
 	ctx, cancel := context.WithCancelCause(ctx)
 	u := &uploadWatch{timeout: timeout}
 	u.timer = time.AfterFunc(timeout, func() {
-		u.overdue.Store(true)
-		cancel(slowTargetError{})
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if !u.stopped {
+			u.overdue = true
+			cancel(slowTargetError{})
+		}
 	})
+	u.timer.Stop()
 	return ctx, u
 }
 
-// pause is called when the target wants more of the body, resume when it has been
-// given some.
+// pause is called when the target wants more of the body, resume when there is a
+// connection to it and when it has been given some.
 func (u *uploadWatch) pause() {
 	if u != nil {
 		u.mu.Lock()
@@ -282,14 +327,15 @@ func (u *uploadWatch) resume() {
 	}
 }
 
-// stop ends the watch: there is an answer, or a failure.
-func (u *uploadWatch) stop() {
-	if u != nil {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		u.stopped = true
-		u.timer.Stop()
+// stop ends the watch, because there is an answer or a failure, and reports whether the
+// time is over.
+func (u *uploadWatch) stop() (overdue bool) {
+	if u == nil {
+		return false
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.stopped = true
+	u.timer.Stop()
+	return u.overdue
 }
-
-func (u *uploadWatch) isOverdue() bool { return u != nil && u.overdue.Load() }

@@ -33,7 +33,7 @@ type upstreamTransport interface {
 }
 
 // dialError marks an error that happened before a connection existed: not one
-// byte of the request has been sent.
+// byte of the request has been sent, or the target has said that it did not process it.
 type dialError struct{ err error }
 
 func (e *dialError) Error() string { return e.err.Error() }
