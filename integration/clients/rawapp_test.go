@@ -77,15 +77,12 @@ func (c *rawConn) reset() {
 }
 
 // unread returns how many bytes have arrived that nobody has read.
-func (c *rawConn) unread() int { return queued(c.Conn) + c.in.Buffered() }
-
-// queued returns how many bytes the system has for whoever reads from a connection.
-func queued(conn net.Conn) (n int) {
-	raw, err := conn.(*net.TCPConn).SyscallConn()
+func (c *rawConn) unread() (n int) {
+	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
 	if err == nil {
 		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
 	}
-	return n
+	return n + c.in.Buffered()
 }
 
 // rawRequest is a request as its bytes are.

@@ -181,9 +181,6 @@ func (s *standardTransport) Close() {
 	s.open = nil
 	s.mu.Unlock()
 	for conn := range open {
-		if tcp, ok := conn.Conn.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // what the target has not taken yet is not for it any more
-		}
 		_ = conn.Close()
 	}
 }
