@@ -258,8 +258,8 @@ func TestStuckConnectionGoesWithItsRelease(t *testing.T) {
 		_, _ = c.ask(c.request(t, http.MethodPost, "/", strings.NewReader(strings.Repeat("x", 50<<20))))
 	}()
 	arrive(t, "the upload", stuck)
-	if n := established(t, a.addr); n != 1 {
-		t.Fatalf("%d connections to the target", n)
+	if established(t, a.addr) == 0 { // there may be more, of health checks
+		t.Fatal("there is no connection to the target")
 	}
 	_, err := x.Deploy(t.Context(), proxy.DeployRequest{
 		Hosts: []string{x.host}, Targets: []string{startApp(t, named("next")).addr()}, DrainTimeout: duration(100 * time.Millisecond),
