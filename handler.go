@@ -161,7 +161,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return caddyhttp.Error(status, err)
 	}
 	level := zapcore.DebugLevel
-	if status >= 500 && !proxy.IsCallersDoing(err) {
+	if status >= 500 && !proxy.IsOverdueCall(err) {
 		level = zapcore.WarnLevel
 	}
 	if c := h.logger.Check(level, "request failed"); c != nil {

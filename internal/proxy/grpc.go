@@ -58,11 +58,11 @@ func GRPCStatusOf(err error) GRPCStatus {
 	return grpcUnavailable
 }
 
-// IsCallersDoing reports whether err, as [GRPCStatusOf] takes it, is how a server ends
-// a call that its client has given up or has given too little time.
-func IsCallersDoing(err error) bool {
+// IsOverdueCall reports whether err, as [GRPCStatusOf] takes it, is how a server ends a
+// call whose own time is over: nothing is wrong with the server.
+func IsOverdueCall(err error) bool {
 	ended, ok := errors.AsType[*callError](err)
-	return ok && (ended.status == grpcCancelled || ended.status == grpcDeadlineExceeded)
+	return ok && ended.status == grpcDeadlineExceeded
 }
 
 // callError is the failure of a gRPC call, with what the target made of it.
