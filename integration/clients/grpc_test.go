@@ -170,7 +170,7 @@ func TestGRPCCancellationReachesTheServer(t *testing.T) {
 // waits for its answer.
 func TestGRPCCallOutlivesTheStreamTimeout(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{0, 10, 1 << 20} {
+	for _, size := range []int{0, 10, 100_000} {
 		t.Run(fmt.Sprint(size, " bytes"), func(t *testing.T) {
 			t.Parallel()
 			old, next := startGRPC(t, "old"), startGRPC(t, "next")
