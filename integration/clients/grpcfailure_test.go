@@ -1,11 +1,13 @@
 package clients
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/interop/grpc_testing"
@@ -122,4 +124,45 @@ func TestGRPCClientsAreToldInTheirOwnWay(t *testing.T) {
 	if s := status.Convert(err); s.Code() != codes.Unimplemented || !strings.Contains(s.Message(), "no service is deployed") {
 		t.Errorf("a service that is gone: %v", err)
 	}
+}
+
+// The answer to a call is on its way for longer than a stream may take to reach the end
+// of a message: the deploy waits for it as it does for any request.
+func TestGRPCAnswerThatIsUnderWayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	x := newSite(t, plain.server(t), "h2c://"+startH2CApp(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		_, _ = io.WriteString(w, message("answer")[:8])
+		_ = http.NewResponseController(w).Flush()
+		close(begun)
+		<-goOn
+		_, _ = io.WriteString(w, message("answer")[8:])
+		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+	}).addr())
+	c := x.client(t, h2)
+	answered := make(chan string, 1)
+	go func() {
+		a, status := c.call(t, "UnaryCall", "")
+		answered <- a.body + status
+	}()
+	arrive(t, "the call", begun)
+	next := startApp(t, named("next"))
+	deployed := make(chan error, 1)
+	go func() {
+		_, err := x.Deploy(context.Background(), proxy.DeployRequest{
+			Hosts: []string{x.host}, Targets: []string{next.addr()}, StreamTimeout: duration(0), DrainTimeout: duration(patience),
+		})
+		deployed <- err
+	}()
+	select {
+	case err := <-deployed:
+		t.Errorf("the deploy did not wait: %v", err)
+	case <-time.After(4 * time.Second): // a stream has two
+	}
+	close(goOn)
+	if got := arrive(t, "the answer", answered); got != message("answer")+"0" {
+		t.Errorf("%q", got)
+	}
+	must(t, arrive(t, "the deploy", deployed))
 }

@@ -80,7 +80,7 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 			turn = turns.C
 		case <-turn: // to the end: a request may still turn into a stream
 			runtime.Gosched() // a timer wakes us before those that have waited longer
-			if n := r.cutOverdueStreams(); n > 0 {
+			if n := r.cutOverdueStreams(time.Since(start) > limits.requests); n > 0 {
 				d.CutStreams += n
 				giveUpStreams, stuckStreams = time.After(cutGrace), false
 			}
@@ -96,10 +96,10 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 }
 
 // cutOverdueStreams cuts the streams that were asked to close long enough ago, and
-// returns their number.
-func (r *Release) cutOverdueStreams() (n int) {
+// returns their number. late says that the time of requests is over.
+func (r *Release) cutOverdueStreams(late bool) (n int) {
 	for _, s := range r.openStreams() {
-		if s.cutIfOverdue() {
+		if s.cutIfOverdue(late) {
 			n++
 		}
 	}

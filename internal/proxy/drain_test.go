@@ -91,9 +91,10 @@ func TestCutRequestsAreTold(t *testing.T) {
 // deafStream ignores that it is asked to close.
 type deafStream struct{ onCut func() }
 
-func (deafStream) closePolitely() {}
-func (deafStream) parted() bool   { return false }
-func (s deafStream) cut()         { s.onCut() }
+func (deafStream) closePolitely()  {}
+func (deafStream) parted() bool    { return false }
+func (deafStream) answering() bool { return false }
+func (s deafStream) cut()          { s.onCut() }
 
 // TestStreamThatIsBornLateIsCutAndTold although the others were cut long before.
 func TestStreamThatIsBornLateIsCutAndTold(t *testing.T) {

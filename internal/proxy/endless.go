@@ -148,6 +148,13 @@ func (s *endlessBody) closePolitely() {
 // parted implements streamCloser. The end of the answer needs no reply.
 func (*endlessBody) parted() bool { return false }
 
+// answering implements streamCloser: the first message is on its way.
+func (s *endlessBody) answering() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.messages != nil && s.messages.passed == 0 && !s.messages.atBorder()
+}
+
 func (s *endlessBody) cut() { s.abort() }
 
 // eventBorders finds the ends of events: blank lines, with any of the three line

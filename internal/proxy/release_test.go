@@ -43,7 +43,9 @@ func (c idleCloser) closePolitely() {
 }
 
 func (idleCloser) parted() bool { return false }
-func (c idleCloser) cut()       { c.closePolitely() }
+
+func (idleCloser) answering() bool { return false }
+func (c idleCloser) cut()          { c.closePolitely() }
 
 // TestReleaseLifeCycle lets many goroutines use a release while it begins to
 // drain, and checks what the switch relies upon: nothing is acquired after the

@@ -22,6 +22,9 @@ type streamCloser interface {
 	// parted reports whether the client has been told, so that all that is left is
 	// for it to answer.
 	parted() bool
+	// answering reports whether it may be no stream but the answer to a call, which
+	// has as much time as other requests.
+	answering() bool
 	// cut ends the stream now.
 	cut()
 }
@@ -61,14 +64,15 @@ func (s *stream) closeAfter(d time.Duration) {
 }
 
 // cutIfOverdue is a turn of the drain. It cuts s, unless it has been cut before, if
-// it was asked to close and has had its turns.
-func (s *stream) cutIfOverdue() bool {
-	parted := s.closer.parted()
+// it was asked to close and has had its turns. late says that the time of requests is
+// over.
+func (s *stream) cutIfOverdue(late bool) bool {
+	parted, answering := s.closer.parted(), s.closer.answering()
 	s.mu.Lock()
 	if s.parted != parted {
 		s.parted, s.turns = parted, 0
 	}
-	if s.asked {
+	if s.asked && (late || !answering) {
 		s.turns++
 	}
 	overdue := !s.cut && s.turns >= lingerTurns

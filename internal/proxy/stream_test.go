@@ -36,6 +36,8 @@ func (c *fakeCloser) closePolitely() {
 
 func (c *fakeCloser) parted() bool { return c.told }
 
+func (*fakeCloser) answering() bool { return false }
+
 func (c *fakeCloser) cut() {
 	c.cutAt = time.Now()
 	c.r.removeStream(c.stream)
@@ -146,7 +148,7 @@ func TestStreamIsNotCutBeforeItsTurns(t *testing.T) {
 		take := func(turns int, while string) {
 			t.Helper()
 			for range turns {
-				if c.stream.cutIfOverdue() {
+				if c.stream.cutIfOverdue(false) {
 					t.Fatalf("it is cut %s", while)
 				}
 			}
@@ -157,7 +159,7 @@ func TestStreamIsNotCutBeforeItsTurns(t *testing.T) {
 		take(lingerTurns-1, "while it may look for a border")
 		c.told = true
 		take(lingerTurns-1, "while the client may answer")
-		if !c.stream.cutIfOverdue() || c.stream.cutIfOverdue() {
+		if !c.stream.cutIfOverdue(false) || c.stream.cutIfOverdue(false) {
 			t.Error("it is not cut once after all its turns")
 		}
 	})

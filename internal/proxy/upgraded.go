@@ -195,6 +195,9 @@ func (u *upgradedConn) hearAnswer() { u.answerOnce.Do(func() { close(u.answered)
 
 func (u *upgradedConn) parted() bool { return u.told.Load() }
 
+// answering implements streamCloser.
+func (*upgradedConn) answering() bool { return false }
+
 // cut closes both sides: a client that ignores its close frame would otherwise
 // hold the exchange for as long as it likes.
 func (u *upgradedConn) cut() {
