@@ -187,19 +187,7 @@ func TestTargetThatFailsTheHandshakeCostsNoRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			must(t, err)
-			t.Cleanup(func() { l.Close() })
-			go func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					t.Cleanup(func() { conn.Close() })
-					serve(conn)
-				}
-			}()
+			l := listen(t, serve)
 			x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
 				Targets: []string{"https://" + l.Addr().String(), fine}, Force: true,
 			})
@@ -277,9 +265,10 @@ func TestHeldRequestKeepsItsBody(t *testing.T) {
 	for name, startOld := range map[string]func(t *testing.T) string{
 		"not sent": refusingAddr,
 		"sent": func(t *testing.T) string {
-			a := startRawH2App(t, func(c *rawH2Conn, f http2.Frame) bool {
+			var a *rawH2App
+			a = startRawH2App(t, func(c *rawH2Conn, f http2.Frame) bool {
 				if data, ok := f.(*http2.DataFrame); ok && len(data.Data()) > 0 {
-					c.listener.Close()
+					_ = a.stopListening()
 					_ = c.WriteGoAway(0, http2.ErrCodeNo, nil)
 				}
 				return true

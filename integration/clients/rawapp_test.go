@@ -25,10 +25,32 @@ type rawApp struct {
 // runs in a goroutine of its own. Connections of health checks are answered here.
 func startRawApp(t *testing.T, serve func(c *rawConn)) *rawApp {
 	t.Helper()
+	a := new(rawApp)
+	a.addr = listen(t, func(conn net.Conn) {
+		defer conn.Close()
+		c := &rawConn{Conn: conn, in: bufio.NewReader(conn)}
+		first, err := c.in.Peek(len("GET /up "))
+		switch {
+		case err != nil:
+		case string(first) == "GET /up ":
+			if _, err := c.next(); err == nil {
+				c.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			}
+		default:
+			c.number = a.conns.Add(1)
+			serve(c)
+		}
+	}).Addr().String()
+	return a
+}
+
+// listen hands every connection to serve, in a goroutine of its own. They are closed
+// when the test ends.
+func listen(t *testing.T, serve func(conn net.Conn)) net.Listener {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
-	a := &rawApp{addr: l.Addr().String()}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -37,24 +59,10 @@ func startRawApp(t *testing.T, serve func(c *rawConn)) *rawApp {
 			}
 			t.Cleanup(func() { conn.Close() })
 			_ = conn.SetDeadline(time.Now().Add(2 * patience))
-			go func() {
-				defer conn.Close()
-				c := &rawConn{Conn: conn, in: bufio.NewReader(conn)}
-				first, err := c.in.Peek(len("GET /up "))
-				switch {
-				case err != nil:
-				case string(first) == "GET /up ":
-					if _, err := c.next(); err == nil {
-						c.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-					}
-				default:
-					c.number = a.conns.Add(1)
-					serve(c)
-				}
-			}()
+			go serve(conn)
 		}
 	}()
-	return a
+	return l
 }
 
 // rawConn is the application's side of a connection.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -15,7 +14,8 @@ import (
 // rawH2App is an application over HTTP/2 without TLS that is played by hand. It has no
 // health check.
 type rawH2App struct {
-	addr string
+	addr          string
+	stopListening func() error
 	// conns counts its connections.
 	conns atomic.Int64
 }
@@ -24,10 +24,8 @@ type rawH2App struct {
 type rawH2Conn struct {
 	*http2.Framer
 	net.Conn
-	// listener is the application's.
-	listener net.Listener
-	header   bytes.Buffer
-	encoder  *hpack.Encoder
+	header  bytes.Buffer
+	encoder *hpack.Encoder
 	// requests counts the requests of the connection, from 1.
 	requests int
 }
@@ -37,31 +35,19 @@ type rawH2Conn struct {
 // connection when it returns false.
 func startRawH2App(t *testing.T, serve func(c *rawH2Conn, f http2.Frame) bool, settings ...http2.Setting) *rawH2App {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	a := &rawH2App{addr: l.Addr().String()}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-			_ = conn.SetDeadline(time.Now().Add(2 * patience))
-			go func() {
-				defer conn.Close()
-				if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-					return
-				}
-				a.conns.Add(1)
-				c := &rawH2Conn{Framer: http2.NewFramer(conn, conn), Conn: conn, listener: l}
-				c.encoder = hpack.NewEncoder(&c.header)
-				_ = c.WriteSettings(settings...)
-				c.serve(serve)
-			}()
+	a := new(rawH2App)
+	l := listen(t, func(conn net.Conn) {
+		defer conn.Close()
+		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
 		}
-	}()
+		a.conns.Add(1)
+		c := &rawH2Conn{Framer: http2.NewFramer(conn, conn), Conn: conn}
+		c.encoder = hpack.NewEncoder(&c.header)
+		_ = c.WriteSettings(settings...)
+		c.serve(serve)
+	})
+	a.addr, a.stopListening = l.Addr().String(), l.Close
 	return a
 }
 

@@ -152,7 +152,7 @@ func (*endlessBody) parted() bool { return false }
 func (s *endlessBody) answering() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.messages != nil && s.messages.passed == 0 && !s.messages.atBorder()
+	return s.mayBeCall(false) && !s.messages.atBorder()
 }
 
 func (s *endlessBody) cut() { s.abort() }

@@ -58,8 +58,7 @@ func (b *requestBody) attempt(ctx context.Context, watch *uploadWatch) *bodyAtte
 	a := &bodyAttempt{spool: b.spool, watch: watch}
 	a.mu.Lock()
 	if a.current != nil {
-		a.current.closed = true
-		a.changed.Broadcast()
+		a.current.end()
 	}
 	a.current = a
 	a.mu.Unlock()
@@ -141,12 +140,11 @@ func (s *spool) keepNoMore() {
 	}
 }
 
-// endAttempt returns a function that ends the attempt that is the last one now.
-func (s *spool) endAttempt() func() {
+// last returns the last attempt.
+func (s *spool) last() *bodyAttempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.current
-	return func() { _ = a.Close() }
+	return s.current
 }
 
 // fill reads from the client.
@@ -165,7 +163,12 @@ func (s *spool) fill() {
 func (a *bodyAttempt) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.end()
+	return nil
+}
+
+// end is Close with mu held.
+func (a *bodyAttempt) end() {
 	a.closed = true
 	a.changed.Broadcast()
-	return nil
 }

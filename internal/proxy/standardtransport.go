@@ -84,7 +84,7 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 			got.Store(&info)
 			upload.resume()
 			if body != nil {
-				onClose(info.Conn, body.spool.endAttempt())
+				endsWith(info.Conn, body.spool.last())
 			}
 		},
 	}
@@ -117,7 +117,7 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 		if err == nil {
 			_ = resp.Body.Close()
 		}
-		resp, err = nil, slowTargetError{}
+		resp, err = nil, transport.ErrSlowAnswer
 	case err == nil:
 		if body != nil {
 			body.spool.keepNoMore()
@@ -219,25 +219,25 @@ func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error))
 type ownConn struct {
 	net.Conn
 	of *standardTransport
-	// closing, if not nil, is called when it is closed.
-	closing atomic.Pointer[func()]
+	// upload, if not nil, ends when it is closed.
+	upload atomic.Pointer[bodyAttempt]
 }
 
-// onClose has f called when a connection of ours is closed, which net/http does before
-// it waits for the request's body. Over HTTP/2, where it does not wait, only the last f
-// counts.
-func onClose(conn net.Conn, f func()) {
+// endsWith has an upload end when a connection of ours is closed, which net/http does
+// before it waits for the request's body. Over HTTP/2, where it does not wait, only the
+// last upload counts.
+func endsWith(conn net.Conn, upload *bodyAttempt) {
 	if tlsConn, ok := conn.(*tls.Conn); ok {
 		conn = tlsConn.NetConn()
 	}
 	if own, ok := conn.(*ownConn); ok {
-		own.closing.Store(&f)
+		own.upload.Store(upload)
 	}
 }
 
 func (c *ownConn) Close() error {
-	if f := c.closing.Load(); f != nil {
-		(*f)()
+	if upload := c.upload.Load(); upload != nil {
+		_ = upload.Close()
 	}
 	c.of.mu.Lock()
 	delete(c.of.open, c)
@@ -277,13 +277,6 @@ type uploadWatch struct {
 	overdue bool
 }
 
-// slowTargetError says that the time was over. It is a [net.Error].
-type slowTargetError struct{}
-
-func (slowTargetError) Error() string   { return "the target did not begin its answer in time" }
-func (slowTargetError) Timeout() bool   { return true }
-func (slowTargetError) Temporary() bool { return true }
-
 // newUploadWatch returns a watch that resume begins, and a context that ends when the
 // time is over. It is nil if there is no limit.
 func newUploadWatch(ctx context.Context, timeout time.Duration) (context.Context, *uploadWatch) {
@@ -297,7 +290,7 @@ func newUploadWatch(ctx context.Context, timeout time.Duration) (context.Context
 		defer u.mu.Unlock()
 		if !u.stopped {
 			u.overdue = true
-			cancel(slowTargetError{})
+			cancel(transport.ErrSlowAnswer)
 		}
 	})
 	u.timer.Stop()

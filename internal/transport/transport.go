@@ -215,7 +215,8 @@ func (timeoutError) Timeout() bool { return true }
 func (timeoutError) Temporary() bool { return true }
 
 const (
-	errSlowAnswer = timeoutError("the target did not begin its answer in time")
+	// ErrSlowAnswer says that [Transport.ResponseHeaderTimeout] was over.
+	ErrSlowAnswer = timeoutError("the target did not begin its answer in time")
 	errSlowReader = timeoutError("the target stopped taking the request")
 )
 

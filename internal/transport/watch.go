@@ -71,7 +71,7 @@ func (w *watch) losePatience(ctx context.Context) error {
 	case w.over:
 		return errInterrupted
 	case !w.answerBy.IsZero() && !time.Now().Before(w.answerBy):
-		return errSlowAnswer
+		return ErrSlowAnswer
 	}
 	return nil
 }
