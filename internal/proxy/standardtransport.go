@@ -75,41 +75,39 @@ func diedSilently(err error) bool {
 
 // try makes one attempt, over a connection that has been used before or not.
 func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused bool, err error) {
-	got := new(atomic.Pointer[httptrace.GotConnInfo])
+	ctx, body := req.Context(), requestBodyOf(req)
 	var upload *uploadWatch
-	var body *requestBody
-	trace := &httptrace.ClientTrace{
+	if body != nil {
+		ctx, upload = newUploadWatch(ctx, s.timeout)
+	}
+	got := new(atomic.Pointer[httptrace.GotConnInfo])
+	ctx = context.WithValue(ctx, connKey{}, got)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { got.Store(nil) },
 		GotConn: func(info httptrace.GotConnInfo) {
 			got.Store(&info)
 			upload.resume()
 			if body != nil {
-				endsWith(info.Conn, body.spool.last())
+				endsWith(req.Context(), info.Conn, body.spool.last())
 			}
 		},
-	}
-	if tell, ok := req.Context().Value(transport.InformationalKey).(transport.InformationalFunc); ok {
-		trace.Got1xxResponse = func(code int, header textproto.MIMEHeader) error {
-			return tell(code, http.Header(header))
+		Got1xxResponse: informational(req),
+	})
+	out := s.outgoing(req.WithContext(ctx))
+	if body != nil {
+		out.Body = body.attempt(req.Context(), upload)
+		out.GetBody = func() (io.ReadCloser, error) {
+			// net/http asks for the body again when nothing of the request was written, or
+			// when the target says that it has not processed it, which is safe whatever its
+			// method; or that it is malformed, which no target says of what it has processed
+			// (golang.org/issue/42777).
+			if body.touched() {
+				return nil, errNotKept
+			}
+			return body.attempt(req.Context(), upload), nil
 		}
 	}
-	ctx := req.Context()
-	if body = requestBodyOf(req); body != nil {
-		ctx, upload = newUploadWatch(ctx, s.timeout)
-		req = withBody(req, body, upload)
-	}
-	out := req.WithContext(httptrace.WithClientTrace(context.WithValue(ctx, connKey{}, got), trace))
-	out.URL = requestURL(req.RequestURI)
-	out.URL.Scheme, out.URL.Host = "http", s.target.host()
-	if s.target.Scheme == "https" {
-		out.URL.Scheme = "https"
-	}
-	out.RequestURI = ""
-	if s.target.Scheme == "h2c" && out.Header["Upgrade"] != nil {
-		out.Header = out.Header.Clone() // another target may have use for it
-		out.Header.Del("Upgrade")       // which HTTP/2 has not (RFC 9113, section 8.2.2)
-		out.Header.Del("Connection")
-	}
+
 	resp, err = s.http.RoundTrip(out)
 	overdue := upload.stop()
 	switch {
@@ -134,21 +132,31 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 	return resp, got.Load() != nil && got.Load().Reused, err
 }
 
-// withBody returns req with the part of the body that net/http is to see.
-func withBody(req *http.Request, body *requestBody, upload *uploadWatch) *http.Request {
-	req = req.WithContext(req.Context())
-	// net/http asks for the body again when nothing of the request was written, or when
-	// the target says that it has not processed it, which is safe whatever its method; or
-	// that it is malformed, which no target says of what it has processed
-	// (golang.org/issue/42777).
-	req.GetBody = func() (io.ReadCloser, error) {
-		if body.touched() {
-			return nil, errNotKept
-		}
-		return body.attempt(req.Context(), upload), nil
+// outgoing makes of req, which is as the client sent it, what net/http sends. It
+// changes it, but not its header, which another target may have use for.
+func (s *standardTransport) outgoing(req *http.Request) *http.Request {
+	req.URL = requestURL(req.RequestURI)
+	req.URL.Scheme, req.URL.Host = "http", s.target.host()
+	if s.target.Scheme == "https" {
+		req.URL.Scheme = "https"
 	}
-	req.Body = body.attempt(req.Context(), upload)
+	req.RequestURI = ""
+	if s.target.Scheme == "h2c" && req.Header["Upgrade"] != nil {
+		req.Header = req.Header.Clone()
+		req.Header.Del("Upgrade") // RFC 9113, section 8.2.2
+		req.Header.Del("Connection")
+	}
 	return req
+}
+
+// informational returns what passes the 1xx responses on to whoever waits for those to
+// req; nil if nobody does.
+func informational(req *http.Request) func(int, textproto.MIMEHeader) error {
+	tell, ok := req.Context().Value(transport.InformationalKey).(transport.InformationalFunc)
+	if !ok {
+		return nil
+	}
+	return func(code int, header textproto.MIMEHeader) error { return tell(code, http.Header(header)) }
 }
 
 // requestBodyOf returns the body of the exchange that req belongs to; nil if it has
@@ -193,66 +201,6 @@ func (s *standardTransport) Stats() transport.Stats {
 	return transport.Stats{Open: len(s.open)}
 }
 
-// owning returns dial with the connections that it opens known to s.
-func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
-		conn, err := dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		own := &ownConn{Conn: conn, of: s}
-		s.mu.Lock()
-		closed := s.open == nil
-		if !closed {
-			s.open[own] = struct{}{}
-		}
-		s.mu.Unlock()
-		if closed {
-			_ = conn.Close()
-			return nil, &dialError{errRetired}
-		}
-		return own, nil
-	}
-}
-
-// ownConn is a connection of a standardTransport's.
-type ownConn struct {
-	net.Conn
-	of *standardTransport
-	// upload, if not nil, ends when it is closed.
-	upload atomic.Pointer[bodyAttempt]
-}
-
-// endsWith has an upload end when a connection of ours is closed, which net/http does
-// before it waits for the request's body. Over HTTP/2, where it does not wait, only the
-// last upload counts.
-func endsWith(conn net.Conn, upload *bodyAttempt) {
-	if tlsConn, ok := conn.(*tls.Conn); ok {
-		conn = tlsConn.NetConn()
-	}
-	if own, ok := conn.(*ownConn); ok {
-		own.upload.Store(upload)
-	}
-}
-
-func (c *ownConn) Close() error {
-	if upload := c.upload.Load(); upload != nil {
-		_ = upload.Close()
-	}
-	c.of.mu.Lock()
-	delete(c.of.open, c)
-	c.of.mu.Unlock()
-	return c.Conn.Close()
-}
-
-// CloseWrite lets an upgraded connection be closed in one direction.
-func (c *ownConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
 // endingBody is closed when the exchange ends, if not before.
 type endingBody struct {
 	io.ReadCloser
@@ -262,70 +210,4 @@ type endingBody struct {
 func (b *endingBody) Close() error {
 	b.spare()
 	return b.ReadCloser.Close()
-}
-
-// uploadWatch bounds how long a target may leave a request's body standing before it
-// begins its answer. net/http's own time begins only when all of it has been sent. The
-// time in which the client has nothing to send does not count.
-type uploadWatch struct {
-	timeout time.Duration
-
-	// mu guards what follows.
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
-	overdue bool
-}
-
-// newUploadWatch returns a watch that resume begins, and a context that ends when the
-// time is over. It is nil if there is no limit.
-func newUploadWatch(ctx context.Context, timeout time.Duration) (context.Context, *uploadWatch) {
-	if timeout <= 0 {
-		return ctx, nil
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	u := &uploadWatch{timeout: timeout}
-	u.timer = time.AfterFunc(timeout, func() {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if !u.stopped {
-			u.overdue = true
-			cancel(transport.ErrSlowAnswer)
-		}
-	})
-	u.timer.Stop()
-	return ctx, u
-}
-
-// pause is called when the target wants more of the body, resume when there is a
-// connection to it and when it has been given some.
-func (u *uploadWatch) pause() {
-	if u != nil {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		u.timer.Stop()
-	}
-}
-
-func (u *uploadWatch) resume() {
-	if u != nil {
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		if !u.stopped {
-			u.timer.Reset(u.timeout)
-		}
-	}
-}
-
-// stop ends the watch, because there is an answer or a failure, and reports whether the
-// time is over.
-func (u *uploadWatch) stop() (overdue bool) {
-	if u == nil {
-		return false
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.stopped = true
-	u.timer.Stop()
-	return u.overdue
 }
