@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // Whoever asks is told that the client goes away, be it before or after, and by an end
@@ -109,7 +111,7 @@ func TestHijackedConnectionsHaveExactDeadlines(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if err := raw.Read(func(fd uintptr) bool { _, known := peek(fd); return known }); err != nil {
+		if err := raw.Read(func(fd uintptr) bool { _, err := transport.Peek(fd); return err != syscall.EAGAIN }); err != nil {
 			t.Errorf("waiting for the socket: %v", err)
 		}
 		_, _ = io.CopyN(conn, conn, 1)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 const canWatchClient = true
@@ -30,9 +32,11 @@ func (c *clientConn) OnGone(gone func()) (stop func()) {
 		defer close(done)
 		left := false
 		for {
-			err := raw.Read(func(fd uintptr) (looked bool) {
-				left, looked = peek(fd)
-				return looked
+			err := raw.Read(func(fd uintptr) bool {
+				n, err := transport.Peek(fd)
+				known := err != syscall.EAGAIN
+				left = known && n == 0
+				return known
 			})
 			if errors.Is(err, os.ErrDeadlineExceeded) && c.watchOn() {
 				continue
@@ -47,22 +51,6 @@ func (c *clientConn) OnGone(gone func()) (stop func()) {
 		c.endWatch(true)
 		<-done
 		c.endWatch(false)
-	}
-}
-
-// peek reports whether there is nothing to come from a client, and whether that is
-// known.
-func peek(fd uintptr) (left, known bool) {
-	var one [1]byte
-	for {
-		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
-		switch err {
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return false, false
-		default:
-			return n <= 0, true
-		}
 	}
 }
 

@@ -5,6 +5,8 @@ package proxy
 import (
 	"net"
 	"syscall"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // readiness waits for a connection to have something to read, without a buffer to
@@ -30,13 +32,8 @@ func newReadiness(conn net.Conn) *readiness {
 
 // somethingArrived reports whether a read of a socket would not have to wait.
 func somethingArrived(fd uintptr) bool {
-	var one [1]byte
-	for {
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
-		if err != syscall.EINTR {
-			return err != syscall.EAGAIN
-		}
-	}
+	_, err := transport.Peek(fd)
+	return err != syscall.EAGAIN
 }
 
 // wait waits until a read returns at once, be it with an error.

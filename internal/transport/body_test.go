@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -355,4 +357,41 @@ func (hungUp) Write(p []byte) (int, error) { return len(p), nil }
 func (hungUp) ReadFrom(r io.Reader) (int64, error) {
 	n, _ := r.Read(make([]byte, 10))
 	return int64(n), io.EOF
+}
+
+// TestBodyBehindALongHeadArrivesWhole however the head and the body come in pieces.
+func TestBodyBehindALongHeadArrivesWhole(t *testing.T) {
+	onEachNetwork(t, func(t *testing.T, g *target) {
+		rnd, tr := newRand(t), g.transport()
+		want := long(3 * spliceFrom)
+		for range 60 {
+			answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Long: %s\r\n\r\n%s", len(want), long(rnd.IntN(maxHead-200)), want)
+			first := rnd.IntN(len(answer) - len(want)/2)
+			done := make(chan string, 1)
+			go func() {
+				resp, err := tr.RoundTrip(get(t))
+				if err != nil {
+					t.Error(err)
+					close(done)
+					return
+				}
+				defer resp.Body.Close()
+				var got bytes.Buffer
+				if _, err := resp.Body.(*Body).WriteTo(&got); err != nil {
+					t.Error(err)
+				}
+				done <- got.String()
+			}()
+			p := g.accept()
+			p.request()
+			p.send(answer[:first])
+			runtime.Gosched()
+			p.send(answer[first:])
+			_ = p.Close()
+			if got := receive(t, done, "the body"); got != want {
+				t.Fatalf("a head of %d bytes, %d of the answer at first: %d bytes of the body, want %d", len(answer)-len(want), first, len(got), len(want))
+			}
+			tr.CloseIdleConnections()
+		}
+	})
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -70,7 +71,11 @@ func (c *conn) roundTrip(ctx context.Context, out *outgoing, now time.Time) (*ht
 		if err := out.readAhead(); err != nil {
 			return nil, err
 		}
-		now = time.Now() // the client took its time
+		// The client took its time, in which the exchange may have come to its end.
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		now = time.Now()
 	}
 	c.watch.begin(now, c.t.ResponseHeaderTimeout)
 	var up *upload
@@ -87,8 +92,9 @@ func (c *conn) roundTrip(ctx context.Context, out *outgoing, now time.Time) (*ht
 	case err == nil:
 		return resp, nil // without a body, the connection may be another's by now
 	case up == nil:
-		out.written = c.socket.wrote
+		out.written = out.written || c.socket.wrote
 	default:
+		up.answered() // a body that waits to be asked for is not read later
 		err = up.explain(err)
 	}
 	return resp, err
@@ -103,7 +109,7 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 			case !errors.Is(err, ErrClosed):
 			case informational > 0:
 				err = io.ErrUnexpectedEOF // the answer had begun
-			case !out.written && !c.socket.wrote:
+			case c.uses > 1 && !out.written && !c.socket.wrote:
 				c.t.foundClosed()
 			}
 			return nil, err
@@ -199,7 +205,10 @@ func (c *conn) readHead() (string, int, error) {
 			if c.br.Size() >= maxHead {
 				return "", 0, malformed("a head of more than %d bytes", maxHead)
 			}
-			c.br = bufio.NewReaderSize(c.br, 4*c.br.Size())
+			// Not a reader of c.br, which would read ahead where nobody looks for it.
+			size, sofar := 4*c.br.Size(), bytes.NewReader(bytes.Clone(b))
+			c.returnReader()
+			c.br = bufio.NewReaderSize(io.MultiReader(sofar, c), size)
 			continue
 		}
 		if err != nil && (len(b) == 0 || looksLikeHTTP(b)) {

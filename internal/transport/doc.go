@@ -19,7 +19,9 @@
 //  3. An answer has one framing or is refused ([ErrMalformed]): both a
 //     Content-Length and a Transfer-Encoding, two lengths, folded lines, bare line
 //     feeds and the like are errors and never guessed at.
-//  4. A request is written once. It is written again, on a new connection, only
-//     if none of it was written before, or if the method is idempotent, nothing
-//     of the answer had arrived, and the connection was a pooled one.
+//  4. A request is tried on another connection only if none of it was written, or
+//     if the method is idempotent, nothing of the answer had arrived, and the
+//     connection was a pooled one.
+//  5. A request that had to wait for its body is not written if its context has
+//     ended meanwhile.
 package transport

@@ -124,11 +124,19 @@ func (s *socket) quiet() bool {
 		return true
 	}
 	var err error
+	rawErr := s.raw.Control(func(fd uintptr) { _, err = Peek(fd) })
+	return rawErr == nil && err == syscall.EAGAIN
+}
+
+// Peek looks at the first byte that has arrived on a socket, without taking it or
+// waiting for it. It returns 0 at the end of what the other side has sent, and
+// [syscall.EAGAIN] if nothing has arrived.
+func Peek(fd uintptr) (int, error) {
 	var one [1]byte
-	rawErr := s.raw.Control(func(fd uintptr) {
-		_, _, err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	})
-	return rawErr == nil && (err == syscall.EAGAIN || err == syscall.EINTR)
+	return retryInterrupted(func(fd int, p []byte) (int, error) {
+		n, _, err := syscall.Recvfrom(fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return n, err
+	}, int(fd), one[:])
 }
 
 func retryInterrupted(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {

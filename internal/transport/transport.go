@@ -94,7 +94,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer out.release()
 	ctx := req.Context()
 	now := time.Now()
-	for fresh := false; ; now = time.Now() {
+	for fresh, lost := false, false; ; now = time.Now() {
 		c, err := t.connection(ctx, out, now, fresh)
 		if err != nil {
 			closeBody(req)
@@ -108,7 +108,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		c.close()
-		if !errors.Is(err, ErrClosed) || c.uses == 1 || out.written && !out.idempotent() || context.Cause(ctx) != nil {
+		again := !out.written || out.idempotent()
+		if c.uses == 1 {
+			// It may have gone while the client kept it waiting for the body.
+			again = out.bodyRead && !out.written && !lost
+			lost = true
+		}
+		if !again || !errors.Is(err, ErrClosed) || context.Cause(ctx) != nil {
 			if !out.uploading {
 				closeBody(req)
 			}

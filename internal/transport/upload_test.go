@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -415,4 +416,101 @@ func TestTargetThatStopsReadingMayHaveAnswered(t *testing.T) {
 		_ = p.rest()
 		wantStats(t, tr, 0, 0)
 	})
+}
+
+// TestRequestThatIsOverIsNotSent: the target may have made way for another meanwhile.
+func TestRequestThatIsOverIsNotSent(t *testing.T) {
+	onEachNetwork(t, func(t *testing.T, g *target) {
+		for name, length := range map[string]int64{"small": 4, "large": 4 + headSize} {
+			tr := g.transport()
+			body := slowBody{make(chan string)}
+			req := post(t, body)
+			req.ContentLength = length
+			ctx, cancel := context.WithCancelCause(t.Context())
+			done := start(tr, req.WithContext(ctx))
+			p := g.accept()
+			cancel(errGone)
+			body.pieces <- "body"
+			if o := receive(t, done, "the outcome"); !errors.Is(o.err, errGone) {
+				t.Errorf("%s: %+v, want %v", name, o, errGone)
+			}
+			p.wantClosed()
+		}
+	})
+}
+
+// TestConnectionMayEndWhileTheClientIsSlow because servers close connections that are
+// silent for some time, and nothing of the request is lost with them.
+func TestConnectionMayEndWhileTheClientIsSlow(t *testing.T) {
+	onEachNetwork(t, func(t *testing.T, g *target) {
+		tr := g.transport()
+		body := slowBody{make(chan string)}
+		req := post(t, body)
+		req.ContentLength = 4
+		done := start(tr, req)
+		_ = g.accept().Close()
+		body.pieces <- "body"
+		p := g.accept()
+		if _, got := p.request(); got != "body" {
+			t.Errorf("%q arrives", got)
+		}
+		p.send(ok)
+		receive(t, done, "the answer").wantOK(t, "ok")
+
+		// A target that does so at once is not tried for ever, and no other request
+		// pays for it.
+		tr.CloseIdleConnections()
+		req = post(t, body)
+		req.ContentLength = 4
+		done = start(tr, req)
+		_ = g.accept().Close()
+		body.pieces <- "body"
+		_ = g.accept().Close()
+		if o := receive(t, done, "the outcome"); o.err == nil {
+			t.Fatalf("%+v, want an error", o)
+		}
+		if tr.distrustUntil.Load() != 0 {
+			t.Error("the next requests get new connections, though no used one was found closed")
+		}
+		wantStats(t, tr, 0, 0)
+	})
+}
+
+// TestBodyThatWasNotAskedForIsNotReadAfterAFailure since the request may be on its way
+// to somebody else by then.
+func TestBodyThatWasNotAskedForIsNotReadAfterAFailure(t *testing.T) {
+	onEachNetwork(t, func(t *testing.T, g *target) {
+		tr := g.transport()
+		body := &observedBody{closed: make(chan struct{})}
+		req := request(t, http.MethodGet, body)
+		req.ContentLength = 4
+		req.Header.Set("Expect", "100-continue")
+		done := start(tr, req)
+		p := g.accept()
+		p.head()
+		_ = p.Close()
+		if o := receive(t, done, "the outcome"); !errors.Is(o.err, ErrClosed) {
+			t.Errorf("%+v, want %v", o, ErrClosed)
+		}
+		receive(t, body.closed, "the body to be closed")
+		if n := body.reads.Load(); n > 0 {
+			t.Errorf("it is read %d times", n)
+		}
+	})
+}
+
+// observedBody is a body without an end that knows what was done with it.
+type observedBody struct {
+	reads  atomic.Int32
+	closed chan struct{}
+}
+
+func (b *observedBody) Read(p []byte) (int, error) {
+	b.reads.Add(1)
+	return len(p), nil
+}
+
+func (b *observedBody) Close() error {
+	close(b.closed)
+	return nil
 }
