@@ -20,10 +20,14 @@ type clientTimeout struct {
 	logger *zap.Logger
 	// bySystem says that the system bounds how long an answer may wait to be taken.
 	bySystem bool
+	// read and write bound a whole request and a whole answer, if they are not 0: the
+	// server's own timeouts, which each move of a deadline would lift.
+	read, write time.Duration
 }
 
 // on returns the timeout for the clients of a server.
 func (t clientTimeout) on(server *caddyhttp.Server) clientTimeout {
+	t.read, t.write = time.Duration(server.ReadTimeout), time.Duration(server.WriteTimeout)
 	if t.limit > 0 && canLimitUntaken {
 		t.bySystem = true
 		server.RegisterConnContext(func(ctx context.Context, c net.Conn) context.Context {
@@ -59,10 +63,10 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 	}
 	g := guarded{done: nothing}
 	rc := http.NewResponseController(w)
-	deadline := caddyhttp.IdleDeadline{Start: time.Now(), Timeout: t.limit}
+	now := time.Now()
 	if hasBody {
 		reader := &caddyhttp.IdleTimeoutReader{
-			ReadCloser: r.Body, Ctrl: rc, Deadline: deadline, Logger: t.logger,
+			ReadCloser: r.Body, Ctrl: rc, Deadline: t.deadline(now, t.read), Logger: t.logger,
 			DrainDeadline: r.ProtoMajor == 1, ClearBetweenReads: r.ProtoMajor == 2,
 		}
 		restore := nothing
@@ -80,13 +84,23 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 	bodyDone := g.done
 	writer := &caddyhttp.IdleTimeoutWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		Ctrl:                  rc, Deadline: deadline, Logger: t.logger, ClearBetweenWrites: r.ProtoMajor == 2,
+		Ctrl:                  rc, Deadline: t.deadline(now, t.write), Logger: t.logger, ClearBetweenWrites: r.ProtoMajor == 2,
 	}
 	g.done = func() {
 		writer.HandlerDone()
 		bodyDone()
 	}
 	return writer, r, g
+}
+
+// deadline returns the deadline of what begins now and may take all at all, if that is
+// not 0.
+func (t clientTimeout) deadline(now time.Time, all time.Duration) caddyhttp.IdleDeadline {
+	d := caddyhttp.IdleDeadline{Start: now, Timeout: t.limit}
+	if all > 0 {
+		d.HardDeadline = now.Add(all)
+	}
+	return d
 }
 
 // noLimit is longer than anything lasts, and short enough to be added to the time.

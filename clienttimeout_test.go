@@ -2,6 +2,7 @@ package parachute
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -52,5 +53,41 @@ func TestDeadlineInThePastEndsReadsThatAreYetToBegin(t *testing.T) {
 				t.Error("the read has not ended")
 			}
 		})
+	}
+}
+
+// A client that never stalls may still have no more time than the server gives to all
+// requests.
+func TestClientTimeoutDoesNotLiftTheServersTimeouts(t *testing.T) {
+	t.Parallel()
+	timeout := clientTimeout{limit: time.Minute, logger: zap.NewNop(), read: 100 * time.Millisecond}
+	read := make(chan error, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, r, guarded := timeout.guard(w, r)
+		defer guarded.done()
+		_, err := io.Copy(io.Discard, r.Body)
+		read <- err
+	}))
+	t.Cleanup(s.Close)
+	body, client := io.Pipe()
+	t.Cleanup(func() { client.Close() })
+	go func() {
+		resp, err := http.Post(s.URL, "text/plain", body)
+		if err == nil {
+			resp.Body.Close()
+		}
+	}()
+	for end := time.After(20 * time.Second); ; {
+		select {
+		case err := <-read:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the read ended with %v", err)
+			}
+			return
+		case <-end:
+			t.Fatal("the read has not ended")
+		default:
+			_, _ = client.Write([]byte("x")) // fails when the server has closed the connection
+		}
 	}
 }

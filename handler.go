@@ -136,6 +136,8 @@ var requestErrors = []struct {
 	message string
 }{
 	{proxy.ErrNoRoute, http.StatusNotFound, "no_route", "no service is deployed for this host and path"},
+	{proxy.ErrRetired, http.StatusServiceUnavailable, "stopping", "the proxy's configuration has changed; try again"},
+	{proxy.ErrLoop, http.StatusLoopDetected, "loop", "the proxy is deployed as its own application"},
 	{proxy.ErrMisdirected, http.StatusMisdirectedRequest, "misdirected", "this connection was made for another service"},
 	{proxy.ErrClientTimeout, http.StatusRequestTimeout, "client_timeout", "the client stopped sending its request"},
 	{proxy.ErrBadRequest, http.StatusBadRequest, "bad_request", "the request is malformed"},

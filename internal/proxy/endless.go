@@ -159,7 +159,8 @@ func (s *endlessBody) cut() { s.abort() }
 
 // eventBorders finds the ends of events: blank lines, with any of the three line
 // ends that the format allows (HTML standard, section 9.2.5, "Parsing an event
-// stream").
+// stream"). A comment, which is a line that begins with a colon and often a sign of
+// life, belongs to no event.
 type eventBorders struct {
 	// inLine says that the current line has a character in it, inEvent that an
 	// event has begun and not ended, afterCR that a line feed would belong to
@@ -167,7 +168,7 @@ type eventBorders struct {
 	inLine, inEvent, afterCR bool
 }
 
-func (e *eventBorders) atBorder() bool { return !e.inEvent }
+func (e *eventBorders) atBorder() bool { return !e.inLine && !e.inEvent }
 
 func (e *eventBorders) scan(b []byte) (last int) {
 	for i, c := range b {
@@ -181,9 +182,10 @@ func (e *eventBorders) scan(b []byte) (last int) {
 			}
 			e.inLine = false
 		default:
-			e.inLine, e.inEvent, e.afterCR = true, true, false
+			e.inEvent = e.inEvent || !e.inLine && c != ':'
+			e.inLine, e.afterCR = true, false
 		}
-		if !e.inEvent {
+		if e.atBorder() {
 			last = i + 1
 		}
 	}

@@ -39,6 +39,8 @@ type Engine struct {
 	stopping    bool
 	// running counts deployments and removals.
 	running sync.WaitGroup
+	// retired says that active releases may be draining without a successor.
+	retired atomic.Bool
 
 	outcomes deploymentCounters
 
@@ -95,12 +97,21 @@ func (e *Engine) Start() {
 	}
 }
 
+// isOwnProbe reports whether r is a probe of e's own.
+func (e *Engine) isOwnProbe(r *http.Request) bool {
+	id := r.Header[probeHeader]
+	return len(id) > 0 && id[0] == e.opts.probeID
+}
+
 // ServeHTTP forwards a request to the release that serves it, which is that of
 // the named service, or of the one that claims the request's host and path if
 // service is empty. When it returns one of the request errors of this package,
 // nothing has been written to w. An answer that breaks off half-way ends in a panic
 // with [http.ErrAbortHandler].
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Client) error {
+	if e.isOwnProbe(r) {
+		return ErrLoop
+	}
 	for {
 		release, prefix, err := e.acquire(r, service)
 		if err != nil {
@@ -150,6 +161,9 @@ func (e *Engine) acquire(r *http.Request, service string) (*Release, string, err
 		if release := c.active.Load(); release.acquire() {
 			return release, prefix, nil
 		}
+		if e.retired.Load() {
+			return nil, "", ErrRetired
+		}
 	}
 }
 
@@ -188,11 +202,13 @@ func (e *Engine) Upstreams(ctx context.Context, service string) ([]Target, error
 			return nil, ErrNoRoute
 		}
 		release := c.active.Load()
-		if !release.acquire() {
-			continue
+		switch {
+		case release.acquire():
+			context.AfterFunc(ctx, release.done)
+			return release.usableTargets(), nil
+		case e.retired.Load():
+			return nil, ErrRetired
 		}
-		context.AfterFunc(ctx, release.done)
-		return release.usableTargets(), nil
 	}
 }
 

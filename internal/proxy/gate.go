@@ -142,6 +142,8 @@ func healthHint(reports []ProbeReport) string {
 			return "point --health-check-path at a page that answers 200 itself"
 		case strings.HasPrefix(last, "404 "):
 			return "the app is up but has no such page; set --health-check-path"
+		case strings.HasPrefix(last, "508 "):
+			return "this is the address of the proxy itself; name the address of the app"
 		case strings.HasPrefix(last, "400 "), strings.HasPrefix(last, "403 "), strings.HasPrefix(last, "421 "):
 			return "the app may refuse the Host header; set --health-check-host"
 		case strings.Contains(last, "no answer within"), strings.Contains(last, "timed out"):

@@ -211,3 +211,17 @@ func TestCancelledGateTellsTheCause(t *testing.T) {
 		}
 	})
 }
+
+// TestProxyIsNotItsOwnApp even while the release before it answers for it.
+func TestProxyIsNotItsOwnApp(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deploy(requestFor("app", startApp(t, "a")))
+	status, err := wait(t, e.start(DeployRequest{
+		Service: "app", Targets: []string{strings.TrimPrefix(e.url, "http://")}, DeployTimeout: ms(200),
+	}))
+	wantCode(t, err, CodeNotHealthy)
+	if e, _ := errors.AsType[*Error](err); !strings.Contains(e.Hint, "the proxy itself") {
+		t.Errorf("hint %q, probes %+v", e.Hint, status.Probes)
+	}
+}

@@ -200,7 +200,7 @@ func (e *testEngine) handle(w http.ResponseWriter, r *http.Request) {
 
 func statusOf(err error) int {
 	for target, status := range map[error]int{
-		ErrNoRoute: http.StatusNotFound, ErrMisdirected: http.StatusMisdirectedRequest,
+		ErrNoRoute: http.StatusNotFound, ErrRetired: http.StatusServiceUnavailable, ErrLoop: http.StatusLoopDetected, ErrMisdirected: http.StatusMisdirectedRequest,
 		ErrBadRequest: http.StatusBadRequest, ErrClientGone: 499, ErrCut: http.StatusServiceUnavailable,
 		ErrUnreachable: http.StatusBadGateway, ErrTimeout: http.StatusGatewayTimeout, ErrBadGateway: http.StatusBadGateway,
 	} {

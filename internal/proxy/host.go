@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"net"
 	"time"
 
@@ -53,6 +54,8 @@ type EngineOptions struct {
 
 	// dialer opens the connections to all targets.
 	dialer *net.Dialer
+	// probeID is what probes carry in the header probeHeader.
+	probeID string
 }
 
 func (o EngineOptions) withDefaults() EngineOptions {
@@ -62,6 +65,7 @@ func (o EngineOptions) withDefaults() EngineOptions {
 	if o.UserAgent == "" {
 		o.UserAgent = "parachute"
 	}
+	o.probeID = rand.Text()
 	o.dialer = &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: o.Resolver}
 	return o
 }

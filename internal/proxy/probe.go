@@ -63,11 +63,17 @@ type prober struct {
 	url     string
 	host    string
 	agent   string
+	id      string
 	timeout time.Duration
 	// newTransport makes the transport of one probe. Keeping it would be of no
 	// use, and ten thousand services would keep ten thousand.
 	newTransport func() probeTransport
 }
+
+// probeHeader names the engine that a probe is from, so that it knows it if it comes
+// back: a deployment whose target is the proxy itself would be healthy for as long as
+// the release before it, and then forward every request to itself.
+const probeHeader = "Parachute-Probe"
 
 // probeTransport carries a probe. [http.Transport] is one.
 type probeTransport interface {
@@ -80,6 +86,7 @@ func newProber(t Target, o Options, hosts []string, alive *ending, opts EngineOp
 	p := &prober{
 		host:    probeHost(checked, o, hosts),
 		agent:   opts.UserAgent,
+		id:      opts.probeID,
 		timeout: time.Duration(o.HealthCheckTimeout),
 	}
 	// The path was checked when the request was validated.
@@ -126,6 +133,7 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	}
 	req.Host = p.host
 	req.Header.Set("User-Agent", p.agent)
+	req.Header.Set(probeHeader, p.id)
 	// A connection of its own for every probe: a pooled one would tell how the
 	// target was, not how it is.
 	req.Header.Set("Connection", "close")

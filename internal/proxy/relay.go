@@ -109,15 +109,22 @@ const copyBufferSize = 32 << 10
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
+type onlyWriter struct{ io.Writer }
+
 // copyBody copies the body of the answer. What has no length is live: it is
 // flushed whenever there is nothing more to copy at the moment. Other bodies are
-// flushed when the target keeps the client waiting.
+// flushed when the target keeps the client waiting, if it is our own transport that
+// waits.
 func (x *exchange) copyBody(resp *http.Response) error {
 	flush := func() { _ = http.NewResponseController(x.w).Flush() }
 	live := resp.ContentLength < 0 || strings.EqualFold(resp.Header.Get("X-Accel-Buffering"), "no") || isEventStream(resp)
 	if body, ok := resp.Body.(*transport.Body); ok {
 		body.OnWait(flush, live)
-		_, err := body.WriteTo(x.w)
+		w := io.Writer(x.w)
+		if x.in.TLS != nil || x.in.ProtoMajor > 1 {
+			w = onlyWriter{w} // whose ReadFrom moves nothing past us, and does not flush
+		}
+		_, err := body.WriteTo(w)
 		return err
 	}
 	if live {

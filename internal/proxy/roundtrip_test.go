@@ -278,3 +278,20 @@ func TestRestartWithOneDeadTargetOfTwoCostsNoRequest(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestBodyHasOneReader: a request is not repeated while the attempt that failed may
+// still read its body.
+func TestBodyHasOneReader(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	var seen atomic.Int32
+	dying := func(_ int, _ net.Conn, r *bufio.Reader) {
+		if _, err := http.ReadRequest(r); err == nil {
+			seen.Add(1)
+		}
+	}
+	e.deployRaw(nil, startRawApp(t, dying), startRawApp(t, dying))
+	if status := e.raw("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"); status != http.StatusBadGateway || seen.Load() != 1 {
+		t.Errorf("answered with %d after %d attempts", status, seen.Load())
+	}
+}

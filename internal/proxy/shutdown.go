@@ -56,6 +56,7 @@ func (e *Engine) Shutdown(ctx context.Context) {
 // streams that are in flight end as after a deploy. It does not wait for them: it
 // is for a host that goes on without the engine.
 func (e *Engine) Retire() {
+	e.retired.Store(true)
 	active, _ := e.stop() // the others drain already
 	for _, r := range active {
 		go r.drain(drainLimits{time.Duration(DefaultDrainTimeout), time.Duration(DefaultStreamTimeout)}, nil)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -108,6 +109,12 @@ func TestRetiredEngineFinishesItsRequests(t *testing.T) {
 	}()
 	receive(t, entered, "the request")
 	e.Retire()
+	if status, body := e.get("h", "/"); status != http.StatusServiceUnavailable {
+		t.Errorf("a request that comes too late got %d %q", status, body)
+	}
+	if _, err := e.Upstreams(t.Context(), "app"); !errors.Is(err, ErrRetired) {
+		t.Errorf("somebody who forwards by himself got %v", err)
+	}
 	close(release)
 	if got := receive(t, answer, "the answer"); got != "200 done" {
 		t.Errorf("the request got %q", got)

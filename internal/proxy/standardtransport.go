@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/textproto"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -80,6 +80,8 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 	if body != nil {
 		ctx, upload = newUploadWatch(ctx, s.timeout)
 	}
+	tell, _ := ctx.Value(transport.InformationalKey).(transport.InformationalFunc)
+	informational := &informationalQueue{tell: tell}
 	got := new(atomic.Pointer[httptrace.GotConnInfo])
 	ctx = context.WithValue(ctx, connKey{}, got)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -91,7 +93,7 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 				endsWith(req.Context(), info.Conn, body.spool.last())
 			}
 		},
-		Got1xxResponse: informational(req),
+		Got1xxResponse: informational.add,
 	})
 	out := s.outgoing(req.WithContext(ctx))
 	if body != nil {
@@ -109,13 +111,16 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 	}
 
 	resp, err = s.http.RoundTrip(out)
-	overdue := upload.stop()
+	overdue, unusable := upload.stop(), err == nil && (resp.StatusCode < 100 || resp.StatusCode > 999)
+	informational.end(err == nil)
+	if err == nil && (overdue || unusable) {
+		_ = resp.Body.Close()
+	}
 	switch {
 	case overdue:
-		if err == nil {
-			_ = resp.Body.Close()
-		}
 		resp, err = nil, transport.ErrSlowAnswer
+	case unusable:
+		resp, err = nil, fmt.Errorf("%w: the status %d", transport.ErrMalformed, resp.StatusCode)
 	case err == nil:
 		if body != nil {
 			body.spool.keepNoMore()
@@ -147,16 +152,6 @@ func (s *standardTransport) outgoing(req *http.Request) *http.Request {
 		req.Header.Del("Connection")
 	}
 	return req
-}
-
-// informational returns what passes the 1xx responses on to whoever waits for those to
-// req; nil if nobody does.
-func informational(req *http.Request) func(int, textproto.MIMEHeader) error {
-	tell, ok := req.Context().Value(transport.InformationalKey).(transport.InformationalFunc)
-	if !ok {
-		return nil
-	}
-	return func(code int, header textproto.MIMEHeader) error { return tell(code, http.Header(header)) }
 }
 
 // requestBodyOf returns the body of the exchange that req belongs to; nil if it has

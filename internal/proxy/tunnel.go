@@ -9,6 +9,10 @@ import (
 
 var longAgo = time.Unix(1, 0)
 
+// partingTime is the time that the client of a WebSocket has to close its side of the
+// connection when the target has closed the other.
+const partingTime = 5 * time.Second
+
 // tunnel copies between the client's connection and the target's until both have
 // ended, and then leaves p. early is what the client has sent already. It keeps
 // nothing of the request, which is most of what a request costs.
@@ -30,6 +34,10 @@ func (p place) tunnel(up *upgradedConn, client net.Conn, early []byte) {
 		up.cut()
 	} else if half, ok := client.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
+		if up.websocket {
+			// There is nothing left to say. Other protocols may go on in one direction.
+			_ = client.SetReadDeadline(time.Now().Add(partingTime))
+		}
 	} else {
 		_ = client.Close()
 	}

@@ -436,3 +436,19 @@ func TestRefusedUpgradeIsAnOrdinaryAnswer(t *testing.T) {
 		t.Errorf("then %q, %v", rest, err)
 	}
 }
+
+// TestWebSocketOfATargetThatHasGoneEnds although its client does not close it.
+func TestWebSocketOfATargetThatHasGoneEnds(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	e.deploy(requestFor("app", startWebSocket(t, func(conn net.Conn) {})))
+	_, r := e.upgrade("/", "websocket")
+	if b, err := io.ReadAll(r); err != nil || len(b) > 0 {
+		t.Fatalf("%q, %v", b, err)
+	}
+	for deadline := time.Now().Add(testTimeout); e.Services()[0].Active.Streams > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is still there")
+		}
+	}
+}

@@ -104,7 +104,11 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }
 func (b *Body) WriteTo(w io.Writer) (written int64, err error) {
 	for b.c != nil && b.framing == byLength && err == nil {
 		if b.c.br.Buffered() == 0 {
-			if rf, ok := w.(io.ReaderFrom); ok && b.left >= spliceFrom && !b.c.eager {
+			if b.left >= spliceFrom && !b.c.eager {
+				rf, ok := w.(io.ReaderFrom)
+				if !ok {
+					break
+				}
 				n, err := b.readFrom(rf)
 				return written + n, err
 			}
@@ -127,7 +131,8 @@ func (b *Body) WriteTo(w io.Writer) (written int64, err error) {
 	}
 	buf := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(buf)
-	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{b}, buf[:])
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{b}, buf[:])
+	return written + n, err
 }
 
 // readFrom hands the rest of the body to rf.
