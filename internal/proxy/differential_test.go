@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 var differentialSeed = flag.Uint64("differential.seed", 1, "seed of TestForwarderAgreesWithReverseProxy; 0 for a random one")
@@ -98,7 +100,7 @@ func startTheirs(t testing.TB, samples []sample) side {
 					out.Header.Set(name, value)
 				}
 			}
-			if !idempotent(in.Method) {
+			if !transport.Idempotent(in.Method) {
 				hideIdempotencyKeys(out.Header)
 			}
 		},

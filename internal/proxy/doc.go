@@ -1,7 +1,7 @@
 // Package proxy is parachute's engine: the table of services, the readiness
 // gate, the switch, the drain and the forwarding. It knows neither Caddy nor
 // Prometheus nor a command line; what it needs from its host it declares in
-// [Host].
+// [Store] and [Certifier].
 //
 // # Words
 //

@@ -20,7 +20,7 @@ type exchange struct {
 	from   Client
 	w      http.ResponseWriter
 	in     *http.Request
-	lent   *outgoingHeader
+	lent   *targetHeader
 	body   *requestBody // nil without a body
 	call   *call        // nil unless it is a gRPC call
 	place

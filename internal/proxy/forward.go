@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // forward sends the request, which the caller has acquired r for, to one of r's
@@ -34,14 +36,14 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 	}
 	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
 		x.body = newRequestBody(in, w)
-		if in.ProtoMajor == 3 && in.ContentLength < 0 && !hasBodyAsARule(in.Method) && x.body.empty() {
+		if in.ProtoMajor == 3 && in.ContentLength < 0 && !transport.HasBodyAsARule(in.Method) && x.body.empty() {
 			x.body = nil
 		}
 	}
 	if !r.plain && IsGRPCRequest(in) {
 		x.call = &call{deadline: callDeadline(in.Header)}
 	}
-	out, upgrade := x.outgoing()
+	out, upgrade := x.targetRequest()
 	resp, err := r.roundTrip(x, out)
 	if errors.Is(err, errMoved) && x.body != nil {
 		// What has been read of it is for the next release, which goes on reading.
@@ -66,11 +68,6 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 
 // errBrokenOff says that an answer could not be passed on to its end.
 var errBrokenOff = errors.New("broken off")
-
-// hasBodyAsARule reports whether it is the purpose of a method to bring a body.
-func hasBodyAsARule(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
-}
 
 // oneLength reports whether a request has at most one length, and that one a number
 // (RFC 9112, section 6.3). HTTP/2 and 3 leave it to us to look.

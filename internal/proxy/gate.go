@@ -28,7 +28,7 @@ func (d *Deployment) passGate(r *Release) error {
 	}
 	gates.Wait()
 	d.setProbes(reports)
-	if ctx.Err() == nil || allHealthy(reports) {
+	if allHealthy(reports) {
 		d.enter(StateHealthy)
 		return nil
 	}
@@ -57,7 +57,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 	start := time.Now()
 	for {
 		result := u.prober.probe(ctx)
-		if ctx.Err() != nil && !result.ok() {
+		if !result.ok() && over(ctx) {
 			// The probe was interrupted: its failure says nothing, but that there
 			// was no other says that the target is slow.
 			if report.Probes == 0 {
@@ -86,6 +86,15 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 	}
 	report.Elapsed = since(start)
 	return report
+}
+
+// over reports whether ctx has ended. A connection that is being made until ctx's
+// deadline may have noticed it an instant earlier.
+func over(ctx context.Context) bool {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
 }
 
 // sleep waits for d, or until ctx ends, in which case it returns false.

@@ -46,7 +46,7 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 			// A slow answer may be the client's doing. The next probe tells.
 			u.monitor.hasten()
 			return nil, err
-		case errors.Is(err, transport.ErrInvalidRequest) || repeated || !idempotent(out.Method) || len(tried) == len(r.upstreams):
+		case errors.Is(err, transport.ErrInvalidRequest) || repeated || !transport.Idempotent(out.Method) || len(tried) == len(r.upstreams):
 			return nil, err
 		case x.body != nil:
 			// Nothing of it has been read, but the transport that failed may be about to.
@@ -82,16 +82,6 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 func hold(ctx context.Context, pause time.Duration, deadline time.Time) bool {
 	pause += time.Duration(rand.Int64N(int64(pause)))
 	return time.Now().Add(pause).Before(deadline) && sleep(ctx, pause)
-}
-
-// idempotent reports whether a method may be repeated without asking (RFC 9110,
-// section 9.2.2), of those that have no body as a rule.
-func idempotent(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
 }
 
 func isTimeout(err error) bool {

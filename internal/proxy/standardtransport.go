@@ -61,7 +61,7 @@ func gotConn(ctx context.Context) net.Conn {
 // RoundTrip implements [http.RoundTripper].
 func (s *standardTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, reused, err := s.try(req)
-	if err != nil && reused && idempotent(req.Method) && req.Body == http.NoBody && diedSilently(err) && req.Context().Err() == nil {
+	if err != nil && reused && transport.Idempotent(req.Method) && req.Body == http.NoBody && diedSilently(err) && req.Context().Err() == nil {
 		// As with other targets: the connection may have ended before the request came.
 		resp, _, err = s.try(req)
 	}
@@ -95,7 +95,7 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 		},
 		Got1xxResponse: informational.add,
 	})
-	out := s.outgoing(req.WithContext(ctx))
+	out := s.adapt(req.WithContext(ctx))
 	if body != nil {
 		out.Body = body.attempt(req.Context(), upload)
 		out.GetBody = func() (io.ReadCloser, error) {
@@ -137,9 +137,9 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 	return resp, got.Load() != nil && got.Load().Reused, err
 }
 
-// outgoing makes of req, which is as the client sent it, what net/http sends. It
+// adapt makes of req, which is as the client sent it, what net/http sends. It
 // changes it, but not its header, which another target may have use for.
-func (s *standardTransport) outgoing(req *http.Request) *http.Request {
+func (s *standardTransport) adapt(req *http.Request) *http.Request {
 	req.URL = requestURL(req.RequestURI)
 	req.URL.Scheme, req.URL.Host = "http", s.target.host()
 	if s.target.Scheme == "https" {

@@ -253,3 +253,5 @@ func unexpected(err error) error {
 	}
 	return err
 }
+
+var _ io.WriterTo = (*Body)(nil)

@@ -79,14 +79,22 @@ func (o *outgoing) release() {
 // arrived: its method says that this does no harm (RFC 9110, section 9.2.2), and
 // nothing of a body would be missing.
 func (o *outgoing) idempotent() bool {
-	if o.body != nil || o.bodyRead {
-		return false
-	}
-	switch o.req.Method {
+	return o.body == nil && !o.bodyRead && Idempotent(o.req.Method)
+}
+
+// Idempotent reports whether a method may be repeated without asking (RFC 9110,
+// section 9.2.2), of those that have no body as a rule. An empty one is GET.
+func Idempotent(method string) bool {
+	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "":
 		return true
 	}
 	return false
+}
+
+// HasBodyAsARule reports whether it is the purpose of a method to bring a body.
+func HasBodyAsARule(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
 // appendHead appends the request line and the header of req. It refuses what could
@@ -139,18 +147,12 @@ func appendHead(b []byte, req *http.Request, out *outgoing) ([]byte, error) {
 			b = append(b, name...)
 			b = append(b, "\r\n"...)
 		}
-	case out.length > 0 || wantsLength(method):
+	case out.length > 0 || HasBodyAsARule(method): // its absence has to be said (RFC 9110, section 8.6)
 		b = append(b, "Content-Length: "...)
 		b = strconv.AppendInt(b, out.length, 10)
 		b = append(b, "\r\n"...)
 	}
 	return append(b, "\r\n"...), nil
-}
-
-// wantsLength reports whether a method has a body as a rule, so that its absence
-// has to be said (RFC 9110, section 8.6).
-func wantsLength(method string) bool {
-	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
 // appendField appends one field line for each value.

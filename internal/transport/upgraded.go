@@ -60,8 +60,4 @@ func (u *Upgraded) NetConn() net.Conn { return u.c.nc }
 // from the connection, because it came together with the answer.
 func (u *Upgraded) Pending() bool { return len(u.buffered) > 0 }
 
-var (
-	_ io.ReadWriteCloser = (*Upgraded)(nil)
-	_ io.WriterTo        = (*Body)(nil)
-	_ http.RoundTripper  = (*Transport)(nil)
-)
+var _ io.ReadWriteCloser = (*Upgraded)(nil)

@@ -11,54 +11,33 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
-// Client is what the host knows about the sender of a request.
-type Client struct {
-	// Trusted says that the sender is a proxy whose forwarding headers are
-	// believed.
-	Trusted bool
-	// HTTPSPort is the port that clients reach HTTPS on, for redirects; negative if
-	// HTTPS is not served. Default: 443.
-	HTTPSPort int
-	// Connection, if not nil, tells when the sender goes away, which the context of
-	// the request then need not tell.
-	Connection ClientConnection
-	// AllowSilence, if not nil, is called when the answer is a stream: the sender may
-	// be silent from here on, although its request has not come to its end.
-	AllowSilence func()
-}
-
-// ClientConnection is the connection of the sender of a request.
-type ClientConnection interface {
-	// OnGone calls gone when the sender goes away, unless stop is called before.
-	// gone must not wait for anything.
-	OnGone(gone func()) (stop func())
-}
-
-// outgoingHeader is the header of a request to a target, which is lent for the time
+// targetHeader is the header of a request to a target, which is lent for the time
 // of the exchange.
-type outgoingHeader struct {
+type targetHeader struct {
 	fields http.Header
 	// values are those of the fields that describe sets.
 	values [6]string
 }
 
-var outgoingHeaders = sync.Pool{New: func() any { return &outgoingHeader{fields: make(http.Header, 24)} }}
+var targetHeaders = sync.Pool{New: func() any { return &targetHeader{fields: make(http.Header, 24)} }}
 
 // release takes the header back.
-func (h *outgoingHeader) release() {
+func (h *targetHeader) release() {
 	if len(h.fields) > 64 {
 		return // a map never shrinks
 	}
 	clear(h.fields)
 	h.values = [6]string{}
-	outgoingHeaders.Put(h)
+	targetHeaders.Put(h)
 }
 
-// outgoing makes the request to the target from the client's, and returns the
+// targetRequest makes the request to the target from the client's, and returns the
 // protocol that the client wants to switch to, if any.
-func (x *exchange) outgoing() (out *http.Request, upgrade string) {
+func (x *exchange) targetRequest() (out *http.Request, upgrade string) {
 	out = x.in.WithContext(x)
 	out.Body, out.GetBody, out.Close, out.Form, out.TransferEncoding = http.NoBody, nil, false, nil, nil
 	if x.body == nil {
@@ -68,7 +47,7 @@ func (x *exchange) outgoing() (out *http.Request, upgrade string) {
 	}
 	out.RequestURI = x.requestTarget()
 
-	x.lent = outgoingHeaders.Get().(*outgoingHeader)
+	x.lent = targetHeaders.Get().(*targetHeader)
 	h := x.lent.fields
 	x.copyHeader(h)
 	switch upgrade = x.upgradeWanted(); {
@@ -138,7 +117,7 @@ func (x *exchange) copyHeader(h http.Header) {
 	if _, ok := in["User-Agent"]; !ok {
 		h["User-Agent"] = nil // net/http would fill in its own
 	}
-	if !idempotent(x.in.Method) {
+	if !transport.Idempotent(x.in.Method) {
 		hideIdempotencyKeys(h)
 	}
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -114,26 +113,6 @@ type spec struct {
 	detach              bool
 }
 
-// Options are the settings that a release keeps for as long as it serves.
-type Options struct {
-	PathPrefixes        []string `json:"path_prefixes"`
-	StripPathPrefix     bool     `json:"strip_path_prefix"`
-	HealthCheckPath     string   `json:"health_check_path"`
-	HealthCheckPort     int      `json:"health_check_port,omitempty"`
-	HealthCheckHost     string   `json:"health_check_host,omitempty"`
-	HealthCheckInterval Duration `json:"health_check_interval"`
-	HealthCheckTimeout  Duration `json:"health_check_timeout"`
-	TargetTimeout       Duration `json:"target_timeout"`
-	HoldTimeout         Duration `json:"hold_timeout"`
-
-	LB     LoadBalancing `json:"lb"`
-	Sticky bool          `json:"sticky,omitempty"`
-
-	// TLS is nil without HTTPS.
-	TLS           *TLSOptions `json:"tls,omitempty"`
-	CanonicalHost string      `json:"canonical_host,omitempty"`
-}
-
 // Validate returns an [Error] with [CodeInvalid] that names the first field
 // which is wrong, or nil.
 func (r DeployRequest) Validate() error {
@@ -206,20 +185,6 @@ func normalizeAll(values []string, normalize func(string) (string, error)) ([]st
 	return all, nil
 }
 
-// serviceName is what a service may be called: what is safe in a file name, in
-// a URL and on a terminal. The star is for services named after a wildcard host.
-var serviceName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9])?$`)
-
-// ValidateServiceName returns an [Error] with [CodeInvalid] if no service can be
-// called name.
-func ValidateServiceName(name string) error {
-	if !serviceName.MatchString(name) || strings.Contains(name, "..") {
-		return invalid("%.64q is not a service name", name).
-			withHint("use letters, digits, dots, dashes and underscores, and begin and end with a letter or digit")
-	}
-	return nil
-}
-
 func (r DeployRequest) resolveName(s *spec) error {
 	if s.service != "" {
 		return ValidateServiceName(s.service)
@@ -229,14 +194,6 @@ func (r DeployRequest) resolveName(s *spec) error {
 		return invalid("a service cannot be named after the host %s", s.service).withHint("give it a name with --service")
 	}
 	return nil
-}
-
-// DefaultServiceName returns the name of a service that was given none.
-func DefaultServiceName(hosts []string) string {
-	if len(hosts) > 0 {
-		return hosts[0]
-	}
-	return "default"
 }
 
 func (r DeployRequest) resolveOptions(s *spec) error {
@@ -311,36 +268,4 @@ func boundName(d Duration) string {
 		return "24h"
 	}
 	return fmt.Sprint(d)
-}
-
-// changes describes, for people, what differs between the settings of two
-// releases, each as "name: old -> new". Targets always differ and are left out.
-func changes(old, next *Release) []string {
-	var all []string
-	note := func(name string, from, to any) {
-		if f, t := fmt.Sprint(from), fmt.Sprint(to); f != t {
-			all = append(all, fmt.Sprintf("%s: %s -> %s", name, f, t))
-		}
-	}
-	list := func(values []string) string { return orDefault(strings.Join(values, ","), "any") }
-	a, b := old.options, next.options
-	note("host", list(old.hosts), list(next.hosts))
-	note("path-prefix", list(a.PathPrefixes), list(b.PathPrefixes))
-	note("strip-path-prefix", a.StripPathPrefix, b.StripPathPrefix)
-	note("health-check-path", a.HealthCheckPath, b.HealthCheckPath)
-	note("health-check-port", a.HealthCheckPort, b.HealthCheckPort)
-	note("health-check-host", orDefault(a.HealthCheckHost, "default"), orDefault(b.HealthCheckHost, "default"))
-	note("health-check-interval", a.HealthCheckInterval, b.HealthCheckInterval)
-	note("health-check-timeout", a.HealthCheckTimeout, b.HealthCheckTimeout)
-	note("target-timeout", a.TargetTimeout, b.TargetTimeout)
-	note("hold-timeout", a.HoldTimeout, b.HoldTimeout)
-	note("lb", a.LB, b.LB)
-	note("sticky", a.Sticky, b.Sticky)
-	note("tls", a.TLS, b.TLS)
-	if a.TLS != nil && b.TLS != nil {
-		note("tls-redirect", a.TLS.Redirect, b.TLS.Redirect)
-		note("tls-on-demand-url", orDefault(a.TLS.OnDemandURL, "none"), orDefault(b.TLS.OnDemandURL, "none"))
-	}
-	note("canonical-host", orDefault(a.CanonicalHost, "none"), orDefault(b.CanonicalHost, "none"))
-	return all
 }

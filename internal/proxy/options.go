@@ -1,0 +1,58 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Options are the settings that a release keeps for as long as it serves.
+type Options struct {
+	PathPrefixes        []string `json:"path_prefixes"`
+	StripPathPrefix     bool     `json:"strip_path_prefix"`
+	HealthCheckPath     string   `json:"health_check_path"`
+	HealthCheckPort     int      `json:"health_check_port,omitempty"`
+	HealthCheckHost     string   `json:"health_check_host,omitempty"`
+	HealthCheckInterval Duration `json:"health_check_interval"`
+	HealthCheckTimeout  Duration `json:"health_check_timeout"`
+	TargetTimeout       Duration `json:"target_timeout"`
+	HoldTimeout         Duration `json:"hold_timeout"`
+
+	LB     LoadBalancing `json:"lb"`
+	Sticky bool          `json:"sticky,omitempty"`
+
+	// TLS is nil without HTTPS.
+	TLS           *TLSOptions `json:"tls,omitempty"`
+	CanonicalHost string      `json:"canonical_host,omitempty"`
+}
+
+// changes describes, for people, what differs between the settings of two
+// releases, each as "name: old -> new". Targets always differ and are left out.
+func changes(old, next *Release) []string {
+	var all []string
+	note := func(name string, from, to any) {
+		if f, t := fmt.Sprint(from), fmt.Sprint(to); f != t {
+			all = append(all, fmt.Sprintf("%s: %s -> %s", name, f, t))
+		}
+	}
+	list := func(values []string) string { return orDefault(strings.Join(values, ","), "any") }
+	a, b := old.options, next.options
+	note("host", list(old.hosts), list(next.hosts))
+	note("path-prefix", list(a.PathPrefixes), list(b.PathPrefixes))
+	note("strip-path-prefix", a.StripPathPrefix, b.StripPathPrefix)
+	note("health-check-path", a.HealthCheckPath, b.HealthCheckPath)
+	note("health-check-port", a.HealthCheckPort, b.HealthCheckPort)
+	note("health-check-host", orDefault(a.HealthCheckHost, "default"), orDefault(b.HealthCheckHost, "default"))
+	note("health-check-interval", a.HealthCheckInterval, b.HealthCheckInterval)
+	note("health-check-timeout", a.HealthCheckTimeout, b.HealthCheckTimeout)
+	note("target-timeout", a.TargetTimeout, b.TargetTimeout)
+	note("hold-timeout", a.HoldTimeout, b.HoldTimeout)
+	note("lb", a.LB, b.LB)
+	note("sticky", a.Sticky, b.Sticky)
+	note("tls", a.TLS, b.TLS)
+	if a.TLS != nil && b.TLS != nil {
+		note("tls-redirect", a.TLS.Redirect, b.TLS.Redirect)
+		note("tls-on-demand-url", orDefault(a.TLS.OnDemandURL, "none"), orDefault(b.TLS.OnDemandURL, "none"))
+	}
+	note("canonical-host", orDefault(a.CanonicalHost, "none"), orDefault(b.CanonicalHost, "none"))
+	return all
+}
