@@ -81,10 +81,14 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 	if r.ProtoMajor == 1 && t.bySystem {
 		return w, r, g
 	}
+	whole := t.write
+	if tunnel {
+		whole = 0 // as for a connection that has been taken over
+	}
 	bodyDone := g.done
 	writer := &caddyhttp.IdleTimeoutWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		Ctrl:                  rc, Deadline: t.deadline(now, t.write), Logger: t.logger, ClearBetweenWrites: r.ProtoMajor == 2,
+		Ctrl:                  rc, Deadline: t.deadline(now, whole), Logger: t.logger, ClearBetweenWrites: r.ProtoMajor == 2,
 	}
 	g.done = func() {
 		writer.HandlerDone()
@@ -93,12 +97,12 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 	return writer, r, g
 }
 
-// deadline returns the deadline of what begins now and may take all at all, if that is
-// not 0.
-func (t clientTimeout) deadline(now time.Time, all time.Duration) caddyhttp.IdleDeadline {
+// deadline returns the deadline of what begins now: after a stall of t.limit, and when
+// all of it has taken longer than whole, if that is not 0.
+func (t clientTimeout) deadline(now time.Time, whole time.Duration) caddyhttp.IdleDeadline {
 	d := caddyhttp.IdleDeadline{Start: now, Timeout: t.limit}
-	if all > 0 {
-		d.HardDeadline = now.Add(all)
+	if whole > 0 {
+		d.HardDeadline = now.Add(whole)
 	}
 	return d
 }

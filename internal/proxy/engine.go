@@ -97,10 +97,11 @@ func (e *Engine) Start() {
 	}
 }
 
-// isOwnProbe reports whether r is a probe of e's own.
-func (e *Engine) isOwnProbe(r *http.Request) bool {
+// isOwnProbe reports whether r, which is for the service, is a probe of the same
+// service. Those of others may come through it.
+func (e *Engine) isOwnProbe(r *http.Request, service string) bool {
 	id := r.Header[probeHeader]
-	return len(id) > 0 && id[0] == e.opts.probeID
+	return len(id) > 0 && id[0] == e.opts.probeOf(service)
 }
 
 // ServeHTTP forwards a request to the release that serves it, which is that of
@@ -109,11 +110,12 @@ func (e *Engine) isOwnProbe(r *http.Request) bool {
 // nothing has been written to w. An answer that breaks off half-way ends in a panic
 // with [http.ErrAbortHandler].
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Client) error {
-	if e.isOwnProbe(r) {
-		return ErrLoop
-	}
 	for {
 		release, prefix, err := e.acquire(r, service)
+		if err == nil && e.isOwnProbe(r, release.service) {
+			release.done()
+			err = ErrLoop
+		}
 		if err != nil {
 			abandon(r)
 			return err

@@ -152,7 +152,7 @@ func healthHint(reports []ProbeReport) string {
 		case strings.HasPrefix(last, "404 "):
 			return "the app is up but has no such page; set --health-check-path"
 		case strings.HasPrefix(last, "508 "):
-			return "this is the address of the proxy itself; name the address of the app"
+			return "this may be the address of the proxy itself; name the address of the app"
 		case strings.HasPrefix(last, "400 "), strings.HasPrefix(last, "403 "), strings.HasPrefix(last, "421 "):
 			return "the app may refuse the Host header; set --health-check-host"
 		case strings.Contains(last, "no answer within"), strings.Contains(last, "timed out"):

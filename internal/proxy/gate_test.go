@@ -218,10 +218,28 @@ func TestProxyIsNotItsOwnApp(t *testing.T) {
 	e := newTestEngine(t)
 	e.deploy(requestFor("app", startApp(t, "a")))
 	status, err := wait(t, e.start(DeployRequest{
-		Service: "app", Targets: []string{strings.TrimPrefix(e.url, "http://")}, DeployTimeout: ms(200),
+		Service: "app", Targets: []string{strings.TrimPrefix(e.url, "http://")}, DeployTimeout: ms(2000),
 	}))
 	wantCode(t, err, CodeNotHealthy)
 	if e, _ := errors.AsType[*Error](err); !strings.Contains(e.Hint, "the proxy itself") {
 		t.Errorf("hint %q, probes %+v", e.Hint, status.Probes)
 	}
+}
+
+// TestProbesMayComeThroughAnotherService as they do if one is a gateway to the other,
+// behind the same proxy.
+func TestProbesMayComeThroughAnotherService(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	behind := requestFor("behind", startApp(t, "behind"))
+	behind.Hosts = []string{"behind.test"}
+	e.deploy(behind)
+	e.deploy(requestFor("gateway", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		onwards := e.request(http.MethodGet, "behind.test", r.URL.Path, nil)
+		for name, values := range r.Header {
+			onwards.Header[name] = values
+		}
+		status, _ := e.do(onwards)
+		w.WriteHeader(status)
+	})))
 }

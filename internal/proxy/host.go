@@ -54,9 +54,17 @@ type EngineOptions struct {
 
 	// dialer opens the connections to all targets.
 	dialer *net.Dialer
-	// probeID is what probes carry in the header probeHeader.
-	probeID string
+	// id tells this engine's probes from others.
+	id string
 }
+
+// probeHeader says whose probe a request is, so that it is known if it comes back: a
+// deployment whose target is the proxy itself would be healthy for as long as the
+// release before it, and then forward every request to itself.
+const probeHeader = "Parachute-Probe"
+
+// probeOf returns what the probes of a service have in the header probeHeader.
+func (o EngineOptions) probeOf(service string) string { return o.id + "/" + service }
 
 func (o EngineOptions) withDefaults() EngineOptions {
 	if o.Logger == nil {
@@ -65,7 +73,7 @@ func (o EngineOptions) withDefaults() EngineOptions {
 	if o.UserAgent == "" {
 		o.UserAgent = "parachute"
 	}
-	o.probeID = rand.Text()
+	o.id = rand.Text()
 	o.dialer = &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: o.Resolver}
 	return o
 }

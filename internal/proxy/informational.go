@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"net/http"
 	"net/textproto"
 	"sync"
@@ -30,20 +29,15 @@ type informationalAnswer struct {
 	header http.Header
 }
 
-// maxWaiting bounds the answers that wait for a client.
+// maxWaiting bounds the answers that wait for a client. Nobody depends on more.
 const maxWaiting = 100
-
-var errTooManyInformational = errors.New("the target sends more informational answers than the client takes")
 
 // add is what a [httptrace.ClientTrace] wants.
 func (q *informationalQueue) add(status int, header textproto.MIMEHeader) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch {
-	case q.ended || q.tell == nil:
+	if q.ended || q.tell == nil || len(q.waiting) == maxWaiting {
 		return nil
-	case len(q.waiting) == maxWaiting:
-		return errTooManyInformational
 	}
 	q.waiting = append(q.waiting, informationalAnswer{status, http.Header(header)})
 	if q.passing == nil {
@@ -70,7 +64,8 @@ func (q *informationalQueue) pass(done chan<- struct{}) {
 }
 
 // end returns when all that was reported has been passed on or, without an answer that
-// it belongs to, when no more of it will be.
+// it belongs to, when no more of it will be. It may have to wait for the client to take
+// one, since nobody else may write to it meanwhile.
 func (q *informationalQueue) end(answered bool) {
 	q.mu.Lock()
 	q.ended = true

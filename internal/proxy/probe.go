@@ -70,30 +70,26 @@ type prober struct {
 	newTransport func() probeTransport
 }
 
-// probeHeader names the engine that a probe is from, so that it knows it if it comes
-// back: a deployment whose target is the proxy itself would be healthy for as long as
-// the release before it, and then forward every request to itself.
-const probeHeader = "Parachute-Probe"
-
 // probeTransport carries a probe. [http.Transport] is one.
 type probeTransport interface {
 	http.RoundTripper
 	CloseIdleConnections()
 }
 
-func newProber(t Target, o Options, hosts []string, alive *ending, opts EngineOptions) *prober {
+func newProber(t Target, r *Release, opts EngineOptions) *prober {
+	o := r.options
 	checked := t.withPort(o.HealthCheckPort)
 	p := &prober{
-		host:    probeHost(checked, o, hosts),
+		host:    probeHost(checked, o, r.hosts),
 		agent:   opts.UserAgent,
-		id:      opts.probeID,
+		id:      opts.probeOf(r.service),
 		timeout: time.Duration(o.HealthCheckTimeout),
 	}
 	// The path was checked when the request was validated.
 	if u, err := checked.url(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
-	dial, timeout := dialer(checked, alive, opts), p.timeout
+	dial, timeout := dialer(checked, &r.alive, opts), p.timeout
 	p.newTransport = func() probeTransport {
 		if checked.Scheme == "http" {
 			return &transport.Transport{Dial: dial, ResponseHeaderTimeout: timeout}

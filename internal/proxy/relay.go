@@ -109,6 +109,8 @@ const copyBufferSize = 32 << 10
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
+// onlyWriter hides the ReadFrom of a client's writer, which spares no copy over TLS and
+// does not flush when it has to wait.
 type onlyWriter struct{ io.Writer }
 
 // copyBody copies the body of the answer. What has no length is live: it is
@@ -122,7 +124,7 @@ func (x *exchange) copyBody(resp *http.Response) error {
 		body.OnWait(flush, live)
 		w := io.Writer(x.w)
 		if x.in.TLS != nil || x.in.ProtoMajor > 1 {
-			w = onlyWriter{w} // whose ReadFrom moves nothing past us, and does not flush
+			w = onlyWriter{w}
 		}
 		_, err := body.WriteTo(w)
 		return err

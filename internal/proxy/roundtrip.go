@@ -48,8 +48,7 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 			return nil, err
 		case errors.Is(err, transport.ErrInvalidRequest) || repeated || !transport.Idempotent(out.Method) || len(tried) == len(r.upstreams):
 			return nil, err
-		case x.body != nil:
-			// Nothing of it has been read, but the transport that failed may be about to.
+		case x.body != nil: // which the transport that failed may be about to read
 			return nil, err
 		default:
 			repeated = true

@@ -59,6 +59,7 @@ func (e *Engine) Retire() {
 	e.retired.Store(true)
 	active, _ := e.stop() // the others drain already
 	for _, r := range active {
+		r.requests.Or(drainingBit)
 		go r.drain(drainLimits{time.Duration(DefaultDrainTimeout), time.Duration(DefaultStreamTimeout)}, nil)
 	}
 }

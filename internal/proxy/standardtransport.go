@@ -111,16 +111,19 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 	}
 
 	resp, err = s.http.RoundTrip(out)
-	overdue, unusable := upload.stop(), err == nil && (resp.StatusCode < 100 || resp.StatusCode > 999)
-	informational.end(err == nil)
-	if err == nil && (overdue || unusable) {
-		_ = resp.Body.Close()
+	refuse := func(reason error) {
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		resp, err = nil, reason
 	}
+	if upload.stop() {
+		refuse(transport.ErrSlowAnswer)
+	} else if err == nil && (resp.StatusCode < 100 || resp.StatusCode > 999) {
+		refuse(fmt.Errorf("%w: the status %d", transport.ErrMalformed, resp.StatusCode))
+	}
+	informational.end(err == nil)
 	switch {
-	case overdue:
-		resp, err = nil, transport.ErrSlowAnswer
-	case unusable:
-		resp, err = nil, fmt.Errorf("%w: the status %d", transport.ErrMalformed, resp.StatusCode)
 	case err == nil:
 		if body != nil {
 			body.spool.keepNoMore()

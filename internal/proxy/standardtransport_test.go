@@ -66,12 +66,15 @@ func TestConnectionDoesNotKeepUploadsThatAreOver(t *testing.T) {
 // TestInformationalAnswersWaitForTheirClientOnly and reach nobody after the end of the
 // exchange.
 func TestInformationalAnswersWaitForTheirClientOnly(t *testing.T) {
+	arrived, taken, flooded := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	s := startH2C(t, func(w http.ResponseWriter, r *http.Request) {
-		for r.URL.Path == "/hints" && r.Context().Err() == nil {
+		for n := 0; r.URL.Path == "/hints" && r.Context().Err() == nil; n++ {
 			w.WriteHeader(http.StatusEarlyHints)
+			if n == 10*maxWaiting {
+				close(flooded)
+			}
 		}
 	})
-	arrived, taken := make(chan struct{}, 1), make(chan struct{})
 	var over atomic.Bool
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), transport.InformationalKey, transport.InformationalFunc(func(int, http.Header) error {
 		if over.Load() {
@@ -91,6 +94,7 @@ func TestInformationalAnswersWaitForTheirClientOnly(t *testing.T) {
 		ended <- err
 	}()
 	receive(t, arrived, "an informational answer")
+	receive(t, flooded, "many more")
 	other, err := s.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +104,7 @@ func TestInformationalAnswersWaitForTheirClientOnly(t *testing.T) {
 	select {
 	case err := <-ended:
 		t.Errorf("ended with %v while an answer was being passed on", err)
-	default:
+	case <-time.After(50 * time.Millisecond): // only a fault would end it
 	}
 	close(taken)
 	if err := receive(t, ended, "the end"); err == nil {

@@ -24,6 +24,6 @@ func newUpstream(t Target, r *Release, opts EngineOptions) *upstream {
 	return &upstream{
 		target:    t,
 		transport: newTransport(t, r.options, &r.alive, opts),
-		prober:    newProber(t, r.options, r.hosts, &r.alive, opts),
+		prober:    newProber(t, r, opts),
 	}
 }

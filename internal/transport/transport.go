@@ -110,7 +110,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.close()
 		again := !out.written || out.idempotent()
 		if c.uses == 1 {
-			// It may have gone while the client kept it waiting for the body.
+			// It may have gone while the client kept it waiting for the body. That is
+			// believed once.
 			again = out.bodyRead && !out.written && !lost
 			lost = true
 		}
