@@ -11,7 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -111,7 +110,7 @@ has returned, the old instance can be removed.`
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetHelpTemplate(helpTemplate)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		exit(usageErrorOf(c, err))
+		exit(usageErrorOf(c, describeFlagError(err)))
 		return nil
 	})
 	cmd.PersistentFlags().String("admin", "", "`address` of the proxy's admin endpoint: unix//path or host:port (default: its socket, then localhost:2019)")
@@ -173,36 +172,6 @@ func wrapCommand(cmd *cobra.Command, prefixes ...string) {
 		}
 		return nil
 	}
-}
-
-// flagsFromEnv sets the flags that were not given from the environment. The empty
-// prefix is for flags of the command's own: NO_COLOR means something to itself.
-func flagsFromEnv(cmd *cobra.Command, prefixes ...string) error {
-	flags, inherited := cmd.Flags(), cmd.InheritedFlags()
-	var failed error
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || failed != nil {
-			return
-		}
-		for _, prefix := range prefixes {
-			name := prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-			value, ok := os.LookupEnv(name)
-			if !ok || value == "" || prefix == "" && inherited.Lookup(f.Name) != nil {
-				continue
-			}
-			if err := flags.Set(f.Name, value); err != nil {
-				if prefix == "" {
-					// DEBUG and the like mean other things to other programs.
-					fmt.Fprintf(os.Stderr, "warning: the environment variable %s is no value for --%s and is ignored\n", name, f.Name)
-					f.Changed = false
-					return
-				}
-				failed = fmt.Errorf("environment variable %s: %w", name, errors.Unwrap(err))
-			}
-			return
-		}
-	})
-	return failed
 }
 
 func usageError(err error) error {

@@ -47,6 +47,10 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 		{"deploy web:3000 --health-check-interval 0s", 2, []string{"out of bounds"}},
 		{"deploy web:3000 --health-check-path up", 2, []string{"begin it with a slash"}},
 		{"deploy web:3000 --health-check-port 70000", 2, []string{"1 to 65535"}},
+		{"deploy web:3000 --health-check-port web", 2, []string{`--health-check-port: "web" is no number`}},
+		{"deploy web:3000 --health-check-port 99999999999999999999", 2, []string{`--health-check-port: "99999999999999999999" is out of range`}},
+		{"deploy web:3000 --sticky=perhaps", 2, []string{`--sticky: "perhaps" is neither true nor false`}},
+		{`deploy web:3000 --host a"b`, 2, []string{"--host: ", "is no list"}},
 		{"deploy web:3000 --output xml", 2, []string{"text or json"}},
 		{"deploy " + a.addr() + " --service other --host shop.test", 4, []string{"belongs to the service shop", "--service shop", "parachute remove shop"}},
 		{
@@ -214,14 +218,18 @@ func TestRunTakesPlainEnvironmentVariablesToo(t *testing.T) {
 	for variable, want := range map[string]string{
 		"HTTP_PORT=99999":           "--http-port 99999 is not a port",
 		"PARACHUTE_HTTP_PORT=99999": "--http-port 99999 is not a port",
-		"DEBUG=express:*":           "DEBUG is no value for --debug and is ignored",
-		"NO_COLOR=yes":              "",
+		"PARACHUTE_HTTP_PORT=web":   `environment variable PARACHUTE_HTTP_PORT: "web" is no number`,
+		"NO_COLOR=yes":              "--bind",
+		// The defaults stay.
+		"DEBUG=express:*":              "warning: the environment variable DEBUG is no value for --debug and is ignored\nerror: --bind",
+		"HTTP_PORT=tcp://10.0.0.1:80":  "warning: the environment variable HTTP_PORT is no value for --http-port and is ignored\nerror: --bind",
+		"TRUSTED_PROXIES=\"10.0.0.0/8": "warning: the environment variable TRUSTED_PROXIES is no value for --trusted-proxies and is ignored\nerror: --bind",
 	} {
 		cmd, err := p.Command("run", "--https-port", "0", "--bind", "nonsense")
 		must(t, err)
 		cmd.Env = append(cmd.Env, variable)
 		out, _ := cmd.CombinedOutput()
-		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) || strings.Contains(string(out), "warning") != strings.HasPrefix(variable, "DEBUG") {
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), want) || strings.Contains(string(out), "warning") != strings.HasPrefix(want, "warning") {
 			t.Errorf("%s: %d %s", variable, cmd.ProcessState.ExitCode(), out)
 		}
 	}
