@@ -110,7 +110,7 @@ has returned, the old instance can be removed.`
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetHelpTemplate(helpTemplate)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		exit(usageErrorOf(c, describeFlagError(err)))
+		exit(usageErrorOf(c, describeFlagError(c, err)))
 		return nil
 	})
 	cmd.PersistentFlags().String("admin", "", "`address` of the proxy's admin endpoint: unix//path or host:port (default: its socket, then localhost:2019)")

@@ -27,3 +27,28 @@ func TestForeignEnvironmentVariablesChangeNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestMisspelledFlagsGetASuggestion(t *testing.T) {
+	flags := newDeployCommand().Flags()
+	for name, want := range map[string]string{
+		"hsot":              "host",
+		"hosts":             "host",
+		"HOST":              "host",
+		"sevrice":           "service",
+		"health_check_path": "health-check-path",
+		"healthcheck-path":  "health-check-path",
+		"drain":             "drain-timeout",
+		"path":              "path-prefix",
+		"tsl":               "tls",
+		"canonical":         "canonical-host",
+		// Several flags begin like this.
+		"health":   "",
+		"xy":       "",
+		"nonsense": "",
+		"":         "",
+	} {
+		if got := similarFlag(flags, name); got != want {
+			t.Errorf("--%s: %q, want %q", name, got, want)
+		}
+	}
+}
