@@ -1,6 +1,7 @@
 package parachute
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,7 +69,7 @@ old release; 130 interrupted.`,
 		}
 		req := flags.request(cmd.Flags(), targets)
 		if err := req.Validate(); err != nil {
-			return err
+			return cmp.Or(refuseStrayValues(cmd.Flags(), os.Args[1:], req.Targets), err)
 		}
 		client, err := newAPIClient(cmd)
 		if err != nil {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
 // flagsFromEnv sets the flags that were not given from the environment. The empty
@@ -64,6 +67,25 @@ func describeFlagError(cmd *cobra.Command, err error) error {
 		}
 	}
 	return err
+}
+
+// refuseStrayValues explains targets that are the value of the flag before them: a flag
+// that can do without a value takes one only behind an equals sign.
+func refuseStrayValues(flags *pflag.FlagSet, args, targets []string) error {
+	for i, value := range args[min(1, len(args)):] {
+		name, long := strings.CutPrefix(args[i], "--")
+		if f := flags.Lookup(name); !long || f == nil || f.NoOptDefVal == "" || !slices.Contains(targets, value) {
+			continue
+		}
+		if _, err := strconv.ParseBool(value); err == nil || value == string(proxy.IssuerAuto) {
+			return &proxy.Error{
+				Code:    proxy.CodeInvalid,
+				Message: fmt.Sprintf("%q is taken for a target, and not for the value of --%s", value, name),
+				Hint:    fmt.Sprintf("write --%s=%s", name, value),
+			}
+		}
+	}
+	return nil
 }
 
 // similarFlag returns the flag that somebody who wrote name may have meant: the
