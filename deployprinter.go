@@ -23,14 +23,14 @@ type deployPrinter interface {
 	result(proxy.DeploymentStatus) error
 }
 
-func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool) deployPrinter {
+func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet, force bool) deployPrinter {
 	switch {
 	case output == outputJSON:
 		return &jsonPrinter{encoder: json.NewEncoder(os.Stdout), quiet: quiet}
 	case quiet:
 		return silentPrinter{}
 	}
-	p := &textPrinter{out: os.Stdout, progress: os.Stderr, style: styleOf(cmd, os.Stderr)}
+	p := &textPrinter{out: os.Stdout, progress: os.Stderr, style: styleOf(cmd, os.Stderr), force: force}
 	if isTerminal(os.Stderr) {
 		p.live = &liveLine{w: os.Stderr, style: p.style}
 	}
@@ -73,6 +73,8 @@ type textPrinter struct {
 	out      io.Writer
 	progress io.Writer
 	style    style
+	// force says that nothing is waited for.
+	force bool
 	// live is the line that changes, on a terminal; nil elsewhere.
 	live *liveLine
 	// draining is what the last drain line said, so that it is said once.
@@ -82,7 +84,11 @@ type textPrinter struct {
 func (p *textPrinter) event(ev proxy.Event) error {
 	switch ev.Kind {
 	case proxy.EventAccepted:
-		p.now("waiting for " + strings.Join(ev.Targets, ", "))
+		if p.force {
+			p.now("not checking " + strings.Join(ev.Targets, ", "))
+		} else {
+			p.now("waiting for " + strings.Join(ev.Targets, ", "))
+		}
 	case proxy.EventProbeFailed:
 		p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
 	case proxy.EventHealthy:

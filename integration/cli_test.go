@@ -159,6 +159,11 @@ func TestDeployTellsItsStory(t *testing.T) {
 		t.Errorf("-q prints %q", r.Stdout+r.Stderr)
 	}
 
+	r = run(t, p, "deploy", a.addr(), "--host", "app.test", "--force")
+	if !strings.Contains(r.Stderr, " - not checking "+a.addr()) || strings.Contains(r.Stderr, "waiting") {
+		t.Errorf("a forced deploy waits: %s", r.Stderr)
+	}
+
 	r = run(t, p, "deploy", b.addr(), "--host", "app.test", "--output", "json")
 	lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
 	var kinds []string
@@ -172,7 +177,7 @@ func TestDeployTellsItsStory(t *testing.T) {
 	}
 	var final proxy.DeploymentStatus
 	must(t, json.Unmarshal([]byte(lines[len(lines)-1]), &final))
-	if final.State != proxy.StateDone || final.Release != 4 {
+	if final.State != proxy.StateDone || final.Release != 5 {
 		t.Errorf("the final object is %+v", final)
 	}
 }
