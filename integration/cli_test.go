@@ -59,7 +59,7 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 		{"deploy web:3000 --sticky=perhaps", 2, []string{`--sticky: "perhaps" is neither true nor false`}},
 		{`deploy web:3000 --host a"b`, 2, []string{"--host: ", "is no list"}},
 		{"deploy web:3000 --output xml", 2, []string{"text or json"}},
-		{"deploy " + a.addr() + " --service other --host shop.test", 4, []string{"belongs to the service shop", "--service shop", "parachute remove shop"}},
+		{"deploy " + a.addr() + " --service other --host shop.test", 4, []string{"belongs to the service shop", "use --service shop --host shop.test instead of --service other", "parachute remove shop"}},
 		{
 			"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 300ms", 3,
 			[]string{"was not healthy within 300ms", "shop v1 still serves all traffic", "connection refused", "hint: "},

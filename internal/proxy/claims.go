@@ -1,6 +1,10 @@
 package proxy
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // owner holds a route, for as many reasons as count says.
 type owner struct {
@@ -13,12 +17,7 @@ type owner struct {
 func (e *Engine) reserve(name string, routes []Route) error {
 	for _, r := range routes {
 		if o := e.owners[r]; o != nil && o.service != name {
-			return &Error{
-				Code:    CodeRouteConflict,
-				Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(r), o.service),
-				Hint: fmt.Sprintf("to deploy a new release of it, add --service %s; to free the route, run: parachute remove %s",
-					o.service, o.service),
-			}
+			return e.conflict(name, routes, r)
 		}
 	}
 	for _, r := range routes {
@@ -28,6 +27,67 @@ func (e *Engine) reserve(name string, routes []Route) error {
 		e.owners[r].count++
 	}
 	return nil
+}
+
+// conflict says that one of the routes that the named service is to have is another's,
+// and how to deploy to that one. Engine.mu must be held.
+func (e *Engine) conflict(name string, routes []Route, taken Route) *Error {
+	owner := e.owners[taken].service
+	flags := e.flagsOf(owner, taken)
+	if name != orDefault(routes[0].Host, DefaultServiceName(nil)) {
+		flags += " instead of --service " + shellWord(name)
+	}
+	return &Error{
+		Code:    CodeRouteConflict,
+		Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(taken), owner),
+		Hint: fmt.Sprintf("to deploy a new release of it, use %s; to free the route, run: parachute remove %s",
+			flags, shellWord(owner)),
+	}
+}
+
+// maxHintHosts bounds the hosts that a hint names.
+const maxHintHosts = 10
+
+// flagsOf returns the flags with which the service that has r is deployed without
+// losing a route: it keeps none that a deploy leaves out. Engine.mu must be held.
+func (e *Engine) flagsOf(name string, r Route) string {
+	flags := "--service " + shellWord(name)
+	var hosts, prefixes []string
+	if s := e.services[name]; s != nil {
+		hosts, prefixes = s.claiming(r)
+	}
+	switch {
+	case len(hosts) > maxHintHosts:
+		flags += fmt.Sprintf(" and --host with all of its %d hosts", len(hosts))
+	case len(hosts) > 0:
+		flags += " --host " + shellWord(strings.Join(hosts, ","))
+	}
+	if len(prefixes) > 0 && !slices.Equal(prefixes, []string{"/"}) {
+		flags += " --path-prefix " + shellWord(strings.Join(prefixes, ","))
+	}
+	return flags
+}
+
+// claiming returns the hosts and path prefixes of the release of s that has r, or of the
+// deployment that wants it.
+func (s *service) claiming(r Route) (hosts, prefixes []string) {
+	if active := s.release(); active != nil && slices.Contains(active.routes, r) {
+		return active.hosts, active.options.PathPrefixes
+	}
+	for _, d := range s.deployments {
+		if slices.Contains(d.spec.routes, r) {
+			return d.spec.hosts, d.spec.options.PathPrefixes
+		}
+	}
+	return nil, nil
+}
+
+// shellWord quotes what a shell would not take as it is.
+func shellWord(s string) string {
+	if strings.Trim(s, labelChars+".,:/") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // free gives back routes that reserve took. Engine.mu must be held.

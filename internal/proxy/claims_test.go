@@ -15,19 +15,39 @@ func TestConflictNamesTheOwner(t *testing.T) {
 	req.Hosts, req.PathPrefixes = []string{"shop.example.com"}, []string{"/", "/api"}
 	e.deploy(req)
 	e.deploy(requestFor("rest", startApp(t, "rest")))
+	e.deploy(DeployRequest{Targets: []string{startApp(t, "pair").target}, Hosts: []string{"*.pair.com", "pair.com"}})
 	for _, tt := range []struct {
+		service         string
 		hosts, prefixes []string
-		message         string
+		message, flags  string
 	}{
-		{[]string{"a.example.com", "SHOP.example.com"}, nil, "the host shop.example.com belongs to the service shop"},
-		{[]string{"shop.example.com"}, []string{"/api"}, "the path /api of the host shop.example.com belongs to the service shop"},
-		{nil, nil, "every host without a service of its own belongs to the service rest"},
+		{
+			"thief",
+			[]string{"a.example.com", "SHOP.example.com"},
+			nil, "the host shop.example.com belongs to the service shop",
+			"--service shop --host shop.example.com --path-prefix /,/api instead of --service thief;",
+		},
+		{
+			"",
+			[]string{"shop.example.com"},
+			[]string{"/api"},
+			"the path /api of the host shop.example.com belongs to the service shop",
+			"--service shop --host shop.example.com --path-prefix /,/api;",
+		},
+		{"thief", nil, nil, "every host without a service of its own belongs to the service rest", "--service rest instead of --service thief;"},
+		// Without the other host, it would be lost.
+		{
+			"",
+			[]string{"pair.com"},
+			nil, "the host pair.com belongs to the service *.pair.com",
+			"--service '*.pair.com' --host '*.pair.com,pair.com';",
+		},
 	} {
-		req := DeployRequest{Service: "thief", Targets: []string{refusedAddress}, Hosts: tt.hosts, PathPrefixes: tt.prefixes}
+		req := DeployRequest{Service: tt.service, Targets: []string{refusedAddress}, Hosts: tt.hosts, PathPrefixes: tt.prefixes}
 		_, err := e.Deploy(req)
 		wantCode(t, err, CodeRouteConflict)
-		if e, _ := errors.AsType[*Error](err); e.Message != tt.message || !strings.Contains(e.Hint, "--service") {
-			t.Errorf("message %q, hint %q, want %q", e.Message, e.Hint, tt.message)
+		if e, _ := errors.AsType[*Error](err); e.Message != tt.message || !strings.Contains(e.Hint, "use "+tt.flags) {
+			t.Errorf("message %q, hint %q\nwant %q and %q", e.Message, e.Hint, tt.message, tt.flags)
 		}
 	}
 	// Another path of the same host is nobody's.
