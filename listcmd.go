@@ -276,7 +276,25 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 	for _, d := range s.Deployments {
 		fmt.Fprintf(t, "  deployment\t%s: %s, %s\n", d.ID, d.State, strings.Join(d.Targets, ", "))
 	}
+	if d := s.FailedDeployment; d != nil {
+		fmt.Fprintf(t, "  last deployment\t%s %s\n", d.ID, style.red(failureOf(*d, time.Now())))
+	}
 	return t.Flush()
+}
+
+// failureOf says when and why a deployment failed.
+func failureOf(d proxy.DeploymentStatus, now time.Time) string {
+	text := fmt.Sprintf("failed %s ago: %s", now.Sub(*d.Ended).Truncate(time.Second), d.Error.Message)
+	for _, r := range d.Error.Details {
+		switch {
+		case r.Healthy:
+		case len(d.Error.Details) == 1:
+			text += ": " + failuresOf(r)
+		default:
+			text += "; " + r.Target + ": " + failuresOf(r)
+		}
+	}
+	return text
 }
 
 func printTargets(w io.Writer, targets []proxy.TargetStatus) {

@@ -204,6 +204,53 @@ func TestListAndStatusShowWhatServes(t *testing.T) {
 	}
 }
 
+// Without a caller, nobody else is told.
+func TestStatusTellsWhyADetachedDeployFailed(t *testing.T) {
+	p := startProxy(t)
+	a := startApp(t, "a", nil)
+	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop"})
+	detach := func(args ...string) string {
+		t.Helper()
+		r := run(t, p, append(append([]string{"deploy"}, args...), "--detach")...)
+		fields := strings.Fields(r.Stdout)
+		if r.Code != 0 || len(fields) != 4 {
+			t.Fatalf("%d %q %s", r.Code, r.Stdout, r.Stderr)
+		}
+		id := fields[3]
+		waitFor(t, "the deployment to end", func() bool {
+			var d proxy.DeploymentStatus
+			resp, err := p.API().Get("http://localhost/parachute/deployments/" + id)
+			must(t, err)
+			defer resp.Body.Close()
+			must(t, json.NewDecoder(resp.Body).Decode(&d))
+			return d.State.Final()
+		})
+		return id
+	}
+	id := detach("127.0.0.1:1", "--service", "shop", "--deploy-timeout", "50ms")
+	r := run(t, p, "status", "shop")
+	for _, want := range []string{"last deployment", id + " failed ", "s ago: 127.0.0.1:1 was not healthy within 50ms: connection refused ("} {
+		if r.Code != 0 || !strings.Contains(r.Stdout, want) {
+			t.Errorf("the status lacks %q: %d %s%s", want, r.Code, r.Stdout, r.Stderr)
+		}
+	}
+	var s proxy.ServiceStatus
+	must(t, json.Unmarshal([]byte(run(t, p, "status", "shop", "-o", "json").Stdout), &s))
+	if s.FailedDeployment == nil || s.FailedDeployment.ID != id || s.FailedDeployment.Error.Code != proxy.CodeNotHealthy {
+		t.Errorf("as JSON: %+v", s.FailedDeployment)
+	}
+	detach(a.addr(), "--service", "shop")
+	if r := run(t, p, "status", "shop"); strings.Contains(r.Stdout, "last deployment") {
+		t.Errorf("after a deploy that succeeded: %s", r.Stdout)
+	}
+	id = detach("127.0.0.1:1", "--service", "fresh", "--host", "fresh.test", "--deploy-timeout", "50ms")
+	r = run(t, p, "status", "fresh")
+	if r.Code != 5 || !strings.Contains(r.Stderr, "its last deployment, "+id+", failed: 127.0.0.1:1 was not healthy within 50ms") ||
+		!strings.Contains(r.Stderr, "connection refused") {
+		t.Errorf("of a service that never came to be: %d %s", r.Code, r.Stderr)
+	}
+}
+
 func TestFlagsComeFromTheEnvironmentToo(t *testing.T) {
 	p := startProxy(t)
 	a := startApp(t, "a", nil)

@@ -1,6 +1,9 @@
 package proxy
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // recentDeployments is how many deployments that have ended can still be asked
 // about.
@@ -24,6 +27,23 @@ func (l *deploymentLog) add(d *Deployment) {
 		delete(l.byID, l.order[0].id)
 		l.order = l.order[1:]
 	}
+}
+
+// failed returns the last deployment of a service that has ended, if it failed; nil
+// otherwise. One that was superseded is not the last, whenever it ends.
+func (l *deploymentLog) failed(service string) *DeploymentStatus {
+	for _, d := range slices.Backward(l.order) {
+		if d.spec.service != service {
+			continue
+		}
+		switch status := d.Status(); status.State {
+		case StateFailed:
+			return &status
+		case StateDone, StateCancelled:
+			return nil
+		}
+	}
+	return nil
 }
 
 // deploymentCounters count deployments by how they ended.

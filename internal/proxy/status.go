@@ -1,6 +1,9 @@
 package proxy
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // ServiceStatus is a service as it is seen from outside.
 type ServiceStatus struct {
@@ -24,6 +27,9 @@ type ServiceStatus struct {
 	Draining []ReleaseStatus `json:"draining,omitempty"`
 	// Deployments are those that are under way.
 	Deployments []DeploymentStatus `json:"deployments,omitempty"`
+	// FailedDeployment is the last that has ended, if it failed and is among those that
+	// are remembered. Only [Engine.Service] tells of it.
+	FailedDeployment *DeploymentStatus `json:"failed_deployment,omitempty"`
 }
 
 // ReleaseStatus is a release as it is seen from outside.
@@ -76,11 +82,18 @@ func (e *Engine) Services() []ServiceStatus {
 func (e *Engine) Service(name string) (ServiceStatus, error) {
 	e.mu.Lock()
 	s := e.services[name]
+	failed := e.deployments.failed(name)
 	if s == nil {
 		defer e.mu.Unlock()
-		return ServiceStatus{}, e.noSuchService(name)
+		err := e.noSuchService(name)
+		if failed != nil {
+			err.Message += fmt.Sprintf("; its last deployment, %s, failed: %s", failed.ID, failed.Error.Message)
+			err.Details = failed.Error.Details
+		}
+		return ServiceStatus{}, err
 	}
 	status, active := s.statusOf(), s.release()
+	status.FailedDeployment = failed
 	e.mu.Unlock()
 	status.Certificates = e.certificatesOf(active)
 	return status, nil

@@ -51,3 +51,69 @@ func TestStatusHasNoNulls(t *testing.T) {
 		t.Errorf("%s, %v", b, err)
 	}
 }
+
+// Nobody is told of a deployment without a caller but who asks for the status.
+func TestStatusTellsThatTheLastDeploymentFailed(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	fail := func(service string) DeploymentStatus {
+		t.Helper()
+		d, err := e.Deploy(DeployRequest{Service: service, Targets: []string{refusedAddress}, Hosts: []string{service + ".test"}, DeployTimeout: ms(50), Detach: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = wait(t, d)
+		wantCode(t, err, CodeNotHealthy)
+		return d.Status()
+	}
+	failed := func(service string) *DeploymentStatus {
+		t.Helper()
+		s, err := e.Service(service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.FailedDeployment
+	}
+	good := requestFor("app", startApp(t, "a"))
+	good.Hosts = []string{"app.test"}
+	e.deploy(good)
+	if f := failed("app"); f != nil {
+		t.Errorf("before any failure: %+v", f)
+	}
+	want := fail("app")
+	fail("other")
+	if f := failed("app"); f == nil || f.ID != want.ID || f.Error == nil || f.Ended == nil {
+		t.Errorf("after a failure: %+v, want %s", f, want.ID)
+	}
+	if all := e.Services(); len(all) != 1 || all[0].FailedDeployment != nil {
+		t.Errorf("the list, which is to cost little, looks for it: %+v", all)
+	}
+	// A service that never came to be.
+	_, err := e.Service("other")
+	wantCode(t, err, CodeNotFound)
+	if got := asError(err); !strings.Contains(got.Message, "there is no service other; its last deployment, ") || len(got.Details) != 1 {
+		t.Errorf("%q, %+v", got.Message, got.Details)
+	}
+	e.deploy(good)
+	if f := failed("app"); f != nil {
+		t.Errorf("after a deployment that succeeded: %+v", f)
+	}
+}
+
+func TestSupersededDeploymentDoesNotHideTheFailureOfItsSuccessor(t *testing.T) {
+	l := newDeploymentLog()
+	older, newer := newDeployment(spec{service: "app"}), newDeployment(spec{service: "app"})
+	l.add(newer)
+	l.add(older) // as if it had been the last
+	newer.finish(errDiskFull, 1)
+	if f := l.failed("app"); f == nil || f.ID != newer.id {
+		t.Errorf("%+v while another one runs, want %s", f, newer.id)
+	}
+	older.finish(&Error{Code: CodeSuperseded}, 1)
+	if f := l.failed("app"); f == nil || f.ID != newer.id {
+		t.Errorf("%+v, want %s", f, newer.id)
+	}
+	if f := l.failed("other"); f != nil {
+		t.Errorf("another service has %+v", f)
+	}
+}
