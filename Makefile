@@ -67,7 +67,10 @@ bin/.inputs: FORCE
 	@inputs="$(VERSION) $(CADDY_VERSION) $(GO_FLAGS) $(PGO) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
 	echo "$$inputs" | cmp -s - $@ || echo "$$inputs" >$@
 
-install: build ## install bin/parachute to PREFIX/bin (default /usr/local)
+# What has been built, as it is: root's PATH often has no Go, and root has no business
+# in the build cache.
+install: ## install bin/parachute to PREFIX/bin (default /usr/local); builds it if there is none
+	@[ -f $(BIN) ] || $(MAKE) build
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/parachute
 
