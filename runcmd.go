@@ -52,7 +52,8 @@ deployed to it. After a restart it serves again what it served before.
 
 It needs no configuration file. With --config it serves the sites of a Caddyfile
 or JSON file as well, on the same ports; a host that has a site there is that
-site's. SIGUSR1 reloads the file without touching services.
+site's. SIGUSR1 reloads the file without touching services. A Caddyfile has to be
+named Caddyfile or *.caddyfile; files with other names are read as JSON.
 
 Every flag is an environment variable, too: --http-port is PARACHUTE_HTTP_PORT
 or, for this command, HTTP_PORT.
@@ -109,6 +110,14 @@ func failedStart(hint, format string, args ...any) error {
 	return startError{&proxy.Error{Code: proxy.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
 }
 
+// asFailedStart returns err as a failure to start, with the hint that it may have.
+func asFailedStart(err error) error {
+	if _, ok := errors.AsType[startError](err); ok {
+		return err
+	}
+	return failedStart("", "%v", err)
+}
+
 // run starts the proxy. It returns only if that fails.
 func run(o runOptions) error {
 	if err := o.validate(); err != nil {
@@ -130,7 +139,7 @@ func run(o runOptions) error {
 	caddy.TrapSignals()
 	config, err := o.buildConfig()
 	if err != nil {
-		return failedStart("", "%v", err)
+		return asFailedStart(err)
 	}
 	if o.configFile != "" {
 		// What SIGUSR1 does.

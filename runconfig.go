@@ -2,11 +2,13 @@ package parachute
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"golang.org/x/term"
@@ -171,6 +173,14 @@ func (o *runOptions) logs() object {
 // userConfig reads and adapts the user's file.
 func (o *runOptions) userConfig() (object, error) {
 	b, _, _, err := caddycmd.LoadConfig(o.configFile, "")
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		// Caddy's own words are of a flag that we do not have.
+		hint := ""
+		if !strings.EqualFold(filepath.Ext(o.configFile), ".json") {
+			hint = "if it is a Caddyfile, name it Caddyfile or *.caddyfile: files with other names are read as JSON"
+		}
+		return nil, failedStart(hint, "%s is not valid JSON: %v, at offset %d", o.configFile, syntax, syntax.Offset)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.configFile, err)
 	}

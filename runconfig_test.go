@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -399,5 +400,27 @@ func TestFilesThatCannotBeMergedAreRefused(t *testing.T) {
 				t.Errorf("got the error %v instead of one with %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
+	for name, hint := range map[string]string{
+		"sites":      "name it Caddyfile or *.caddyfile",
+		"sites.conf": "name it Caddyfile or *.caddyfile",
+		"sites.json": "",
+	} {
+		o := newRunOptions(t)
+		o.configFile = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(o.configFile, []byte("a.test {\n\trespond hello\n}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := o.buildConfig()
+		failed, ok := errors.AsType[*proxy.Error](asFailedStart(err))
+		if !ok || !strings.Contains(failed.Message, name+" is not valid JSON: ") || strings.Contains(failed.Message, "--adapter") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if ok && (!strings.Contains(failed.Hint, hint) || hint == "" && failed.Hint != "") {
+			t.Errorf("%s: the hint is %q", name, failed.Hint)
+		}
 	}
 }
