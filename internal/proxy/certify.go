@@ -43,8 +43,7 @@ func (e *Engine) checkCertificates(s spec) error {
 		return nil
 	case t.ownFiles():
 		if err := newKeyPair(t, s.hosts).read(time.Now()); err != nil {
-			return invalid("%s", Printable(err.Error())).
-				withHint("--tls-certificate-path and --tls-private-key-path name PEM files on the proxy's machine that its user can read")
+			return invalid("%s", Printable(err.Error())).withHint("%s", keyPairHint(err))
 		}
 		return nil
 	case e.opts.Certifier == nil:
@@ -62,7 +61,7 @@ func (e *Engine) checkCertificates(s spec) error {
 func (e *Engine) certify(d *Deployment, r *Release) error {
 	if r.keyPair != nil {
 		if err := r.keyPair.read(time.Now()); err != nil {
-			return &Error{Code: CodeCertificate, Message: Printable(err.Error()), cause: err}
+			return &Error{Code: CodeCertificate, Message: Printable(err.Error()), Hint: keyPairHint(err), cause: err}
 		}
 	}
 	if r.keyPair == nil && d.spec.waitForCertificates {

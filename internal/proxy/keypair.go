@@ -104,7 +104,10 @@ func (k *keyPair) readFiles() (*loadedPair, error) {
 	}
 	var err error
 	if loaded.certificate, err = parsePair(pems[0], pems[1]); err != nil {
-		return nil, fmt.Errorf("%s and %s: %w", k.certificatePath, k.privateKeyPath, err)
+		return nil, &uselessCertificate{
+			fmt.Sprintf("%s and %s: %v", k.certificatePath, k.privateKeyPath, err),
+			"--tls-certificate-path names a certificate and its chain, --tls-private-key-path the key that belongs to it, both in PEM",
+		}
 	}
 	loaded.pem = pemPair{Certificate: string(pems[0]), PrivateKey: string(pems[1])}
 	return loaded, nil
@@ -118,13 +121,33 @@ func parsePair(certificate, key []byte) (tls.Certificate, error) {
 	return pair, nil
 }
 
+// uselessCertificate is an error of files that can be read and are of no use all the same.
+type uselessCertificate struct {
+	problem string
+	// hint says what to do about it.
+	hint string
+}
+
+func (c *uselessCertificate) Error() string { return c.problem }
+
+// keyPairHint says what to do about an error of [keyPair.read].
+func keyPairHint(err error) string {
+	if useless, ok := errors.AsType[*uselessCertificate](err); ok {
+		return useless.hint
+	}
+	return "--tls-certificate-path and --tls-private-key-path name PEM files on the proxy's machine that its user can read"
+}
+
 // checkLeaf reports why a certificate is of no use for hosts.
 func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
 	switch {
 	case now.After(leaf.NotAfter):
-		return fmt.Errorf("the certificate has expired on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
+		return &uselessCertificate{"the certificate has expired on " + leaf.NotAfter.UTC().Format(time.DateOnly), "renew it"}
 	case now.Before(leaf.NotBefore):
-		return fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.DateTime))
+		return &uselessCertificate{
+			"the certificate is not valid before " + leaf.NotBefore.UTC().Format(time.DateTime),
+			"wait until then, or check the clock of the proxy's machine",
+		}
 	}
 	for _, host := range hosts {
 		name := host
@@ -132,7 +155,10 @@ func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
 			name = "any." + domain // what is checked is a name, not a pattern
 		}
 		if err := leaf.VerifyHostname(name); err != nil {
-			return fmt.Errorf("the certificate does not cover %s, but %s", host, orDefault(strings.Join(leaf.DNSNames, ", "), "no name at all"))
+			return &uselessCertificate{
+				fmt.Sprintf("the certificate does not cover %s, but %s", host, orDefault(strings.Join(leaf.DNSNames, ", "), "no name at all")),
+				fmt.Sprintf("get a certificate that covers %s, too, or leave it out of --host", host),
+			}
 		}
 	}
 	return nil

@@ -15,18 +15,22 @@ func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	a := startApp(t, "a")
-	for want, spoil := range map[string]func(*pemFiles){
-		"private key does not match public key": func(f *pemFiles) { f.put(f.key, read(t, newPEMFiles(t, "a.test").key)) },
-		"the certificate has expired on":        func(f *pemFiles) { f.expiry = time.Now().Add(-time.Minute); f.write("a.test") },
-		"not valid before":                      func(f *pemFiles) { f.notBefore = time.Now().Add(time.Hour); f.write("a.test") },
-		"does not cover a.test, but b.test":     func(f *pemFiles) { f.write("b.test") },
-		"does not cover a.test, but no name":    func(f *pemFiles) { f.write() },
-		"no such file":                          func(f *pemFiles) { _ = os.Remove(f.key) },
-		"is not a file of at most":              func(f *pemFiles) { f.put(f.certificate, make([]byte, maxPEM+1)) },
-		"failed to find any PEM data":           func(f *pemFiles) { f.put(f.certificate, []byte("certificate")) },
+	const readable, belonging = "PEM files on the proxy's machine that its user can read", "the key that belongs to it"
+	for want, c := range map[string]struct {
+		hint  string
+		spoil func(*pemFiles)
+	}{
+		"private key does not match public key": {belonging, func(f *pemFiles) { f.put(f.key, read(t, newPEMFiles(t, "a.test").key)) }},
+		"the certificate has expired on":        {"renew it", func(f *pemFiles) { f.expiry = time.Now().Add(-time.Minute); f.write("a.test") }},
+		"not valid before":                      {"check the clock", func(f *pemFiles) { f.notBefore = time.Now().Add(time.Hour); f.write("a.test") }},
+		"does not cover a.test, but b.test":     {"get a certificate that covers a.test, too, or leave it out of --host", func(f *pemFiles) { f.write("b.test") }},
+		"does not cover a.test, but no name":    {"get a certificate that covers a.test", func(f *pemFiles) { f.write() }},
+		"no such file":                          {readable, func(f *pemFiles) { _ = os.Remove(f.key) }},
+		"is not a file of at most":              {readable, func(f *pemFiles) { f.put(f.certificate, make([]byte, maxPEM+1)) }},
+		"failed to find any PEM data":           {belonging, func(f *pemFiles) { f.put(f.certificate, []byte("certificate")) }},
 	} {
 		files := newPEMFiles(t, "a.test")
-		spoil(files)
+		c.spoil(files)
 		req := requestFor("a", a)
 		req.Hosts, req.TLS = []string{"a.test"}, files.request()
 		before := e.picture()
@@ -34,6 +38,9 @@ func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 		wantCode(t, err, CodeInvalid)
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got the error %q instead of one with %q", err, want)
+		}
+		if hint := asError(err).Hint; !strings.Contains(hint, c.hint) {
+			t.Errorf("%s: got the hint %q instead of one with %q", want, hint, c.hint)
 		}
 		if after := e.picture(); after != before {
 			t.Errorf("%s: the refusal has changed something", want)
