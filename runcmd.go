@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -281,6 +282,10 @@ func (o *runOptions) lockStorage() (unlock func(), err error) {
 	}
 	dir := filepath.Join(o.storageDir(), "parachute")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, syscall.ENOTDIR) {
+			return nil, failedStart("name a directory with --storage, such as /var/lib/parachute",
+				"the storage cannot be %s: %s is not a directory", o.storageDir(), failed.Path)
+		}
 		return nil, failedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)

@@ -424,3 +424,20 @@ func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
 		}
 	}
 }
+
+func TestStorageThatIsAFileGetsAHint(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, storage := range []string{file, filepath.Join(file, "below")} {
+		o := newRunOptions(t)
+		o.storage = storage
+		_, err := o.lockStorage()
+		failed, _ := errors.AsType[*proxy.Error](err)
+		if failed == nil || failed.Message != "the storage cannot be "+storage+": "+file+" is not a directory" ||
+			!strings.Contains(failed.Hint, "name a directory with --storage") {
+			t.Errorf("%s: %+v", storage, failed)
+		}
+	}
+}
