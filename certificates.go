@@ -271,7 +271,7 @@ func (c *certificates) Certificate(host string, issuer proxy.Issuer) proxy.Certi
 		described = proxy.DescribeCertificate(host, leaf)
 	}
 	if f := c.failure(keptCertificate{issuer, host}); f.err != nil {
-		described.Error = explainIssuance(host, f.err).Message
+		described.Error, _ = issuanceReason(host, f.err)
 	}
 	return described
 }

@@ -75,7 +75,7 @@ old release; 130 interrupted.`,
 		if err != nil {
 			return err
 		}
-		return deploy(client, req, newDeployPrinter(cmd, *output, *quiet, req.Force))
+		return deploy(client, req, newDeployPrinter(cmd, *output, *quiet, req))
 	}
 	return cmd
 }

@@ -23,14 +23,14 @@ type deployPrinter interface {
 	result(proxy.DeploymentStatus) error
 }
 
-func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet, force bool) deployPrinter {
+func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool, req proxy.DeployRequest) deployPrinter {
 	switch {
 	case output == outputJSON:
 		return &jsonPrinter{encoder: json.NewEncoder(os.Stdout), quiet: quiet}
 	case quiet:
 		return silentPrinter{}
 	}
-	p := &textPrinter{out: os.Stdout, progress: os.Stderr, style: styleOf(cmd, os.Stderr), force: force}
+	p := &textPrinter{out: os.Stdout, progress: os.Stderr, style: styleOf(cmd, os.Stderr), req: req}
 	if isTerminal(os.Stderr) {
 		p.live = &liveLine{w: os.Stderr, style: p.style}
 	}
@@ -73,8 +73,8 @@ type textPrinter struct {
 	out      io.Writer
 	progress io.Writer
 	style    style
-	// force says that nothing is waited for.
-	force bool
+	// req is what was asked for.
+	req proxy.DeployRequest
 	// live is the line that changes, on a terminal; nil elsewhere.
 	live *liveLine
 	// draining is what the last drain line said, so that it is said once.
@@ -84,7 +84,7 @@ type textPrinter struct {
 func (p *textPrinter) event(ev proxy.Event) error {
 	switch ev.Kind {
 	case proxy.EventAccepted:
-		if p.force {
+		if p.req.Force {
 			p.now("not checking " + strings.Join(ev.Targets, ", "))
 		} else {
 			p.now("waiting for " + strings.Join(ev.Targets, ", "))
@@ -138,6 +138,10 @@ func (p *textPrinter) result(s proxy.DeploymentStatus) error {
 		fmt.Fprintf(p.progress, " - it goes on by itself; see: parachute status %s\n", s.Service)
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
 		return err
+	}
+	if missing := withoutCertificate(s.Certificates); len(missing) > 0 && p.req.TLS.OnDemandURL == "" {
+		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: parachute status %s\n",
+			someOf(missing, ", "), s.Service)
 	}
 	_, err := fmt.Fprintln(p.out, outcome(s))
 	return err

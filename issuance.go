@@ -20,32 +20,34 @@ var retryAfter = regexp.MustCompile(`retry after ([0-9][0-9TZ :.+-]*[0-9TZ](?: U
 // is often the point.
 const maxDetail = 600
 
-// explainIssuance says why a certificate could not be obtained, in the authority's
-// own words, and what to do about it (RFC 8555, section 6.7).
+// explainIssuance says why a certificate could not be obtained and what to do about it.
 func explainIssuance(host string, err error) *proxy.Error {
-	explained := &proxy.Error{
-		Code:    proxy.CodeCertificate,
-		Message: fmt.Sprintf("no certificate for %s: %s", host, proxy.Printable(innermost(err).Error())),
-		Hint:    "see the proxy's log; --tls-wait=false deploys without waiting for the certificate",
-	}
+	reason, hint := issuanceReason(host, err)
+	return &proxy.Error{Code: proxy.CodeCertificate, Message: fmt.Sprintf("no certificate for %s: %s", host, reason), Hint: hint}
+}
+
+// issuanceReason says why a certificate could not be obtained, in the authority's own
+// words (RFC 8555, section 6.7), and what to do about it.
+func issuanceReason(host string, err error) (reason, hint string) {
+	const without = "--tls-wait=false deploys without waiting for the certificate"
 	var problem acme.Problem
 	if !errors.As(err, &problem) {
+		reason = proxy.Printable(innermost(err).Error())
 		_, isNet := errors.AsType[net.Error](err)
 		_, isURL := errors.AsType[*url.Error](err)
 		if isNet || isURL {
-			explained.Message = fmt.Sprintf("no certificate for %s: the certificate authority cannot be reached: %s", host, proxy.Printable(innermost(err).Error()))
-			explained.Hint = "check the proxy's way to the internet, and --acme-ca; --tls-wait=false deploys without waiting for the certificate"
+			return "the certificate authority cannot be reached: " + reason,
+				"check the proxy's way to the internet, and --acme-ca; " + without
 		}
-		return explained
+		return reason, "see the proxy's log; " + without
 	}
 	detail := problem.Detail
 	for _, sub := range problem.Subproblems {
 		detail += "; " + sub.Detail
 	}
 	kind := strings.TrimPrefix(problem.Type, acme.ProblemTypeNamespace)
-	explained.Message = fmt.Sprintf("no certificate for %s: the certificate authority says: %s (%s)", host, proxy.PrintableUpTo(detail, maxDetail), proxy.Printable(kind))
-	explained.Hint = problemHint(host, kind, detail)
-	return explained
+	reason = fmt.Sprintf("the certificate authority says: %s (%s)", proxy.PrintableUpTo(detail, maxDetail), proxy.Printable(kind))
+	return reason, problemHint(host, kind, detail)
 }
 
 func problemHint(host, kind, detail string) string {

@@ -146,14 +146,7 @@ func printRow(w io.Writer, name, routes, release string, r proxy.ReleaseStatus, 
 }
 
 // routesOf writes the routes of a service in short.
-func routesOf(s proxy.ServiceStatus) string {
-	all := allRoutesOf(s)
-	const shown = 3
-	if len(all) > shown {
-		return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], ","), len(all)-shown)
-	}
-	return strings.Join(all, ",")
-}
+func routesOf(s proxy.ServiceStatus) string { return someOf(allRoutesOf(s), ",") }
 
 func allRoutesOf(s proxy.ServiceStatus) []string {
 	hosts, prefixes := s.Hosts, s.PathPrefixes
@@ -190,15 +183,15 @@ func healthOf(r proxy.ReleaseStatus) string {
 }
 
 // tlsOf sums up the certificates of a service: the first that is in trouble, or else
-// the first that expires.
+// the first that expires. The reasons of authorities are sentences, and for status.
 func tlsOf(s proxy.ServiceStatus) string {
 	if !s.TLS {
 		return "off"
 	}
 	var first *proxy.Certificate
 	for _, c := range s.Certificates {
-		if warning := c.Warning(time.Now()); warning != "" {
-			return c.Host + " " + warning
+		if problem := c.Problem(time.Now()); problem != "" {
+			return c.Host + ": " + problem
 		}
 		if first == nil || c.NotAfter.Before(*first.NotAfter) {
 			first = &c
@@ -239,6 +232,29 @@ func printCertificates(w io.Writer, s proxy.ServiceStatus, style style) {
 	}
 }
 
+// plainHTTPOf says what becomes of HTTP where there is HTTPS: nobody is sent to a host
+// that has no certificate.
+func plainHTTPOf(s proxy.ServiceStatus) string {
+	if !s.Active.Options.TLS.Redirect {
+		return "served as well"
+	}
+	text := "redirected to https"
+	if missing := withoutCertificate(s.Certificates); len(missing) > 0 && s.Active.Options.TLS.OnDemandURL == "" {
+		text += ", except for " + strings.Join(missing, ", ") + ": served until there is a certificate"
+	}
+	return text
+}
+
+// withoutCertificate returns the hosts whose certificate is not there yet.
+func withoutCertificate(certificates []proxy.Certificate) (hosts []string) {
+	for _, c := range certificates {
+		if c.NotAfter == nil {
+			hosts = append(hosts, c.Host)
+		}
+	}
+	return hosts
+}
+
 // printStatus prints everything about a service.
 func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -261,7 +277,7 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 			fmt.Fprintf(t, "  balancing\t%s, sticky %t\n", o.LB, o.Sticky)
 		}
 		if o.TLS != nil {
-			fmt.Fprintf(t, "  http\t%s\n", map[bool]string{true: "redirected to https", false: "served as well"}[o.TLS.Redirect])
+			fmt.Fprintf(t, "  http\t%s\n", plainHTTPOf(s))
 		}
 		if o.CanonicalHost != "" {
 			fmt.Fprintf(t, "  canonical host\t%s\n", o.CanonicalHost)

@@ -104,6 +104,15 @@ func failuresOf(r proxy.ProbeReport) string {
 	return strings.Join(all, ", then ")
 }
 
+// someOf writes a list in short.
+func someOf(all []string, separator string) string {
+	const shown = 3
+	if len(all) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], separator), len(all)-shown)
+	}
+	return strings.Join(all, separator)
+}
+
 func times(n int) string {
 	if n == 1 {
 		return "once"

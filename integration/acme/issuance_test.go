@@ -175,6 +175,16 @@ func TestCertificateIsObtainedInTheBackground(t *testing.T) {
 	if x := s.status(t, host); !x.TLS || len(x.Certificates) != 1 || x.Certificates[0].NotAfter != nil {
 		t.Errorf("before there is a certificate, list says %+v", x)
 	}
+	ofHTTP := func() string {
+		result, err := s.Run("status", host)
+		must(t, err)
+		_, line, _ := strings.Cut(result.Stdout, "  http ")
+		line, _, _ = strings.Cut(line, "\n")
+		return strings.TrimSpace(line)
+	}
+	if got := ofHTTP(); got != "redirected to https, except for "+host+": served until there is a certificate" {
+		t.Errorf("before there is a certificate, status says of HTTP: %s", got)
+	}
 	close(held.goOn)
 	waitFor(t, "the certificate", func() bool {
 		_, err := s.handshake(host, nil)
@@ -183,5 +193,8 @@ func TestCertificateIsObtainedInTheBackground(t *testing.T) {
 	s.wantBody(t, host, "later", s.ca.roots)
 	if a := s.get(t, "http://"+host+"/", nil); a.StatusCode != http.StatusMovedPermanently {
 		t.Errorf("over HTTP, now that there is a certificate: %s", a)
+	}
+	if got := ofHTTP(); got != "redirected to https" {
+		t.Errorf("now that there is a certificate, status says of HTTP: %s", got)
 	}
 }

@@ -24,27 +24,30 @@ type Certificate struct {
 // it is left.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Warning says what is wrong with a certificate, or nothing.
-func (c Certificate) Warning(now time.Time) string {
-	because := func(what string) string {
-		if c.Error != "" {
-			what += ": " + c.Error
-		}
-		return what
-	}
+// Problem says in a few words what is wrong with a certificate, or nothing.
+func (c Certificate) Problem(now time.Time) string {
 	switch {
 	case c.NotAfter == nil && c.Error == "":
 		return "is being obtained"
 	case c.NotAfter == nil:
-		return because("cannot be obtained")
+		return "cannot be obtained"
 	case now.After(*c.NotAfter):
-		return because("has expired")
+		return "has expired"
 	case c.Error != "":
-		return because("is not being renewed")
+		return "is not being renewed"
 	case c.NotAfter.Sub(now) < min(expiryWarning, c.NotAfter.Sub(*c.NotBefore)/4):
 		return "expires soon and has not been renewed"
 	}
 	return ""
+}
+
+// Warning is Problem with the reason, which can be long.
+func (c Certificate) Warning(now time.Time) string {
+	problem := c.Problem(now)
+	if problem != "" && c.Error != "" {
+		problem += ": " + c.Error
+	}
+	return problem
 }
 
 // DescribeCertificate returns what is known of a certificate that a host has.

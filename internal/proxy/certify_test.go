@@ -291,6 +291,9 @@ func TestWarningsOfCertificates(t *testing.T) {
 		if got := c.Warning(now); got != want {
 			t.Errorf("%+v: %q, want %q", c, got, want)
 		}
+		if got, _, _ := strings.Cut(want, ":"); c.Problem(now) != got {
+			t.Errorf("%+v in short: %q, want %q", c, c.Problem(now), got)
+		}
 	}
 	short := Certificate{NotBefore: at(-6 * time.Hour), NotAfter: at(6 * time.Hour)}
 	if got := short.Warning(now); got != "" {

@@ -1,0 +1,55 @@
+package parachute
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// serviceWithTLS returns a service that redirects to HTTPS.
+func serviceWithTLS(certificates ...proxy.Certificate) proxy.ServiceStatus {
+	return proxy.ServiceStatus{
+		Name: "a.test", Hosts: []string{"a.test"}, PathPrefixes: []string{"/"}, TLS: true, Certificates: certificates,
+		Active: &proxy.ReleaseStatus{Release: 1, Options: proxy.Options{PathPrefixes: []string{"/"}, TLS: &proxy.TLSOptions{Redirect: true}}},
+	}
+}
+
+// What an authority says would make every line of the table as long.
+func TestListIsShortAndStatusTellsWhy(t *testing.T) {
+	reason := "the certificate authority says: " + strings.Repeat("no ", 60)
+	s := serviceWithTLS(proxy.Certificate{Host: "a.test", Error: reason})
+	var list, status bytes.Buffer
+	if err := printList(&list, []proxy.ServiceStatus{s}); err != nil {
+		t.Fatal(err)
+	}
+	if err := printStatus(&status, s, style{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(list.String(), "a.test: cannot be obtained\n") {
+		t.Errorf("the list is\n%s", list.String())
+	}
+	if !strings.Contains(status.String(), "cannot be obtained: "+reason) {
+		t.Errorf("the status is\n%s", status.String())
+	}
+}
+
+func TestStatusTellsWhoIsNotRedirectedYet(t *testing.T) {
+	now := time.Now()
+	there := proxy.Certificate{Host: "there.test", NotBefore: &now, NotAfter: &now}
+	for want, s := range map[string]proxy.ServiceStatus{
+		"redirected to https": serviceWithTLS(there),
+		"redirected to https, except for a.test: served until there is a certificate": serviceWithTLS(there, proxy.Certificate{Host: "a.test"}),
+	} {
+		if got := plainHTTPOf(s); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	onDemand := serviceWithTLS(proxy.Certificate{Host: "a.test"})
+	onDemand.Active.Options.TLS.OnDemandURL = "/ask"
+	if got := plainHTTPOf(onDemand); got != "redirected to https" {
+		t.Errorf("on demand: %q", got)
+	}
+}
