@@ -260,10 +260,7 @@ var errorStatus = map[proxy.Code]int{
 
 // writeError answers with err, and with the outcome it belongs to, if any.
 func writeError(w http.ResponseWriter, err error, outcome any) {
-	e, ok := errors.AsType[*proxy.Error](err)
-	if !ok {
-		e = &proxy.Error{Code: proxy.CodeInternal, Message: err.Error()}
-	}
+	e := asError(err)
 	status, ok := errorStatus[e.Code]
 	if !ok {
 		status = http.StatusInternalServerError

@@ -130,11 +130,9 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxRequestBody))
-	var failure struct {
-		Error *proxy.Error `json:"error"`
-	}
-	if json.Unmarshal(answer, &failure) == nil && failure.Error != nil && failure.Error.Code != "" {
-		return nil, failure.Error
+	var failed failure
+	if json.Unmarshal(answer, &failed) == nil && failed.Error != nil && failed.Error.Code != "" {
+		return nil, failed.Error
 	}
 	if resp.StatusCode == http.StatusNotFound {
 		return nil, &proxy.Error{

@@ -1,6 +1,7 @@
 package parachute
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -192,8 +193,32 @@ func exit(err error) {
 	if err == nil {
 		os.Exit(exitDone)
 	}
+	_, started := errors.AsType[startError](err)
+	_, reported := errors.AsType[reportedError](err)
+	if !started && !reported && wantsJSON(os.Args[1:]) {
+		_ = json.NewEncoder(os.Stdout).Encode(failure{asError(err)})
+	}
 	printError(os.Stderr, err)
 	os.Exit(exitCode(err))
+}
+
+// reportedError is an error that standard output has already, in what it says of the
+// deployment.
+type reportedError struct{ error }
+
+func (e reportedError) Unwrap() error { return e.error }
+
+// failure is how an error is written as JSON, on standard output and in the API.
+type failure struct {
+	Error *proxy.Error `json:"error"`
+}
+
+// asError returns err as the engine would have it, whatever it is.
+func asError(err error) *proxy.Error {
+	if e, ok := errors.AsType[*proxy.Error](err); ok {
+		return e
+	}
+	return &proxy.Error{Code: proxy.CodeInternal, Message: err.Error()}
 }
 
 func exitCode(err error) int {

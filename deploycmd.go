@@ -188,7 +188,7 @@ func deploy(client *apiClient, req proxy.DeployRequest, printer deployPrinter) e
 	case err != nil:
 		return err
 	case result.Error != nil:
-		return describeFailure(result)
+		return reportedError{describeFailure(result)}
 	}
 	return printer.result(*result)
 }

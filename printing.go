@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
@@ -38,6 +39,18 @@ func addOutputFlag(cmd *cobra.Command) *outputFormat {
 	cmd.Flags().VarP(&format, "output", "o", "output `format`: text or json")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{outputText, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	return &format
+}
+
+// wantsJSON reports whether a command line asks for JSON. It looks at nothing else,
+// since the rest may be what is wrong with the command line.
+func wantsJSON(args []string) bool {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	format := flags.StringP("output", "o", os.Getenv("PARACHUTE_OUTPUT"), "")
+	flags.BoolP("quiet", "q", false, "") // or it would be taken for one with a value
+	flags.Usage = func() {}
+	_ = flags.Parse(args)
+	return *format == outputJSON
 }
 
 // style is how text looks on a terminal.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,6 +105,56 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 	}
 	if s := services(t, p); len(s) != 1 || s[0].Active.Release != 1 {
 		t.Errorf("the services have changed: %+v", s)
+	}
+}
+
+// A script that asks for JSON need not read what is for people: the last line of standard
+// output has an error, and its code, if the command failed.
+func TestFailuresAreJSONOnStandardOutputToo(t *testing.T) {
+	p := startProxy(t)
+	a := startApp(t, "a", nil)
+	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})
+	for _, c := range []struct {
+		args string
+		code proxy.Code
+		hint string
+	}{
+		{"deploy " + a.addr() + " --service other --host shop.test", proxy.CodeRouteConflict, "use --service shop"},
+		{"deploy " + a.addr() + " --service other --host shop.test --detach", proxy.CodeRouteConflict, "use --service shop"},
+		{"deploy web", proxy.CodeInvalid, ""},
+		{"deploy", proxy.CodeInvalid, "deploy --help"},
+		{"deploy web:3000 --hsot a.test", proxy.CodeInvalid, "deploy --help"},
+		{"depoly web:3000", proxy.CodeInvalid, "parachute --help"},
+		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 50ms", proxy.CodeNotHealthy, ""},
+		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 50ms -q", proxy.CodeNotHealthy, ""},
+		{"status nothing", proxy.CodeNotFound, "shop"},
+		{"remove nothing", proxy.CodeNotFound, "shop"},
+		{"remove", proxy.CodeInvalid, "remove --help"},
+		{"list --admin unix//nowhere/admin.sock", "unreachable", "parachute run"},
+		{"list -q --admin unix//nowhere/admin.sock", "unreachable", "parachute run"},
+		{"version extra", proxy.CodeInvalid, "version --help"},
+	} {
+		for _, args := range [][]string{
+			append(strings.Fields(c.args), "--output", "json"),
+			slices.Insert(strings.Fields(c.args), 1, "-o", "json"),
+		} {
+			text, r := run(t, p, strings.Fields(c.args)...), run(t, p, args...)
+			lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
+			var last struct{ Error proxy.Error }
+			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+				t.Errorf("%v: %v: %q", args, err, r.Stdout)
+				continue
+			}
+			if last.Error.Code != c.code || last.Error.Message == "" || !strings.Contains(last.Error.Hint, c.hint) || strings.Count(r.Stdout, `"message"`) != 1 {
+				t.Errorf("%v prints %s", args, r.Stdout)
+			}
+			if r.Code != text.Code || !strings.HasPrefix(r.Stderr, "error: "+last.Error.Message) {
+				t.Errorf("%v: %d, want %d: %s", args, r.Code, text.Code, r.Stderr)
+			}
+		}
+	}
+	if r := run(t, p, "run", "-o", "json"); r.Code != 1 || r.Stdout != "" {
+		t.Errorf("run, which knows no JSON, prints %q", r.Stdout)
 	}
 }
 
