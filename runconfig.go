@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,7 +52,25 @@ func (o *runOptions) buildConfig() ([]byte, error) {
 	if o.storage != "" {
 		config["storage"] = o.fileStorage()
 	}
+	o.trustAdminSocket(config)
 	return json.Marshal(config)
+}
+
+// trustAdminSocket leaves out what Caddy has to say of an admin endpoint on a Unix
+// socket: that it is on an open interface. Ours is private. One that the user's file has
+// put elsewhere may not be, and whoever wants a detailed log gets all of it.
+func (o *runOptions) trustAdminSocket(config object) {
+	logs := at(config, "logging", "logs")
+	main, _ := logs["default"].(object)
+	api, ok := logs["parachute_api"].(object)
+	if !ok || main["include"] != nil || o.adminListener().network != "unix" || at(config, "admin")["listen"] != o.caddyAdminListen() {
+		return
+	}
+	excluded, _ := main["exclude"].([]any)
+	main["exclude"] = append(slices.Clone(excluded), "admin")
+	admin := maps.Clone(api)
+	admin["level"], admin["include"], admin["exclude"] = "ERROR", []any{"admin"}, []any{"admin.api"}
+	logs["parachute_admin"] = admin
 }
 
 func (o *runOptions) baseConfig() object {

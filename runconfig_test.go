@@ -307,6 +307,9 @@ func TestFileWinsOverWhatFlagsDoNotSay(t *testing.T) {
 	c.has("admin", `{"listen": "localhost:2020", "origins": ["localhost"], "config": {"persist": false}}`)
 	c.has("logging/logs/default/level", `"ERROR"`)
 	c.has("logging/logs/default/writer/output", `"parachute_stderr"`)
+	// Caddy may warn of that endpoint.
+	c.has("logging/logs/default/exclude", `["admin.api"]`)
+	c.has("logging/logs/parachute_admin", `null`)
 	c.has("apps/http/grace_period", `"1s"`)
 	c.has(httpAt+"/listen", `[":8080"]`)
 }

@@ -1,8 +1,11 @@
 package integration
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,5 +53,53 @@ func TestBlockedLogStopsNothing(t *testing.T) {
 	deploy(t, p, to(b))
 	if _, body := get(t, p, "", "/"); body != "b" {
 		t.Errorf("%q answers after the deploy", body)
+	}
+}
+
+// A warning that every start gives teaches people not to read warnings: Caddy takes each
+// Unix socket for an open interface.
+func TestQuietStartHasNoWarnings(t *testing.T) {
+	p := newProxy(t)
+	must(t, p.Start())
+	if r := run(t, p, "status", "nothing"); r.Code != 5 {
+		t.Errorf("the API answers %d %s", r.Code, r.Stderr)
+	}
+	before := p.Log()
+	_, err := p.Stop(patience)
+	must(t, err)
+	if strings.Contains(before, `"level":"warn"`) || strings.Contains(before, "open interface") || !strings.Contains(before, `"msg":"ready"`) {
+		t.Errorf("the log of a start:\n%s", before)
+	}
+}
+
+func TestOpenAdminEndpointOfACaddyfileIsWarnedOf(t *testing.T) {
+	p := newProxy(t)
+	port, err := rig.FreePort()
+	must(t, err)
+	file := filepath.Join(p.Dir, "Caddyfile")
+	must(t, os.WriteFile(file, []byte("{\n\tadmin :"+itoa(port)+"\n}\n"), 0o600))
+	cmd, err := p.Command("run", "--bind", "127.0.0.1", "--http-port", itoa(p.HTTPPort), "--https-port", "0",
+		"--storage", filepath.Join(p.Dir, "storage"), "--config", file)
+	must(t, err)
+	cmd.Env = slices.DeleteFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "PARACHUTE_ADMIN=") })
+	stderr, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	warned := make(chan bool, 1)
+	go func() {
+		lines := bufio.NewScanner(stderr)
+		found := false
+		for lines.Scan() && !strings.Contains(lines.Text(), `"msg":"ready"`) {
+			found = found || strings.Contains(lines.Text(), "open interface")
+		}
+		warned <- found
+		_, _ = io.Copy(io.Discard, stderr)
+	}()
+	if !arrive(t, "the proxy to be ready", warned) {
+		t.Error("Caddy's warning of an endpoint that is open is missing")
 	}
 }

@@ -41,7 +41,8 @@ func eachWayToReload(t *testing.T, test func(t *testing.T, p *reloadable)) {
 	t.Run("parachute", func(t *testing.T) {
 		p := &reloadable{Proxy: newProxy(t), t: t}
 		file := filepath.Join(p.Dir, "sites.Caddyfile")
-		p.Args = []string{"--config", file}
+		// What Caddy says of its admin servers, which settle reads, is in a detailed log only.
+		p.Args = []string{"--config", file, "--debug"}
 		p.sites = func(sites string) {
 			must(t, os.WriteFile(file, fmt.Appendf(nil, "{\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n}\n%s", p.HTTPPort, sites), 0o600))
 		}
