@@ -27,8 +27,8 @@ func newDeployCommand() *cobra.Command {
 service to them in one step, waits until the old instances have nothing left to
 do, and returns. From then on the old instances can be removed.
 
-A TARGET is host:port, [ipv6]:port, unix//path/to.sock, https://host:port or
-h2c://host:port.
+A TARGET is host:port, http://host:port, [ipv6]:port, unix//path/to.sock,
+https://host:port or h2c://host:port.
 
 With --tls, the certificates of all hosts are there before the switch, too.
 
