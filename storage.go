@@ -2,7 +2,6 @@ package parachute
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,13 +29,13 @@ func folder(service string) string {
 func currentKey(service string) string  { return path.Join(folder(service), "current.json") }
 func previousKey(service string) string { return path.Join(folder(service), "previous.json") }
 
-// Save keeps the current document as the previous one, if it is whole, then
+// Save keeps the current document as the previous one, if it is usable, then
 // replaces it.
-func (s *store) Save(ctx context.Context, service string, document []byte) error {
+func (s *store) Save(ctx context.Context, service string, document []byte, usable func([]byte) bool) error {
 	// One that cannot be read is no reason not to replace it: it is what a deploy
 	// is to mend.
 	current, err := s.storage.Load(ctx, currentKey(service))
-	if err == nil && json.Valid(current) {
+	if err == nil && usable(current) {
 		if err := s.storage.Store(ctx, previousKey(service), current); err != nil {
 			return fmt.Errorf("keeping the previous state: %w", err)
 		}

@@ -169,6 +169,43 @@ func TestFailedCertificateKeepsServing(t *testing.T) {
 	e.wantAnswer("a.test", "/", "old")
 }
 
+// TestHealthIsNewWhenTheTrafficComes although a certificate took its time.
+func TestHealthIsNewWhenTheTrafficComes(t *testing.T) {
+	t.Parallel()
+	c := newFakeCertifier()
+	e := newTestEngine(t, withCertifier(c))
+	old, next := startApp(t, "old"), startApp(t, "next")
+	e.deploy(DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
+	interval := ms(10)
+	c.certify = func(context.Context, string) error {
+		next.health.Store(http.StatusServiceUnavailable)
+		time.Sleep(2 * time.Duration(*interval)) // for the health to be old news
+		return nil
+	}
+	req := tlsRequestFor("app", next, "a.test")
+	req.HealthCheckInterval, req.DeployTimeout = interval, ms(300)
+	status, err := wait(t, e.start(req))
+	wantCode(t, err, CodeNotHealthy)
+	if status.Release != 0 || len(status.Probes) != 1 || status.Probes[0].Healthy {
+		t.Errorf("%+v", status)
+	}
+	e.wantAnswer("a.test", "/", "old")
+	if got := c.looksAfter(); got != "" {
+		t.Errorf("looked after: %s", got)
+	}
+
+	// One that recovers is waited for.
+	c.certify = func(context.Context, string) error {
+		next.health.Store(http.StatusServiceUnavailable)
+		time.Sleep(2 * time.Duration(*interval))
+		time.AfterFunc(50*time.Millisecond, func() { next.health.Store(http.StatusOK) })
+		return nil
+	}
+	next.health.Store(http.StatusOK)
+	req.DeployTimeout = nil
+	e.deploy(req)
+}
+
 func TestCertificatesThatCanNeverBeAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newFakeCertifier()

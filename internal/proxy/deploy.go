@@ -9,7 +9,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// storeTimeout bounds one write of the state.
+// storeTimeout bounds one write of the state, if the storage heeds it. Caddy's file
+// storage waits for as long as its disk does.
 const storeTimeout = 10 * time.Second
 
 // Deploy accepts a deployment, or says why not: the request is invalid, or
@@ -54,7 +55,7 @@ func (e *Engine) run(svc *service, d *Deployment) {
 
 	e.mu.Lock()
 	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
-	if d.release == nil {
+	if !d.inService {
 		e.free(d.spec.routes)
 	}
 	e.forgetIfUnused(svc)
@@ -73,20 +74,8 @@ func (e *Engine) run(svc *service, d *Deployment) {
 // advance does the steps of a deployment in their order.
 func (e *Engine) advance(svc *service, d *Deployment) error {
 	candidate := e.newRelease(d.spec, 0, time.Time{})
-	if !d.spec.force {
-		if err := d.passGate(candidate); err != nil {
-			candidate.close()
-			return err
-		}
-	}
-	if err := e.certify(d, candidate); err != nil {
-		e.forgetCertificates(candidate) // those of other hosts that could be obtained
-		candidate.close()
-		return err
-	}
-	old, err := e.commit(svc, d, candidate)
+	old, err := e.bringIntoService(svc, d, candidate)
 	if err != nil {
-		e.forgetCertificates(candidate)
 		candidate.close()
 		return err
 	}
@@ -94,6 +83,28 @@ func (e *Engine) advance(svc *service, d *Deployment) error {
 		return err
 	}
 	return nil
+}
+
+// bringIntoService does what has to be done before next serves, and switches to it. It
+// returns the release before.
+func (e *Engine) bringIntoService(svc *service, d *Deployment, next *Release) (old *Release, err error) {
+	var seen time.Time
+	if !d.spec.force {
+		if seen, err = d.passGate(next); err != nil {
+			return nil, err
+		}
+	}
+	err = e.certify(d, next)
+	if err == nil && !d.spec.force {
+		err = d.confirmGate(next, seen)
+	}
+	if err == nil {
+		old, err = e.commit(svc, d, next)
+	}
+	if err != nil {
+		e.forgetCertificates(next) // those that could be obtained
+	}
+	return old, err
 }
 
 // commit stores the release and switches to it. Only one operation of a service
@@ -129,8 +140,16 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 
 	start := time.Now()
 	e.mu.Lock()
+	if e.retired.Load() {
+		e.mu.Unlock()
+		return nil, &Error{
+			Code:    CodeStopping,
+			Message: "the proxy stopped using parachute before the switch",
+			Hint:    "the release is stored: it serves when parachute is in the proxy's configuration again",
+		}
+	}
 	e.switchTo(svc, next)
-	d.release = next
+	d.inService = true
 	// A release that is in service keeps the claims of its deployment; those of
 	// its predecessor are free.
 	if old != nil {

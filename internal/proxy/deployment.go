@@ -67,8 +67,8 @@ type Deployment struct {
 	// outside before it commits.
 	ctx   context.Context
 	abort context.CancelCauseFunc
-	// release is set, under Engine.mu, once it is in service.
-	release *Release
+	// inService says that the new release is. It is guarded by Engine.mu.
+	inService bool
 
 	// mu guards what follows.
 	mu         sync.Mutex

@@ -23,9 +23,13 @@ func newDeploymentLog() *deploymentLog {
 func (l *deploymentLog) add(d *Deployment) {
 	l.byID[d.id] = d
 	l.order = append(l.order, d)
-	for len(l.order) > recentDeployments && l.order[0].Status().State.Final() {
-		delete(l.byID, l.order[0].id)
-		l.order = l.order[1:]
+	for i := 0; i < len(l.order) && len(l.order) > recentDeployments; {
+		if !l.order[i].Status().State.Final() {
+			i++ // a drain can take a day
+			continue
+		}
+		delete(l.byID, l.order[i].id)
+		l.order = slices.Delete(l.order, i, i+1)
 	}
 }
 

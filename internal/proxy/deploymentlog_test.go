@@ -16,8 +16,8 @@ func TestRecentDeploymentsAreRemembered(t *testing.T) {
 		l.add(d)
 		all = append(all, d)
 	}
-	if l.byID[running.id] != running {
-		t.Error("a deployment that runs is forgotten")
+	if l.byID[running.id] != running || len(l.order) != recentDeployments {
+		t.Errorf("one deployment runs; %d are remembered, by their id that one: %v", len(l.order), l.byID[running.id])
 	}
 	running.finish(nil, 1)
 	last := newDeployment(spec{})

@@ -11,9 +11,42 @@ import (
 )
 
 // passGate probes every target of a release until all are healthy, the deploy
-// timeout is over or the deployment is ended.
-func (d *Deployment) passGate(r *Release) error {
+// timeout is over or the deployment is ended. seen is when the first of them was
+// healthy.
+func (d *Deployment) passGate(r *Release) (seen time.Time, err error) {
 	d.enter(StateProbing)
+	start := time.Now()
+	reports, err := d.probeAll(r, d.targetHealthy)
+	d.setProbes(reports)
+	if err != nil {
+		return time.Time{}, err
+	}
+	d.enter(StateHealthy)
+	seen = time.Now()
+	for _, report := range reports {
+		if at := start.Add(time.Duration(report.Elapsed)); at.Before(seen) {
+			seen = at
+		}
+	}
+	return seen, nil
+}
+
+// confirmGate passes the gate once more if a target was seen healthy too long ago:
+// another may have taken its time since, and certificates can take minutes.
+func (d *Deployment) confirmGate(r *Release, seen time.Time) error {
+	if time.Since(seen) < time.Duration(r.options.HealthCheckInterval) {
+		return nil
+	}
+	reports, err := d.probeAll(r, func(ProbeReport) {})
+	if err != nil {
+		d.setProbes(reports)
+	}
+	return err
+}
+
+// probeAll probes the targets of a release, side by side, until all are healthy, and
+// tells of each that is.
+func (d *Deployment) probeAll(r *Release, healthy func(ProbeReport)) ([]ProbeReport, error) {
 	ctx, cancel := context.WithTimeoutCause(d.ctx, d.spec.deployTimeout, errDeployTimeout)
 	defer cancel()
 	reports := make([]ProbeReport, len(r.upstreams))
@@ -22,20 +55,18 @@ func (d *Deployment) passGate(r *Release) error {
 		gates.Go(func() {
 			reports[i] = u.untilHealthy(ctx, time.Duration(r.options.HealthCheckInterval), d.probeFailed)
 			if reports[i].Healthy {
-				d.targetHealthy(reports[i])
+				healthy(reports[i])
 			}
 		})
 	}
 	gates.Wait()
-	d.setProbes(reports)
 	if allHealthy(reports) {
-		d.enter(StateHealthy)
-		return nil
+		return reports, nil
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, errDeployTimeout) {
-		return cause
+		return reports, cause
 	}
-	return notHealthy(d.spec, reports)
+	return reports, notHealthy(d.spec, reports)
 }
 
 var errDeployTimeout = errors.New("deploy timeout")

@@ -192,7 +192,7 @@ func TestReadyAtTheLastMomentCounts(t *testing.T) {
 			return well(ctx)
 		})
 		r.options.HealthCheckInterval = Duration(30 * time.Millisecond)
-		if err := d.passGate(r); err != nil {
+		if _, err := d.passGate(r); err != nil {
 			t.Errorf("the gate: %v", err)
 		}
 	})
@@ -206,7 +206,7 @@ func TestCancelledGateTellsTheCause(t *testing.T) {
 		cause := errors.New("cause")
 		time.AfterFunc(time.Minute, func() { d.abort(cause) })
 		start := time.Now()
-		if err := d.passGate(r); !errors.Is(err, cause) || time.Since(start) != time.Minute {
+		if _, err := d.passGate(r); !errors.Is(err, cause) || time.Since(start) != time.Minute {
 			t.Errorf("ended with %v after %s", err, time.Since(start))
 		}
 	})

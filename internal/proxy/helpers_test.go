@@ -61,10 +61,14 @@ type memoryStore struct {
 
 func newMemoryStore() *memoryStore { return &memoryStore{documents: make(map[string][][]byte)} }
 
-func (s *memoryStore) Save(_ context.Context, service string, document []byte) error {
+func (s *memoryStore) Save(_ context.Context, service string, document []byte, usable func([]byte) bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	generations := append([][]byte{bytes.Clone(document)}, s.documents[service]...)
+	before := s.documents[service]
+	if len(before) > 0 && !usable(before[0]) {
+		before = before[1:]
+	}
+	generations := append([][]byte{bytes.Clone(document)}, before...)
 	s.documents[service] = generations[:min(2, len(generations))]
 	return nil
 }
@@ -118,13 +122,13 @@ type faultyStore struct {
 	onSave, onDelete func(service string) error
 }
 
-func (s *faultyStore) Save(ctx context.Context, service string, document []byte) error {
+func (s *faultyStore) Save(ctx context.Context, service string, document []byte, usable func([]byte) bool) error {
 	if s.onSave != nil {
 		if err := s.onSave(service); err != nil {
 			return err
 		}
 	}
-	return s.memoryStore.Save(ctx, service, document)
+	return s.memoryStore.Save(ctx, service, document, usable)
 }
 
 func (s *faultyStore) Delete(ctx context.Context, service string) error {

@@ -123,3 +123,21 @@ func TestRetiredEngineFinishesItsRequests(t *testing.T) {
 		t.Errorf("a retired engine says %v to a deploy", err)
 	}
 }
+
+// TestRetiredEngineSwitchesToNothing that is stored while it is retired: nobody would
+// drain it.
+func TestRetiredEngineSwitchesToNothing(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{memoryStore: newMemoryStore()}
+	e := newTestEngine(t, withStore(store))
+	e.deploy(requestFor("app", startApp(t, "old")))
+	store.onSave = func(string) error {
+		e.Retire()
+		return nil
+	}
+	status, err := wait(t, e.start(requestFor("app", startApp(t, "new"))))
+	wantCode(t, err, CodeStopping)
+	if status.State != StateCancelled || status.Release != 0 {
+		t.Errorf("%+v", status)
+	}
+}

@@ -99,7 +99,10 @@ func (e *Engine) save(r *Release) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return e.currentStore().Save(ctx, r.service, b)
+	return e.currentStore().Save(ctx, r.service, b, func(document []byte) bool {
+		_, _, err := decodeRelease(r.service, document)
+		return err == nil
+	})
 }
 
 // Load reads the state and puts every service that it finds in service: each was
