@@ -53,8 +53,9 @@ type DeployRequest struct {
 	// HealthCheckHost is the Host header to ask with. Default: the service's
 	// first host, or the target's address without one.
 	HealthCheckHost string `json:"health_check_host,omitempty"`
-	// HealthCheckInterval is the longest pause between two checks of a target,
-	// from 10ms. Default: 1s.
+	// HealthCheckInterval is the longest pause between two checks of a target before
+	// the switch, and that between those of one of several after it, from 10ms.
+	// Default: 1s.
 	HealthCheckInterval *Duration `json:"health_check_interval,omitempty"`
 	// HealthCheckTimeout is the time that one check may take, from 1ms.
 	// Default: 5s.

@@ -6,10 +6,25 @@ import (
 	"time"
 )
 
-// soloInterval is the pause between two probes of a healthy target that has no
+// soloInterval is the longest pause between two probes of a target that has no
 // sibling. Its health is shown, but changes nothing: with nowhere else to send a
 // request, a failing target is still the best there is.
 const soloInterval = time.Minute
+
+// pauseAfter returns how long to wait before the next probe of a target with health h
+// at the time now.
+func (m *monitor) pauseAfter(h health, solo bool, now time.Time) time.Duration {
+	switch {
+	case !solo:
+		return m.interval
+	case h.state == HealthFailing:
+		// That it is back is noticed within a tenth of the time that it was away.
+		return max(m.interval, min(soloInterval, now.Sub(h.since)/10))
+	case h.state == HealthHealthy:
+		return max(m.interval, soloInterval)
+	}
+	return m.interval
+}
 
 // monitor watches the health of one upstream after the switch. It is a timer
 // and not a goroutine, because ten thousand services have ten thousand.
@@ -78,10 +93,7 @@ func (m *monitor) probe(e *Engine, r *Release, u *upstream) {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	pause := m.interval
-	if len(r.upstreams) == 1 && h.state == HealthHealthy {
-		pause = max(pause, soloInterval)
-	}
+	pause := m.pauseAfter(h, len(r.upstreams) == 1, time.Now())
 	if !m.stopped {
 		// Spread the probes, so that targets which were deployed together are
 		// not asked together for ever.

@@ -144,6 +144,38 @@ func TestOnlyTargetIsWatchedSlowly(t *testing.T) {
 	})
 }
 
+// TestDeadTargetIsAskedLessAndLessOften since there may be thousands, but its return is
+// noticed within a tenth of the time that it was dead.
+func TestDeadTargetIsAskedLessAndLessOften(t *testing.T) {
+	for _, away := range []time.Duration{5 * time.Second, time.Minute, 20 * time.Minute, 5 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			e, r := monitored(1)
+			defer r.close()
+			back := time.Now().Add(away)
+			u := r.upstreams[0]
+			app := fakeProbes(u, func(ctx context.Context) (int, error) {
+				if time.Now().Before(back) {
+					return dead(ctx)
+				}
+				return well(ctx)
+			})
+			r.startMonitor(e, 0)
+			time.Sleep(away)
+			asked := len(app.pauses())
+			if most := 60 + int(away/(9*soloInterval/10)); asked > most {
+				t.Errorf("dead for %s: asked %d times, want at most %d", away, asked, most)
+			}
+			if !u.failing() {
+				t.Error("it is not failing")
+			}
+			time.Sleep(max(time.Second, min(soloInterval, away/10)) + time.Millisecond)
+			if u.failing() {
+				t.Errorf("dead for %s: its return is not noticed", away)
+			}
+		})
+	}
+}
+
 // TestFailureOfARequestHastensTheProbe that will take it back.
 func TestFailureOfARequestHastensTheProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
