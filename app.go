@@ -207,11 +207,16 @@ func (l *appList) add(a *App) {
 	l.apps = append(l.apps, a)
 }
 
-// remove returns the newest app that is left, or nil.
+// remove returns the app that takes the place of a, if a was the newest and another is
+// left, or nil.
 func (l *appList) remove(a *App) *App {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.apps = slices.DeleteFunc(l.apps, func(o *App) bool { return o == a })
+	if l.newest() != a {
+		l.apps = slices.DeleteFunc(l.apps, func(o *App) bool { return o == a })
+		return nil
+	}
+	l.apps = l.apps[:len(l.apps)-1]
 	return l.newest()
 }
 

@@ -103,3 +103,18 @@ func TestFailedDeployKeepsTheStateThatLoads(t *testing.T) {
 		restart()
 	}
 }
+
+// An app that goes and was not the newest changes nothing for the one that is, however
+// often it is told to go.
+func TestOnlyTheNewestAppIsReplaced(t *testing.T) {
+	var l appList
+	first, second, third := new(App), new(App), new(App)
+	for _, a := range []*App{first, second, third} {
+		l.add(a)
+	}
+	for _, step := range []struct{ gone, want *App }{{first, nil}, {first, nil}, {third, second}, {third, nil}, {second, nil}} {
+		if got := l.remove(step.gone); got != step.want {
+			t.Errorf("another app is told to take over")
+		}
+	}
+}

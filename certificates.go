@@ -29,8 +29,8 @@ type certificates struct {
 	// host is the config that is running.
 	host        *certificateHost
 	authorities map[proxy.Issuer]*authority
-	// kept are the certificates to look after, with what ends that.
-	kept map[keptCertificate]context.CancelFunc
+	// kept are the certificates to look after.
+	kept map[keptCertificate]*pursuit
 	// failures are the last ones, by certificate.
 	failures map[keptCertificate]issuanceFailure
 }
@@ -49,15 +49,21 @@ func newCertificates() *certificates {
 	return &certificates{
 		attached: make(chan struct{}),
 		pursued:  make(chan struct{}, maxPursued),
-		kept:     make(map[keptCertificate]context.CancelFunc),
+		kept:     make(map[keptCertificate]*pursuit),
 		failures: make(map[keptCertificate]issuanceFailure),
 	}
 }
 
 // attach makes h what certificates are obtained with. What was being obtained with
-// the config before is begun anew.
+// the config before is begun anew, but no earlier than it would have been: authorities
+// limit failures, and a reload makes nothing better.
 func (c *certificates) attach(h *certificateHost) {
+	// One step, or a host that is forgotten meanwhile would be looked after again.
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.host == h {
+		return
+	}
 	c.host = h
 	if c.authorities == nil {
 		var renewal, ocsp time.Duration
@@ -70,24 +76,18 @@ func (c *certificates) attach(h *certificateHost) {
 				func(host string) (*certmagic.Config, error) { return c.configFor(issuer, host) })
 		}
 	}
-	var again []keptCertificate
-	for k, end := range c.kept {
-		end()
-		again = append(again, k)
+	for k, p := range c.kept {
+		c.keep(k, p)
 	}
-	c.mu.Unlock()
 	c.attachOnce.Do(func() { close(c.attached) })
-	for _, k := range again {
-		c.Keep(k.host, k.issuer)
-	}
 }
 
 // close ends all renewals, when the engine is gone.
 func (c *certificates) close() {
 	c.mu.Lock()
 	authorities := c.authorities
-	for _, end := range c.kept {
-		end()
+	for _, p := range c.kept {
+		p.end()
 	}
 	c.mu.Unlock()
 	for _, a := range authorities {
@@ -164,6 +164,8 @@ func (c *certificates) onEvent(issuer proxy.Issuer) func(context.Context, string
 				go a.forget(host) // or it would be tried again and again
 				return err
 			}
+		case event == "cert_failed" && errors.Is(ctx.Err(), context.Canceled):
+			// Nobody wants it any more, or the next config begins anew.
 		case event == "cert_failed":
 			err, _ := data["error"].(error)
 			c.failed(k, err)

@@ -8,32 +8,13 @@ import (
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
-// Keep implements [proxy.Certifier].
-func (c *certificates) Keep(host string, issuer proxy.Issuer) {
-	k := keptCertificate{issuer, host}
-	a, h := c.authority(issuer)
-	if h == nil {
-		return
-	}
-	ctx, end := context.WithCancel(h.ctx)
-	c.mu.Lock()
-	if before := c.kept[k]; before != nil {
-		before()
-	}
-	c.kept[k] = end
-	c.mu.Unlock()
-	if !h.servesTLS() {
-		return // until a config does
-	}
-	keeping.submit(func() {
-		if ctx.Err() != nil || !h.ownCertificate(host).Empty() || h.hasSite(host) {
-			return
-		}
-		// What is in the cache is renewed in time, unless it is too late for that.
-		if stored, err := a.load(ctx, host); err != nil || stored.Expired() {
-			go c.pursue(ctx, a, k)
-		}
-	})
+// pursuit is what is done about a certificate to look after.
+type pursuit struct {
+	end context.CancelFunc
+	// pause is the last one between two attempts to obtain it, and next is when the
+	// next attempt is due: at once as long as none has failed.
+	pause time.Duration
+	next  time.Time
 }
 
 const (
@@ -45,11 +26,59 @@ const (
 	maxPursued = 16
 )
 
+// failed puts the next attempt off.
+func (p *pursuit) failed(now time.Time) {
+	p.pause = min(max(2*p.pause, pursuePause), maxPursuePause)
+	p.next = now.Add(p.pause)
+}
+
+// Keep implements [proxy.Certifier]. It comes with a deploy, which may have mended
+// things, so a certificate that is missing is tried for at once.
+func (c *certificates) Keep(host string, issuer proxy.Issuer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.host != nil {
+		c.keep(keptCertificate{issuer, host}, new(pursuit))
+	}
+}
+
+// keep looks after a certificate, by the config that is running, instead of what was
+// done about it before. mu must be held.
+func (c *certificates) keep(k keptCertificate, p *pursuit) {
+	if before := c.kept[k]; before != nil {
+		before.end()
+	}
+	h, a := c.host, c.authorities[k.issuer]
+	ctx, end := context.WithCancel(h.ctx)
+	p.end = end
+	c.kept[k] = p
+	if !h.servesTLS() {
+		return // until a config does
+	}
+	keeping.submit(func() {
+		if ctx.Err() != nil || !h.ownCertificate(k.host).Empty() || h.hasSite(k.host) {
+			return
+		}
+		// What is in the cache is renewed in time, unless it is too late for that.
+		if stored, err := a.load(ctx, k.host); err != nil || stored.Expired() {
+			go c.pursue(ctx, a, k, p)
+		}
+	})
+}
+
 // pursue obtains a certificate, however often that has to be tried, until ctx ends.
 // certmagic's own way of doing that keeps a lock between two attempts, which a deploy
 // that comes to mend things would wait for.
-func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertificate) {
-	for pause := pursuePause; ; pause = min(2*pause, maxPursuePause) {
+func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertificate, p *pursuit) {
+	for {
+		c.mu.Lock()
+		pause := time.Until(p.next)
+		c.mu.Unlock()
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
 		select {
 		case c.pursued <- struct{}{}:
 		case <-ctx.Done():
@@ -64,11 +93,9 @@ func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertifica
 		if err == nil {
 			return
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return
-		}
+		c.mu.Lock()
+		p.failed(time.Now())
+		c.mu.Unlock()
 	}
 }
 
@@ -76,8 +103,8 @@ func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertifica
 func (c *certificates) Forget(host string, issuer proxy.Issuer) {
 	k := keptCertificate{issuer, host}
 	c.mu.Lock()
-	if end := c.kept[k]; end != nil {
-		end()
+	if p := c.kept[k]; p != nil {
+		p.end()
 	}
 	delete(c.kept, k)
 	delete(c.failures, k)

@@ -52,6 +52,45 @@ func TestReloadDoesNotDisturbCertificates(t *testing.T) {
 	}
 }
 
+// Authorities limit failures: a host whose certificate could not be obtained is not
+// tried again by every reload, but when its pause is over.
+func TestReloadDoesNotHurryAFailedOrder(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	unready, addr := newHost(), startApp(t, named("app")).addr()
+	s.ca.refuse(func(name string) *problem {
+		if name != unready {
+			return nil
+		}
+		return &problem{Type: "urn:ietf:params:acme:error:dns", Detail: "NXDOMAIN", Status: 400}
+	})
+	s.deploy(t, addr, "--host", unready, "--tls", "--tls-wait=false").wantDone(t)
+	waitFor(t, "the order to fail", func() bool {
+		c := s.status(t, unready).Certificates
+		return len(c) > 0 && c[0].Error != ""
+	})
+	for range 3 {
+		s.reload(t)
+		// Hosts are looked after in turn, so that of the other comes after it.
+		other := newHost()
+		s.deploy(t, addr, "--host", other, "--tls", "--tls-wait=false").wantDone(t)
+		waitFor(t, "the certificate of another host", func() bool {
+			_, err := s.handshake(other, nil)
+			return err == nil
+		})
+	}
+	if n := s.ca.ordersFor(unready); n != 1 {
+		t.Errorf("%d orders", n)
+	}
+	// A deploy may have mended what was wrong.
+	s.ca.refuse(nil)
+	s.deploy(t, addr, "--host", unready, "--tls", "--tls-wait=false").wantDone(t)
+	waitFor(t, "the certificate", func() bool {
+		_, err := s.handshake(unready, nil)
+		return err == nil
+	})
+}
+
 // heldOrders are those that the authority does not answer yet.
 type heldOrders struct {
 	// ordered has a value for each order, until goOn is closed.

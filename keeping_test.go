@@ -1,0 +1,108 @@
+package parachute
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// newTestHost returns what a config has that serves no TLS.
+func newTestHost(t testing.TB) *certificateHost {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	t.Cleanup(cancel)
+	return newCertificateHost(ctx)
+}
+
+// newTestCertificates returns certificates without an engine, which work with a config
+// that serves no TLS.
+func newTestCertificates(t testing.TB) *certificates {
+	c := newCertificates()
+	c.attach(newTestHost(t))
+	t.Cleanup(c.close)
+	return c
+}
+
+// A host may be removed in the moment of a reload.
+func TestReloadDoesNotBringARemovedHostBack(t *testing.T) {
+	c := newTestCertificates(t)
+	for round := range 20 {
+		begun := make(chan struct{})
+		for i := range 200 {
+			k := keptCertificate{proxy.IssuerAuto, fmt.Sprintf("h%d.test", i)}
+			c.Keep(k.host, k.issuer)
+			end := c.kept[k].end
+			c.kept[k].end = sync.OnceFunc(func() {
+				end()
+				if i == 0 {
+					close(begun)
+				}
+			})
+		}
+		next := newTestHost(t)
+		var both sync.WaitGroup
+		both.Go(func() { c.attach(next) })
+		both.Go(func() {
+			<-begun
+			for i := range 200 {
+				c.Forget(fmt.Sprintf("h%d.test", i), proxy.IssuerAuto)
+			}
+		})
+		both.Wait()
+		if n := len(c.kept); n > 0 {
+			t.Fatalf("round %d: %d removed hosts are looked after", round, n)
+		}
+	}
+}
+
+// What is begun anew for no reason is an order too many.
+func TestOnlyAnotherConfigBeginsAnew(t *testing.T) {
+	c := newTestCertificates(t)
+	c.Keep("a.test", proxy.IssuerAuto)
+	begun := 0
+	k := keptCertificate{proxy.IssuerAuto, "a.test"}
+	count := func() {
+		end := c.kept[k].end
+		c.kept[k].end = func() { begun++; end() }
+	}
+	count()
+	c.attach(c.host)
+	if begun != 0 {
+		t.Errorf("the same config has begun %d times", begun)
+	}
+	before := c.kept[k]
+	before.failed(time.Now())
+	c.attach(newTestHost(t))
+	if begun != 1 {
+		t.Errorf("another config has begun %d times", begun)
+	}
+	if after := c.kept[k]; after.pause != pursuePause || !time.Now().Before(after.next) {
+		t.Errorf("a reload puts the next attempt to %s, with a pause of %s", after.next, after.pause)
+	}
+	c.Keep("a.test", proxy.IssuerAuto)
+	if p := c.kept[k]; !p.next.IsZero() {
+		t.Errorf("a deploy puts the next attempt to %s", p.next)
+	}
+}
+
+func TestPausesBetweenOrdersGrow(t *testing.T) {
+	var p pursuit
+	now := time.Now()
+	for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		p.failed(now)
+		if got := p.next.Sub(now); got != want {
+			t.Errorf("the pause is %s, want %s", got, want)
+		}
+	}
+	for range 100 {
+		p.failed(now)
+	}
+	if got := p.next.Sub(now); got != maxPursuePause {
+		t.Errorf("in the end, the pause is %s", got)
+	}
+}
