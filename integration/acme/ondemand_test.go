@@ -202,6 +202,37 @@ func TestRefusedNameOnDemandIsNotOrderedForEveryClient(t *testing.T) {
 	}
 }
 
+// Nor by those that came while the order was under way. certmagic sees to that, and would
+// have to be helped if it did no more.
+func TestOrderOnDemandThatFailsIsOneForAllWhoWait(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	host := newHost()
+	const clients = 20
+	var waiting atomic.Int64
+	s.ca.refuse(func(string) *problem {
+		for deadline := time.Now().Add(patience); waiting.Load() < clients && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond) // as an order takes its time
+		return rateLimited
+	})
+	s.deploy(t, startApp(t, named("shop")).addr(), "--service", "shop", "--tls", "--tls-on-demand-url", "/may").wantDone(t)
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			waiting.Add(1)
+			if _, err := s.handshake(host, nil); err == nil {
+				t.Error("there is no certificate, but the handshake succeeds")
+			}
+		})
+	}
+	all.Wait()
+	if n := s.ca.ordersFor(host); n != 1 {
+		t.Errorf("%d orders", n)
+	}
+}
+
 // Hosts that are known beforehand need no permission, so asking for one is a mistake.
 func TestPermissionForKnownHostsIsRefused(t *testing.T) {
 	t.Parallel()
