@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,10 +20,10 @@ const (
 	// permittedFor and deniedFor are how long an answer is remembered.
 	permittedFor = 10 * time.Minute
 	deniedFor    = 30 * time.Second
-	// maxPermissions bounds the answers that are remembered.
+	// maxPermissions bounds the answers that are remembered, of all URLs together.
 	maxPermissions = 10_000
-	// maxParallelQuestions bounds the questions that are asked at a time: anybody can
-	// have them asked, with names that are made up.
+	// maxParallelQuestions bounds the questions that a URL is asked at a time: anybody
+	// can have them asked, with names that are made up.
 	maxParallelQuestions = 16
 )
 
@@ -35,13 +36,25 @@ var (
 )
 
 // permissionCache remembers answers. Its zero value is empty.
+//
+// Names can be made up for one service without end, and who is asked may be slow. That
+// must not keep other services from asking, nor cost them what they have allowed.
 type permissionCache struct {
 	// mu guards what follows.
-	mu      sync.Mutex
-	answers map[permissionKey]permission
+	mu sync.Mutex
+	// urls are those that are being asked or have answers.
+	urls map[string]*permissions
+	// answers is how many there are.
+	answers int
+}
+
+// permissions are those that one URL has given or denied.
+type permissions struct {
+	answers map[string]permission // by host
 	asking  int
 }
 
+// permissionKey is a question: may host have a certificate, as url says?
 type permissionKey struct{ url, host string }
 
 type permission struct {
@@ -79,31 +92,72 @@ func (e *Engine) AllowCertificate(ctx context.Context, service, host string) err
 func (c *permissionCache) begin(key permissionKey, now time.Time) (err error, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p, ok := c.answers[key]; ok && now.Before(p.until) {
+	u := c.urls[key.url]
+	if u == nil {
+		u = &permissions{answers: make(map[string]permission)}
+		if c.urls == nil {
+			c.urls = make(map[string]*permissions)
+		}
+		c.urls[key.url] = u
+	}
+	if p, ok := u.answers[key.host]; ok && now.Before(p.until) {
 		return p.err, true
 	}
-	if c.asking == maxParallelQuestions {
-		return fmt.Errorf("%w: %d others are being asked about", ErrNoPermission, c.asking), true
+	if u.asking == maxParallelQuestions {
+		return fmt.Errorf("%w: %d others are being asked about", ErrNoPermission, u.asking), true
 	}
-	c.asking++
+	u.asking++
 	return nil, false
 }
 
 func (c *permissionCache) end(key permissionKey, err error, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asking--
-	p := permission{err: err, until: now.Add(permittedFor)}
-	switch {
-	case errors.Is(err, ErrNoPermission):
-		return
-	case err != nil:
-		p.until = now.Add(deniedFor)
+	u := c.urls[key.url]
+	if !errors.Is(err, ErrNoPermission) {
+		if c.answers >= maxPermissions {
+			c.makeRoom(now)
+		}
+		p := permission{err: err, until: now.Add(permittedFor)}
+		if err != nil {
+			p.until = now.Add(deniedFor)
+		}
+		before := len(u.answers)
+		u.answers[key.host] = p
+		c.answers += len(u.answers) - before
 	}
-	if c.answers == nil || len(c.answers) >= maxPermissions {
-		c.answers = make(map[permissionKey]permission)
+	u.asking--
+	c.tidy(key.url)
+}
+
+// makeRoom drops what has expired or was denied. Where that is next to nothing, it drops
+// what the URL with the most answers has given, too. mu must be held.
+func (c *permissionCache) makeRoom(now time.Time) {
+	drop := func(url string, worthless func(permission) bool) {
+		u := c.urls[url]
+		before := len(u.answers)
+		maps.DeleteFunc(u.answers, func(_ string, p permission) bool { return worthless(p) })
+		c.answers -= before - len(u.answers)
+		c.tidy(url)
 	}
-	c.answers[key] = p
+	most := ""
+	for url := range c.urls {
+		drop(url, func(p permission) bool { return p.err != nil || !now.Before(p.until) })
+		if u := c.urls[url]; u != nil && (most == "" || len(u.answers) > len(c.urls[most].answers)) {
+			most = url
+		}
+	}
+	// To look at all of them again for the next answer would take too long.
+	if c.answers > maxPermissions-maxPermissions/100 {
+		drop(most, func(permission) bool { return true })
+	}
+}
+
+// tidy forgets a URL that nothing is known of. mu must be held.
+func (c *permissionCache) tidy(url string) {
+	if u := c.urls[url]; u.asking == 0 && len(u.answers) == 0 {
+		delete(c.urls, url)
+	}
 }
 
 // askPermission asks the URL, or the service itself, about host.

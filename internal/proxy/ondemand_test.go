@@ -3,9 +3,12 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -126,13 +129,74 @@ func TestPermissionsAreBoundedAndAge(t *testing.T) {
 		if err, known := c.begin(permissionKey{"u", "one more"}, time.Now()); !known || !errors.Is(err, ErrNoPermission) {
 			t.Errorf("one question too many: %v, %t", err, known)
 		}
-		c.answers = make(map[permissionKey]permission, maxPermissions)
-		for i := range maxPermissions {
-			c.answers[permissionKey{"u", time.Duration(i).String()}] = permission{}
+		for i := range maxParallelQuestions {
+			c.end(permissionKey{"u", string(rune('A' + i))}, ErrNoPermission, time.Now())
 		}
-		c.end(permissionKey{"u", "A"}, nil, time.Now())
-		if len(c.answers) > maxPermissions {
-			t.Errorf("%d answers are remembered", len(c.answers))
+		for i := range 3 * maxPermissions {
+			host := strconv.Itoa(i)
+			c.begin(permissionKey{host[:1], host}, time.Now())
+			c.end(permissionKey{host[:1], host}, nil, time.Now())
+			total := 0
+			for _, u := range c.urls {
+				total += len(u.answers)
+			}
+			if total > maxPermissions || total != c.answers {
+				t.Fatalf("%d answers are remembered, counted as %d", total, c.answers)
+			}
+		}
+		// Nothing stays of URLs that are asked no more.
+		time.Sleep(time.Hour)
+		for i := range maxPermissions {
+			c.begin(permissionKey{"last", strconv.Itoa(i)}, time.Now())
+			c.end(permissionKey{"last", strconv.Itoa(i)}, nil, time.Now())
+		}
+		if len(c.urls) != 1 {
+			t.Errorf("%d URLs are remembered", len(c.urls))
 		}
 	})
+}
+
+// Names can be made up for one service, and it may be slow to deny them. Others are
+// asked all the same, and what they have allowed is remembered.
+func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	asked, goOn := make(chan struct{}, 2*maxParallelQuestions), make(chan struct{})
+	slow := requestFor("a", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ask" {
+			asked <- struct{}{}
+			<-goOn
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	slow.Hosts, slow.TLS = []string{"*.a.test"}, &TLSRequest{OnDemandURL: "/ask"}
+	e.deploy(slow)
+	var known atomic.Int64
+	quick := requestFor("b", startHandler(t, permissionApp(&known)))
+	quick.Hosts, quick.TLS = []string{"*.test"}, &TLSRequest{OnDemandURL: "/ask?key=1"}
+	e.deploy(quick)
+
+	var all sync.WaitGroup
+	for i := range maxParallelQuestions {
+		all.Go(func() { _ = e.AllowCertificate(t.Context(), "a", fmt.Sprintf("x%d.a.test", i)) })
+	}
+	for range maxParallelQuestions {
+		receive(t, asked, "a question")
+	}
+	err := e.AllowCertificate(t.Context(), "b", "yes.test")
+	close(goOn)
+	all.Wait()
+	if err != nil {
+		t.Errorf("while another service is asked: %v", err)
+	}
+	for i := range 2 * maxPermissions {
+		key := permissionKey{"a/ask", fmt.Sprintf("y%d.a.test", i)}
+		if _, known := e.permissions.begin(key, time.Now()); known {
+			t.Fatalf("question %d is not asked", i)
+		}
+		e.permissions.end(key, ErrNoCertificate, time.Now())
+	}
+	if err := e.AllowCertificate(t.Context(), "b", "yes.test"); err != nil || known.Load() != 1 {
+		t.Errorf("%d names later: %v, asked %d times", 2*maxPermissions, err, known.Load())
+	}
 }
