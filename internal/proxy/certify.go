@@ -4,15 +4,21 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	// certifyTimeout bounds how long a deployment waits for its certificates. A
-	// challenge by DNS takes minutes.
-	certifyTimeout = 5 * time.Minute
+	// certifyTimeout bounds how long a deployment waits for its certificates, and
+	// certifyTimePerHost is added for each host beyond freeOrders. A challenge by DNS
+	// takes minutes; certmagic begins ten orders at once and then one a second, and with
+	// maxParallelOrders, those of a slow authority are fewer.
+	certifyTimeout     = 5 * time.Minute
+	certifyTimePerHost = 2 * time.Second
+	freeOrders         = 10
 	// maxParallelOrders bounds the certificates that a deployment orders at a time.
 	maxParallelOrders = 4
 )
@@ -76,6 +82,12 @@ func (e *Engine) certify(d *Deployment, r *Release) error {
 	return nil
 }
 
+// certifyTimeoutFor returns how long a deployment waits for the certificates of so many
+// hosts.
+func certifyTimeoutFor(hosts int) time.Duration {
+	return certifyTimeout + time.Duration(max(0, hosts-freeOrders))*certifyTimePerHost
+}
+
 // obtainCertificates waits for the certificates of all hosts of r. The first that
 // cannot be had ends it.
 func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
@@ -83,12 +95,14 @@ func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
 	if len(hosts) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(d.ctx, certifyTimeout, errCertifyTimeout)
+	timeout := certifyTimeoutFor(len(hosts))
+	ctx, cancel := context.WithTimeoutCause(d.ctx, timeout, errCertifyTimeout)
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	slots := make(chan struct{}, maxParallelOrders)
 	var orders sync.WaitGroup
+	var obtained atomic.Int64
 	for _, host := range hosts {
 		slots <- struct{}{}
 		if ctx.Err() != nil {
@@ -102,15 +116,20 @@ func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
 				fail(certificateError(host, err))
 				return
 			}
+			obtained.Add(1)
 			d.send(Event{Kind: EventCertified, Host: host, Certificate: &certificate})
 		})
 	}
 	orders.Wait()
 	cause := context.Cause(ctx)
 	if errors.Is(cause, errCertifyTimeout) {
+		message := "there was no certificate"
+		if n := obtained.Load(); n > 0 {
+			message = fmt.Sprintf("there were certificates for %d of %d hosts only", n, len(hosts))
+		}
 		return &Error{
 			Code:    CodeCertificate,
-			Message: "there was no certificate within " + Duration(certifyTimeout).String(),
+			Message: message + " within " + Duration(timeout).String(),
 			Hint:    "see the proxy's log for what the certificate authority was doing; --tls-wait=false does not wait",
 		}
 	}

@@ -290,25 +290,67 @@ func TestCertificatesAreLookedAfterForAsLongAsTheyAreServed(t *testing.T) {
 	want("the last removal", "")
 }
 
+// deployHosts deploys so many hosts with certificates from c. It returns how long that
+// took in its bubble.
+func deployHosts(t *testing.T, c *fakeCertifier, hosts int) (took time.Duration, err error) {
+	t.Helper()
+	e := NewEngine(EngineOptions{Store: newMemoryStore(), Certifier: c})
+	defer e.Close()
+	req := DeployRequest{Service: "app", Targets: []string{"web:3000"}, Force: true, TLS: &TLSRequest{}}
+	for i := range hosts {
+		req.Hosts = append(req.Hosts, fmt.Sprintf("h%d.test", i))
+	}
+	begun := time.Now()
+	d, err := e.Deploy(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.Wait(t.Context())
+	return time.Since(begun), err
+}
+
 func TestWaitForCertificatesIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCertifier()
-		c.certify = func(ctx context.Context, _ string) error {
+		c.certify = func(ctx context.Context, host string) error {
+			if host == "h0.test" {
+				return nil
+			}
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		e := NewEngine(EngineOptions{Store: newMemoryStore(), Certifier: c})
-		begun := time.Now()
-		d, err := e.Deploy(DeployRequest{Targets: []string{"web:3000"}, Hosts: []string{"a.test"}, Force: true, TLS: &TLSRequest{}})
-		if err != nil {
-			t.Fatal(err)
+		for hosts, want := range map[int]time.Duration{2: certifyTimeout, maxHosts: certifyTimeout + 33*time.Minute} {
+			took, err := deployHosts(t, c, hosts)
+			wantCode(t, err, CodeCertificate)
+			if message := fmt.Sprintf("for 1 of %d hosts only within %s", hosts, want); took != want || !strings.Contains(err.Error(), message) {
+				t.Errorf("gave up after %s: %v", took, err)
+			}
 		}
-		_, err = d.Wait(t.Context())
-		wantCode(t, err, CodeCertificate)
-		if took := time.Since(begun); took != certifyTimeout {
-			t.Errorf("gave up after %s", took)
+	})
+}
+
+// Orders are paced, so many hosts take their time at their first deploy.
+func TestAsManyHostsAsThereMayBeAreCertified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCertifier()
+		next := time.Now().Add(-freeOrders * time.Second)
+		var mu sync.Mutex
+		c.certify = func(ctx context.Context, _ string) error {
+			mu.Lock()
+			next = next.Add(time.Second)
+			turn := time.Until(next)
+			mu.Unlock()
+			const takes = 5 * time.Second // as an order at Let's Encrypt may
+			select {
+			case <-time.After(max(0, turn) + takes):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		e.Close()
+		if took, err := deployHosts(t, c, maxHosts); err != nil {
+			t.Errorf("after %s: %v", took, err)
+		}
 	})
 }
 
