@@ -37,7 +37,8 @@ type loadedPair struct {
 }
 
 // pemPair is what is stored of a key pair with its release, so that a file that is
-// missing at the next start costs nothing.
+// missing at the next start costs nothing. It is the pair as of the deploy: files that
+// are renewed later are read, and not stored.
 type pemPair struct {
 	Certificate string `json:"certificate"`
 	PrivateKey  string `json:"private_key"`
@@ -247,11 +248,17 @@ func (e *Engine) restoreKeyPair(r *Release, stored *pemPair) {
 	if r.keyPair == nil {
 		return
 	}
-	log := e.log().With(zap.String("service", r.service))
-	switch problem, err := r.keyPair.restore(stored, time.Now()); {
+	log, now := e.log().With(zap.String("service", r.service)), time.Now()
+	switch problem, err := r.keyPair.restore(stored, now); {
 	case err != nil:
 		log.Error("service has no certificate: its files cannot be used", zap.Error(err))
 	case problem != nil:
-		log.Warn("certificate files cannot be used; the certificate that was stored with the release is", zap.Error(problem))
+		leaf := r.keyPair.current.Load().certificate.Leaf
+		log = log.With(zap.Time("not_after", leaf.NotAfter), zap.Error(problem))
+		if now.After(leaf.NotAfter) {
+			log.Error("certificate files cannot be used, and the certificate of the last deploy has expired; clients will refuse it")
+			return
+		}
+		log.Warn("certificate files cannot be used; the certificate of the last deploy is")
 	}
 }

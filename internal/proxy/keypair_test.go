@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
@@ -161,6 +163,32 @@ func TestKeyPairsAreRestoredFromWhatWasStored(t *testing.T) {
 	for _, bad := range []*pemPair{nil, {}, {Certificate: stored.Certificate}} {
 		if _, err := k.restore(bad, time.Now()); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("restoring from %v: %v", bad, err)
+		}
+	}
+}
+
+// What is stored is as old as the deploy. If that is all there is and it has expired, the
+// start says so.
+func TestStartTellsOfAnExpiredCertificate(t *testing.T) {
+	t.Parallel()
+	for want, expiry := range map[string]time.Time{
+		"the certificate of the last deploy is":          time.Now().Add(time.Hour),
+		"the certificate of the last deploy has expired": time.Now().Add(-time.Minute),
+	} {
+		files := newPEMFiles(t)
+		files.expiry = expiry
+		files.write("a.test")
+		stored := pemPair{string(read(t, files.certificate)), string(read(t, files.key))}
+		_ = os.Remove(files.certificate)
+		core, logged := observer.New(zap.WarnLevel)
+		e := newTestEngine(t, func(o *EngineOptions) { o.Logger = zap.New(core) })
+		r := &Release{service: "a", keyPair: newKeyPair(&TLSOptions{CertificatePath: files.certificate, PrivateKeyPath: files.key}, []string{"a.test"})}
+		e.restoreKeyPair(r, &stored)
+		if all := logged.All(); len(all) != 1 || !strings.Contains(all[0].Message, want) || !strings.Contains(fmt.Sprint(all[0].ContextMap()), "no such file") {
+			t.Errorf("logged %v, want %q", all, want)
+		}
+		if r.keyPair.serial() != 2 {
+			t.Error("the certificate that was stored is not used")
 		}
 	}
 }
