@@ -31,6 +31,8 @@ type certificates struct {
 	authorities map[proxy.Issuer]*authority
 	// kept are the certificates to look after.
 	kept map[keptCertificate]*pursuit
+	// looked are the certificates that a request has had looked for in storage.
+	looked map[keptCertificate]chan struct{}
 	// failures are the last ones, by certificate.
 	failures map[keptCertificate]issuanceFailure
 }
@@ -50,6 +52,7 @@ func newCertificates() *certificates {
 		attached: make(chan struct{}),
 		pursued:  make(chan struct{}, maxPursued),
 		kept:     make(map[keptCertificate]*pursuit),
+		looked:   make(map[keptCertificate]chan struct{}),
 		failures: make(map[keptCertificate]issuanceFailure),
 	}
 }
@@ -256,6 +259,47 @@ func (c *certificates) Certify(ctx context.Context, host string, issuer proxy.Is
 		return proxy.Certificate{}, explainIssuance(host, err)
 	}
 	return proxy.DescribeCertificate(host, certificate.Leaf), nil
+}
+
+// lookTimeout bounds how long a request waits until it is known whether there is a
+// certificate. Storage may be remote.
+const lookTimeout = 5 * time.Second
+
+// HasCertificate implements [proxy.Certifier]. After a start, a certificate may still wait
+// for its turn to be loaded from storage.
+func (c *certificates) HasCertificate(host string, issuer proxy.Issuer) bool {
+	a, h := c.authority(issuer)
+	if h == nil {
+		return false // nor is it known yet which port to send anybody to
+	}
+	if !h.ownCertificate(host).Empty() || !a.cached(host).Empty() {
+		return true
+	}
+	select {
+	case <-c.look(a, h, keptCertificate{issuer, host}):
+	case <-time.After(lookTimeout):
+	}
+	return !a.cached(host).Empty()
+}
+
+// look loads a certificate from storage, if there is one, the first time that it is called
+// for it: whoever is served before there is one would otherwise cost a look each. What it
+// returns is closed when that has been done.
+func (c *certificates) look(a *authority, h *certificateHost, k keptCertificate) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	looked := c.looked[k]
+	if looked == nil {
+		looked = make(chan struct{})
+		c.looked[k] = looked
+		go func() {
+			defer close(looked)
+			ctx, cancel := context.WithTimeout(h.ctx, lookTimeout)
+			defer cancel()
+			_, _ = a.load(ctx, k.host)
+		}()
+	}
+	return looked
 }
 
 // Certificate implements [proxy.Certifier].

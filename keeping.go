@@ -107,6 +107,7 @@ func (c *certificates) Forget(host string, issuer proxy.Issuer) {
 		p.end()
 	}
 	delete(c.kept, k)
+	delete(c.looked, k)
 	delete(c.failures, k)
 	a := c.authorities[issuer]
 	c.mu.Unlock()

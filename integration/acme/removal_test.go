@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"slices"
 	"testing"
 )
 
@@ -82,5 +83,33 @@ func TestRestartNeedsNoAuthority(t *testing.T) {
 	}
 	if n := s.ca.ordersFor(host); n != 1 {
 		t.Errorf("%d orders", n)
+	}
+}
+
+// Certificates are loaded one after the other. Nobody is sent by plain HTTP because the
+// turn of a host has not come.
+func TestHostsWithStoredCertificatesAreRedirectedAfterARestart(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, nil)
+	args := []string{startApp(t, named("many")).addr(), "--service", "many", "--tls=internal", "--tls-wait=false"}
+	var all []string
+	for range 200 {
+		all = append(all, newHost())
+		args = append(args, "--host", all[len(all)-1])
+	}
+	s.deploy(t, args...).wantDone(t)
+	waitFor(t, "all certificates", func() bool {
+		for _, c := range s.status(t, "many").Certificates {
+			if c.NotAfter == nil {
+				return false
+			}
+		}
+		return true
+	})
+	s.restart(t)
+	for _, host := range slices.Backward(all) {
+		if resp, _ := s.raw(t, "GET", "/x", host); resp.Header.Get("Location") != s.https(host, "/x") {
+			t.Fatalf("%s: %s to %q", host, resp.Status, resp.Header.Get("Location"))
+		}
 	}
 }

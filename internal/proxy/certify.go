@@ -158,7 +158,7 @@ func (e *Engine) hasCertificate(r *Release, host string) bool {
 	if !ok {
 		return false
 	}
-	there := e.opts.Certifier.Certificate(site.Host, site.Issuer).NotAfter != nil
+	there := e.opts.Certifier.HasCertificate(site.Host, site.Issuer)
 	if there && len(r.hosts) == 1 {
 		r.certified.Store(true) // no need to look again
 	}

@@ -68,6 +68,10 @@ func (c *fakeCertifier) Forget(host string, issuer Issuer) {
 	c.forgotten[host] = true
 }
 
+func (c *fakeCertifier) HasCertificate(host string, issuer Issuer) bool {
+	return c.Certificate(host, issuer).NotAfter != nil
+}
+
 func (c *fakeCertifier) Certificate(host string, issuer Issuer) Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -36,7 +36,10 @@ type Certifier interface {
 	Keep(host string, issuer Issuer)
 	// Forget ends what Keep began. It returns at once.
 	Forget(host string, issuer Issuer)
-	// Certificate returns what is known of the certificate of a host.
+	// HasCertificate reports whether clients that ask for a host by HTTPS can be served.
+	// It may wait a moment, as long as the certificate has not been looked for.
+	HasCertificate(host string, issuer Issuer) bool
+	// Certificate returns what is known of the certificate of a host. It returns at once.
 	Certificate(host string, issuer Issuer) Certificate
 }
 
