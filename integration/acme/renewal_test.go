@@ -87,7 +87,7 @@ func fresh(c *http.Client, request func() error) func() error {
 // A certificate is renewed long before it expires, and no client notices.
 func TestCertificateIsRenewedUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, func(s *server) { s.options.lifetime = 12 * time.Second })
+	s := startServer(t, func(s *server) { s.options.lifetime = 18 * time.Second })
 	host := newHost()
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls").wantDone(t)
 	first := s.leaf(t, host)
