@@ -74,6 +74,11 @@ func (a *authority) obtain(ctx context.Context, host string) (certmagic.Certific
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !discard(ctx, config, host):
 		return c, fmt.Errorf("loading the certificate from storage: %w", err)
 	}
+	done, err := awaitAccount(ctx, config)
+	if err != nil {
+		return certmagic.Certificate{}, err
+	}
+	defer done()
 	once := *config
 	once.Issuers = nil
 	for _, issuer := range config.Issuers {
