@@ -10,7 +10,6 @@ type budget struct {
 	What     string
 	Limit    string
 	Scenario string // that shows it
-	Beside   string // another one that it is compared with, if any
 	// measure returns what was measured, whether that is within the limit, and
 	// whether anything was measured at all.
 	measure func(r *Report, c *Comparison) (value string, met, ok bool)
@@ -46,8 +45,8 @@ var budgets = []budget{
 		measure: valueBudget(listTime, 100),
 	},
 	{
-		What: "time of a deploy with 10,000 services", Limit: "at most that with 10, give or take a tenth", Scenario: "services/10000", Beside: "services/10",
-		measure: growthBudget("services/10", deployTime),
+		What: "time of a deploy with 10,000 services", Limit: "at most that with 10, give or take a tenth", Scenario: "services/10000",
+		measure: growthBudget(deployTime, deployTimeFew),
 	},
 }
 
@@ -86,33 +85,31 @@ func valueBudget(m Metric, limit float64) func(*Report, *Comparison) (string, bo
 // noise is what two medians of the same thing may differ by.
 const noise = 1.1
 
-// growthBudget bounds what parachute needs by what it needs in another scenario.
-func growthBudget(scenario string, m Metric) func(*Report, *Comparison) (string, bool, bool) {
-	return func(r *Report, c *Comparison) (string, bool, bool) {
-		other := r.find(scenario)
-		if other == nil {
-			return "", false, false
+// growthBudget bounds one of parachute's figures by another of the same samples: by
+// the median of the ratios, as for peers.
+func growthBudget(m, base Metric) func(*Report, *Comparison) (string, bool, bool) {
+	return func(_ *Report, c *Comparison) (string, bool, bool) {
+		var ratios []float64
+		for _, s := range c.Samples[parachute] {
+			if v, w := s.Values[m.Key], s.Values[base.Key]; v > 0 && w > 0 {
+				ratios = append(ratios, v/w)
+			}
 		}
-		big, okBig := c.Median(parachute, m)
-		small, okSmall := other.Median(parachute, m)
-		text := fmt.Sprintf("%.1f %s instead of %.1f %s", big, m.Table.Unit, small, m.Table.Unit)
-		return text, big <= small*noise, okBig && okSmall
+		ratio := median(ratios)
+		return fmt.Sprintf("%.2f of it", ratio), ratio <= noise, len(ratios) > 0
 	}
 }
 
 // verdict is a budget and what has become of it.
 type verdict struct {
-	What, Limit, Measured, Met, Run string
+	What, Limit, Measured, Met, Scenario string
 }
 
 // verdicts says which budgets are met.
 func (r *Report) verdicts() []verdict {
 	var verdicts []verdict
 	for _, b := range budgets {
-		v := verdict{What: b.What, Limit: b.Limit, Measured: "not measured", Met: "–", Run: b.Scenario}
-		if b.Beside != "" {
-			v.Run = "'" + b.Scenario + "|" + b.Beside + "'" // quoted from the shell
-		}
+		v := verdict{What: b.What, Limit: b.Limit, Measured: "not measured", Met: "–", Scenario: b.Scenario}
 		if c := r.find(b.Scenario); c != nil {
 			if value, met, ok := b.measure(r, c); ok {
 				v.Measured, v.Met = value, "no"

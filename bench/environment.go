@@ -23,7 +23,6 @@ type Environment struct {
 
 	dir      string
 	upstream *process.Process
-	proxies  int // started so far
 }
 
 // openFiles is how many descriptors are asked for: 2,000 WebSockets need two each
@@ -80,15 +79,15 @@ func (e *Environment) startUpstream() error {
 
 // start starts a proxy for a scenario.
 func (e *Environment) start(ctx context.Context, p peer.Peer, s *Scenario) (*peer.Proxy, error) {
-	e.proxies++
+	dir, err := os.MkdirTemp(e.dir, "proxy-")
+	if err != nil {
+		return nil, err
+	}
 	setup := peer.Setup{
-		Dir:       e.path(fmt.Sprint(e.proxies)),
+		Dir:       dir,
 		CPUs:      e.Pinning.Proxy,
 		Upstream:  e.Upstreams[0],
 		AccessLog: s.AccessLog,
-	}
-	if err := os.Mkdir(setup.Dir, 0o700); err != nil {
-		return nil, err
 	}
 	if s.TLS {
 		setup.Certificate = e.Certificate

@@ -20,8 +20,6 @@ var limits string
 var performance = template.Must(template.New("performance.md").Funcs(template.FuncMap{
 	"gib":  func(bytes int64) string { return fmt.Sprintf("%.0f", float64(bytes)/(1<<30)) },
 	"join": func(s []string) string { return strings.Join(s, ", ") },
-	// A pipe separates the cells of a table, even in code.
-	"pipe": func(s string) string { return strings.ReplaceAll(s, "|", `\|`) },
 }).Parse(performancePage))
 
 // page is what the template shows.

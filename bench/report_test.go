@@ -82,7 +82,6 @@ func TestMarkdown(t *testing.T) {
 		"| `get/64` | small GET | 20.0 | – ! | 10.0 (2.00) |",
 		"| at most 3 times nginx | 2.00 | yes | `make bench BENCH_FLAGS=\"-run get/64\"` |",
 		"| less than 100 MiB | not measured | – | `make bench BENCH_FLAGS=\"-run services/10000\"` |",
-		`-run 'services/10000\|services/10'"`,
 		"8 GiB of memory",
 		"- **!** get/64: caddy: 2 errors",
 		"## What limits us",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/parachute-proxy/parachute/bench/internal/peer"
 )
@@ -84,6 +85,7 @@ var (
 	memory          = Metric{Key: "memory_mib", Table: memoryTable}
 	cpuAtRest       = Metric{Key: "rest_percent", Table: restTable}
 	deployTime      = Metric{Key: "deploy_ms", Table: deployTable}
+	deployTimeFew   = Metric{Key: "deploy_few_ms", Table: deployTable, Row: fmt.Sprintf("by turns, another process with %d", fewServices)}
 	listTime        = Metric{Key: "list_ms", Table: listTable}
 )
 

@@ -24,8 +24,10 @@ const (
 	deploying = 16
 	// hostsAsked bounds how many services get requests.
 	hostsAsked = 1000
-	// repeats is how many lists and deploys make a sample.
-	repeats = 5
+	// fewServices is what a proxy has that deploys to one with more are compared with.
+	fewServices = 10
+	// listsTimed and deploysTimed are how many lists and deploys make a sample.
+	listsTimed, deploysTimed = 5, 25
 )
 
 // manyServices is what it costs to have n services, each with a host of its own.
@@ -35,7 +37,7 @@ func manyServices(n int) *Scenario {
 	if n == 1 {
 		title = "1 service"
 	}
-	return &Scenario{
+	s := &Scenario{
 		Name: fmt.Sprintf("services/%d", n), Title: title,
 		Metrics:    []Metric{cpuPerRequest, memory, cpuAtRest, deployTime, listTime},
 		DeployOnly: true, Isolation: Alone, PartOfQuick: n == 100,
@@ -47,13 +49,17 @@ func manyServices(n int) *Scenario {
 			}
 			return "", nil
 		},
-		Measure: func(ctx context.Context, e *Environment, p *peer.Proxy) (Sample, error) {
-			return measureServices(ctx, e, p, n)
-		},
 	}
+	if n > fewServices {
+		s.Metrics = append(s.Metrics, deployTimeFew)
+	}
+	s.Measure = func(ctx context.Context, e *Environment, p *peer.Proxy) (Sample, error) {
+		return measureServices(ctx, e, s, p, n)
+	}
+	return s
 }
 
-func measureServices(ctx context.Context, e *Environment, p *peer.Proxy, n int) (Sample, error) {
+func measureServices(ctx context.Context, e *Environment, s *Scenario, p *peer.Proxy, n int) (Sample, error) {
 	resting, err := measureRest(ctx, e, p)
 	if err != nil {
 		return Sample{}, err
@@ -74,17 +80,59 @@ func measureServices(ctx context.Context, e *Environment, p *peer.Proxy, n int) 
 	}
 	sample.Values[cpuAtRest.Key] = resting
 	sample.Values[memory.Key] = mebibytes(m.PSS)
-	sample.Values[listTime.Key], err = medianTime(func(int) error { return p.Deployer.List(ctx) })
-	if err != nil {
-		return sample, fmt.Errorf("listing services: %w", err)
-	}
-	sample.Values[deployTime.Key], err = medianTime(func(i int) error {
-		return deploy(ctx, p, serviceDeployment(random.IntN(n), e.Upstreams[(i+1)%len(e.Upstreams)]))
-	})
-	if err != nil {
+	// Before the lists, whose garbage would be collected meanwhile.
+	if err := measureDeploys(ctx, e, s, sample, random, services{p, n}); err != nil {
 		return sample, fmt.Errorf("deploying: %w", err)
 	}
+	var took []float64
+	for range listsTimed {
+		began := time.Now()
+		if err := p.Deployer.List(ctx); err != nil {
+			return sample, fmt.Errorf("listing services: %w", err)
+		}
+		took = append(took, milliseconds(time.Since(began)))
+	}
+	sample.Values[listTime.Key] = median(took)
 	return sample, ctx.Err()
+}
+
+// services is a proxy with as many services.
+type services struct {
+	*peer.Proxy
+	n int
+}
+
+// measureDeploys times deploys to random services. If the proxy has many, it times as
+// many deploys to another process with few of them, by turns: how long a deploy takes
+// varies more from minute to minute than by the number of services.
+func measureDeploys(ctx context.Context, e *Environment, s *Scenario, sample Sample, random *rand.Rand, many services) error {
+	turns := []services{many}
+	if many.n > fewServices {
+		p, err := e.start(ctx, many.Peer, s)
+		if err != nil {
+			return fmt.Errorf("starting another %s: %w", many.Peer.Name(), err)
+		}
+		defer p.Stop()
+		if err := deployServices(ctx, p, fewServices, e.Upstreams[0]); err != nil {
+			return err
+		}
+		turns = append(turns, services{p, fewServices})
+	}
+	took := make([][]float64, len(turns))
+	for range deploysTimed {
+		for i, t := range turns {
+			d := serviceDeployment(random.IntN(t.n), e.Upstreams[random.IntN(len(e.Upstreams))])
+			began := time.Now()
+			if err := deploy(ctx, t.Proxy, d); err != nil {
+				return err
+			}
+			took[i] = append(took[i], milliseconds(time.Since(began)))
+		}
+	}
+	for i, m := range []Metric{deployTime, deployTimeFew}[:len(turns)] {
+		sample.Values[m.Key] = median(took[i])
+	}
+	return nil
 }
 
 // deployServices deploys as many services as are missing, without health checks,
@@ -161,16 +209,3 @@ type noLoad struct{}
 
 func (noLoad) Requests() int64   { return 0 }
 func (noLoad) Stop() load.Result { return load.Result{} }
-
-// medianTime returns how long something takes, in milliseconds.
-func medianTime(act func(i int) error) (float64, error) {
-	var took []float64
-	for i := range repeats {
-		began := time.Now()
-		if err := act(i); err != nil {
-			return 0, err
-		}
-		took = append(took, milliseconds(time.Since(began)))
-	}
-	return median(took), nil
-}
