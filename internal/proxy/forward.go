@@ -51,6 +51,9 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 		x.body, x.lent = nil, nil
 		return errMoved
 	}
+	if x.body != nil {
+		x.body.answer()
+	}
 	if err != nil {
 		return x.classify(err)
 	}

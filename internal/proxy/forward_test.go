@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -362,6 +363,126 @@ func TestTrailersAndEarlyHintsArrive(t *testing.T) {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || string(body) != "BODY" || resp.Trailer.Get("Grpc-Status") != "0" || hints != 3 {
 		t.Errorf("%q, %v, trailer %v, %d hints, want BODY, a trailer and 3 hints", body, err, resp.Trailer, hints)
+	}
+}
+
+// TestHintsAndContinueComeWhole, also when the target says both at once, or hints while a
+// client waits whom it never tells to go on.
+func TestHintsAndContinueComeWhole(t *testing.T) {
+	t.Parallel()
+	const hints, hint = 50, "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+	for _, c := range []struct {
+		name  string
+		begin func(conn net.Conn)
+		tries int
+	}{
+		{"both at once", func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n"+strings.Repeat(hint, hints))
+		}, 300},
+		{"hints alone", func(conn net.Conn) {
+			// Longer than the transport waits to be told.
+			ticks := time.NewTicker(25 * time.Millisecond)
+			defer ticks.Stop()
+			for range hints {
+				<-ticks.C
+				_, _ = io.WriteString(conn, hint)
+			}
+		}, 16},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			e := newTestEngine(t)
+			e.deploy(DeployRequest{Service: "app", Targets: []string{startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+				req, err := http.ReadRequest(r)
+				if err != nil {
+					return
+				}
+				if req.ContentLength > 0 {
+					c.begin(conn)
+					_, _ = io.Copy(io.Discard, req.Body)
+				}
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+			})}})
+			var clients sync.WaitGroup
+			for range c.tries {
+				clients.Go(func() {
+					conn, r := e.dial()
+					_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+					var got strings.Builder
+					for sent := false; ; {
+						line, err := r.ReadString('\n')
+						got.WriteString(line)
+						if err != nil {
+							break
+						}
+						if strings.Contains(line, " 100 ") && !sent {
+							sent = true
+							_, _ = io.WriteString(conn, "hello")
+						}
+					}
+					all := got.String()
+					if strings.Count(all, "HTTP/1.1 100 Continue\r\n\r\n") != 1 || strings.Count(all, hint) != hints || !strings.HasSuffix(all, "\r\n\r\nok") {
+						t.Errorf("the client got %q", all)
+					}
+				})
+				if c.tries > 100 {
+					clients.Wait() // one after the other
+				}
+			}
+			clients.Wait()
+		})
+	}
+}
+
+// TestClientOverHTTP2MayGoAmidHints: its server may still be writing one of them.
+func TestClientOverHTTP2MayGoAmidHints(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"", "h2c://"} {
+		t.Run("to "+scheme, func(t *testing.T) {
+			t.Parallel()
+			app := newApp("app")
+			app.handler = func(w http.ResponseWriter, r *http.Request) {
+				for i := range 20 {
+					w.Header().Set(fmt.Sprint("X-Hint-", i), "hint")
+				}
+				for range 50 {
+					if r.URL.Path == "/hints" {
+						w.WriteHeader(http.StatusEarlyHints)
+					}
+				}
+			}
+			app.server.Protocols = new(http.Protocols)
+			app.server.Protocols.SetHTTP1(scheme == "")
+			app.server.Protocols.SetUnencryptedHTTP2(scheme != "")
+			app.start(t, listen(t, "tcp", "127.0.0.1:0"))
+			app.target = scheme + app.target
+			e := newTestEngine(t)
+			e.deploy(requestFor("app", app))
+			tr := &http.Transport{Protocols: new(http.Protocols)}
+			tr.Protocols.SetUnencryptedHTTP2(true)
+			t.Cleanup(tr.CloseIdleConnections)
+			var clients sync.WaitGroup
+			for i := range 8 {
+				clients.Go(func() {
+					for j := range 100 {
+						ctx, cancel := context.WithCancel(t.Context())
+						wanted := 1 + (i+j)%10
+						ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
+							if wanted--; wanted == 0 {
+								cancel()
+							}
+							return nil
+						}})
+						if resp, err := tr.RoundTrip(e.request("GET", "h", "/hints", nil).WithContext(ctx)); err == nil {
+							_ = resp.Body.Close()
+						}
+						cancel()
+					}
+				})
+			}
+			clients.Wait()
+			e.wantAnswer("h", "/", "")
+		})
 	}
 }
 

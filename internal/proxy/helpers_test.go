@@ -166,7 +166,9 @@ func newTestEngine(t testing.TB, configure ...func(*EngineOptions)) *testEngine 
 	}
 	e.Engine = NewEngine(opts)
 	l := listen(t, "tcp", "127.0.0.1:0")
-	front := &http.Server{Handler: http.HandlerFunc(e.handle), ReadHeaderTimeout: testTimeout}
+	front := &http.Server{Handler: http.HandlerFunc(e.handle), ReadHeaderTimeout: testTimeout, Protocols: new(http.Protocols)}
+	front.Protocols.SetHTTP1(true)
+	front.Protocols.SetUnencryptedHTTP2(true)
 	go func() { _ = front.Serve(l) }()
 	e.url = "http://" + l.Addr().String()
 	tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64, Proxy: nil}

@@ -90,19 +90,36 @@ func (x *exchange) passInformational(status int, header http.Header) error {
 	case !x.in.ProtoAtLeast(1, 1):
 		return nil
 	case status == http.StatusContinue && x.in.ProtoMajor < 3:
-		return nil // which the server says when the body is read
+		return nil // which the client gets when the body is read
+	case x.body == nil:
+		inform(x.w, x.in.ProtoMajor, status, header)
+	default:
+		x.body.beforeAnswer(func() { inform(x.w, x.in.ProtoMajor, status, header) })
 	}
-	h := x.w.Header()
+	return nil
+}
+
+// inform writes an informational answer to a client that speaks HTTP/major.
+func inform(w http.ResponseWriter, major, status int, header http.Header) {
+	h := w.Header()
 	before := maps.Clone(h)
+	if status == http.StatusContinue {
+		clear(h) // as net/http sends it
+	}
 	for name, values := range header {
 		if !hopByHop(name) && name != "Content-Length" {
 			h[name] = values
 		}
 	}
-	x.w.WriteHeader(status)
+	if major == 2 {
+		// To a client that goes away meanwhile, the server for HTTP/2 may still be writing
+		// the header when WriteHeader has returned. One with a length, which has no place
+		// here, it copies (responseWriterState.writeHeader in golang.org/x/net/http2).
+		h["Content-Length"] = []string{"0"}
+	}
+	w.WriteHeader(status)
 	clear(h)
 	maps.Copy(h, before)
-	return nil
 }
 
 const copyBufferSize = 32 << 10

@@ -33,6 +33,13 @@ type requestBody struct {
 	// spool, if there is one, is what reads from it.
 	spool *spool
 
+	// informing guards what follows, and the client's writer until the answer begins.
+	informing sync.Mutex
+	// expected says that the client waits for 100 Continue.
+	expected bool
+	// answering says that the answer begins.
+	answering bool
+
 	// mu guards what follows.
 	mu sync.Mutex
 	// over says that the exchange has ended.
@@ -48,6 +55,7 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 		return b
 	}
 	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
+	b.expected = in.ProtoMajor == 1 && in.ProtoAtLeast(1, 1) && in.Header["Expect"] != nil
 	b.left.Store(in.ContentLength)
 	return b
 }
@@ -65,6 +73,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading = reading
 	b.mu.Unlock()
 
+	b.askFor()
 	b.read.Store(true)
 	n, err := b.body.Read(p)
 	left := b.left.Add(-int64(n))
@@ -82,6 +91,34 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading = nil
 	close(reading)
 	return n, err
+}
+
+// askFor tells a client over HTTP/1.1 that waits for it to send the body. net/http would
+// do so when the body is read, but without regard to what else is being written.
+func (b *requestBody) askFor() {
+	b.beforeAnswer(func() {
+		if b.expected {
+			b.expected = false
+			inform(b.w, 1, http.StatusContinue, nil)
+		}
+	})
+}
+
+// beforeAnswer calls write, which writes an informational answer, unless it is too late for
+// one.
+func (b *requestBody) beforeAnswer(write func()) {
+	b.informing.Lock()
+	defer b.informing.Unlock()
+	if !b.answering {
+		write()
+	}
+}
+
+// answer ends the time for informational answers.
+func (b *requestBody) answer() {
+	b.informing.Lock()
+	b.answering = true
+	b.informing.Unlock()
 }
 
 // AtHand reports whether the beginning of the body has probably arrived together
