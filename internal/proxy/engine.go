@@ -97,11 +97,29 @@ func (e *Engine) Start() {
 	}
 }
 
-// isOwnProbe reports whether r, which is for the service, is a probe of the same
-// service. Those of others may come through it.
-func (e *Engine) isOwnProbe(r *http.Request, service string) bool {
+// isLoop reports whether r, which is for the service owner, is a probe of a service that
+// gets it back: of owner, or of one that a deployment gives the request's host and path.
+// Probes of others may come through owner.
+func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
 	id := r.Header[probeHeader]
-	return len(id) > 0 && id[0] == e.opts.probeOf(service)
+	if len(id) == 0 {
+		return false
+	}
+	prober, ours := strings.CutPrefix(id[0], e.opts.probeOf(""))
+	if !ours || prober == owner || byName {
+		return ours && prober == owner
+	}
+	e.mu.Lock()
+	var wanted []Route
+	if s := e.services[prober]; s != nil {
+		for _, d := range s.deployments {
+			wanted = append(wanted, d.spec.routes...)
+		}
+	}
+	e.mu.Unlock()
+	c := &claim{service: prober, routes: wanted}
+	found, _ := e.table.Load().with(c).lookup(r.Host, matchPath(r.URL))
+	return found == c
 }
 
 // ServeHTTP forwards a request to the release that serves it, which is that of
@@ -112,7 +130,7 @@ func (e *Engine) isOwnProbe(r *http.Request, service string) bool {
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Client) error {
 	for {
 		release, prefix, err := e.acquire(r, service)
-		if err == nil && e.isOwnProbe(r, release.service) {
+		if err == nil && e.isLoop(r, release.service, service != "") {
 			release.done()
 			err = ErrLoop
 		}

@@ -217,12 +217,18 @@ func TestProxyIsNotItsOwnApp(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	e.deploy(requestFor("app", startApp(t, "a")))
-	status, err := wait(t, e.start(DeployRequest{
-		Service: "app", Targets: []string{strings.TrimPrefix(e.url, "http://")}, DeployTimeout: ms(2000),
-	}))
-	wantCode(t, err, CodeNotHealthy)
-	if e, _ := errors.AsType[*Error](err); !strings.Contains(e.Hint, "the proxy itself") {
-		t.Errorf("hint %q, probes %+v", e.Hint, status.Probes)
+	for _, req := range []DeployRequest{
+		{Service: "app"},
+		{Service: "other", Hosts: []string{"other.test"}}, // whose probes app gets so far
+		{Service: "other", Hosts: []string{"*.test"}},
+		{Service: "other", PathPrefixes: []string{"/up"}},
+	} {
+		req.Targets, req.DeployTimeout = []string{strings.TrimPrefix(e.url, "http://")}, ms(2000)
+		status, err := wait(t, e.start(req))
+		wantCode(t, err, CodeNotHealthy)
+		if e, _ := errors.AsType[*Error](err); !strings.Contains(e.Hint, "the proxy itself") {
+			t.Errorf("%v: hint %q, probes %+v", req, e.Hint, status.Probes)
+		}
 	}
 }
 
