@@ -4,19 +4,48 @@ import (
 	"context"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 )
 
-// registering is held by the order that makes an account with an authority.
+// registrations are the orders that make an account. They keep others waiting.
 //
 // Without an email address, certmagic looks in storage for an account before each
 // order. It takes one that is being written at that moment for one whose address is
 // "default", which authorities refuse, and stays with that until the process ends
 // (ACMEIssuer.setEmail and mostRecentAccountEmail in certmagic 0.25). The first orders
 // of a new proxy, which a deploy with several hosts makes side by side, would meet it.
-var registering = make(chan struct{}, 1)
+type registrations struct {
+	// mu guards what follows.
+	mu sync.Mutex
+	// underWay are closed when the order has ended, by the folder of the account.
+	underWay map[string]chan struct{}
+}
+
+var registering registrations
+
+// begin makes the caller's order the one that makes the account in folder, until done is
+// called, or returns another one that does.
+func (r *registrations) begin(folder string) (done func(), other <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if other := r.underWay[folder]; other != nil {
+		return nil, other
+	}
+	if r.underWay == nil {
+		r.underWay = make(map[string]chan struct{})
+	}
+	ended := make(chan struct{})
+	r.underWay[folder] = ended
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.underWay, folder)
+		close(ended)
+	}, nil
+}
 
 const (
 	// accountPoll is the pause between two looks at whether there is an account.
@@ -26,29 +55,36 @@ const (
 )
 
 // awaitAccount returns when an order by config may look for its account: when that is
-// there, or when no other order of ours makes it. done has to be called when the order
-// has ended.
+// there, when no other order of ours makes it, or when one has tried and failed. An
+// authority that cannot be reached makes orders fail one after the other otherwise. done
+// has to be called when the order has ended.
 func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), err error) {
 	folder := accountFolder(config)
 	if folder == "" {
 		return nothing, nil
 	}
 	begin := time.Now()
-	for {
+	for failed := false; ; {
 		begun, complete := accountState(ctx, config.Storage, folder)
 		if complete {
 			return nothing, nil
 		}
-		var mayRegister chan<- struct{}
+		var other <-chan struct{}
 		if !begun || time.Since(begin) > accountWriting {
-			mayRegister = registering // else an order of Caddy's own makes it, or has left a half
-		}
-		select {
-		case mayRegister <- struct{}{}:
-			if begunNow, _ := accountState(ctx, config.Storage, folder); begunNow == begun {
-				return func() { <-registering }, nil
+			if done, other = registering.begin(folder); other == nil {
+				if begunNow, _ := accountState(ctx, config.Storage, folder); begunNow == begun {
+					return done, nil
+				}
+				done() // it has been made meanwhile
+				continue
 			}
-			<-registering // it has been made meanwhile
+			if failed {
+				return nothing, nil
+			}
+		} // else an order of Caddy's own makes it, or has left a half
+		select {
+		case <-other:
+			failed = true // unless it is complete now
 		case <-time.After(accountPoll):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

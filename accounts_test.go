@@ -1,6 +1,7 @@
 package parachute
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path"
@@ -15,7 +16,10 @@ import (
 type testACMEIssuer struct {
 	testIssuer
 	acme *caddytls.ACMEIssuer
+	key  string // of the issuer; default: test
 }
+
+func (i testACMEIssuer) IssuerKey() string { return cmp.Or(i.key, i.testIssuer.IssuerKey()) }
 
 func (i testACMEIssuer) GetACMEIssuer() *caddytls.ACMEIssuer { return i.acme }
 
@@ -79,6 +83,54 @@ func TestOrderWithoutAnAccountToWaitForGoesOn(t *testing.T) {
 			if _, err := awaitAccount(t.Context(), config); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+	}
+}
+
+// An authority that cannot be reached keeps nobody from another one, and those who have
+// waited for one order to fail do not wait for the next.
+func TestOrdersWaitForOneRegistration(t *testing.T) {
+	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	orderBy := func(key string) *certmagic.Config {
+		return &certmagic.Config{Storage: storage, Issuers: []certmagic.Issuer{testACMEIssuer{acme: new(caddytls.ACMEIssuer), key: key}}}
+	}
+	failing, err := awaitAccount(t.Context(), orderBy("away"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := awaitAccount(t.Context(), orderBy("here"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere()
+	const orders = 5
+	goOn := make(chan func(), orders)
+	for range orders {
+		go func() {
+			done, err := awaitAccount(t.Context(), orderBy("away"))
+			if err != nil {
+				t.Error(err)
+				done = nothing
+			}
+			goOn <- done
+		}()
+	}
+	select {
+	case <-goOn:
+		t.Fatal("an order goes on beside the one that makes the account")
+	case <-time.After(3 * accountPoll): // only a fault would end it
+	}
+	failing()
+	for i := range orders {
+		select {
+		case done := <-goOn:
+			if i == 0 {
+				defer done() // so the others do not go on because it has ended
+				continue
+			}
+			done()
+		case <-time.After(20 * time.Second):
+			t.Fatal("an order waits for another one to fail after the first")
 		}
 	}
 }

@@ -32,7 +32,7 @@ type certificates struct {
 	// kept are the certificates to look after.
 	kept map[keptCertificate]*pursuit
 	// looked are the certificates that a request has had looked for in storage.
-	looked map[keptCertificate]chan struct{}
+	looked map[keptCertificate]<-chan struct{}
 	// failures are the last ones, by certificate.
 	failures map[keptCertificate]issuanceFailure
 }
@@ -52,14 +52,13 @@ func newCertificates() *certificates {
 		attached: make(chan struct{}),
 		pursued:  make(chan struct{}, maxPursued),
 		kept:     make(map[keptCertificate]*pursuit),
-		looked:   make(map[keptCertificate]chan struct{}),
+		looked:   make(map[keptCertificate]<-chan struct{}),
 		failures: make(map[keptCertificate]issuanceFailure),
 	}
 }
 
 // attach makes h what certificates are obtained with. What was being obtained with
-// the config before is begun anew, but no earlier than it would have been: authorities
-// limit failures, and a reload makes nothing better.
+// the config before is begun anew, after the pause that it would have had, or some of it.
 func (c *certificates) attach(h *certificateHost) {
 	// One step, or a host that is forgotten meanwhile would be looked after again.
 	c.mu.Lock()
@@ -80,6 +79,7 @@ func (c *certificates) attach(h *certificateHost) {
 		}
 	}
 	for k, p := range c.kept {
+		p.reloaded()
 		c.keep(k, p)
 	}
 	c.attachOnce.Do(func() { close(c.attached) })
@@ -206,14 +206,14 @@ func (c *certificates) failed(k keptCertificate, err error) {
 		delete(c.failures, k)
 		return
 	}
-	if len(c.failures) > maxFailures {
+	if len(c.failures) > maxRemembered {
 		clear(c.failures)
 	}
 	c.failures[k] = issuanceFailure{err, time.Now()}
 }
 
-// maxFailures bounds what is remembered of names that are asked for on demand.
-const maxFailures = 20_000
+// maxRemembered bounds what is remembered of names, which clients can make up.
+const maxRemembered = 20_000
 
 func (c *certificates) failure(k keptCertificate) issuanceFailure {
 	c.mu.Lock()
@@ -275,26 +275,25 @@ func (c *certificates) HasCertificate(host string, issuer proxy.Issuer) bool {
 	if !h.ownCertificate(host).Empty() || !a.cached(host).Empty() {
 		return true
 	}
-	select {
-	case <-c.look(a, h, keptCertificate{issuer, host}):
-	case <-time.After(lookTimeout):
-	}
+	<-c.look(a, h, keptCertificate{issuer, host})
 	return !a.cached(host).Empty()
 }
 
 // look loads a certificate from storage, if there is one, the first time that it is called
 // for it: whoever is served before there is one would otherwise cost a look each. What it
-// returns is closed when that has been done.
+// returns is closed when that has been done, or takes too long: a storage may hang.
 func (c *certificates) look(a *authority, h *certificateHost, k keptCertificate) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	looked := c.looked[k]
 	if looked == nil {
-		looked = make(chan struct{})
-		c.looked[k] = looked
+		if len(c.looked) > maxRemembered {
+			clear(c.looked)
+		}
+		ctx, cancel := context.WithTimeout(h.ctx, lookTimeout)
+		c.looked[k] = ctx.Done()
+		looked = ctx.Done()
 		go func() {
-			defer close(looked)
-			ctx, cancel := context.WithTimeout(h.ctx, lookTimeout)
 			defer cancel()
 			_, _ = a.load(ctx, k.host)
 		}()

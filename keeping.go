@@ -22,6 +22,9 @@ const (
 	// attempts to obtain a certificate that nobody waits for.
 	pursuePause    = time.Minute
 	maxPursuePause = 6 * time.Hour
+	// maxReloadPause is the longest one if a reload comes, which may have mended what was
+	// wrong; but they come often, and authorities limit failures to a few an hour.
+	maxReloadPause = 15 * time.Minute
 	// maxPursued bounds such attempts at a time.
 	maxPursued = 16
 )
@@ -30,6 +33,14 @@ const (
 func (p *pursuit) failed(now time.Time) {
 	p.pause = min(max(2*p.pause, pursuePause), maxPursuePause)
 	p.next = now.Add(p.pause)
+}
+
+// reloaded brings the next attempt forward.
+func (p *pursuit) reloaded() {
+	if p.pause > maxReloadPause {
+		p.next = p.next.Add(maxReloadPause - p.pause)
+		p.pause = maxReloadPause
+	}
 }
 
 // Keep implements [proxy.Certifier]. It comes with a deploy, which may have mended

@@ -105,4 +105,14 @@ func TestPausesBetweenOrdersGrow(t *testing.T) {
 	if got := p.next.Sub(now); got != maxPursuePause {
 		t.Errorf("in the end, the pause is %s", got)
 	}
+	for range 2 { // the second reload has no more to bring forward
+		p.reloaded()
+		if got := p.next.Sub(now); got != maxReloadPause {
+			t.Errorf("after a reload, the pause is %s", got)
+		}
+	}
+	p.failed(now)
+	if got := p.next.Sub(now); got != 2*maxReloadPause {
+		t.Errorf("after a reload and another failure, the pause is %s", got)
+	}
 }

@@ -61,9 +61,9 @@ func (o *runOptions) buildConfig() ([]byte, error) {
 // put elsewhere may not be, and whoever wants a detailed log gets all of it.
 func (o *runOptions) trustAdminSocket(config object) {
 	logs := at(config, "logging", "logs")
-	main, _ := logs["default"].(object)
-	api, ok := logs["parachute_api"].(object)
-	if !ok || main["include"] != nil || o.adminListener().network != "unix" || at(config, "admin")["listen"] != o.caddyAdminListen() {
+	main, mainIsObject := logs["default"].(object)
+	api, apiIsObject := logs["parachute_api"].(object)
+	if !mainIsObject || !apiIsObject || main["include"] != nil || o.adminListener().network != "unix" || at(config, "admin")["listen"] != o.caddyAdminListen() {
 		return
 	}
 	excluded, _ := main["exclude"].([]any)

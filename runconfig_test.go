@@ -406,6 +406,18 @@ func TestFilesThatCannotBeMergedAreRefused(t *testing.T) {
 	}
 }
 
+// Caddy then says what is wrong with them, also when a reload brings them.
+func TestFilesWithOddLogsAreMerged(t *testing.T) {
+	for _, logging := range []string{
+		`1`, `{"logs": 1}`, `{"logs": {"default": "INFO"}}`, `{"logs": {"default": {"exclude": 1}}}`, `{"logs": {"parachute_api": []}}`,
+	} {
+		o := withFile(t, "caddy.json", `{"logging": `+logging+`}`)
+		if _, err := o.buildConfig(); err != nil {
+			t.Errorf("%s: %v", logging, err)
+		}
+	}
+}
+
 func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
 	for name, hint := range map[string]string{
 		"sites":      "name it Caddyfile or *.caddyfile",

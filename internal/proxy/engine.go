@@ -138,6 +138,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 			abandon(r)
 			return err
 		}
+		release.served.Add(1)
 		if location := e.redirect(release, r, client); location != "" {
 			release.done()
 			abandon(r)
@@ -216,17 +217,26 @@ func (e *Engine) route(r *http.Request, path, service string) (*claim, string, e
 // serves the named service and counts a request on it, until ctx ends. It is for
 // hosts that forward requests themselves.
 func (e *Engine) Upstreams(ctx context.Context, service string) ([]Target, error) {
+	release, err := e.acquireNamed(service)
+	if err != nil {
+		return nil, err
+	}
+	release.served.Add(1)
+	context.AfterFunc(ctx, release.done)
+	return release.usableTargets(), nil
+}
+
+// acquireNamed counts something on the release that serves the named service.
+func (e *Engine) acquireNamed(service string) (*Release, error) {
 	for {
 		c := e.table.Load().named[service]
 		if c == nil {
 			return nil, ErrNoRoute
 		}
-		release := c.active.Load()
-		switch {
-		case release.acquire():
-			context.AfterFunc(ctx, release.done)
-			return release.usableTargets(), nil
-		case e.retired.Load():
+		if release := c.active.Load(); release.acquire() {
+			return release, nil
+		}
+		if e.retired.Load() {
 			return nil, ErrRetired
 		}
 	}

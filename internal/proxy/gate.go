@@ -38,7 +38,7 @@ func (d *Deployment) confirmGate(r *Release, seen time.Time) error {
 		return nil
 	}
 	reports, err := d.probeAll(r, func(ProbeReport) {})
-	if err != nil {
+	if ErrorCode(err) == CodeNotHealthy { // not if it was interrupted
 		d.setProbes(reports)
 	}
 	return err

@@ -66,11 +66,15 @@ type permission struct {
 // may have a certificate on demand. It returns nil, [ErrNoCertificate] or
 // [ErrNoPermission]. Answers are remembered, silence is not.
 func (e *Engine) AllowCertificate(ctx context.Context, service, host string) error {
-	c := e.table.Load().named[service]
-	if c == nil {
+	// Counted, because it may be the target that is asked.
+	r, err := e.acquireNamed(service)
+	switch {
+	case errors.Is(err, ErrNoRoute):
 		return ErrNoCertificate
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
 	}
-	r := c.active.Load()
+	defer r.done()
 	if r.options.TLS == nil || r.options.TLS.OnDemandURL == "" {
 		return ErrNoCertificate
 	}
@@ -83,7 +87,7 @@ func (e *Engine) AllowCertificate(ctx context.Context, service, host string) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, permissionTimeout)
 	defer cancel()
-	err := e.askPermission(ctx, r, host)
+	err = e.askPermission(ctx, r, host)
 	e.permissions.end(key, err, time.Now())
 	return err
 }

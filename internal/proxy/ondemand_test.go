@@ -200,3 +200,33 @@ func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
 		t.Errorf("%d names later: %v, asked %d times", 2*maxPermissions, err, known.Load())
 	}
 }
+
+// TestDrainWaitsForTheQuestionAboutAName that the old target is busy with.
+func TestDrainWaitsForTheQuestionAboutAName(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	ask := func(service *app) DeployRequest {
+		req := requestFor("app", service)
+		req.TLS = &TLSRequest{OnDemandURL: "/ask"}
+		return req
+	}
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	e.deploy(ask(startHandler(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ask" {
+			close(asked)
+			<-answer
+		}
+	})))
+	allowed := make(chan error, 1)
+	go func() { allowed <- e.AllowCertificate(t.Context(), "app", "name.test") }()
+	receive(t, asked, "the question")
+	next := e.start(ask(startApp(t, "next")))
+	await(t, next, EventDraining, 1)
+	close(answer)
+	if err := receive(t, allowed, "the answer"); err != nil {
+		t.Error(err)
+	}
+	if status, err := wait(t, next); err != nil || status.Drained[0].Requests != 1 || status.Drained[0].CutRequests != 0 {
+		t.Errorf("%v, %+v, want a drain of 1 request", err, status.Drained)
+	}
+}

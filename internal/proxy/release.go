@@ -33,7 +33,7 @@ type Release struct {
 	// requests counts the requests in flight and carries drainingBit, so that
 	// one atomic add both counts a request and learns whether it may go on.
 	requests atomic.Int64
-	// served counts the requests that were ever acquired.
+	// served counts the requests that it was ever to serve.
 	served atomic.Int64
 
 	// streamsMu guards streams and closeStreamsAt.
@@ -85,7 +85,6 @@ func (r *Release) acquire() bool {
 		r.done()
 		return false
 	}
-	r.served.Add(1)
 	return true
 }
 
