@@ -50,41 +50,44 @@ func (r *registrations) begin(folder string) (done func(), other <-chan struct{}
 const (
 	// accountPoll is the pause between two looks at whether there is an account.
 	accountPoll = 50 * time.Millisecond
-	// accountWriting is the time that it may take to be written.
-	accountWriting = 5 * time.Second
+	// accountMaking is the time that it may take to make one with an authority that can
+	// be reached.
+	accountMaking = 5 * time.Second
 )
 
 // awaitAccount returns when an order by config may look for its account: when that is
-// there, when no other order of ours makes it, or when one has tried and failed. An
-// authority that cannot be reached makes orders fail one after the other otherwise. done
-// has to be called when the order has ended.
+// there, or when no other order of ours makes it. It waits for one of them to fail, and
+// for the next no longer than making an account takes: with an authority that cannot be
+// reached, orders would fail one after the other. done has to be called when the order
+// has ended.
 func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), err error) {
 	folder := accountFolder(config)
 	if folder == "" {
 		return nothing, nil
 	}
 	begin := time.Now()
-	for failed := false; ; {
+	var patience <-chan time.Time
+	for {
 		begun, complete := accountState(ctx, config.Storage, folder)
 		if complete {
 			return nothing, nil
 		}
 		var other <-chan struct{}
-		if !begun || time.Since(begin) > accountWriting {
+		if !begun || time.Since(begin) > accountMaking {
 			if done, other = registering.begin(folder); other == nil {
 				if begunNow, _ := accountState(ctx, config.Storage, folder); begunNow == begun {
 					return done, nil
 				}
 				done() // it has been made meanwhile
-				continue
-			}
-			if failed {
-				return nothing, nil
 			}
 		} // else an order of Caddy's own makes it, or has left a half
 		select {
 		case <-other:
-			failed = true // unless it is complete now
+			if patience == nil {
+				patience = time.After(accountMaking)
+			}
+		case <-patience:
+			return nothing, nil
 		case <-time.After(accountPoll):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

@@ -90,6 +90,7 @@ func TestOrderWithoutAnAccountToWaitForGoesOn(t *testing.T) {
 // An authority that cannot be reached keeps nobody from another one, and those who have
 // waited for one order to fail do not wait for the next.
 func TestOrdersWaitForOneRegistration(t *testing.T) {
+	t.Parallel()
 	storage := &certmagic.FileStorage{Path: t.TempDir()}
 	orderBy := func(key string) *certmagic.Config {
 		return &certmagic.Config{Storage: storage, Issuers: []certmagic.Issuer{testACMEIssuer{acme: new(caddytls.ACMEIssuer), key: key}}}
@@ -129,7 +130,7 @@ func TestOrdersWaitForOneRegistration(t *testing.T) {
 				continue
 			}
 			done()
-		case <-time.After(20 * time.Second):
+		case <-time.After(accountMaking + 20*time.Second):
 			t.Fatal("an order waits for another one to fail after the first")
 		}
 	}

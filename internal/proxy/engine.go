@@ -117,6 +117,9 @@ func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
 		}
 	}
 	e.mu.Unlock()
+	if len(wanted) == 0 {
+		return false
+	}
 	c := &claim{service: prober, routes: wanted}
 	found, _ := e.table.Load().with(c).lookup(r.Host, matchPath(r.URL))
 	return found == c

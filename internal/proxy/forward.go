@@ -27,7 +27,7 @@ func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string
 	if !forwardable(in) {
 		return ErrBadRequest
 	}
-	if in.ProtoMajor == 1 && len(in.TransferEncoding) > 0 {
+	if _, again := in.Body.(*requestBody); !again && in.ProtoMajor == 1 && len(in.TransferEncoding) > 0 {
 		// There may have been a Content-Length as well, which net/http drops before
 		// anybody can see it. To a client or a proxy before us that goes by that
 		// length, what follows would be the answer to something else: the connection

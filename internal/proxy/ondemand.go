@@ -66,15 +66,11 @@ type permission struct {
 // may have a certificate on demand. It returns nil, [ErrNoCertificate] or
 // [ErrNoPermission]. Answers are remembered, silence is not.
 func (e *Engine) AllowCertificate(ctx context.Context, service, host string) error {
-	// Counted, because it may be the target that is asked.
-	r, err := e.acquireNamed(service)
-	switch {
-	case errors.Is(err, ErrNoRoute):
+	c := e.table.Load().named[service]
+	if c == nil {
 		return ErrNoCertificate
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrNoPermission, err)
 	}
-	defer r.done()
+	r := c.active.Load()
 	if r.options.TLS == nil || r.options.TLS.OnDemandURL == "" {
 		return ErrNoCertificate
 	}
@@ -87,7 +83,7 @@ func (e *Engine) AllowCertificate(ctx context.Context, service, host string) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, permissionTimeout)
 	defer cancel()
-	err = e.askPermission(ctx, r, host)
+	err := e.askPermission(ctx, r, host)
 	e.permissions.end(key, err, time.Now())
 	return err
 }
@@ -166,6 +162,22 @@ func (c *permissionCache) tidy(url string) {
 
 // askPermission asks the URL, or the service itself, about host.
 func (e *Engine) askPermission(ctx context.Context, r *Release, host string) error {
+	if address := r.options.TLS.OnDemandURL; strings.HasPrefix(address, "/") {
+		// A request to a target like others: a drain waits for it, and may cut it.
+		now, err := e.acquireNamed(r.service)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNoPermission, err)
+		}
+		defer now.done()
+		if now.options.TLS == nil || now.options.TLS.OnDemandURL != address {
+			return fmt.Errorf("%w: %s has been deployed with another URL meanwhile", ErrNoPermission, now.service)
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer context.AfterFunc(&now.uncut, cancel)()
+		defer cancel()
+		r = now
+	}
 	req, tr, err := e.permissionRequest(ctx, r, host)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPermission, err)

@@ -33,10 +33,10 @@ type requestBody struct {
 	// spool, if there is one, is what reads from it.
 	spool *spool
 
+	// expected says that the client waits for 100 Continue.
+	expected atomic.Bool
 	// informing guards what follows, and the client's writer until the answer begins.
 	informing sync.Mutex
-	// expected says that the client waits for 100 Continue.
-	expected bool
 	// answering says that the answer begins.
 	answering bool
 
@@ -55,7 +55,7 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 		return b
 	}
 	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
-	b.expected = in.ProtoMajor == 1 && in.ProtoAtLeast(1, 1) && in.Header["Expect"] != nil
+	b.expected.Store(in.ProtoMajor == 1 && in.ProtoAtLeast(1, 1) && in.Header.Get("Expect") != "")
 	b.left.Store(in.ContentLength)
 	return b
 }
@@ -96,12 +96,21 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // askFor tells a client over HTTP/1.1 that waits for it to send the body. net/http would
 // do so when the body is read, but without regard to what else is being written.
 func (b *requestBody) askFor() {
-	b.beforeAnswer(func() {
-		if b.expected {
-			b.expected = false
-			inform(b.w, 1, http.StatusContinue, nil)
+	if b.expected.Swap(false) {
+		b.beforeAnswer(func() { inform(bottom(b.w), 1, http.StatusContinue, nil) })
+	}
+}
+
+// bottom returns the server's own writer below w: metrics and the like, which are above
+// it, would take 100 Continue for the answer.
+func bottom(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
 		}
-	})
+		w = wrapper.Unwrap()
+	}
 }
 
 // beforeAnswer calls write, which writes an informational answer, unless it is too late for
