@@ -291,8 +291,8 @@ func (c *certificates) look(a *authority, h *certificateHost, k keptCertificate)
 			clear(c.looked)
 		}
 		ctx, cancel := context.WithTimeout(h.ctx, lookTimeout)
-		c.looked[k] = ctx.Done()
 		looked = ctx.Done()
+		c.looked[k] = looked
 		go func() {
 			defer cancel()
 			_, _ = a.load(ctx, k.host)

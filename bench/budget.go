@@ -89,14 +89,9 @@ const noise = 1.1
 // the median of the ratios, as for peers.
 func growthBudget(m, base Metric) func(*Report, *Comparison) (string, bool, bool) {
 	return func(_ *Report, c *Comparison) (string, bool, bool) {
-		var ratios []float64
-		for _, s := range c.Samples[parachute] {
-			if v, w := s.Values[m.Key], s.Values[base.Key]; v > 0 && w > 0 {
-				ratios = append(ratios, v/w)
-			}
-		}
-		ratio := median(ratios)
-		return fmt.Sprintf("%.2f of it", ratio), ratio <= noise, len(ratios) > 0
+		ours := c.Samples[parachute]
+		ratio, ok := medianRatio(ours, m, ours, base)
+		return fmt.Sprintf("%.2f of it", ratio), ratio <= noise, ok
 	}
 }
 

@@ -54,14 +54,15 @@ func startDeployLoad(ctx context.Context, e *Environment, p *peer.Proxy, connect
 		ticks := time.NewTicker(deployInterval)
 		defer ticks.Stop()
 		for i := 1; ; i++ {
-			began := time.Now()
-			// Not with the loop's context: the last deploy is to end well, too.
-			err := deploy(ctx, p, peer.Deployment{Service: peer.Service, Host: peer.Host, Target: e.Upstreams[i%len(e.Upstreams)]})
+			var err error
+			l.took, err = appendTime(l.took, func() error {
+				// Not with the loop's context: the last deploy is to end well, too.
+				return deploy(ctx, p, peer.Deployment{Service: peer.Service, Host: peer.Host, Target: e.Upstreams[i%len(e.Upstreams)]})
+			})
 			if err != nil {
 				l.err = fmt.Errorf("deploying: %w", err)
 				return
 			}
-			l.took = append(l.took, milliseconds(time.Since(began)))
 			select {
 			case <-loop.Done():
 				return

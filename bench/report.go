@@ -66,10 +66,15 @@ func (c *Comparison) Median(peer string, m Metric) (value float64, ok bool) {
 // rounds of the ratio within a round, because what disturbs a round disturbs all
 // proxies in it.
 func (c *Comparison) Ratio(peer string, m Metric) (ratio float64, ok bool) {
+	return medianRatio(c.Samples[parachute], m, c.Samples[peer], m)
+}
+
+// medianRatio returns the median of the ratios of a metric to another one, of samples of
+// the same rounds.
+func medianRatio(samples []Sample, m Metric, base []Sample, of Metric) (ratio float64, ok bool) {
 	var ratios []float64
-	ours, theirs := c.Samples[parachute], c.Samples[peer]
-	for i := range min(len(ours), len(theirs)) {
-		v, w := ours[i].Values[m.Key], theirs[i].Values[m.Key]
+	for i := range min(len(samples), len(base)) {
+		v, w := samples[i].Values[m.Key], base[i].Values[of.Key]
 		if v > 0 && w > 0 {
 			ratios = append(ratios, v/w)
 		}

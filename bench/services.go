@@ -86,11 +86,9 @@ func measureServices(ctx context.Context, e *Environment, s *Scenario, p *peer.P
 	}
 	var took []float64
 	for range listsTimed {
-		began := time.Now()
-		if err := p.Deployer.List(ctx); err != nil {
+		if took, err = appendTime(took, func() error { return p.Deployer.List(ctx) }); err != nil {
 			return sample, fmt.Errorf("listing services: %w", err)
 		}
-		took = append(took, milliseconds(time.Since(began)))
 	}
 	sample.Values[listTime.Key] = median(took)
 	return sample, ctx.Err()
@@ -122,17 +120,23 @@ func measureDeploys(ctx context.Context, e *Environment, s *Scenario, sample Sam
 	for range deploysTimed {
 		for i, t := range turns {
 			d := serviceDeployment(random.IntN(t.n), e.Upstreams[random.IntN(len(e.Upstreams))])
-			began := time.Now()
-			if err := deploy(ctx, t.Proxy, d); err != nil {
+			var err error
+			if took[i], err = appendTime(took[i], func() error { return deploy(ctx, t.Proxy, d) }); err != nil {
 				return err
 			}
-			took[i] = append(took[i], milliseconds(time.Since(began)))
 		}
 	}
 	for i, m := range []Metric{deployTime, deployTimeFew}[:len(turns)] {
 		sample.Values[m.Key] = median(took[i])
 	}
 	return nil
+}
+
+// appendTime appends how long act takes, in milliseconds.
+func appendTime(took []float64, act func() error) ([]float64, error) {
+	began := time.Now()
+	err := act()
+	return append(took, milliseconds(time.Since(began))), err
 }
 
 // deployServices deploys as many services as are missing, without health checks,

@@ -106,8 +106,13 @@ func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
 		return false
 	}
 	prober, ours := strings.CutPrefix(id[0], e.opts.probeOf(""))
-	if !ours || prober == owner || byName {
-		return ours && prober == owner
+	switch {
+	case !ours:
+		return false
+	case prober == owner:
+		return true
+	case byName: // which no deployment changes
+		return false
 	}
 	e.mu.Lock()
 	var wanted []Route

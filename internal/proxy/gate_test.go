@@ -230,6 +230,9 @@ func TestProxyIsNotItsOwnApp(t *testing.T) {
 			t.Errorf("%v: hint %q, probes %+v", req, e.Hint, status.Probes)
 		}
 	}
+	if s, err := e.Service("app"); err != nil || s.Served != 0 {
+		t.Errorf("%v, %d requests served, want none: probes that come back are not", err, s.Served)
+	}
 }
 
 // TestProbesMayComeThroughAnotherService as they do if one is a gateway to the other,

@@ -162,26 +162,56 @@ func (c *permissionCache) tidy(url string) {
 
 // askPermission asks the URL, or the service itself, about host.
 func (e *Engine) askPermission(ctx context.Context, r *Release, host string) error {
-	if address := r.options.TLS.OnDemandURL; strings.HasPrefix(address, "/") {
-		// A request to a target like others: a drain waits for it, and may cut it.
-		now, err := e.acquireNamed(r.service)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrNoPermission, err)
-		}
-		defer now.done()
-		if now.options.TLS == nil || now.options.TLS.OnDemandURL != address {
-			return fmt.Errorf("%w: %s has been deployed with another URL meanwhile", ErrNoPermission, now.service)
-		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer context.AfterFunc(&now.uncut, cancel)()
-		defer cancel()
-		r = now
+	address := r.options.TLS.OnDemandURL
+	if strings.HasPrefix(address, "/") {
+		return e.askService(ctx, r.service, address, host)
 	}
-	req, tr, err := e.permissionRequest(ctx, r, host)
+	u, err := url.Parse(address)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPermission, err)
 	}
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: e.opts.dialer.DialContext} // no proxy
+	return e.ask(ctx, tr, u, "", host)
+}
+
+// askService asks a target of the service about host. That is a request like others: a
+// drain waits for it, and may cut it.
+func (e *Engine) askService(ctx context.Context, service, path, host string) error {
+	r, err := e.acquireNamed(service)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
+	}
+	defer r.done()
+	if r.options.TLS == nil || r.options.TLS.OnDemandURL != path {
+		return fmt.Errorf("%w: %s has been deployed with another URL meanwhile", ErrNoPermission, service)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer context.AfterFunc(&r.uncut, cancel)()
+	defer cancel()
+	target := r.usableTargets()[0]
+	u, err := target.url(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
+	}
+	tr := newHTTPTransport(target, dialer(target, &r.alive, e.opts))
+	tr.DisableKeepAlives = true
+	return e.ask(ctx, tr, u, probeHost(target, r.options, r.hosts), host)
+}
+
+// ask asks the URL about host. header is the Host header; empty: that of the URL.
+func (e *Engine) ask(ctx context.Context, tr *http.Transport, u *url.URL, header, host string) error {
+	query := u.Query()
+	query.Set("host", host)
+	query.Set("domain", host)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
+	}
+	if header != "" {
+		req.Host = header
+	}
+	req.Header.Set("User-Agent", e.opts.UserAgent)
 	defer tr.CloseIdleConnections()
 	// The transport alone follows no redirect.
 	resp, err := tr.RoundTrip(req)
@@ -199,39 +229,4 @@ func (e *Engine) askPermission(ctx context.Context, r *Release, host string) err
 	default:
 		return fmt.Errorf("%w: %s answered %d", ErrNoCertificate, Printable(req.URL.Host), status)
 	}
-}
-
-func (e *Engine) permissionRequest(ctx context.Context, r *Release, host string) (*http.Request, probeTransport, error) {
-	address := r.options.TLS.OnDemandURL
-	var tr probeTransport
-	var u *url.URL
-	var err error
-	header := ""
-	if strings.HasPrefix(address, "/") {
-		target := r.usableTargets()[0]
-		dial := dialer(target, &r.alive, e.opts)
-		own := newHTTPTransport(target, dial)
-		own.DisableKeepAlives = true
-		tr, header = own, probeHost(target, r.options, r.hosts)
-		u, err = target.url(address)
-	} else {
-		tr = &http.Transport{DisableKeepAlives: true, DialContext: e.opts.dialer.DialContext} // no proxy
-		u, err = url.Parse(address)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	query := u.Query()
-	query.Set("host", host)
-	query.Set("domain", host)
-	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	if header != "" {
-		req.Host = header
-	}
-	req.Header.Set("User-Agent", e.opts.UserAgent)
-	return req, tr, nil
 }

@@ -229,4 +229,7 @@ func TestDrainWaitsForTheQuestionAboutAName(t *testing.T) {
 	if status, err := wait(t, next); err != nil || status.Drained[0].Requests != 1 || status.Drained[0].CutRequests != 0 {
 		t.Errorf("%v, %+v, want a drain of 1 request", err, status.Drained)
 	}
+	if s, err := e.Service("app"); err != nil || s.Served != 0 {
+		t.Errorf("%v, %d requests served, want none: nobody has made one", err, s.Served)
+	}
 }

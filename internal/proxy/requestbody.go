@@ -55,7 +55,7 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 		return b
 	}
 	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
-	b.expected.Store(in.ProtoMajor == 1 && in.ProtoAtLeast(1, 1) && in.Header.Get("Expect") != "")
+	b.expected.Store(in.ProtoMajor == 1 && in.ProtoMinor > 0 && in.Header.Get("Expect") != "")
 	b.left.Store(in.ContentLength)
 	return b
 }
@@ -94,22 +94,11 @@ func (b *requestBody) Read(p []byte) (int, error) {
 }
 
 // askFor tells a client over HTTP/1.1 that waits for it to send the body. net/http would
-// do so when the body is read, but without regard to what else is being written.
+// do so when the body is read, but without regard to what else is being written. As then,
+// metrics and the like do not see it: they would take it for the answer.
 func (b *requestBody) askFor() {
 	if b.expected.Swap(false) {
-		b.beforeAnswer(func() { inform(bottom(b.w), 1, http.StatusContinue, nil) })
-	}
-}
-
-// bottom returns the server's own writer below w: metrics and the like, which are above
-// it, would take 100 Continue for the answer.
-func bottom(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = wrapper.Unwrap()
+		b.beforeAnswer(func() { inform(innermost(b.w), 1, http.StatusContinue, nil) })
 	}
 }
 
