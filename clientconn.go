@@ -27,9 +27,8 @@ import (
 // request takes long enough for somebody to want to know (clientgone.go).
 type clientConn struct {
 	*net.TCPConn
-	// unread says that a request is being served by our handler and that the server
-	// has not begun to read in the background.
-	unread atomic.Bool
+	// watcher is who notices that the client goes away, a watcher.
+	watcher atomic.Int32
 	// introduction is what Caddy has said of the client, nil until it has.
 	introduction atomic.Pointer[introduction]
 	// lingers says that the client may still be sending when the connection is closed.
@@ -48,6 +47,22 @@ type clientConn struct {
 	// unwatched says that the watch of the client has to end.
 	unwatched bool
 }
+
+// watcher says who notices that the client goes away while a request is served. It is
+// decided once for a request, however often the request is sent to a target: two reads
+// of one socket wait for each other.
+type watcher = int32
+
+const (
+	// serverWatches: the server does, by its read in the background.
+	serverWatches watcher = iota
+	// undecided: our handler serves a request, and nobody has looked yet. If the server
+	// comes to read first, we watch; if somebody wants to know first, the server does.
+	undecided
+	// weWatch: the read in the background has been told that there is nothing. OnGone
+	// looks at the socket.
+	weWatch
+)
 
 func newClientConn(socket *net.TCPConn) *clientConn { return &clientConn{TCPConn: socket} }
 
@@ -86,17 +101,17 @@ func (c *clientConn) takeWatch(r *http.Request) *clientConn {
 	if c == nil || r.ProtoMajor != 1 || r.ContentLength != 0 || r.TLS != nil || !canWatchClient {
 		return nil
 	}
-	c.unread.Store(true)
+	c.watcher.Store(undecided)
 	return c
 }
 
 // returnWatch ends what takeWatch began. A read in the background that comes only now
 // is like any other.
-func (c *clientConn) returnWatch() { c.unread.Store(false) }
+func (c *clientConn) returnWatch() { c.watcher.Store(serverWatches) }
 
 // Read implements [net.Conn].
 func (c *clientConn) Read(p []byte) (int, error) {
-	if len(p) == 1 && c.unread.CompareAndSwap(true, false) {
+	if len(p) == 1 && c.watcher.CompareAndSwap(undecided, weWatch) {
 		return 0, nil // once: who calls again would do so forever
 	}
 	for {
@@ -153,7 +168,7 @@ func (c *clientConn) SetWriteDeadline(t time.Time) error {
 // SetDeadline implements [net.Conn]. The server calls it when it gives the connection
 // away, be it to a tunnel that waits for the socket without us.
 func (c *clientConn) SetDeadline(t time.Time) error {
-	c.unread.Store(false)
+	c.watcher.Store(serverWatches)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.exact, c.readBy, c.socketBy, c.writeBounded = true, t, t, !t.IsZero()

@@ -114,7 +114,7 @@ func until(t *testing.T, what string, ok func() bool) {
 // once: a server that asked again would do so forever.
 func TestServersReadInTheBackgroundEndsWithNothingOnce(t *testing.T) {
 	client, c := connPair(t)
-	c.unread.Store(true)
+	c.watcher.Store(undecided)
 	send(t, client, "xy")
 	var one [1]byte
 	if n, err := c.Read(one[:]); n != 0 || err != nil {
@@ -130,7 +130,7 @@ func TestServersReadInTheBackgroundEndsWithNothingOnce(t *testing.T) {
 // Only the read in the background is for one byte.
 func TestOtherReadsWhileARequestIsServedReadSomething(t *testing.T) {
 	client, c := connPair(t)
-	c.unread.Store(true)
+	c.watcher.Store(undecided)
 	send(t, client, "xy")
 	if n, err := c.Read(make([]byte, 2)); n != 2 || err != nil {
 		t.Errorf("a read returned %d, %v", n, err)

@@ -24,6 +24,7 @@ func TestClientThatGoesAwayIsNoticed(t *testing.T) {
 		for order, before := range map[string]bool{"before": true, "after": false} {
 			t.Run(name+" "+order, func(t *testing.T) {
 				client, c := connPair(t)
+				c.watcher.Store(weWatch)
 				gone := make(chan struct{})
 				if before {
 					leave(client)
@@ -62,10 +63,45 @@ func TestServerWatchesIfItHasBegunTo(t *testing.T) {
 	within(t, "the client's end to be noticed", told)
 }
 
+// A request may be sent to one release after the other, and each time somebody wants to
+// know that the client goes away. Whoever watches first goes on.
+func TestEveryAttemptOfARequestCanBeWatched(t *testing.T) {
+	for name, serverFirst := range map[string]bool{"server first": true, "we first": false} {
+		t.Run(name, func(t *testing.T) {
+			attempted, told := make(chan struct{}), make(chan struct{})
+			s := startServer(t, func(_ http.ResponseWriter, r *http.Request) {
+				c := clientConnOf(r).takeWatch(r)
+				defer c.returnWatch()
+				if serverFirst {
+					c.watcher.Store(serverWatches) // as if nobody had read yet when the first attempt asked
+				} else {
+					until(t, "the server's read", func() bool { return c.watcher.Load() == weWatch })
+				}
+				for range 3 {
+					c.OnGone(func() { t.Error("the client has not gone") })()
+				}
+				defer c.OnGone(func() { close(told) })()
+				attempted <- struct{}{}
+				select {
+				case <-r.Context().Done():
+					close(told)
+				case <-told:
+				}
+			})
+			c, _ := dialServer(t, s)
+			send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			within(t, "the last attempt", attempted)
+			c.Close()
+			within(t, "the client's end to be noticed", told)
+		})
+	}
+}
+
 // A deadline of the server's that strikes meanwhile is not the client's end, nor is the
 // end of the watch.
 func TestWatchIsEndedByNothingElse(t *testing.T) {
 	client, c := connPair(t)
+	c.watcher.Store(weWatch)
 	for range 200 {
 		_ = c.SetReadDeadline(longAgo)
 		_ = c.SetReadDeadline(time.Time{})

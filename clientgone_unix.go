@@ -14,13 +14,17 @@ import (
 const canWatchClient = true
 
 // OnGone calls gone when the client goes away, unless stop is called before. When stop
-// returns, nothing is called or waited for any more.
+// returns, nothing is called or waited for any more. It may be called again for the same
+// request, which may be sent to one release after the other, once stop has returned.
+//
+// If it is the server that watches, gone is never called: the server ends the context of
+// the request instead.
 //
 // Like the server's, the watch ends with the next request if the client does not wait
 // for the answer before it sends that.
 func (c *clientConn) OnGone(gone func()) (stop func()) {
-	if c.unread.CompareAndSwap(true, false) {
-		return func() {} // the server watches, or is about to
+	if c.watcher.CompareAndSwap(undecided, serverWatches) || c.watcher.Load() == serverWatches {
+		return func() {} // the context of the request ends
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
