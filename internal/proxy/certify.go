@@ -67,7 +67,7 @@ func (e *Engine) checkCertificates(s spec) error {
 func (e *Engine) certify(d *Deployment, r *Release) error {
 	if r.keyPair != nil {
 		if err := r.keyPair.read(time.Now()); err != nil {
-			return &Error{Code: CodeCertificate, Message: Printable(err.Error()), Hint: keyPairHint(err), cause: err}
+			return &Error{Code: CodeCertificate, Message: Printable(err.Error()), Hint: keyPairHint(err), Cause: err}
 		}
 	}
 	if r.keyPair == nil && d.spec.waitForCertificates {
@@ -142,7 +142,7 @@ func certificateError(host string, err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	return &Error{Code: CodeCertificate, Message: "no certificate for " + host + ": " + Printable(err.Error()), cause: err}
+	return &Error{Code: CodeCertificate, Message: "no certificate for " + host + ": " + Printable(err.Error()), Cause: err}
 }
 
 // hasCertificate reports whether a client of r that asks for host by HTTPS can be

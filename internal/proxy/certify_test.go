@@ -78,7 +78,7 @@ func (c *fakeCertifier) Certificate(host string, issuer Issuer) Certificate {
 	if c.issued[host] != issuer {
 		return Certificate{Host: host}
 	}
-	return Certificate{Host: host, Issuer: "Test", NotBefore: &testTime, NotAfter: ptr(testTime.Add(time.Hour))}
+	return Certificate{Host: host, Issuer: "Test", NotBefore: &testTime, NotAfter: new(testTime.Add(time.Hour))}
 }
 
 func (c *fakeCertifier) looksAfter() string {
@@ -233,7 +233,7 @@ func TestDeployDoesNotWaitForCertificatesIfToldSo(t *testing.T) {
 	e := newTestEngine(t, withCertifier(c))
 	a := startApp(t, "a")
 	req := tlsRequestFor("app", a, "a.test")
-	req.TLS.Wait = ptr(false)
+	req.TLS.Wait = new(false)
 	e.deploy(req)
 	if got := c.looksAfter(); got != "a.test auto" {
 		t.Errorf("looked after: %s", got)
@@ -360,7 +360,7 @@ func TestAsManyHostsAsThereMayBeAreCertified(t *testing.T) {
 
 func TestWarningsOfCertificates(t *testing.T) {
 	now := testTime
-	at := func(d time.Duration) *time.Time { return ptr(now.Add(d)) }
+	at := func(d time.Duration) *time.Time { return new(now.Add(d)) }
 	const day = 24 * time.Hour
 	for want, c := range map[string]Certificate{
 		"":                                      {NotBefore: at(-60 * day), NotAfter: at(30 * day)},

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func (e *Engine) reserve(name string, routes []Route) error {
 func (e *Engine) conflict(name string, routes []Route, taken Route) *Error {
 	owner := e.owners[taken].service
 	flags := e.flagsOf(owner, taken)
-	if name != orDefault(routes[0].Host, DefaultServiceName(nil)) {
+	if name != cmp.Or(routes[0].Host, DefaultServiceName(nil)) {
 		flags += " instead of --service " + shellWord(name)
 	}
 	return &Error{

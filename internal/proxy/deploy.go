@@ -134,7 +134,7 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 			Code:    CodeStorage,
 			Message: fmt.Sprintf("storing the release failed: %s", Printable(err.Error())),
 			Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
-			cause:   err,
+			Cause:   err,
 		}
 	}
 

@@ -184,7 +184,7 @@ func (d *Deployment) switched(old, next *Release, took Duration) {
 	d.status.Release, d.status.SwitchTime = next.version, took
 	if old != nil {
 		d.status.Previous = old.version
-		d.status.Changes = changes(old, next)
+		d.status.Changes = changes(old.hosts, old.options, next.hosts, next.options)
 	}
 	d.sendLocked(Event{Kind: EventSwitched, Release: next.version, Previous: d.status.Previous, SwitchTime: took, Changes: d.status.Changes})
 	if old == nil {

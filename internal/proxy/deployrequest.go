@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -199,7 +200,7 @@ func (r DeployRequest) resolveName(s *spec) error {
 
 func (r DeployRequest) resolveOptions(s *spec) error {
 	o := &s.options
-	o.HealthCheckPath = orDefault(r.HealthCheckPath, DefaultHealthCheckPath)
+	o.HealthCheckPath = cmp.Or(r.HealthCheckPath, DefaultHealthCheckPath)
 	if !strings.HasPrefix(o.HealthCheckPath, "/") || strings.ContainsFunc(o.HealthCheckPath, isControl) || len(o.HealthCheckPath) > 2048 {
 		return invalid("health check path %.64q is not a path; begin it with a slash, as in /up", r.HealthCheckPath)
 	}

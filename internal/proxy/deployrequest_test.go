@@ -171,25 +171,28 @@ func TestRepeatedHostsAndPrefixesAreHarmless(t *testing.T) {
 }
 
 func TestChangesAreTold(t *testing.T) {
-	e := NewEngine(EngineOptions{})
-	release := func(change func(*DeployRequest)) *Release {
+	resolved := func(change func(*DeployRequest)) spec {
 		req := minimal()
 		change(&req)
 		s, err := req.resolve()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e.newRelease(s, 1, time.Time{})
+		return s
 	}
-	before := release(func(*DeployRequest) {})
-	if same := changes(before, release(func(r *DeployRequest) { r.Targets = []string{"web-2:3000"} })); same != nil {
+	before := resolved(func(*DeployRequest) {})
+	changed := func(change func(*DeployRequest)) []string {
+		after := resolved(change)
+		return changes(before.hosts, before.options, after.hosts, after.options)
+	}
+	if same := changed(func(r *DeployRequest) { r.Targets = []string{"web-2:3000"} }); same != nil {
 		t.Errorf("only the target differs, but these are told: %q", same)
 	}
-	got := changes(before, release(func(r *DeployRequest) {
-		r.Hosts, r.PathPrefixes, r.StripPathPrefix = []string{"a.example.com"}, []string{"/api"}, ptr(false)
+	got := changed(func(r *DeployRequest) {
+		r.Hosts, r.PathPrefixes, r.StripPathPrefix = []string{"a.example.com"}, []string{"/api"}, new(false)
 		r.HealthCheckPath, r.HealthCheckPort, r.HealthCheckHost = "/healthz", 9090, "a"
 		r.HealthCheckInterval, r.HealthCheckTimeout, r.TargetTimeout, r.HoldTimeout = ms(2000), ms(2000), ms(0), ms(0)
-	}))
+	})
 	want := []string{
 		"host: any -> a.example.com", "path-prefix: / -> /api", "strip-path-prefix: true -> false",
 		"health-check-path: /up -> /healthz", "health-check-port: 0 -> 9090", "health-check-host: default -> a",

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -204,7 +205,7 @@ func (e *Engine) route(r *http.Request, path, service string) (*claim, string, e
 			return nil, "", ErrNoRoute
 		}
 		_, prefix := c.prefixes.lookup(path)
-		return c, orDefault(prefix, "/"), nil
+		return c, cmp.Or(prefix, "/"), nil
 	}
 	c, prefix := t.lookup(r.Host, path)
 	if c == nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -36,7 +37,7 @@ func (e *testEngine) checkConsistent() {
 		}
 		for _, route := range r.routes {
 			wantOwners[route] = owner{name, 1}
-			if c, _ := table.lookup(orDefault(route.Host, "unclaimed.test"), route.Prefix); c != svc.active {
+			if c, _ := table.lookup(cmp.Or(route.Host, "unclaimed.test"), route.Prefix); c != svc.active {
 				e.t.Errorf("%s is not routed to %s", route, name)
 			}
 		}

@@ -50,13 +50,14 @@ type Error struct {
 	// healthy, one element for each target.
 	Details []ProbeReport `json:"details,omitempty"`
 
-	cause error
+	// Cause is the error behind it, for logs. It may be nil.
+	Cause error `json:"-"`
 }
 
 func (e *Error) Error() string { return e.Message }
 
 // Unwrap returns the error that caused e, if any.
-func (e *Error) Unwrap() error { return e.cause }
+func (e *Error) Unwrap() error { return e.Cause }
 
 // ErrorCode returns the code of err, or an empty code if err carries none.
 func ErrorCode(err error) Code {
@@ -116,5 +117,5 @@ func asError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	return &Error{Code: CodeInternal, Message: Printable(err.Error()), cause: err}
+	return &Error{Code: CodeInternal, Message: Printable(err.Error()), Cause: err}
 }

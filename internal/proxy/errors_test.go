@@ -7,7 +7,7 @@ import (
 )
 
 func TestErrorsKeepTheirCodeAndCause(t *testing.T) {
-	err := error(&Error{Code: CodeStorage, Message: "storing failed", cause: errDiskFull})
+	err := error(&Error{Code: CodeStorage, Message: "storing failed", Cause: errDiskFull})
 	wrapped := fmt.Errorf("deploying: %w", err)
 	if ErrorCode(wrapped) != CodeStorage || !errors.Is(wrapped, errDiskFull) || asError(wrapped) != err {
 		t.Errorf("%v has the code %q", wrapped, ErrorCode(wrapped))

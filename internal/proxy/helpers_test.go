@@ -51,7 +51,7 @@ func receive[T any](t testing.TB, ch <-chan T, what string) T {
 func ptr[T any](v T) *T { return &v }
 
 // ms returns a duration of n milliseconds for a request.
-func ms(n int) *Duration { return ptr(Duration(n) * Duration(time.Millisecond)) }
+func ms(n int) *Duration { return new(Duration(n) * Duration(time.Millisecond)) }
 
 // memoryStore is a [Store] that keeps two generations, as the real one does.
 type memoryStore struct {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -157,7 +158,7 @@ func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
 		}
 		if err := leaf.VerifyHostname(name); err != nil {
 			return &uselessCertificate{
-				fmt.Sprintf("the certificate does not cover %s, but %s", host, orDefault(strings.Join(leaf.DNSNames, ", "), "no name at all")),
+				fmt.Sprintf("the certificate does not cover %s, but %s", host, cmp.Or(strings.Join(leaf.DNSNames, ", "), "no name at all")),
 				fmt.Sprintf("get a certificate that covers %s, too, or leave it out of --host", host),
 			}
 		}

@@ -108,7 +108,7 @@ func TestMissingCertificateFilesCostNobodyElse(t *testing.T) {
 	files := newPEMFiles(t, "a.test")
 	req := requestFor("a", a)
 	req.Hosts, req.TLS = []string{"a.test"}, files.request()
-	req.TLS.Redirect = ptr(false)
+	req.TLS.Redirect = new(false)
 	e.deploy(req)
 	e.deploy(requestFor("b", b))
 	_ = os.Remove(files.certificate)

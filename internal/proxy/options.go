@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -25,23 +26,22 @@ type Options struct {
 	CanonicalHost string      `json:"canonical_host,omitempty"`
 }
 
-// changes describes, for people, what differs between the settings of two
+// changes describes, for people, what differs between the hosts and settings of two
 // releases, each as "name: old -> new". Targets always differ and are left out.
-func changes(old, next *Release) []string {
+func changes(oldHosts []string, a Options, nextHosts []string, b Options) []string {
 	var all []string
 	note := func(name string, from, to any) {
 		if f, t := fmt.Sprint(from), fmt.Sprint(to); f != t {
 			all = append(all, fmt.Sprintf("%s: %s -> %s", name, f, t))
 		}
 	}
-	list := func(values []string) string { return orDefault(strings.Join(values, ","), "any") }
-	a, b := old.options, next.options
-	note("host", list(old.hosts), list(next.hosts))
+	list := func(values []string) string { return cmp.Or(strings.Join(values, ","), "any") }
+	note("host", list(oldHosts), list(nextHosts))
 	note("path-prefix", list(a.PathPrefixes), list(b.PathPrefixes))
 	note("strip-path-prefix", a.StripPathPrefix, b.StripPathPrefix)
 	note("health-check-path", a.HealthCheckPath, b.HealthCheckPath)
 	note("health-check-port", a.HealthCheckPort, b.HealthCheckPort)
-	note("health-check-host", orDefault(a.HealthCheckHost, "default"), orDefault(b.HealthCheckHost, "default"))
+	note("health-check-host", cmp.Or(a.HealthCheckHost, "default"), cmp.Or(b.HealthCheckHost, "default"))
 	note("health-check-interval", a.HealthCheckInterval, b.HealthCheckInterval)
 	note("health-check-timeout", a.HealthCheckTimeout, b.HealthCheckTimeout)
 	note("target-timeout", a.TargetTimeout, b.TargetTimeout)
@@ -51,8 +51,8 @@ func changes(old, next *Release) []string {
 	note("tls", a.TLS, b.TLS)
 	if a.TLS != nil && b.TLS != nil {
 		note("tls-redirect", a.TLS.Redirect, b.TLS.Redirect)
-		note("tls-on-demand-url", orDefault(a.TLS.OnDemandURL, "none"), orDefault(b.TLS.OnDemandURL, "none"))
+		note("tls-on-demand-url", cmp.Or(a.TLS.OnDemandURL, "none"), cmp.Or(b.TLS.OnDemandURL, "none"))
 	}
-	note("canonical-host", orDefault(a.CanonicalHost, "none"), orDefault(b.CanonicalHost, "none"))
+	note("canonical-host", cmp.Or(a.CanonicalHost, "none"), cmp.Or(b.CanonicalHost, "none"))
 	return all
 }

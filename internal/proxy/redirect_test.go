@@ -58,7 +58,7 @@ func TestRedirectGoesOnlyWhereItHasTo(t *testing.T) {
 	hosts := []string{"a.test", "www.a.test"}
 	secured := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{}, CanonicalHost: "a.test"}, Client{HTTPSPort: 8443})
 	unsecured := redirectsOf(t, DeployRequest{Hosts: hosts, CanonicalHost: "a.test"}, Client{HTTPSPort: 8443})
-	optional := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{Redirect: ptr(false)}, CanonicalHost: "a.test"}, Client{})
+	optional := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{Redirect: new(false)}, CanonicalHost: "a.test"}, Client{})
 	trusting := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{}}, Client{Trusted: true})
 	nowhere := redirectsOf(t, DeployRequest{Hosts: hosts, TLS: &TLSRequest{}, CanonicalHost: "a.test"}, Client{HTTPSPort: -1})
 	address := redirectsOf(t, DeployRequest{Hosts: []string{"::1"}, TLS: &TLSRequest{}}, Client{HTTPSPort: 8443})

@@ -100,7 +100,7 @@ func (e *Engine) unroute(svc *service) (*Release, error) {
 			Code:    CodeStorage,
 			Message: fmt.Sprintf("deleting the state of %s failed: %s", svc.name, Printable(err.Error())),
 			Hint:    "check the permissions of the storage directory; nothing has changed",
-			cause:   err,
+			Cause:   err,
 		}
 	}
 	e.mu.Lock()

@@ -34,7 +34,7 @@ type sample struct {
 }
 
 func (s sample) String() string {
-	short := strings.NewReplacer(long(1000), "", long(100), "").Replace
+	short := strings.NewReplacer(strings.Repeat("a", 1000), "", strings.Repeat("a", 100), "").Replace
 	return fmt.Sprintf("the client sends %q and %.100q (expects %v, closes its side %v); the app answers %.400q (early %v, hangs up %v)",
 		short(s.head), s.body, s.expects, s.halfClose, short(s.answer), s.early, s.hangUp)
 }
@@ -51,13 +51,13 @@ var fields = []string{
 	"X-Forwarded-Server: a", "X-Forwarded-Ssl: on", "X-Forwarded-Scheme: https", "Forwarded: for=6.6.6.6", "X-Real-Ip: 6.6.6.6",
 	"X-Request-Id: given", "X-Request-Start: t=1", "Idempotency-Key: k1", "X-Idempotency-Key: k2", "Date: Mon, 01 Jan 2024 00:00:00 GMT",
 	"Content-Type: text/plain; charset=utf-8", "Content-Encoding: gzip", "Origin: null", "Referer: http://h/ü", "X-A: 1", "X-A: 2", "x-a: 3",
-	"Pragma: no-cache", "Cache-Control: max-age=0", "X-Long: " + long(5000), "Trailer: X-Unused", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+	"Pragma: no-cache", "Cache-Control: max-age=0", "X-Long: " + strings.Repeat("a", 5000), "Trailer: X-Unused", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 }
 
 // targets are request targets.
 var targets = []string{
 	"/", "/x", "//x", "/x//y/", "/x%2Fy", "/x%2fy%5C", "/%7Ex", "/a/../b", "/a/./b", "/b%C3%BCcher", "/;a=b,c:d@e!$&'()*+", "/a|b", "/{id}", "/a%2Fb|c",
-	"/<x>^`\\\"", "/?", "/x?a;b", "/x?a=%zz", "/x?a;b=%zz&c=d;e", "/x?%", "/x?a=b+c%20d&&&==", "/x?q=http://x/?y", "/x?" + long(3000), "//x|y?a;b",
+	"/<x>^`\\\"", "/?", "/x?a;b", "/x?a=%zz", "/x?a;b=%zz&c=d;e", "/x?%", "/x?a=b+c%20d&&&==", "/x?q=http://x/?y", "/x?" + strings.Repeat("a", 3000), "//x|y?a;b",
 	"http://h.example/abs?x", "http://h.example", "/x?[]{}|\\^`<>\"'", "/%00", "/%0d%0aX:y", "/x?%0d%0aX:y",
 }
 

@@ -44,7 +44,7 @@ func TestServicesComeBackAsTheyWere(t *testing.T) {
 	e := newTestEngine(t)
 	a, b := startApp(t, "a"), startApp(t, "b")
 	first := requestFor("a", a)
-	first.Hosts, first.PathPrefixes, first.StripPathPrefix = []string{"a.example.com", "*.a.example.com"}, []string{"/api", "/x"}, ptr(false)
+	first.Hosts, first.PathPrefixes, first.StripPathPrefix = []string{"a.example.com", "*.a.example.com"}, []string{"/api", "/x"}, new(false)
 	first.HealthCheckHost, first.TargetTimeout, first.HoldTimeout = "internal", ms(0), ms(1234)
 	e.deploy(requestFor("a", b))
 	e.deploy(first)

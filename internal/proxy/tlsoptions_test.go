@@ -18,7 +18,7 @@ func TestTLSRequestsAreResolved(t *testing.T) {
 			true,
 		},
 		"everything else": {
-			DeployRequest{Hosts: []string{"a.localhost"}, TLS: &TLSRequest{Issuer: IssuerInternal, Wait: ptr(false), Redirect: ptr(false)}},
+			DeployRequest{Hosts: []string{"a.localhost"}, TLS: &TLSRequest{Issuer: IssuerInternal, Wait: new(false), Redirect: new(false)}},
 			TLSOptions{Issuer: IssuerInternal},
 			false,
 		},
@@ -86,27 +86,26 @@ func TestTLSRequestsThatCannotWorkAreRefused(t *testing.T) {
 
 // A deploy says what it has changed; what it leaves out is turned off.
 func TestChangesOfTLSAreSaid(t *testing.T) {
-	e := NewEngine(EngineOptions{})
-	release := func(req DeployRequest) *Release {
+	resolved := func(req DeployRequest) spec {
 		req.Targets, req.Hosts = []string{"web:3000"}, []string{"a.test", "b.test"}
 		s, err := req.resolve()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e.newRelease(s, 1, testTime)
+		return s
 	}
-	off := release(DeployRequest{})
-	on := release(DeployRequest{TLS: &TLSRequest{}, CanonicalHost: "a.test"})
-	internal := release(DeployRequest{TLS: &TLSRequest{Issuer: IssuerInternal, Redirect: ptr(false)}, CanonicalHost: "a.test"})
+	off := resolved(DeployRequest{})
+	on := resolved(DeployRequest{TLS: &TLSRequest{}, CanonicalHost: "a.test"})
+	internal := resolved(DeployRequest{TLS: &TLSRequest{Issuer: IssuerInternal, Redirect: new(false)}, CanonicalHost: "a.test"})
 	for _, tc := range []struct {
-		from, to *Release
+		from, to spec
 		want     string
 	}{
 		{off, on, "tls: off -> on; canonical-host: none -> a.test"},
 		{on, off, "tls: on -> off; canonical-host: a.test -> none"},
 		{on, internal, "tls: on -> internal; tls-redirect: true -> false"},
 	} {
-		if got := strings.Join(changes(tc.from, tc.to), "; "); got != tc.want {
+		if got := strings.Join(changes(tc.from.hosts, tc.from.options, tc.to.hosts, tc.to.options), "; "); got != tc.want {
 			t.Errorf("got %q, want %q", got, tc.want)
 		}
 	}
