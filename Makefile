@@ -17,7 +17,7 @@ CADDY_VERSION := $(shell sed -n 's|.*github.com/caddyserver/caddy/v2 \(v[^ ]*\).
 # leave out the databases that only Caddy's internal CA could be moved to.
 TAGS     := nobadger,nomysql,nopgx
 GO_FLAGS := -trimpath -tags $(TAGS) -pgo=off
-LDFLAGS  := -w -s -X $(MODULE).version=$(VERSION)
+LDFLAGS  := -w -s -X $(MODULE)/internal/version.version=$(VERSION)
 
 # What the compiler optimises bin/parachute for: a profile of the benchmark, which
 # `make pgo` renews. PGO=off builds faster, since Caddy is then compiled as for the

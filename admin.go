@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -38,7 +39,7 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 }
 
 // Routes implements caddy.AdminRouter.
-func (api adminAPI) Routes() []caddy.AdminRoute {
+func (adminAPI) Routes() []caddy.AdminRoute {
 	mux := http.NewServeMux()
 	for pattern, call := range map[string]apiCall{
 		"GET /parachute/services":                        listServices,
@@ -52,9 +53,9 @@ func (api adminAPI) Routes() []caddy.AdminRoute {
 	}
 	// What no pattern matches is answered in the API's own form too.
 	mux.HandleFunc("/parachute/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, &proxy.Error{
-			Code:    proxy.CodeNotFound,
-			Message: fmt.Sprintf("the API has no %s %s", r.Method, proxy.Printable(r.URL.Path)),
+		writeError(w, &api.Error{
+			Code:    api.CodeNotFound,
+			Message: fmt.Sprintf("the API has no %s %s", r.Method, api.Printable(r.URL.Path)),
 		}, nil)
 	})
 	return []caddy.AdminRoute{{
@@ -72,8 +73,8 @@ type apiCall func(e *proxy.Engine, w http.ResponseWriter, r *http.Request)
 func (call apiCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := running.engine()
 	if e == nil {
-		writeError(w, &proxy.Error{
-			Code:    proxy.CodeStopping,
+		writeError(w, &api.Error{
+			Code:    api.CodeStopping,
 			Message: "this Caddy's config does not use parachute, or it is just starting or stopping",
 			Hint:    "add the parachute directive to a site",
 		}, nil)
@@ -123,12 +124,12 @@ func getVersion(_ *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
 
 func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	outlastReadTimeout(w)
-	var req proxy.RemoveRequest
-	for name, d := range map[string]**proxy.Duration{"drain_timeout": &req.DrainTimeout, "stream_timeout": &req.StreamTimeout} {
+	var req api.RemoveRequest
+	for name, d := range map[string]**api.Duration{"drain_timeout": &req.DrainTimeout, "stream_timeout": &req.StreamTimeout} {
 		if s := r.URL.Query().Get(name); s != "" {
-			parsed, err := proxy.ParseDuration(s)
+			parsed, err := api.ParseDuration(s)
 			if err != nil {
-				writeError(w, &proxy.Error{Code: proxy.CodeInvalid, Message: name + ": " + err.Error()}, nil)
+				writeError(w, &api.Error{Code: api.CodeInvalid, Message: name + ": " + err.Error()}, nil)
 				return
 			}
 			*d = &parsed
@@ -146,16 +147,16 @@ func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 }
 
 func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
-	var req proxy.DeployRequest
+	var req api.DeployRequest
 	if err := decodeBody(r, &req); err != nil {
 		writeError(w, err, nil)
 		return
 	}
 	name := r.PathValue("service")
 	if req.Service != "" && req.Service != name {
-		writeError(w, &proxy.Error{
-			Code:    proxy.CodeInvalid,
-			Message: fmt.Sprintf("the body names the service %s, the path %s", proxy.Printable(req.Service), proxy.Printable(name)),
+		writeError(w, &api.Error{
+			Code:    api.CodeInvalid,
+			Message: fmt.Sprintf("the body names the service %s, the path %s", api.Printable(req.Service), api.Printable(name)),
 		}, nil)
 		return
 	}
@@ -187,7 +188,7 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 func streamEvents(w http.ResponseWriter, r *http.Request, d *proxy.Deployment) {
 	w.Header().Set("Content-Type", mediaNDJSON)
 	encoder, controller := json.NewEncoder(w), http.NewResponseController(w)
-	err := d.Events(r.Context(), func(ev proxy.Event) error {
+	err := d.Events(r.Context(), func(ev api.Event) error {
 		if err := encoder.Encode(ev); err != nil {
 			return err
 		}
@@ -241,26 +242,26 @@ func decodeBody(r *http.Request, to any) error {
 }
 
 func invalidBody(reason string) error {
-	return &proxy.Error{Code: proxy.CodeInvalid, Message: "the body is not a valid request: " + proxy.Printable(reason)}
+	return &api.Error{Code: api.CodeInvalid, Message: "the body is not a valid request: " + api.Printable(reason)}
 }
 
 // errorStatus maps the engine's errors to HTTP statuses.
-var errorStatus = map[proxy.Code]int{
-	proxy.CodeInvalid:       http.StatusBadRequest,
-	proxy.CodeNotHealthy:    http.StatusUnprocessableEntity,
-	proxy.CodeCertificate:   http.StatusUnprocessableEntity,
-	proxy.CodeRouteConflict: http.StatusConflict,
-	proxy.CodeSuperseded:    http.StatusConflict,
-	proxy.CodeCancelled:     http.StatusConflict,
-	proxy.CodeNotFound:      http.StatusNotFound,
-	proxy.CodeDrainTimeout:  http.StatusGatewayTimeout,
-	proxy.CodeStorage:       http.StatusInsufficientStorage,
-	proxy.CodeStopping:      http.StatusServiceUnavailable,
+var errorStatus = map[api.Code]int{
+	api.CodeInvalid:       http.StatusBadRequest,
+	api.CodeNotHealthy:    http.StatusUnprocessableEntity,
+	api.CodeCertificate:   http.StatusUnprocessableEntity,
+	api.CodeRouteConflict: http.StatusConflict,
+	api.CodeSuperseded:    http.StatusConflict,
+	api.CodeCancelled:     http.StatusConflict,
+	api.CodeNotFound:      http.StatusNotFound,
+	api.CodeDrainTimeout:  http.StatusGatewayTimeout,
+	api.CodeStorage:       http.StatusInsufficientStorage,
+	api.CodeStopping:      http.StatusServiceUnavailable,
 }
 
 // writeError answers with err, and with the outcome it belongs to, if any.
 func writeError(w http.ResponseWriter, err error, outcome any) {
-	e := asError(err)
+	e := api.AsError(err)
 	status, ok := errorStatus[e.Code]
 	if !ok {
 		status = http.StatusInternalServerError

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // adminAddress is where an admin endpoint listens.
@@ -79,7 +79,7 @@ func candidates(given string) ([]adminAddress, error) {
 			// In a shared temporary directory, anyone could answer in the proxy's
 			// name. Root's is in none, and may be that of a service's user.
 			if err := checkPrivate(dir); err != nil && os.Getuid() != 0 {
-				return nil, &proxy.Error{Code: codeUnreachable, Message: err.Error()}
+				return nil, &api.Error{Code: codeUnreachable, Message: err.Error()}
 			}
 			all = append(all, adminSocketIn(dir))
 		}
@@ -90,7 +90,7 @@ func candidates(given string) ([]adminAddress, error) {
 	}
 	a, err := parseAdminAddress(given)
 	if err != nil {
-		return nil, &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error()}
+		return nil, &api.Error{Code: api.CodeInvalid, Message: err.Error()}
 	}
 	return []adminAddress{a}, nil
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // apiClient calls the JSON API of a running proxy.
@@ -45,7 +45,7 @@ func newAPIClient(cmd *cobra.Command) (*apiClient, error) {
 			return &apiClient{address: a, http: &http.Client{Transport: adminTransport(a)}}, nil
 		}
 		if errors.Is(err, fs.ErrPermission) {
-			return nil, &proxy.Error{
+			return nil, &api.Error{
 				Code:    codeUnreachable,
 				Message: fmt.Sprintf("the admin endpoint %s does not let this user in: permission denied", a),
 				Hint:    "run the command as the user that runs the proxy, for example with sudo",
@@ -53,7 +53,7 @@ func newAPIClient(cmd *cobra.Command) (*apiClient, error) {
 		}
 		tried = append(tried, a.String())
 	}
-	return nil, &proxy.Error{
+	return nil, &api.Error{
 		Code:    codeUnreachable,
 		Message: fmt.Sprintf("no proxy answers at %s", strings.Join(tried, ", ")),
 		Hint:    "start one with: parachute run; if it runs elsewhere, point --admin or PARACHUTE_ADMIN at it",
@@ -83,7 +83,7 @@ func (c *apiClient) call(ctx context.Context, method, path string, out any) erro
 }
 
 // stream makes a request whose answer is a line for each event.
-func (c *apiClient) stream(ctx context.Context, path string, body any, yield func(proxy.Event) error) error {
+func (c *apiClient) stream(ctx context.Context, path string, body any, yield func(api.Event) error) error {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -99,14 +99,14 @@ func (c *apiClient) stream(ctx context.Context, path string, body any, yield fun
 		if err != nil {
 			return c.lost(ctx, err)
 		}
-		var ev proxy.Event
+		var ev api.Event
 		if err := json.Unmarshal(line, &ev); err != nil {
 			return c.lost(ctx, err)
 		}
 		if err := yield(ev); err != nil {
 			return err
 		}
-		if ev.Kind == proxy.EventEnded {
+		if ev.Kind == api.EventEnded {
 			return nil
 		}
 	}
@@ -135,25 +135,25 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 		return nil, failed.Error
 	}
 	if resp.StatusCode == http.StatusNotFound {
-		return nil, &proxy.Error{
+		return nil, &api.Error{
 			Code:    codeUnreachable,
 			Message: fmt.Sprintf("what answers at %s has no parachute in it", c.address),
 			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy, or build that Caddy with parachute",
 		}
 	}
-	return nil, &proxy.Error{
-		Code:    proxy.CodeInternal,
-		Message: fmt.Sprintf("%s refused the call with %s: %s", c.address, resp.Status, proxy.Printable(strings.TrimSpace(string(answer)))),
+	return nil, &api.Error{
+		Code:    api.CodeInternal,
+		Message: fmt.Sprintf("%s refused the call with %s: %s", c.address, resp.Status, api.Printable(strings.TrimSpace(string(answer)))),
 	}
 }
 
 // lost explains a call that got no whole answer.
 func (c *apiClient) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return &proxy.Error{Code: codeInterrupted, Message: "interrupted"}
+		return &api.Error{Code: codeInterrupted, Message: "interrupted"}
 	}
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return &proxy.Error{
+		return &api.Error{
 			Code:    codeUnreachable,
 			Message: fmt.Sprintf("what answers at %s is not parachute", c.address),
 			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy's admin endpoint, not at a port that it serves on",
@@ -165,7 +165,7 @@ func (c *apiClient) lost(ctx context.Context, err error) error {
 	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err
 	}
-	return &proxy.Error{
+	return &api.Error{
 		Code:    codeUnreachable,
 		Message: fmt.Sprintf("lost the connection to the proxy at %s: %v", c.address, err),
 		Hint:    "check that it is running, then see what serves with: parachute status",
@@ -208,5 +208,5 @@ func completeServices(cmd *cobra.Command, _ []string, prefix string) ([]string, 
 }
 
 type serviceList struct {
-	Services []proxy.ServiceStatus `json:"services"`
+	Services []api.ServiceStatus `json:"services"`
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/version"
 )
 
 // defaultGracePeriod leaves a container runtime, which kills after 10s by
@@ -73,7 +74,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 			Store:     a.store,
 			Certifier: c,
 			Logger:    a.logger,
-			UserAgent: "parachute/" + Version(),
+			UserAgent: "parachute/" + version.Version(),
 		})
 		return sharedEngine{c.engine, c}, c.engine.Load(context.Background())
 	})

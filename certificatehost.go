@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // certificateHost is what a config of Caddy's has for certificates.
@@ -29,7 +29,7 @@ type certificateHost struct {
 }
 
 type configKey struct {
-	issuer proxy.Issuer
+	issuer api.Issuer
 	policy *caddytls.AutomationPolicy
 }
 
@@ -71,9 +71,9 @@ func (h *certificateHost) servesTLS() bool {
 const dnsHint = "build the proxy with the plugin of your DNS provider, as in: xcaddy build --with github.com/parachute-proxy/parachute --with github.com/caddy-dns/PROVIDER; then start it with --acme-dns"
 
 // check returns why a host cannot have a certificate, without asking anybody.
-func (h *certificateHost) check(host string, issuer proxy.Issuer) error {
+func (h *certificateHost) check(host string, issuer api.Issuer) error {
 	refuse := func(hint, format string, args ...any) error {
-		return &proxy.Error{Code: proxy.CodeInvalid, Message: fmt.Sprintf(format, args...), Hint: hint}
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
 	if !h.servesTLS() {
 		return refuse("start it with --https-port", "this proxy serves no HTTPS")
@@ -89,7 +89,7 @@ func (h *certificateHost) check(host string, issuer proxy.Issuer) error {
 			"the config of this Caddy does not ask parachute for the certificate of %s", host)
 	}
 	policy := policyFor(h.tls, host)
-	if issuer == proxy.IssuerInternal {
+	if issuer == api.IssuerInternal {
 		if h.internal == nil {
 			return refuse("add a global option to the config: pki { ca local }", "this Caddy has no certificate authority of its own")
 		}

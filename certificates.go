@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -28,7 +29,7 @@ type certificates struct {
 	mu sync.Mutex
 	// host is the config that is running.
 	host        *certificateHost
-	authorities map[proxy.Issuer]*authority
+	authorities map[api.Issuer]*authority
 	// kept are the certificates to look after.
 	kept map[keptCertificate]*pursuit
 	// looked are the certificates that a request has had looked for in storage.
@@ -38,7 +39,7 @@ type certificates struct {
 }
 
 type keptCertificate struct {
-	issuer proxy.Issuer
+	issuer api.Issuer
 	host   string
 }
 
@@ -72,8 +73,8 @@ func (c *certificates) attach(h *certificateHost) {
 		if h.tls != nil && h.tls.Automation != nil {
 			renewal, ocsp = time.Duration(h.tls.Automation.RenewCheckInterval), time.Duration(h.tls.Automation.OCSPCheckInterval)
 		}
-		c.authorities = make(map[proxy.Issuer]*authority)
-		for _, issuer := range []proxy.Issuer{proxy.IssuerAuto, proxy.IssuerInternal} {
+		c.authorities = make(map[api.Issuer]*authority)
+		for _, issuer := range []api.Issuer{api.IssuerAuto, api.IssuerInternal} {
 			c.authorities[issuer] = newAuthority(renewal, ocsp, h.ctx.Logger().Named("certificates"),
 				func(host string) (*certmagic.Config, error) { return c.configFor(issuer, host) })
 		}
@@ -102,7 +103,7 @@ func (c *certificates) close() {
 
 // authority returns the authority for an issuer and the config that is running,
 // which may be nil before the first has started.
-func (c *certificates) authority(issuer proxy.Issuer) (*authority, *certificateHost) {
+func (c *certificates) authority(issuer api.Issuer) (*authority, *certificateHost) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.authorities[issuer], c.host
@@ -117,7 +118,7 @@ func (c *certificates) running() *certificateHost {
 
 // configFor returns how the certificate of a host is obtained: by the issuers that
 // Caddy's policy for it has, or by the internal one.
-func (c *certificates) configFor(issuer proxy.Issuer, host string) (*certmagic.Config, error) {
+func (c *certificates) configFor(issuer api.Issuer, host string) (*certmagic.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h, a := c.host, c.authorities[issuer]
@@ -128,13 +129,13 @@ func (c *certificates) configFor(issuer proxy.Issuer, host string) (*certmagic.C
 	}
 	var issuers []certmagic.Issuer
 	switch {
-	case issuer == proxy.IssuerInternal && h.internal != nil:
+	case issuer == api.IssuerInternal && h.internal != nil:
 		issuers = []certmagic.Issuer{h.internal}
-	case issuer == proxy.IssuerAuto && policy != nil:
+	case issuer == api.IssuerAuto && policy != nil:
 		issuers = policy.Issuers
 	}
 	var defaults []certmagic.Issuer
-	if len(issuers) == 0 && issuer == proxy.IssuerAuto && h.servesTLS() {
+	if len(issuers) == 0 && issuer == api.IssuerAuto && h.servesTLS() {
 		// Caddy leaves it at that if it gets no certificates by itself.
 		var err error
 		if defaults, err = caddytls.DefaultIssuersProvisioned(h.ctx); err != nil {
@@ -156,7 +157,7 @@ func (c *certificates) configFor(issuer proxy.Issuer, host string) (*certmagic.C
 }
 
 // onEvent hears what becomes of certificates, and passes it on to Caddy's events.
-func (c *certificates) onEvent(issuer proxy.Issuer) func(context.Context, string, map[string]any) error {
+func (c *certificates) onEvent(issuer api.Issuer) func(context.Context, string, map[string]any) error {
 	return func(ctx context.Context, event string, data map[string]any) error {
 		host, _ := data["identifier"].(string)
 		k := keptCertificate{issuer, host}
@@ -222,10 +223,10 @@ func (c *certificates) failure(k keptCertificate) issuanceFailure {
 }
 
 // Check implements [proxy.Certifier].
-func (c *certificates) Check(host string, issuer proxy.Issuer) error {
+func (c *certificates) Check(host string, issuer api.Issuer) error {
 	h := c.running()
 	if h == nil {
-		return &proxy.Error{Code: proxy.CodeStopping, Message: "the proxy is just starting"}
+		return &api.Error{Code: api.CodeStopping, Message: "the proxy is just starting"}
 	}
 	return h.check(host, issuer)
 }
@@ -235,7 +236,7 @@ func (c *certificates) Check(host string, issuer proxy.Issuer) error {
 const siteCertificatePause = 250 * time.Millisecond
 
 // Certify implements [proxy.Certifier].
-func (c *certificates) Certify(ctx context.Context, host string, issuer proxy.Issuer) (proxy.Certificate, error) {
+func (c *certificates) Certify(ctx context.Context, host string, issuer api.Issuer) (api.Certificate, error) {
 	a, h := c.authority(issuer)
 	own := h.ownCertificate(host)
 	for own.Empty() && h.hasSite(host) {
@@ -245,20 +246,20 @@ func (c *certificates) Certify(ctx context.Context, host string, issuer proxy.Is
 			h = c.running() // there may have been a reload
 			own = h.ownCertificate(host)
 		case <-ctx.Done():
-			return proxy.Certificate{}, context.Cause(ctx)
+			return api.Certificate{}, context.Cause(ctx)
 		}
 	}
 	if !own.Empty() {
-		return proxy.DescribeCertificate(host, own.Leaf), nil
+		return api.DescribeCertificate(host, own.Leaf), nil
 	}
 	certificate, err := a.obtain(ctx, host)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return proxy.Certificate{}, context.Cause(ctx)
+		return api.Certificate{}, context.Cause(ctx)
 	case err != nil:
-		return proxy.Certificate{}, explainIssuance(host, err)
+		return api.Certificate{}, explainIssuance(host, err)
 	}
-	return proxy.DescribeCertificate(host, certificate.Leaf), nil
+	return api.DescribeCertificate(host, certificate.Leaf), nil
 }
 
 // lookTimeout bounds how long a request waits until it is known whether there is a
@@ -267,7 +268,7 @@ const lookTimeout = 5 * time.Second
 
 // HasCertificate implements [proxy.Certifier]. After a start, a certificate may still wait
 // for its turn to be loaded from storage.
-func (c *certificates) HasCertificate(host string, issuer proxy.Issuer) bool {
+func (c *certificates) HasCertificate(host string, issuer api.Issuer) bool {
 	a, h := c.authority(issuer)
 	if h == nil {
 		return false // nor is it known yet which port to send anybody to
@@ -302,8 +303,8 @@ func (c *certificates) look(a *authority, h *certificateHost, k keptCertificate)
 }
 
 // Certificate implements [proxy.Certifier].
-func (c *certificates) Certificate(host string, issuer proxy.Issuer) proxy.Certificate {
-	described := proxy.Certificate{Host: host}
+func (c *certificates) Certificate(host string, issuer api.Issuer) api.Certificate {
+	described := api.Certificate{Host: host}
 	a, h := c.authority(issuer)
 	if h == nil {
 		return described
@@ -313,7 +314,7 @@ func (c *certificates) Certificate(host string, issuer proxy.Issuer) proxy.Certi
 		leaf = a.cached(host).Leaf
 	}
 	if leaf != nil {
-		described = proxy.DescribeCertificate(host, leaf)
+		described = api.DescribeCertificate(host, leaf)
 	}
 	if f := c.failure(keptCertificate{issuer, host}); f.err != nil {
 		described.Error, _ = issuanceReason(host, f.err)

@@ -16,7 +16,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // testIssuer issues whatever it is asked for.
@@ -56,23 +56,23 @@ func (s *countedStorage) Load(ctx context.Context, key string) ([]byte, error) {
 // and again.
 func TestStoredCertificateIsThereBeforeItsTurn(t *testing.T) {
 	c := newTestCertificates(t)
-	a, h := c.authority(proxy.IssuerAuto)
+	a, h := c.authority(api.IssuerAuto)
 	storage := &countedStorage{Storage: &certmagic.FileStorage{Path: t.TempDir()}}
 	config := certmagic.New(a.cache, certmagic.Config{Issuers: []certmagic.Issuer{testIssuer{}}, Storage: storage, Logger: zap.NewNop()})
-	h.configs[configKey{proxy.IssuerAuto, nil}] = config
+	h.configs[configKey{api.IssuerAuto, nil}] = config
 	if err := config.ObtainCertAsync(t.Context(), "stored.test"); err != nil {
 		t.Fatal(err)
 	}
-	if described := c.Certificate("stored.test", proxy.IssuerAuto); described.NotAfter != nil {
+	if described := c.Certificate("stored.test", api.IssuerAuto); described.NotAfter != nil {
 		t.Fatal("the certificate has been loaded")
 	}
 	var requests sync.WaitGroup
 	for range 10 {
 		requests.Go(func() {
-			if !c.HasCertificate("stored.test", proxy.IssuerAuto) {
+			if !c.HasCertificate("stored.test", api.IssuerAuto) {
 				t.Error("a certificate that is stored is not there")
 			}
-			if c.HasCertificate("missing.test", proxy.IssuerAuto) {
+			if c.HasCertificate("missing.test", api.IssuerAuto) {
 				t.Error("a certificate that is not stored is there")
 			}
 		})
@@ -80,8 +80,8 @@ func TestStoredCertificateIsThereBeforeItsTurn(t *testing.T) {
 	requests.Wait()
 	before := storage.reads.Load()
 	for range 10 {
-		c.HasCertificate("stored.test", proxy.IssuerAuto)
-		c.HasCertificate("missing.test", proxy.IssuerAuto)
+		c.HasCertificate("stored.test", api.IssuerAuto)
+		c.HasCertificate("missing.test", api.IssuerAuto)
 	}
 	if n := storage.reads.Load() - before; n > 0 {
 		t.Errorf("storage was read %d times more", n)

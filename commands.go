@@ -13,7 +13,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Exit codes of every command but run, which has Caddy's.
@@ -30,21 +30,21 @@ const (
 )
 
 // exitCodes maps the engine's errors to exit codes.
-var exitCodes = map[proxy.Code]int{
-	proxy.CodeInvalid:       exitUsage,
-	proxy.CodeNotHealthy:    exitNotHealthy,
-	proxy.CodeRouteConflict: exitConflict,
-	proxy.CodeSuperseded:    exitConflict,
-	proxy.CodeNotFound:      exitNotFound,
-	proxy.CodeDrainTimeout:  exitDrainTimeout,
-	codeUnreachable:         exitUnreachable,
-	codeInterrupted:         exitInterrupted,
+var exitCodes = map[api.Code]int{
+	api.CodeInvalid:       exitUsage,
+	api.CodeNotHealthy:    exitNotHealthy,
+	api.CodeRouteConflict: exitConflict,
+	api.CodeSuperseded:    exitConflict,
+	api.CodeNotFound:      exitNotFound,
+	api.CodeDrainTimeout:  exitDrainTimeout,
+	codeUnreachable:       exitUnreachable,
+	codeInterrupted:       exitInterrupted,
 }
 
 // Codes that exist on the client's side alone.
 const (
-	codeUnreachable proxy.Code = "unreachable"
-	codeInterrupted proxy.Code = "interrupted"
+	codeUnreachable api.Code = "unreachable"
+	codeInterrupted api.Code = "interrupted"
 )
 
 // calledAsParachute says whether the program was called by its own name, so that
@@ -176,14 +176,14 @@ func wrapCommand(cmd *cobra.Command, prefixes ...string) {
 }
 
 func usageError(err error) error {
-	return &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error(), Hint: "see: parachute help"}
+	return &api.Error{Code: api.CodeInvalid, Message: err.Error(), Hint: "see: parachute help"}
 }
 
 func usageErrorOf(cmd *cobra.Command, err error) error {
 	if cmd.Name() == "run" {
 		return failedStart("see: "+cmd.CommandPath()+" --help", "%v", err)
 	}
-	return &proxy.Error{Code: proxy.CodeInvalid, Message: err.Error(), Hint: "see: " + cmd.CommandPath() + " --help"}
+	return &api.Error{Code: api.CodeInvalid, Message: err.Error(), Hint: "see: " + cmd.CommandPath() + " --help"}
 }
 
 // exit ends the process with the message and the exit code of err. It is how
@@ -196,7 +196,7 @@ func exit(err error) {
 	_, started := errors.AsType[startError](err)
 	_, reported := errors.AsType[reportedError](err)
 	if !started && !reported && wantsJSON(os.Args[1:]) {
-		_ = json.NewEncoder(os.Stdout).Encode(failure{asError(err)})
+		_ = json.NewEncoder(os.Stdout).Encode(failure{api.AsError(err)})
 	}
 	printError(os.Stderr, err)
 	os.Exit(exitCode(err))
@@ -210,22 +210,14 @@ func (e reportedError) Unwrap() error { return e.error }
 
 // failure is how an error is written as JSON, on standard output and in the API.
 type failure struct {
-	Error *proxy.Error `json:"error"`
-}
-
-// asError returns err as the engine would have it, whatever it is.
-func asError(err error) *proxy.Error {
-	if e, ok := errors.AsType[*proxy.Error](err); ok {
-		return e
-	}
-	return &proxy.Error{Code: proxy.CodeInternal, Message: err.Error()}
+	Error *api.Error `json:"error"`
 }
 
 func exitCode(err error) int {
 	if _, ok := errors.AsType[startError](err); ok {
 		return caddy.ExitCodeFailedStartup
 	}
-	if code, ok := exitCodes[proxy.ErrorCode(err)]; ok {
+	if code, ok := exitCodes[api.ErrorCode(err)]; ok {
 		return code
 	}
 	return exitOther

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func newDeployCommand() *cobra.Command {
@@ -56,9 +56,9 @@ old release; 130 interrupted.`,
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
 	_ = cmd.RegisterFlagCompletionFunc("service", completeServices)
 	_ = cmd.RegisterFlagCompletionFunc("lb", cobra.FixedCompletions(
-		[]string{string(proxy.LeastConn), string(proxy.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
+		[]string{string(api.LeastConn), string(api.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("tls", cobra.FixedCompletions(
-		[]string{string(proxy.IssuerAuto), string(proxy.IssuerInternal)}, cobra.ShellCompDirectiveNoFileComp))
+		[]string{string(api.IssuerAuto), string(api.IssuerInternal)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
 		if err := refuseEmpty(cmd.Flags(), "service", "host", "path-prefix", "canonical-host",
 			"tls-certificate-path", "tls-private-key-path", "tls-on-demand-url"); err != nil {
@@ -85,8 +85,8 @@ old release; 130 interrupted.`,
 func refuseEmpty(flags *pflag.FlagSet, names ...string) error {
 	for _, name := range names {
 		if f := flags.Lookup(name); f.Changed && strings.Trim(f.Value.String(), "[]") == "" {
-			return &proxy.Error{
-				Code:    proxy.CodeInvalid,
+			return &api.Error{
+				Code:    api.CodeInvalid,
 				Message: fmt.Sprintf("--%s is given, but empty", name),
 				Hint:    "leave it out for the default; if its value is a variable, check that it is set",
 			}
@@ -97,10 +97,10 @@ func refuseEmpty(flags *pflag.FlagSet, names ...string) error {
 
 // deployFlags are the flags of deploy, one for each field of a request.
 type deployFlags struct {
-	req             proxy.DeployRequest
+	req             api.DeployRequest
 	tls             tlsFlags
 	stripPathPrefix bool
-	durations       map[string]*proxy.Duration
+	durations       map[string]*api.Duration
 }
 
 func (f *deployFlags) register(flags *pflag.FlagSet) {
@@ -109,7 +109,7 @@ func (f *deployFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&r.Hosts, "host", nil, "`hosts` to serve, such as app.example.com or *.example.com (default: all that no other service has)")
 	flags.StringSliceVar(&r.PathPrefixes, "path-prefix", nil, "`paths` to serve, such as /api (default: /)")
 	flags.BoolVar(&f.stripPathPrefix, "strip-path-prefix", true, "remove the path prefix before forwarding")
-	flags.StringVar(&r.HealthCheckPath, "health-check-path", proxy.DefaultHealthCheckPath, "`path` that answers 2xx when an instance is ready")
+	flags.StringVar(&r.HealthCheckPath, "health-check-path", api.DefaultHealthCheckPath, "`path` that answers 2xx when an instance is ready")
 	flags.IntVar(&r.HealthCheckPort, "health-check-port", 0, "`port` to check (default: the target's)")
 	flags.StringVar(&r.HealthCheckHost, "health-check-host", "", "`host` to check with (default: the first host, or the target)")
 	flags.StringVar((*string)(&r.LB), "lb", "", "`how` requests are spread over several targets: least_conn or round_robin (default: least_conn)")
@@ -118,19 +118,19 @@ func (f *deployFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&r.CanonicalHost, "canonical-host", "", "`host` that clients of the other hosts are redirected to")
 	flags.BoolVar(&r.Force, "force", false, "skip the health check")
 	flags.BoolVar(&r.Detach, "detach", false, "return as soon as the deployment is accepted; it goes on by itself")
-	f.durations = make(map[string]*proxy.Duration)
+	f.durations = make(map[string]*api.Duration)
 	for _, d := range []struct {
 		name     string
-		fallback proxy.Duration
+		fallback api.Duration
 		usage    string
 	}{
-		{"health-check-interval", proxy.DefaultHealthCheckInterval, "longest `pause` between two health checks"},
-		{"health-check-timeout", proxy.DefaultHealthCheckTimeout, "`time` that a health check may take"},
-		{"deploy-timeout", proxy.DefaultDeployTimeout, "`time` in which the targets have to become healthy"},
-		{"drain-timeout", proxy.DefaultDrainTimeout, "`time` that requests to the old release have to finish"},
-		{"stream-timeout", proxy.DefaultStreamTimeout, "`time` after which WebSockets and event streams of the old release are closed"},
-		{"target-timeout", proxy.DefaultTargetTimeout, "`time` in which a target has to begin its answer; 0 waits for ever"},
-		{"hold-timeout", proxy.DefaultHoldTimeout, "`time` that a request is held while no target can be reached"},
+		{"health-check-interval", api.DefaultHealthCheckInterval, "longest `pause` between two health checks"},
+		{"health-check-timeout", api.DefaultHealthCheckTimeout, "`time` that a health check may take"},
+		{"deploy-timeout", api.DefaultDeployTimeout, "`time` in which the targets have to become healthy"},
+		{"drain-timeout", api.DefaultDrainTimeout, "`time` that requests to the old release have to finish"},
+		{"stream-timeout", api.DefaultStreamTimeout, "`time` after which WebSockets and event streams of the old release are closed"},
+		{"target-timeout", api.DefaultTargetTimeout, "`time` in which a target has to begin its answer; 0 waits for ever"},
+		{"hold-timeout", api.DefaultHoldTimeout, "`time` that a request is held while no target can be reached"},
 	} {
 		value := d.fallback
 		f.durations[d.name] = &value
@@ -140,13 +140,13 @@ func (f *deployFlags) register(flags *pflag.FlagSet) {
 
 // request returns what the flags ask for. Flags that were not given are left
 // out, so that defaults are decided in one place.
-func (f *deployFlags) request(flags *pflag.FlagSet, targets []string) proxy.DeployRequest {
+func (f *deployFlags) request(flags *pflag.FlagSet, targets []string) api.DeployRequest {
 	r := f.req
 	r.TLS, r.Targets = f.tls.request(flags, targets)
 	if flags.Changed("strip-path-prefix") {
 		r.StripPathPrefix = &f.stripPathPrefix
 	}
-	for name, to := range map[string]**proxy.Duration{
+	for name, to := range map[string]**api.Duration{
 		"health-check-interval": &r.HealthCheckInterval,
 		"health-check-timeout":  &r.HealthCheckTimeout,
 		"deploy-timeout":        &r.DeployTimeout,
@@ -163,27 +163,27 @@ func (f *deployFlags) request(flags *pflag.FlagSet, targets []string) proxy.Depl
 }
 
 // deploy makes the call and shows how it goes.
-func deploy(client *apiClient, req proxy.DeployRequest, printer deployPrinter) error {
+func deploy(client *apiClient, req api.DeployRequest, printer deployPrinter) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	name := req.Service
 	if name == "" {
 		// The service is a part of the path, so the client has to know it.
-		name = proxy.DefaultServiceName(normalizedHosts(req.Hosts))
+		name = api.DefaultServiceName(normalizedHosts(req.Hosts))
 	}
 	path := servicePath(name) + "/deployments"
 	if req.Detach {
 		return deployDetached(ctx, client, path, req, printer)
 	}
 	var id string
-	var result *proxy.DeploymentStatus
-	err := client.stream(ctx, path, req, func(ev proxy.Event) error {
+	var result *api.DeploymentStatus
+	err := client.stream(ctx, path, req, func(ev api.Event) error {
 		id, result = ev.Deployment, ev.Result
 		return printer.event(ev)
 	})
 	printer.end()
 	switch {
-	case proxy.ErrorCode(err) == codeInterrupted:
+	case api.ErrorCode(err) == codeInterrupted:
 		return client.interrupted(name, id)
 	case err != nil:
 		return err
@@ -203,33 +203,33 @@ func (c *apiClient) interrupted(name, id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), interruptedTimeout)
 	defer cancel()
 	for id != "" {
-		var status proxy.DeploymentStatus
+		var status api.DeploymentStatus
 		if err := c.call(ctx, http.MethodGet, "/parachute/deployments/"+url.PathEscape(id), &status); err != nil {
 			break
 		}
 		switch {
 		case status.Release > 0:
-			return &proxy.Error{
+			return &api.Error{
 				Code:    codeInterrupted,
 				Message: fmt.Sprintf("interrupted after the switch; %s v%d is live", name, status.Release),
 				Hint:    "the old release may still be draining; see: parachute status " + name,
 			}
 		case status.State.Final():
-			return &proxy.Error{Code: codeInterrupted, Message: "interrupted before the switch; nothing has changed"}
+			return &api.Error{Code: codeInterrupted, Message: "interrupted before the switch; nothing has changed"}
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}
-	return &proxy.Error{
+	return &api.Error{
 		Code:    codeInterrupted,
 		Message: "interrupted; whether it has switched is not known",
 		Hint:    "see: parachute status " + name,
 	}
 }
 
-func deployDetached(ctx context.Context, client *apiClient, path string, req proxy.DeployRequest, printer deployPrinter) error {
+func deployDetached(ctx context.Context, client *apiClient, path string, req api.DeployRequest, printer deployPrinter) error {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return err
@@ -239,7 +239,7 @@ func deployDetached(ctx context.Context, client *apiClient, path string, req pro
 		return err
 	}
 	defer resp.Body.Close()
-	var status proxy.DeploymentStatus
+	var status api.DeploymentStatus
 	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil {
 		return client.lost(ctx, err)
 	}
@@ -251,7 +251,7 @@ func deployDetached(ctx context.Context, client *apiClient, path string, req pro
 func normalizedHosts(hosts []string) []string {
 	var all []string
 	for _, h := range hosts {
-		if n, err := proxy.NormalizeHost(h); err == nil {
+		if n, err := api.NormalizeHost(h); err == nil {
 			all = append(all, n)
 		}
 	}
@@ -259,12 +259,12 @@ func normalizedHosts(hosts []string) []string {
 }
 
 // describeFailure adds to the error of a deployment what serves now.
-func describeFailure(result *proxy.DeploymentStatus) error {
+func describeFailure(result *api.DeploymentStatus) error {
 	e := *result.Error
 	switch {
-	case e.Code == proxy.CodeDrainTimeout:
+	case e.Code == api.CodeDrainTimeout:
 		e.Message = outcome(*result) + ", but " + e.Message
-	case e.Code != proxy.CodeNotHealthy && e.Code != proxy.CodeSuperseded && e.Code != proxy.CodeCertificate:
+	case e.Code != api.CodeNotHealthy && e.Code != api.CodeSuperseded && e.Code != api.CodeCertificate:
 	case result.Serving > 0:
 		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", result.Service, result.Serving)
 	default:

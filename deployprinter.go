@@ -11,19 +11,19 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // deployPrinter shows a deploy as it goes.
 type deployPrinter interface {
-	event(proxy.Event) error
+	event(api.Event) error
 	// end is called when no more events come, also after a failure.
 	end()
 	// result prints the outcome of a deploy that succeeded.
-	result(proxy.DeploymentStatus) error
+	result(api.DeploymentStatus) error
 }
 
-func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool, req proxy.DeployRequest) deployPrinter {
+func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool, req api.DeployRequest) deployPrinter {
 	switch {
 	case output == outputJSON:
 		return &jsonPrinter{encoder: json.NewEncoder(os.Stdout), quiet: quiet}
@@ -40,9 +40,9 @@ func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool, req p
 // silentPrinter prints nothing: errors are printed by whoever ends the command.
 type silentPrinter struct{}
 
-func (silentPrinter) event(proxy.Event) error             { return nil }
-func (silentPrinter) end()                                {}
-func (silentPrinter) result(proxy.DeploymentStatus) error { return nil }
+func (silentPrinter) event(api.Event) error             { return nil }
+func (silentPrinter) end()                              {}
+func (silentPrinter) result(api.DeploymentStatus) error { return nil }
 
 // jsonPrinter prints a line of JSON for each event, and the deployment at the
 // end.
@@ -53,8 +53,8 @@ type jsonPrinter struct {
 
 func (*jsonPrinter) end() {}
 
-func (p *jsonPrinter) event(ev proxy.Event) error {
-	if ev.Kind == proxy.EventEnded {
+func (p *jsonPrinter) event(ev api.Event) error {
+	if ev.Kind == api.EventEnded {
 		if ev.Result.Error != nil {
 			return p.encoder.Encode(ev.Result)
 		}
@@ -66,7 +66,7 @@ func (p *jsonPrinter) event(ev proxy.Event) error {
 	return p.encoder.Encode(ev)
 }
 
-func (p *jsonPrinter) result(s proxy.DeploymentStatus) error { return p.encoder.Encode(s) }
+func (p *jsonPrinter) result(s api.DeploymentStatus) error { return p.encoder.Encode(s) }
 
 // textPrinter prints progress for people.
 type textPrinter struct {
@@ -74,30 +74,30 @@ type textPrinter struct {
 	progress io.Writer
 	style    style
 	// req is what was asked for.
-	req proxy.DeployRequest
+	req api.DeployRequest
 	// live is the line that changes, on a terminal; nil elsewhere.
 	live *liveLine
 	// draining is what the last drain line said, so that it is said once.
 	draining string
 }
 
-func (p *textPrinter) event(ev proxy.Event) error {
+func (p *textPrinter) event(ev api.Event) error {
 	switch ev.Kind {
-	case proxy.EventAccepted:
+	case api.EventAccepted:
 		if p.req.Force {
 			p.now("not checking " + strings.Join(ev.Targets, ", "))
 		} else {
 			p.now("waiting for " + strings.Join(ev.Targets, ", "))
 		}
-	case proxy.EventProbeFailed:
+	case api.EventProbeFailed:
 		p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
-	case proxy.EventHealthy:
-		p.done(ev.Target+" healthy", fmt.Sprintf("%s (%s)", proxy.Count(ev.Probe.Probes, "probe"), seconds(ev.Probe.Elapsed)))
-	case proxy.EventCertifying:
+	case api.EventHealthy:
+		p.done(ev.Target+" healthy", fmt.Sprintf("%s (%s)", api.Count(ev.Probe.Probes, "probe"), seconds(ev.Probe.Elapsed)))
+	case api.EventCertifying:
 		p.now("getting the certificate of " + ev.Host)
-	case proxy.EventCertified:
+	case api.EventCertified:
 		p.done("certificate "+ev.Host, "valid until "+ev.Certificate.NotAfter.Format(time.DateOnly))
-	case proxy.EventSwitched:
+	case api.EventSwitched:
 		step := fmt.Sprintf("switched to v%d", ev.Release)
 		if ev.Previous > 0 {
 			step = fmt.Sprintf("switched v%d -> v%d", ev.Previous, ev.Release)
@@ -106,20 +106,20 @@ func (p *textPrinter) event(ev proxy.Event) error {
 		for _, change := range ev.Changes {
 			p.line("   " + p.style.dim("changed "+change))
 		}
-	case proxy.EventDraining:
+	case api.EventDraining:
 		if ev.Requests+ev.Streams == 0 {
 			return nil
 		}
-		if line := fmt.Sprintf("draining v%d: %s, %s left", ev.Release, proxy.Count(ev.Requests, "request"), proxy.Count(ev.Streams, "stream")); line != p.draining {
+		if line := fmt.Sprintf("draining v%d: %s, %s left", ev.Release, api.Count(ev.Requests, "request"), api.Count(ev.Streams, "stream")); line != p.draining {
 			p.draining = line
 			p.now(line)
 		}
-	case proxy.EventDrained:
+	case api.EventDrained:
 		d := ev.Drain
-		detail := fmt.Sprintf("%s, %s (%s)", proxy.Count(d.Requests, "request"), proxy.Count(d.Streams, "stream"), seconds(d.Elapsed))
+		detail := fmt.Sprintf("%s, %s (%s)", api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed))
 		if d.CutRequests+d.CutStreams > 0 {
 			p.line(fmt.Sprintf(" %s %-32s %s", p.style.red("✘"), "cut "+strings.Join(d.Targets, ", "),
-				fmt.Sprintf("%s, %s (%s)", proxy.Count(d.CutRequests, "request"), proxy.Count(d.CutStreams, "stream"), seconds(d.Elapsed))))
+				fmt.Sprintf("%s, %s (%s)", api.Count(d.CutRequests, "request"), api.Count(d.CutStreams, "stream"), seconds(d.Elapsed))))
 			return nil
 		}
 		p.done("drained "+strings.Join(d.Targets, ", "), detail)
@@ -133,7 +133,7 @@ func (p *textPrinter) end() {
 	}
 }
 
-func (p *textPrinter) result(s proxy.DeploymentStatus) error {
+func (p *textPrinter) result(s api.DeploymentStatus) error {
 	if !s.State.Final() {
 		fmt.Fprintf(p.progress, " - it goes on by itself; see: parachute status %s\n", s.Service)
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
@@ -149,7 +149,7 @@ func (p *textPrinter) result(s proxy.DeploymentStatus) error {
 
 // outcome says what serves now that a deployment is done: by then, it need not be
 // its release any more.
-func outcome(s proxy.DeploymentStatus) string {
+func outcome(s api.DeploymentStatus) string {
 	switch s.Serving {
 	case s.Release:
 		return fmt.Sprintf("%s v%d is live", s.Service, s.Release)
@@ -252,6 +252,6 @@ func (l *liveLine) draw() {
 	if l.text == "" {
 		return
 	}
-	clock := seconds(proxy.Duration(time.Since(l.since).Truncate(100 * time.Millisecond)))
+	clock := seconds(api.Duration(time.Since(l.since).Truncate(100 * time.Millisecond)))
 	fmt.Fprintf(l.w, "%s %c %s %s", eraseLine, spinner[l.frame%len(spinner)], l.text, l.style.dim("("+clock+")"))
 }

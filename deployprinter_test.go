@@ -6,36 +6,36 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // A host without a certificate is served by plain HTTP, which who asked for HTTPS has to
 // know.
 func TestDeployTellsOfCertificatesThatAreNotThereYet(t *testing.T) {
 	now := time.Now()
-	there := proxy.Certificate{Host: "there.test", NotBefore: &now, NotAfter: &now}
+	there := api.Certificate{Host: "there.test", NotBefore: &now, NotAfter: &now}
 	for name, c := range map[string]struct {
-		tls          *proxy.TLSRequest
-		certificates []proxy.Certificate
+		tls          *api.TLSRequest
+		certificates []api.Certificate
 		want         string
 	}{
 		"none":      {nil, nil, ""},
-		"all there": {&proxy.TLSRequest{}, []proxy.Certificate{there}, ""},
+		"all there": {&api.TLSRequest{}, []api.Certificate{there}, ""},
 		"one is not": {
-			&proxy.TLSRequest{},
-			[]proxy.Certificate{{Host: "a.test"}, there},
+			&api.TLSRequest{},
+			[]api.Certificate{{Host: "a.test"}, there},
 			" - no certificate yet for a.test; until there is one, plain HTTP is served; see: parachute status a.test\n",
 		},
 		"many are not": {
-			&proxy.TLSRequest{},
-			[]proxy.Certificate{{Host: "a.test"}, {Host: "b.test"}, {Host: "c.test"}, {Host: "d.test"}, {Host: "e.test"}},
+			&api.TLSRequest{},
+			[]api.Certificate{{Host: "a.test"}, {Host: "b.test"}, {Host: "c.test"}, {Host: "d.test"}, {Host: "e.test"}},
 			"a.test, b.test, c.test and 2 more;",
 		},
-		"on demand": {&proxy.TLSRequest{OnDemandURL: "/ask"}, []proxy.Certificate{{Host: "a.test"}}, ""},
+		"on demand": {&api.TLSRequest{OnDemandURL: "/ask"}, []api.Certificate{{Host: "a.test"}}, ""},
 	} {
 		var out, progress bytes.Buffer
-		p := &textPrinter{out: &out, progress: &progress, req: proxy.DeployRequest{TLS: c.tls}}
-		err := p.result(proxy.DeploymentStatus{Service: "a.test", State: proxy.StateDone, Release: 1, Serving: 1, Certificates: c.certificates})
+		p := &textPrinter{out: &out, progress: &progress, req: api.DeployRequest{TLS: c.tls}}
+		err := p.result(api.DeploymentStatus{Service: "a.test", State: api.StateDone, Release: 1, Serving: 1, Certificates: c.certificates})
 		if err != nil || out.String() != "a.test v1 is live\n" {
 			t.Errorf("%s: %q, %v", name, out.String(), err)
 		}

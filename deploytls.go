@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // tlsFlags are the flags of deploy for HTTPS.
@@ -25,7 +25,7 @@ type tlsFlags struct {
 
 func (f *tlsFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.issuer, "tls", "", "serve HTTPS with certificates that are obtained and renewed automatically, from the `issuer` auto, or internal for the proxy's own authority, for development")
-	flags.Lookup("tls").NoOptDefVal = string(proxy.IssuerAuto)
+	flags.Lookup("tls").NoOptDefVal = string(api.IssuerAuto)
 	flags.BoolVar(&f.wait, "tls-wait", true, "wait for the certificates before switching, and fail without them")
 	flags.BoolVar(&f.redirect, "tls-redirect", true, "redirect HTTP to HTTPS")
 	flags.StringVar(&f.certificate, "tls-certificate-path", "", "PEM `file` with a certificate of your own and its chain, on the proxy's machine")
@@ -37,8 +37,8 @@ func (f *tlsFlags) register(flags *pflag.FlagSet) {
 // environment may be meant for other deploys.
 func (f *tlsFlags) check(flags *pflag.FlagSet) error {
 	if on, err := strconv.ParseBool(f.issuer); err == nil && !on && f.wanted(flags) {
-		return &proxy.Error{
-			Code:    proxy.CodeInvalid,
+		return &api.Error{
+			Code:    api.CodeInvalid,
 			Message: "--tls=" + f.issuer + " contradicts the other flags for TLS",
 			Hint:    "leave one of them out",
 		}
@@ -49,8 +49,8 @@ func (f *tlsFlags) check(flags *pflag.FlagSet) error {
 	for _, name := range []string{"tls-wait", "tls-redirect"} {
 		_, fromEnvironment := os.LookupEnv("PARACHUTE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
 		if flags.Changed(name) && !fromEnvironment {
-			return &proxy.Error{
-				Code:    proxy.CodeInvalid,
+			return &api.Error{
+				Code:    api.CodeInvalid,
 				Message: fmt.Sprintf("--%s has no effect without --tls", name),
 				Hint:    "add --tls, or leave it out",
 			}
@@ -69,18 +69,18 @@ func (f *tlsFlags) wanted(flags *pflag.FlagSet) bool {
 
 // request returns what the flags ask for, which is nil without HTTPS, and the targets.
 // An "internal" among them, which has no port, belongs to a --tls before it.
-func (f *tlsFlags) request(flags *pflag.FlagSet, targets []string) (*proxy.TLSRequest, []string) {
+func (f *tlsFlags) request(flags *pflag.FlagSet, targets []string) (*api.TLSRequest, []string) {
 	if !f.wanted(flags) {
 		return nil, targets
 	}
-	r := &proxy.TLSRequest{OnDemandURL: f.onDemandURL}
+	r := &api.TLSRequest{OnDemandURL: f.onDemandURL}
 	if on, err := strconv.ParseBool(f.issuer); err != nil {
-		r.Issuer = proxy.Issuer(f.issuer)
+		r.Issuer = api.Issuer(f.issuer)
 	} else if on {
-		r.Issuer = proxy.IssuerAuto
+		r.Issuer = api.IssuerAuto
 	}
-	if i := slices.Index(targets, string(proxy.IssuerInternal)); i >= 0 && r.Issuer == proxy.IssuerAuto {
-		r.Issuer = proxy.IssuerInternal
+	if i := slices.Index(targets, string(api.IssuerInternal)); i >= 0 && r.Issuer == api.IssuerAuto {
+		r.Issuer = api.IssuerInternal
 		targets = slices.Delete(slices.Clone(targets), i, i+1)
 	}
 	if flags.Changed("tls-wait") {

@@ -7,20 +7,20 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // parseDeploy returns what the arguments of deploy ask for.
-func parseDeploy(t *testing.T, args ...string) (proxy.DeployRequest, error) {
+func parseDeploy(t *testing.T, args ...string) (api.DeployRequest, error) {
 	t.Helper()
 	var f deployFlags
 	flags := pflag.NewFlagSet("deploy", pflag.ContinueOnError)
 	f.register(flags)
 	if err := flags.Parse(args); err != nil {
-		return proxy.DeployRequest{}, err
+		return api.DeployRequest{}, err
 	}
 	if err := f.tls.check(flags); err != nil {
-		return proxy.DeployRequest{}, err
+		return api.DeployRequest{}, err
 	}
 	return f.request(flags, flags.Args()), nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // flagsFromEnv sets the flags that were not given from the environment. The empty
@@ -77,9 +77,9 @@ func refuseStrayValues(flags *pflag.FlagSet, args, targets []string) error {
 		if f := flags.Lookup(name); !long || f == nil || f.NoOptDefVal == "" || !slices.Contains(targets, value) {
 			continue
 		}
-		if _, err := strconv.ParseBool(value); err == nil || value == string(proxy.IssuerAuto) {
-			return &proxy.Error{
-				Code:    proxy.CodeInvalid,
+		if _, err := strconv.ParseBool(value); err == nil || value == string(api.IssuerAuto) {
+			return &api.Error{
+				Code:    api.CodeInvalid,
 				Message: fmt.Sprintf("%q is taken for a target, and not for the value of --%s", value, name),
 				Hint:    fmt.Sprintf("write --%s=%s", name, value),
 			}

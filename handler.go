@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -52,7 +53,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return errors.New("client_timeout is negative")
 	}
 	if h.Service != "" {
-		if err := proxy.ValidateServiceName(h.Service); err != nil {
+		if err := api.ValidateServiceName(h.Service); err != nil {
 			return err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // retryAfter is how Let's Encrypt says when a limit ends.
@@ -21,9 +21,9 @@ var retryAfter = regexp.MustCompile(`retry after ([0-9][0-9TZ :.+-]*[0-9TZ](?: U
 const maxDetail = 600
 
 // explainIssuance says why a certificate could not be obtained and what to do about it.
-func explainIssuance(host string, err error) *proxy.Error {
+func explainIssuance(host string, err error) *api.Error {
 	reason, hint := issuanceReason(host, err)
-	return &proxy.Error{Code: proxy.CodeCertificate, Message: fmt.Sprintf("no certificate for %s: %s", host, reason), Hint: hint}
+	return &api.Error{Code: api.CodeCertificate, Message: fmt.Sprintf("no certificate for %s: %s", host, reason), Hint: hint}
 }
 
 // issuanceReason says why a certificate could not be obtained, in the authority's own
@@ -32,7 +32,7 @@ func issuanceReason(host string, err error) (reason, hint string) {
 	const without = "--tls-wait=false deploys without waiting for the certificate"
 	var problem acme.Problem
 	if !errors.As(err, &problem) {
-		reason = proxy.Printable(innermost(err).Error())
+		reason = api.Printable(innermost(err).Error())
 		_, isNet := errors.AsType[net.Error](err)
 		_, isURL := errors.AsType[*url.Error](err)
 		if isNet || isURL {
@@ -46,7 +46,7 @@ func issuanceReason(host string, err error) (reason, hint string) {
 		detail += "; " + sub.Detail
 	}
 	kind := strings.TrimPrefix(problem.Type, acme.ProblemTypeNamespace)
-	reason = fmt.Sprintf("the certificate authority says: %s (%s)", proxy.PrintableUpTo(detail, maxDetail), proxy.Printable(kind))
+	reason = fmt.Sprintf("the certificate authority says: %s (%s)", api.PrintableUpTo(detail, maxDetail), api.Printable(kind))
 	return reason, problemHint(host, kind, detail)
 }
 

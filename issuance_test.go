@@ -11,7 +11,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Why there is no certificate is said in the words of the one who refused it, with
@@ -50,7 +50,7 @@ func TestFailedIssuanceIsExplained(t *testing.T) {
 		"anything else": {fmt.Errorf("saving: %w", errors.New("no space left on device")), "no certificate for a.test: no space left on device", "see the proxy's log"},
 	} {
 		e := explainIssuance("a.test", tc.err)
-		if e.Code != proxy.CodeCertificate || !strings.Contains(e.Message, tc.message) || !strings.Contains(e.Hint, tc.hint) {
+		if e.Code != api.CodeCertificate || !strings.Contains(e.Message, tc.message) || !strings.Contains(e.Hint, tc.hint) {
 			t.Errorf("%s: %s (%s)\n  %s\nwant %q and %q", name, e.Message, e.Code, e.Hint, tc.message, tc.hint)
 		}
 	}

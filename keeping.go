@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // pursuit is what is done about a certificate to look after.
@@ -45,7 +45,7 @@ func (p *pursuit) reloaded() {
 
 // Keep implements [proxy.Certifier]. It comes with a deploy, which may have mended
 // things, so a certificate that is missing is tried for at once.
-func (c *certificates) Keep(host string, issuer proxy.Issuer) {
+func (c *certificates) Keep(host string, issuer api.Issuer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.host != nil {
@@ -111,7 +111,7 @@ func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertifica
 }
 
 // Forget implements [proxy.Certifier].
-func (c *certificates) Forget(host string, issuer proxy.Issuer) {
+func (c *certificates) Forget(host string, issuer api.Issuer) {
 	k := keptCertificate{issuer, host}
 	c.mu.Lock()
 	if p := c.kept[k]; p != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // newTestHost returns what a config has that serves no TLS.
@@ -34,7 +34,7 @@ func TestReloadDoesNotBringARemovedHostBack(t *testing.T) {
 	for round := range 20 {
 		begun := make(chan struct{})
 		for i := range 200 {
-			k := keptCertificate{proxy.IssuerAuto, fmt.Sprintf("h%d.test", i)}
+			k := keptCertificate{api.IssuerAuto, fmt.Sprintf("h%d.test", i)}
 			c.Keep(k.host, k.issuer)
 			end := c.kept[k].end
 			c.kept[k].end = sync.OnceFunc(func() {
@@ -50,7 +50,7 @@ func TestReloadDoesNotBringARemovedHostBack(t *testing.T) {
 		both.Go(func() {
 			<-begun
 			for i := range 200 {
-				c.Forget(fmt.Sprintf("h%d.test", i), proxy.IssuerAuto)
+				c.Forget(fmt.Sprintf("h%d.test", i), api.IssuerAuto)
 			}
 		})
 		both.Wait()
@@ -63,9 +63,9 @@ func TestReloadDoesNotBringARemovedHostBack(t *testing.T) {
 // What is begun anew for no reason is an order too many.
 func TestOnlyAnotherConfigBeginsAnew(t *testing.T) {
 	c := newTestCertificates(t)
-	c.Keep("a.test", proxy.IssuerAuto)
+	c.Keep("a.test", api.IssuerAuto)
 	begun := 0
-	k := keptCertificate{proxy.IssuerAuto, "a.test"}
+	k := keptCertificate{api.IssuerAuto, "a.test"}
 	count := func() {
 		end := c.kept[k].end
 		c.kept[k].end = func() { begun++; end() }
@@ -84,7 +84,7 @@ func TestOnlyAnotherConfigBeginsAnew(t *testing.T) {
 	if after := c.kept[k]; after.pause != pursuePause || !time.Now().Before(after.next) {
 		t.Errorf("a reload puts the next attempt to %s, with a pause of %s", after.next, after.pause)
 	}
-	c.Keep("a.test", proxy.IssuerAuto)
+	c.Keep("a.test", api.IssuerAuto)
 	if p := c.kept[k]; !p.next.IsZero() {
 		t.Errorf("a deploy puts the next attempt to %s", p.next)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // statusTimeout bounds list and status, which the proxy answers at once.
@@ -89,7 +89,7 @@ func completeOneService(cmd *cobra.Command, args []string, prefix string) ([]str
 }
 
 // fetchServices returns the services of the given names, or all.
-func fetchServices(cmd *cobra.Command, names ...string) ([]proxy.ServiceStatus, error) {
+func fetchServices(cmd *cobra.Command, names ...string) ([]api.ServiceStatus, error) {
 	client, err := newAPIClient(cmd)
 	if err != nil {
 		return nil, err
@@ -97,11 +97,11 @@ func fetchServices(cmd *cobra.Command, names ...string) ([]proxy.ServiceStatus, 
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
 	if len(names) > 0 {
-		var one proxy.ServiceStatus
+		var one api.ServiceStatus
 		if err := client.call(ctx, http.MethodGet, servicePath(names[0]), &one); err != nil {
 			return nil, err
 		}
-		return []proxy.ServiceStatus{one}, nil
+		return []api.ServiceStatus{one}, nil
 	}
 	var all serviceList
 	err = client.call(ctx, http.MethodGet, "/parachute/services", &all)
@@ -115,7 +115,7 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // printList prints a table with a row for each release that has traffic.
-func printList(w io.Writer, services []proxy.ServiceStatus) error {
+func printList(w io.Writer, services []api.ServiceStatus) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tROUTES\tRELEASE\tTARGETS\tHEALTH\tREQUESTS\tSTREAMS\tTLS")
 	for _, s := range services {
@@ -137,7 +137,7 @@ func printList(w io.Writer, services []proxy.ServiceStatus) error {
 	return t.Flush()
 }
 
-func printRow(w io.Writer, name, routes, release string, r proxy.ReleaseStatus, health, tls string) {
+func printRow(w io.Writer, name, routes, release string, r api.ReleaseStatus, health, tls string) {
 	var targets []string
 	for _, t := range r.Targets {
 		targets = append(targets, t.Address)
@@ -146,9 +146,9 @@ func printRow(w io.Writer, name, routes, release string, r proxy.ReleaseStatus, 
 }
 
 // routesOf writes the routes of a service in short.
-func routesOf(s proxy.ServiceStatus) string { return someOf(allRoutesOf(s), ",") }
+func routesOf(s api.ServiceStatus) string { return someOf(allRoutesOf(s), ",") }
 
-func allRoutesOf(s proxy.ServiceStatus) []string {
+func allRoutesOf(s api.ServiceStatus) []string {
 	hosts, prefixes := s.Hosts, s.PathPrefixes
 	if len(hosts) == 0 {
 		hosts = []string{"*"}
@@ -163,8 +163,8 @@ func allRoutesOf(s proxy.ServiceStatus) []string {
 }
 
 // healthOf sums up the health of a release's targets.
-func healthOf(r proxy.ReleaseStatus) string {
-	n := make(map[proxy.Health]int)
+func healthOf(r api.ReleaseStatus) string {
+	n := make(map[api.Health]int)
 	for _, t := range r.Targets {
 		n[t.Health]++
 	}
@@ -174,7 +174,7 @@ func healthOf(r proxy.ReleaseStatus) string {
 		}
 	}
 	var all []string
-	for _, health := range []proxy.Health{proxy.HealthHealthy, proxy.HealthUnverified, proxy.HealthFailing} {
+	for _, health := range []api.Health{api.HealthHealthy, api.HealthUnverified, api.HealthFailing} {
 		if n[health] > 0 {
 			all = append(all, fmt.Sprintf("%d %s", n[health], health))
 		}
@@ -184,11 +184,11 @@ func healthOf(r proxy.ReleaseStatus) string {
 
 // tlsOf sums up the certificates of a service: the first that is in trouble, or else
 // the first that expires. The reasons of authorities are sentences, and for status.
-func tlsOf(s proxy.ServiceStatus) string {
+func tlsOf(s api.ServiceStatus) string {
 	if !s.TLS {
 		return "off"
 	}
-	var first *proxy.Certificate
+	var first *api.Certificate
 	for _, c := range s.Certificates {
 		if problem := c.Problem(time.Now()); problem != "" {
 			return c.Host + ": " + problem
@@ -205,7 +205,7 @@ func tlsOf(s proxy.ServiceStatus) string {
 
 // withoutCertificates says what a service with TLS has if there is no host whose
 // certificate could be named.
-func withoutCertificates(s proxy.ServiceStatus) string {
+func withoutCertificates(s api.ServiceStatus) string {
 	if s.Active != nil && s.Active.Options.TLS.OnDemandURL != "" {
 		return "on demand"
 	}
@@ -213,7 +213,7 @@ func withoutCertificates(s proxy.ServiceStatus) string {
 }
 
 // printCertificates prints a line for each certificate.
-func printCertificates(w io.Writer, s proxy.ServiceStatus, style style) {
+func printCertificates(w io.Writer, s api.ServiceStatus, style style) {
 	switch {
 	case !s.TLS:
 		fmt.Fprintf(w, "  tls\toff\n")
@@ -234,7 +234,7 @@ func printCertificates(w io.Writer, s proxy.ServiceStatus, style style) {
 
 // plainHTTPOf says what becomes of HTTP where there is HTTPS: nobody is sent to a host
 // that has no certificate.
-func plainHTTPOf(s proxy.ServiceStatus) string {
+func plainHTTPOf(s api.ServiceStatus) string {
 	if !s.Active.Options.TLS.Redirect {
 		return "served as well"
 	}
@@ -246,7 +246,7 @@ func plainHTTPOf(s proxy.ServiceStatus) string {
 }
 
 // withoutCertificate returns the hosts whose certificate is not there yet.
-func withoutCertificate(certificates []proxy.Certificate) (hosts []string) {
+func withoutCertificate(certificates []api.Certificate) (hosts []string) {
 	for _, c := range certificates {
 		if c.NotAfter == nil {
 			hosts = append(hosts, c.Host)
@@ -256,7 +256,7 @@ func withoutCertificate(certificates []proxy.Certificate) (hosts []string) {
 }
 
 // printStatus prints everything about a service.
-func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
+func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, style.bold(s.Name))
 	if s.Broken != "" {
@@ -268,7 +268,7 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 		o := s.Active.Options
 		fmt.Fprintf(t, "  routes\t%s\n", strings.Join(allRoutesOf(s), "\n\t"))
 		fmt.Fprintf(t, "  release\tv%d, deployed %s\n", s.Active.Release, s.Active.DeployedAt.Local().Format(time.DateTime))
-		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", proxy.Count(s.Active.Requests, "request"), proxy.Count(s.Active.Streams, "stream"), s.Served)
+		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", api.Count(s.Active.Requests, "request"), api.Count(s.Active.Streams, "stream"), s.Served)
 		printTargets(t, s.Active.Targets)
 		printCertificates(t, s, style)
 		fmt.Fprintf(t, "  health check\tGET %s, timeout %s\n", o.HealthCheckPath, o.HealthCheckTimeout)
@@ -287,7 +287,7 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 		}
 	}
 	for _, r := range s.Draining {
-		fmt.Fprintf(t, "  draining\tv%d: %s, %s left\n", r.Release, proxy.Count(r.Requests, "request"), proxy.Count(r.Streams, "stream"))
+		fmt.Fprintf(t, "  draining\tv%d: %s, %s left\n", r.Release, api.Count(r.Requests, "request"), api.Count(r.Streams, "stream"))
 	}
 	for _, d := range s.Deployments {
 		fmt.Fprintf(t, "  deployment\t%s: %s, %s\n", d.ID, d.State, strings.Join(d.Targets, ", "))
@@ -299,7 +299,7 @@ func printStatus(w io.Writer, s proxy.ServiceStatus, style style) error {
 }
 
 // failureOf says when and why a deployment failed.
-func failureOf(d proxy.DeploymentStatus, now time.Time) string {
+func failureOf(d api.DeploymentStatus, now time.Time) string {
 	text := fmt.Sprintf("failed %s ago: %s", now.Sub(*d.Ended).Truncate(time.Second), d.Error.Message)
 	for _, r := range d.Error.Details {
 		switch {
@@ -313,7 +313,7 @@ func failureOf(d proxy.DeploymentStatus, now time.Time) string {
 	return text
 }
 
-func printTargets(w io.Writer, targets []proxy.TargetStatus) {
+func printTargets(w io.Writer, targets []api.TargetStatus) {
 	for _, target := range targets {
 		health := string(target.Health)
 		if target.Reason != "" {

@@ -6,23 +6,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // serviceWithTLS returns a service that redirects to HTTPS.
-func serviceWithTLS(certificates ...proxy.Certificate) proxy.ServiceStatus {
-	return proxy.ServiceStatus{
+func serviceWithTLS(certificates ...api.Certificate) api.ServiceStatus {
+	return api.ServiceStatus{
 		Name: "a.test", Hosts: []string{"a.test"}, PathPrefixes: []string{"/"}, TLS: true, Certificates: certificates,
-		Active: &proxy.ReleaseStatus{Release: 1, Options: proxy.Options{PathPrefixes: []string{"/"}, TLS: &proxy.TLSOptions{Redirect: true}}},
+		Active: &api.ReleaseStatus{Release: 1, Options: api.Options{PathPrefixes: []string{"/"}, TLS: &api.TLSOptions{Redirect: true}}},
 	}
 }
 
 // What an authority says would make every line of the table as long.
 func TestListIsShortAndStatusTellsWhy(t *testing.T) {
 	reason := "the certificate authority says: " + strings.Repeat("no ", 60)
-	s := serviceWithTLS(proxy.Certificate{Host: "a.test", Error: reason})
+	s := serviceWithTLS(api.Certificate{Host: "a.test", Error: reason})
 	var list, status bytes.Buffer
-	if err := printList(&list, []proxy.ServiceStatus{s}); err != nil {
+	if err := printList(&list, []api.ServiceStatus{s}); err != nil {
 		t.Fatal(err)
 	}
 	if err := printStatus(&status, s, style{}); err != nil {
@@ -38,16 +38,16 @@ func TestListIsShortAndStatusTellsWhy(t *testing.T) {
 
 func TestStatusTellsWhoIsNotRedirectedYet(t *testing.T) {
 	now := time.Now()
-	there := proxy.Certificate{Host: "there.test", NotBefore: &now, NotAfter: &now}
-	for want, s := range map[string]proxy.ServiceStatus{
+	there := api.Certificate{Host: "there.test", NotBefore: &now, NotAfter: &now}
+	for want, s := range map[string]api.ServiceStatus{
 		"redirected to https": serviceWithTLS(there),
-		"redirected to https, except for a.test: served until there is a certificate": serviceWithTLS(there, proxy.Certificate{Host: "a.test"}),
+		"redirected to https, except for a.test: served until there is a certificate": serviceWithTLS(there, api.Certificate{Host: "a.test"}),
 	} {
 		if got := plainHTTPOf(s); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	onDemand := serviceWithTLS(proxy.Certificate{Host: "a.test"})
+	onDemand := serviceWithTLS(api.Certificate{Host: "a.test"})
 	onDemand.Active.Options.TLS.OnDemandURL = "/ask"
 	if got := plainHTTPOf(onDemand); got != "redirected to https" {
 		t.Errorf("on demand: %q", got)

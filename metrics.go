@@ -6,6 +6,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -108,8 +109,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 // targetsOf counts the targets of the active release by health.
-func targetsOf(s proxy.ServiceStatus) map[proxy.Health]int {
-	counts := map[proxy.Health]int{proxy.HealthHealthy: 0, proxy.HealthFailing: 0, proxy.HealthUnverified: 0}
+func targetsOf(s api.ServiceStatus) map[api.Health]int {
+	counts := map[api.Health]int{api.HealthHealthy: 0, api.HealthFailing: 0, api.HealthUnverified: 0}
 	if s.Active != nil {
 		for _, t := range s.Active.Targets {
 			counts[t.Health]++

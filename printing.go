@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 const (
@@ -89,7 +89,7 @@ func (s style) bold(text string) string  { return s.paint("1", text) }
 
 // printError prints what happened, the outcome of health checks, and the way out.
 func printError(w io.Writer, err error) {
-	e, ok := errors.AsType[*proxy.Error](err)
+	e, ok := errors.AsType[*api.Error](err)
 	if !ok {
 		fmt.Fprintf(w, "error: %s\n", err)
 		return
@@ -106,7 +106,7 @@ func printError(w io.Writer, err error) {
 }
 
 // failuresOf tells the failures of a target in their order.
-func failuresOf(r proxy.ProbeReport) string {
+func failuresOf(r api.ProbeReport) string {
 	if len(r.Failures) == 0 {
 		return "no check was finished"
 	}
@@ -134,7 +134,7 @@ func times(n int) string {
 }
 
 // seconds writes a duration as people read it.
-func seconds(d proxy.Duration) string {
+func seconds(d api.Duration) string {
 	t := time.Duration(d)
 	switch {
 	case t < time.Millisecond:

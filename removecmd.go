@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func newRemoveCommand() *cobra.Command {
@@ -35,7 +35,7 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 	}
 	output := addOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
-	drain, streams := proxy.DefaultDrainTimeout, proxy.DefaultStreamTimeout
+	drain, streams := api.DefaultDrainTimeout, api.DefaultStreamTimeout
 	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
 	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -46,10 +46,10 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
-		var removal proxy.Removal
+		var removal api.Removal
 		if err := client.call(ctx, http.MethodDelete, servicePath(args[0])+"?"+query.Encode(), &removal); err != nil {
-			if proxy.ErrorCode(err) == codeInterrupted {
-				return &proxy.Error{Code: codeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
+			if api.ErrorCode(err) == codeInterrupted {
+				return &api.Error{Code: codeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
 			}
 			return err
 		}
@@ -61,7 +61,7 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		}
 		if d := removal.Drained; d != nil {
 			fmt.Fprintf(os.Stderr, " %s drained v%d: %s, %s (%s)\n", styleOf(cmd, os.Stderr).green("✔"), d.Release,
-				proxy.Count(d.Requests, "request"), proxy.Count(d.Streams, "stream"), seconds(d.Elapsed))
+				api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed))
 		}
 		_, err = fmt.Printf("%s is removed\n", removal.Service)
 		return err

@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/version"
 )
 
 // runOptions are the flags of run.
@@ -39,12 +40,12 @@ type runOptions struct {
 	accessLog      bool
 	debug          bool
 	configFile     string
-	gracePeriod    proxy.Duration
-	clientTimeout  proxy.Duration
+	gracePeriod    api.Duration
+	clientTimeout  api.Duration
 }
 
 func newRunCommand() *cobra.Command {
-	o := runOptions{gracePeriod: proxy.Duration(defaultGracePeriod), clientTimeout: proxy.Duration(time.Minute)}
+	o := runOptions{gracePeriod: api.Duration(defaultGracePeriod), clientTimeout: api.Duration(time.Minute)}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the proxy in the foreground",
@@ -102,13 +103,13 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 }
 
 // startError is a failure to start, which has the exit code that Caddy gives it.
-type startError struct{ cause *proxy.Error }
+type startError struct{ cause *api.Error }
 
 func (e startError) Error() string { return e.cause.Error() }
 func (e startError) Unwrap() error { return e.cause }
 
 func failedStart(hint, format string, args ...any) error {
-	return startError{&proxy.Error{Code: proxy.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
+	return startError{&api.Error{Code: api.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
 }
 
 // asFailedStart returns err as a failure to start, with the hint that it may have.
@@ -157,7 +158,7 @@ func run(o runOptions) error {
 		return failedStart("", "starting the proxy: %v", err)
 	}
 	caddy.Log().Named("parachute").Info("ready",
-		zap.String("version", Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),
+		zap.String("version", version.Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),
 		zap.String("admin", o.adminListener().String()))
 	select {} // the signal handlers end the process
 }
@@ -186,8 +187,8 @@ func (o *runOptions) validate() error {
 			return fmt.Errorf("--trusted-proxies %q is neither an IP address nor a CIDR, such as 10.0.0.0/8", cidr)
 		}
 	}
-	for name, d := range map[string]proxy.Duration{"grace-period": o.gracePeriod, "client-timeout": o.clientTimeout} {
-		if d < proxy.Duration(100*time.Millisecond) || d > proxy.Duration(24*time.Hour) {
+	for name, d := range map[string]api.Duration{"grace-period": o.gracePeriod, "client-timeout": o.clientTimeout} {
+		if d < api.Duration(100*time.Millisecond) || d > api.Duration(24*time.Hour) {
 			return fmt.Errorf("--%s %s is out of bounds; it has to be from 100ms to 24h", name, d)
 		}
 	}

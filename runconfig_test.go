@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // newRunOptions returns the options of `parachute run` on unprivileged ports, and
@@ -23,7 +23,7 @@ import (
 func newRunOptions(t *testing.T) runOptions {
 	t.Helper()
 	return runOptions{
-		httpPort: 8080, httpsPort: 8443, gracePeriod: proxy.Duration(10 * time.Second), clientTimeout: proxy.Duration(time.Minute), minTLS: "1.2",
+		httpPort: 8080, httpsPort: 8443, gracePeriod: api.Duration(10 * time.Second), clientTimeout: api.Duration(time.Minute), minTLS: "1.2",
 		admin: "unix//run/test.sock", storage: t.TempDir(),
 	}
 }
@@ -193,11 +193,11 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 			map[string]string{"logging/logs/default/level": `"DEBUG"`},
 		},
 		"grace period": {
-			func(o *runOptions) { o.gracePeriod = proxy.Duration(90 * time.Second) },
+			func(o *runOptions) { o.gracePeriod = api.Duration(90 * time.Second) },
 			map[string]string{"apps/parachute/grace_period": `"1m30s"`},
 		},
 		"client timeout": {
-			func(o *runOptions) { o.clientTimeout = proxy.Duration(5 * time.Second) },
+			func(o *runOptions) { o.clientTimeout = api.Duration(5 * time.Second) },
 			map[string]string{httpAt + "/routes": `[{"handle": [{"handler": "parachute", "client_timeout": "5s"}]}]`},
 		},
 		"admin on TCP": {
@@ -430,7 +430,7 @@ func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := o.buildConfig()
-		failed, ok := errors.AsType[*proxy.Error](asFailedStart(err))
+		failed, ok := errors.AsType[*api.Error](asFailedStart(err))
 		if !ok || !strings.Contains(failed.Message, name+" is not valid JSON: ") || strings.Contains(failed.Message, "--adapter") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -449,7 +449,7 @@ func TestStorageThatIsAFileGetsAHint(t *testing.T) {
 		o := newRunOptions(t)
 		o.storage = storage
 		_, err := o.lockStorage()
-		failed, _ := errors.AsType[*proxy.Error](err)
+		failed, _ := errors.AsType[*api.Error](err)
 		if failed == nil || failed.Message != "the storage cannot be "+storage+": "+file+" is not a directory" ||
 			!strings.Contains(failed.Hint, "name a directory with --storage") {
 			t.Errorf("%s: %+v", storage, failed)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -42,7 +43,7 @@ func (u *Upstreams) Validate() error {
 	if u.Service == "" {
 		return errors.New("a service is required, as in: dynamic parachute app1")
 	}
-	return proxy.ValidateServiceName(u.Service)
+	return api.ValidateServiceName(u.Service)
 }
 
 // GetUpstreams returns the healthy targets of the service's active release. The

@@ -5,32 +5,12 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/version"
 )
-
-// modulePath is where Go's build information finds us.
-const modulePath = "github.com/parachute-proxy/parachute"
-
-// version is set when the program is built by `make`.
-var version string
-
-// Version returns parachute's version, or "dev" if it is not known.
-func Version() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, m := range append(info.Deps, &info.Main) {
-			if m.Path == modulePath && m.Version != "" && m.Version != "(devel)" && m.Version != "v0.0.0" {
-				return m.Version
-			}
-		}
-	}
-	return "dev"
-}
 
 // versionInfo names what a bug report needs.
 type versionInfo struct {
@@ -41,7 +21,7 @@ type versionInfo struct {
 
 func versions() versionInfo {
 	simple, _ := caddy.Version()
-	return versionInfo{Parachute: Version(), Caddy: simple, Go: runtime.Version()}
+	return versionInfo{Parachute: version.Version(), Caddy: simple, Go: runtime.Version()}
 }
 
 func (v versionInfo) String() string {

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Trap 59: a config that cannot be provisioned or started is refused, whichever of
@@ -30,7 +30,7 @@ func TestRefusedReloadChangesNothing(t *testing.T) {
 	}
 	eachWayToReload(t, func(t *testing.T, p *reloadable) {
 		quiet := startExample(t, "quiet")
-		deploy(t, p.Proxy, proxy.DeployRequest{Targets: []string{quiet.Addr}})
+		deploy(t, p.Proxy, api.DeployRequest{Targets: []string{quiet.Addr}})
 		ws := openWebSocket(t, p.Proxy, "quiet.example.com")
 
 		apps := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
@@ -84,7 +84,7 @@ func TestValidateTouchesNothing(t *testing.T) {
 	probed := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { probes.Add(1) }))
 	t.Cleanup(probed.Close)
 	// The proxy itself will not look again for an hour.
-	deploy(t, p, proxy.DeployRequest{
+	deploy(t, p, api.DeployRequest{
 		Targets:             []string{probed.Listener.Addr().String()},
 		HealthCheckInterval: duration(time.Hour),
 	})

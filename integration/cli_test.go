@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Bad input gets one clear sentence with the way out and the right exit code,
@@ -19,7 +19,7 @@ import (
 func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 	p := startProxy(t)
 	a := startApp(t, "a", nil)
-	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})
+	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})
 	before := documents(t, p)
 
 	for _, c := range []struct {
@@ -113,26 +113,26 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 func TestFailuresAreJSONOnStandardOutputToo(t *testing.T) {
 	p := startProxy(t)
 	a := startApp(t, "a", nil)
-	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})
+	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})
 	for _, c := range []struct {
 		args string
-		code proxy.Code
+		code api.Code
 		hint string
 	}{
-		{"deploy " + a.addr() + " --service other --host shop.test", proxy.CodeRouteConflict, "use --service shop"},
-		{"deploy " + a.addr() + " --service other --host shop.test --detach", proxy.CodeRouteConflict, "use --service shop"},
-		{"deploy web", proxy.CodeInvalid, ""},
-		{"deploy", proxy.CodeInvalid, "deploy --help"},
-		{"deploy web:3000 --hsot a.test", proxy.CodeInvalid, "deploy --help"},
-		{"depoly web:3000", proxy.CodeInvalid, "parachute --help"},
-		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 50ms", proxy.CodeNotHealthy, ""},
-		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 50ms -q", proxy.CodeNotHealthy, ""},
-		{"status nothing", proxy.CodeNotFound, "shop"},
-		{"remove nothing", proxy.CodeNotFound, "shop"},
-		{"remove", proxy.CodeInvalid, "remove --help"},
+		{"deploy " + a.addr() + " --service other --host shop.test", api.CodeRouteConflict, "use --service shop"},
+		{"deploy " + a.addr() + " --service other --host shop.test --detach", api.CodeRouteConflict, "use --service shop"},
+		{"deploy web", api.CodeInvalid, ""},
+		{"deploy", api.CodeInvalid, "deploy --help"},
+		{"deploy web:3000 --hsot a.test", api.CodeInvalid, "deploy --help"},
+		{"depoly web:3000", api.CodeInvalid, "parachute --help"},
+		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 50ms", api.CodeNotHealthy, ""},
+		{"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 50ms -q", api.CodeNotHealthy, ""},
+		{"status nothing", api.CodeNotFound, "shop"},
+		{"remove nothing", api.CodeNotFound, "shop"},
+		{"remove", api.CodeInvalid, "remove --help"},
 		{"list --admin unix//nowhere/admin.sock", "unreachable", "parachute run"},
 		{"list -q --admin unix//nowhere/admin.sock", "unreachable", "parachute run"},
-		{"version extra", proxy.CodeInvalid, "version --help"},
+		{"version extra", api.CodeInvalid, "version --help"},
 	} {
 		for _, args := range [][]string{
 			append(strings.Fields(c.args), "--output", "json"),
@@ -140,7 +140,7 @@ func TestFailuresAreJSONOnStandardOutputToo(t *testing.T) {
 		} {
 			text, r := run(t, p, strings.Fields(c.args)...), run(t, p, args...)
 			lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
-			var last struct{ Error proxy.Error }
+			var last struct{ Error api.Error }
 			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
 				t.Errorf("%v: %v: %q", args, err, r.Stdout)
 				continue
@@ -178,9 +178,9 @@ func TestBadBodiesAreRefused(t *testing.T) {
 			defer resp.Body.Close()
 			answer, err := io.ReadAll(resp.Body)
 			must(t, err)
-			var failure struct{ Error proxy.Error }
+			var failure struct{ Error api.Error }
 			must(t, json.Unmarshal(answer, &failure))
-			if resp.StatusCode != http.StatusBadRequest || failure.Error.Code != proxy.CodeInvalid || !strings.Contains(failure.Error.Message, c.want) {
+			if resp.StatusCode != http.StatusBadRequest || failure.Error.Code != api.CodeInvalid || !strings.Contains(failure.Error.Message, c.want) {
 				t.Errorf("%s: %s", resp.Status, answer)
 			}
 		})
@@ -219,16 +219,16 @@ func TestDeployTellsItsStory(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(r.Stdout), "\n")
 	var kinds []string
 	for _, line := range lines[:len(lines)-1] {
-		var ev proxy.Event
+		var ev api.Event
 		must(t, json.Unmarshal([]byte(line), &ev))
 		kinds = append(kinds, string(ev.Kind))
 	}
 	if got := strings.Join(kinds, " "); !strings.HasPrefix(got, "accepted healthy switched draining") || !strings.HasSuffix(got, "drained") {
 		t.Errorf("the events are: %s", got)
 	}
-	var final proxy.DeploymentStatus
+	var final api.DeploymentStatus
 	must(t, json.Unmarshal([]byte(lines[len(lines)-1]), &final))
-	if final.State != proxy.StateDone || final.Release != 5 {
+	if final.State != api.StateDone || final.Release != 5 {
 		t.Errorf("the final object is %+v", final)
 	}
 }
@@ -239,7 +239,7 @@ func TestListAndStatusShowWhatServes(t *testing.T) {
 		t.Errorf("an empty list: %d %q", r.Code, r.Stderr)
 	}
 	a := startApp(t, "a", nil)
-	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Hosts: []string{"a.test"}, PathPrefixes: []string{"/x"}})
+	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Hosts: []string{"a.test"}, PathPrefixes: []string{"/x"}})
 	for _, args := range [][]string{{"list"}, {"ls"}, {"status"}, {"status", "a.test"}} {
 		r := run(t, p, args...)
 		for _, want := range []string{"a.test", "a.test/x", "v1", a.addr(), "healthy"} {
@@ -248,9 +248,9 @@ func TestListAndStatusShowWhatServes(t *testing.T) {
 			}
 		}
 	}
-	var one proxy.ServiceStatus
+	var one api.ServiceStatus
 	must(t, json.Unmarshal([]byte(run(t, p, "status", "a.test", "--output", "json").Stdout), &one))
-	if one.Name != "a.test" || one.Active.Targets[0].Health != proxy.HealthHealthy {
+	if one.Name != "a.test" || one.Active.Targets[0].Health != api.HealthHealthy {
 		t.Errorf("status as JSON: %+v", one)
 	}
 }
@@ -259,7 +259,7 @@ func TestListAndStatusShowWhatServes(t *testing.T) {
 func TestStatusTellsWhyADetachedDeployFailed(t *testing.T) {
 	p := startProxy(t)
 	a := startApp(t, "a", nil)
-	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop"})
+	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "shop"})
 	detach := func(args ...string) string {
 		t.Helper()
 		r := run(t, p, append(append([]string{"deploy"}, args...), "--detach")...)
@@ -269,7 +269,7 @@ func TestStatusTellsWhyADetachedDeployFailed(t *testing.T) {
 		}
 		id := fields[3]
 		waitFor(t, "the deployment to end", func() bool {
-			var d proxy.DeploymentStatus
+			var d api.DeploymentStatus
 			resp, err := p.API().Get("http://localhost/parachute/deployments/" + id)
 			must(t, err)
 			defer resp.Body.Close()
@@ -285,9 +285,9 @@ func TestStatusTellsWhyADetachedDeployFailed(t *testing.T) {
 			t.Errorf("the status lacks %q: %d %s%s", want, r.Code, r.Stdout, r.Stderr)
 		}
 	}
-	var s proxy.ServiceStatus
+	var s api.ServiceStatus
 	must(t, json.Unmarshal([]byte(run(t, p, "status", "shop", "-o", "json").Stdout), &s))
-	if s.FailedDeployment == nil || s.FailedDeployment.ID != id || s.FailedDeployment.Error.Code != proxy.CodeNotHealthy {
+	if s.FailedDeployment == nil || s.FailedDeployment.ID != id || s.FailedDeployment.Error.Code != api.CodeNotHealthy {
 		t.Errorf("as JSON: %+v", s.FailedDeployment)
 	}
 	detach(a.addr(), "--service", "shop")
@@ -348,7 +348,7 @@ func TestRunTakesPlainEnvironmentVariablesToo(t *testing.T) {
 func TestCompletionKnowsCommandsFlagsAndLiveServices(t *testing.T) {
 	p := startProxy(t)
 	a := startApp(t, "a", nil)
-	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "shop"})
+	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "shop"})
 	for _, c := range []struct {
 		args []string
 		want string

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Trap 54. The proxy is killed at random instants while deploys of several
@@ -78,11 +78,11 @@ func TestKilledProxyComesBackWithEveryService(t *testing.T) {
 	must(t, err)
 }
 
-func requestFor(host string, a *app) proxy.DeployRequest {
-	return proxy.DeployRequest{Targets: []string{a.addr()}, Hosts: []string{host}}
+func requestFor(host string, a *app) api.DeployRequest {
+	return api.DeployRequest{Targets: []string{a.addr()}, Hosts: []string{host}}
 }
 
-func serviceOf(t *testing.T, p *rig.Proxy, name string) proxy.ServiceStatus {
+func serviceOf(t *testing.T, p *rig.Proxy, name string) api.ServiceStatus {
 	t.Helper()
 	for _, s := range services(t, p) {
 		if s.Name == name {
@@ -90,7 +90,7 @@ func serviceOf(t *testing.T, p *rig.Proxy, name string) proxy.ServiceStatus {
 		}
 	}
 	t.Fatalf("there is no service %s", name)
-	return proxy.ServiceStatus{}
+	return api.ServiceStatus{}
 }
 
 // Trap 56, and what a plain Caddy would do: take the socket and half of the
@@ -146,7 +146,7 @@ func TestRestartWithADeadTargetFailsNoRequest(t *testing.T) {
 	p := newProxy(t)
 	must(t, p.Start())
 	alive, dead := startApp(t, "alive", nil), startApp(t, "dead", nil)
-	deploy(t, p, proxy.DeployRequest{Targets: []string{alive.addr(), dead.addr()}})
+	deploy(t, p, api.DeployRequest{Targets: []string{alive.addr(), dead.addr()}})
 	p.Kill()
 	dead.CloseClientConnections()
 	dead.Server.Close()
@@ -158,6 +158,6 @@ func TestRestartWithADeadTargetFailsNoRequest(t *testing.T) {
 	}
 	waitFor(t, "the dead target to be found", func() bool {
 		targets := services(t, p)[0].Active.Targets
-		return targets[0].Health == proxy.HealthHealthy && targets[1].Health == proxy.HealthFailing
+		return targets[0].Health == api.HealthHealthy && targets[1].Health == api.HealthFailing
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Trap 64: each system call of the save fails in turn. The deploy fails before
@@ -59,7 +59,7 @@ func TestFullDiskFailsTheDeployAndNothingElse(t *testing.T) {
 func expectFailedSave(t *testing.T, p *rig.Proxy, next *app, before map[string]string) {
 	t.Helper()
 	_, err := p.Deploy(context.Background(), to(next))
-	if proxy.ErrorCode(err) != proxy.CodeStorage {
+	if api.ErrorCode(err) != api.CodeStorage {
 		t.Errorf("the deploy ended with %v", err)
 	}
 	if _, body := get(t, p, "", "/"); body != "first" {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestMain(m *testing.M) {
@@ -138,7 +138,7 @@ func openWebSocket(t *testing.T, p *rig.Proxy, host string) *rig.WebSocket {
 }
 
 // deploy deploys over the API and fails the test if that fails.
-func deploy(t *testing.T, p *rig.Proxy, req proxy.DeployRequest) proxy.DeploymentStatus {
+func deploy(t *testing.T, p *rig.Proxy, req api.DeployRequest) api.DeploymentStatus {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
@@ -148,7 +148,7 @@ func deploy(t *testing.T, p *rig.Proxy, req proxy.DeployRequest) proxy.Deploymen
 }
 
 // to is the shortest deploy request.
-func to(a *app) proxy.DeployRequest { return proxy.DeployRequest{Targets: []string{a.addr()}} }
+func to(a *app) api.DeployRequest { return api.DeployRequest{Targets: []string{a.addr()}} }
 
 // run runs a command and returns how it ended.
 func run(t *testing.T, p *rig.Proxy, args ...string) rig.Result {

@@ -21,7 +21,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // apiDescription is docs/openapi.yaml, and which of its answers have been seen.
@@ -135,17 +135,17 @@ func nonEmpty(lines func(func(string) bool)) func(func([]byte) bool) {
 func TestAPIDescriptionHasEveryField(t *testing.T) {
 	d := readDescription(t)
 	for name, goType := range map[string]reflect.Type{
-		"DeployRequest":    reflect.TypeFor[proxy.DeployRequest](),
-		"ServiceStatus":    reflect.TypeFor[proxy.ServiceStatus](),
-		"ReleaseStatus":    reflect.TypeFor[proxy.ReleaseStatus](),
-		"TargetStatus":     reflect.TypeFor[proxy.TargetStatus](),
-		"Options":          reflect.TypeFor[proxy.Options](),
-		"DeploymentStatus": reflect.TypeFor[proxy.DeploymentStatus](),
-		"ProbeReport":      reflect.TypeFor[proxy.ProbeReport](),
-		"ProbeFailure":     reflect.TypeFor[proxy.ProbeFailure](),
-		"Drain":            reflect.TypeFor[proxy.Drain](),
-		"Removal":          reflect.TypeFor[proxy.Removal](),
-		"Error":            reflect.TypeFor[proxy.Error](),
+		"DeployRequest":    reflect.TypeFor[api.DeployRequest](),
+		"ServiceStatus":    reflect.TypeFor[api.ServiceStatus](),
+		"ReleaseStatus":    reflect.TypeFor[api.ReleaseStatus](),
+		"TargetStatus":     reflect.TypeFor[api.TargetStatus](),
+		"Options":          reflect.TypeFor[api.Options](),
+		"DeploymentStatus": reflect.TypeFor[api.DeploymentStatus](),
+		"ProbeReport":      reflect.TypeFor[api.ProbeReport](),
+		"ProbeFailure":     reflect.TypeFor[api.ProbeFailure](),
+		"Drain":            reflect.TypeFor[api.Drain](),
+		"Removal":          reflect.TypeFor[api.Removal](),
+		"Error":            reflect.TypeFor[api.Error](),
 	} {
 		schema := d.at("components", "schemas", name)
 		fields, required := jsonFields(goType)
@@ -156,7 +156,7 @@ func TestAPIDescriptionHasEveryField(t *testing.T) {
 			t.Errorf("%s always has the fields\n%q, its schema requires\n%q", name, required, got)
 		}
 	}
-	fields, _ := jsonFields(reflect.TypeFor[proxy.Event]())
+	fields, _ := jsonFields(reflect.TypeFor[api.Event]())
 	got := make(map[string]bool)
 	for _, variant := range d.at("components", "schemas", "Event")["oneOf"].([]any) {
 		for name := range d.resolve(variant.(map[string]any)["$ref"].(string))["properties"].(map[string]any) {
@@ -249,21 +249,21 @@ func engineConstants(t *testing.T) map[string][]string {
 func TestAPIDescriptionHasTheDefaults(t *testing.T) {
 	d := readDescription(t)
 	properties := d.at("components", "schemas", "DeployRequest", "properties")
-	for name, want := range map[string]proxy.Duration{
-		"health_check_interval": proxy.DefaultHealthCheckInterval,
-		"health_check_timeout":  proxy.DefaultHealthCheckTimeout,
-		"deploy_timeout":        proxy.DefaultDeployTimeout,
-		"drain_timeout":         proxy.DefaultDrainTimeout,
-		"stream_timeout":        proxy.DefaultStreamTimeout,
-		"target_timeout":        proxy.DefaultTargetTimeout,
-		"hold_timeout":          proxy.DefaultHoldTimeout,
+	for name, want := range map[string]api.Duration{
+		"health_check_interval": api.DefaultHealthCheckInterval,
+		"health_check_timeout":  api.DefaultHealthCheckTimeout,
+		"deploy_timeout":        api.DefaultDeployTimeout,
+		"drain_timeout":         api.DefaultDrainTimeout,
+		"stream_timeout":        api.DefaultStreamTimeout,
+		"target_timeout":        api.DefaultTargetTimeout,
+		"hold_timeout":          api.DefaultHoldTimeout,
 	} {
 		described, _ := properties[name].(map[string]any)["default"].(string)
-		if got, err := time.ParseDuration(described); err != nil || proxy.Duration(got) != want {
+		if got, err := time.ParseDuration(described); err != nil || api.Duration(got) != want {
 			t.Errorf("the default of %s is %s, described as %q", name, want, described)
 		}
 	}
-	if got := properties["health_check_path"].(map[string]any)["default"]; got != proxy.DefaultHealthCheckPath {
+	if got := properties["health_check_path"].(map[string]any)["default"]; got != api.DefaultHealthCheckPath {
 		t.Errorf("the default of health_check_path is described as %v", got)
 	}
 }

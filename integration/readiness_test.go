@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // BenchmarkReadinessToSwitch measures the time between the moment at which the
@@ -28,7 +28,7 @@ func BenchmarkReadinessToSwitch(b *testing.B) {
 		must(b, err)
 		switched := make(chan error, 1)
 		go func() {
-			_, err := p.Deploy(context.Background(), proxy.DeployRequest{Targets: []string{"127.0.0.1:" + itoa(port)}})
+			_, err := p.Deploy(context.Background(), api.DeployRequest{Targets: []string{"127.0.0.1:" + itoa(port)}})
 			switched <- err
 		}()
 		time.Sleep(time.Duration(random.Int64N(int64(time.Second)))) // the random moment

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // reloadable is a proxy whose config is a file that can be loaded again.
@@ -110,7 +110,7 @@ func TestStreamsAndUploadsOutliveOtherDeploysAndReloads(t *testing.T) {
 		const deploys = 100
 		others := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
 		quiet := startExample(t, "quiet")
-		deploy(t, p.Proxy, proxy.DeployRequest{Targets: []string{quiet.Addr}})
+		deploy(t, p.Proxy, api.DeployRequest{Targets: []string{quiet.Addr}})
 
 		ws := openWebSocket(t, p.Proxy, "quiet.example.com")
 		upload := startUpload(t, p.Proxy, deploys+2)
@@ -183,7 +183,7 @@ func TestDeployInProgressOutlivesAReload(t *testing.T) {
 
 		p.reload()
 		s := services(t, p)
-		if len(s) != 1 || s[0].Active.Release != 1 || s[0].Active.Targets[0].Health != proxy.HealthHealthy || len(s[0].Deployments) != 1 {
+		if len(s) != 1 || s[0].Active.Release != 1 || s[0].Active.Targets[0].Health != api.HealthHealthy || len(s[0].Deployments) != 1 {
 			t.Errorf("after the reload the list has %+v", s)
 		}
 		if got := p.answer("/"); got != "first" {
@@ -197,7 +197,7 @@ func TestDeployInProgressOutlivesAReload(t *testing.T) {
 	})
 }
 
-func (p *reloadable) deployInBackground(req proxy.DeployRequest) <-chan error {
+func (p *reloadable) deployInBackground(req api.DeployRequest) <-chan error {
 	deployed := make(chan error, 1)
 	go func() {
 		_, err := p.Deploy(context.Background(), req)

@@ -11,13 +11,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Traps 37, 39 and 40, end to end.
 func TestRequestsFindTheirService(t *testing.T) {
 	p := startProxy(t)
-	for name, req := range map[string]proxy.DeployRequest{
+	for name, req := range map[string]api.DeployRequest{
 		"exact":    {Hosts: []string{"app1.example.com", "bücher.de"}},
 		"api":      {Hosts: []string{"app1.example.com"}, PathPrefixes: []string{"/api"}},
 		"wildcard": {Hosts: []string{"*.example.com"}},
@@ -48,7 +48,7 @@ func TestRequestsFindTheirService(t *testing.T) {
 			t.Errorf("%s%s: %s %q, want a 404 that names parachute", c.host, c.path, resp.Status, body)
 		}
 	}
-	deploy(t, p, proxy.DeployRequest{Service: "rest", Targets: []string{startApp(t, "rest", nil).addr()}})
+	deploy(t, p, api.DeployRequest{Service: "rest", Targets: []string{startApp(t, "rest", nil).addr()}})
 	if _, body := get(t, p, "a.b.example.com", "/"); body != "rest" {
 		t.Errorf("the catch-all does not catch: %q", body)
 	}
@@ -59,9 +59,9 @@ func TestRequestTargetIsPassedOnUntouched(t *testing.T) {
 	p := startProxy(t)
 	a := startApp(t, "a", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RequestURI) })
 	deploy(t, p, to(a))
-	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "prefix", PathPrefixes: []string{"/app"}})
+	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "prefix", PathPrefixes: []string{"/app"}})
 	keep := false
-	deploy(t, p, proxy.DeployRequest{Targets: []string{a.addr()}, Service: "kept", PathPrefixes: []string{"/kept"}, StripPathPrefix: &keep})
+	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "kept", PathPrefixes: []string{"/kept"}, StripPathPrefix: &keep})
 	for _, target := range []string{"/", "/a%2Fb", "//x//y", "/a;b=1", "/%7Euser", "/?a;b&c=%zz", "/x?", "/ümlaut", "/a+b?q=a+b&&"} {
 		for prefix, stripped := range map[string]bool{"": false, "/app": true, "/kept": false} {
 			conn := dial(t, p)
@@ -113,7 +113,7 @@ func TestTrafficFlowsToEveryKindOfTarget(t *testing.T) {
 		t.Logf("not tried: IPv6 is off on this machine (%v)", err)
 	}
 	for want, target := range targets {
-		deploy(t, p, proxy.DeployRequest{Service: "x", Targets: []string{target}})
+		deploy(t, p, api.DeployRequest{Service: "x", Targets: []string{target}})
 		if resp, body := get(t, p, "", "/"); body != want {
 			t.Errorf("%s: %s %q", target, resp.Status, body)
 		}
@@ -129,7 +129,7 @@ func TestAppThatChecksItsHostIsHealthy(t *testing.T) {
 		}
 	}))
 	defer strict.Close()
-	deploy(t, p, proxy.DeployRequest{Targets: []string{strict.Listener.Addr().String()}, Hosts: []string{"app.example.com"}})
+	deploy(t, p, api.DeployRequest{Targets: []string{strict.Listener.Addr().String()}, Hosts: []string{"app.example.com"}})
 }
 
 // Trap 42.
@@ -176,7 +176,7 @@ func TestProxyInTheEnvironmentIsIgnored(t *testing.T) {
 	if r.Code != 3 || !strings.Contains(r.Stderr, "404 Not Found") {
 		t.Errorf("the health check did not reach the app, which answers 404: %d %s", r.Code, r.Stderr)
 	}
-	deploy(t, p, proxy.DeployRequest{Targets: []string{target}, Force: true})
+	deploy(t, p, api.DeployRequest{Targets: []string{target}, Force: true})
 	if resp, body := get(t, p, "", "/"); body != "404 page not found\n" || trap.requests.Load() != 0 {
 		t.Errorf("%s %q, and the proxy of the environment got %d requests", resp.Status, body, trap.requests.Load())
 	}

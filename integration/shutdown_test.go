@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Traps 9 and 11: a WebSocket is closed with 1001, not cut, by a deploy and by a
 // stop.
 func TestStreamsAreClosedPolitely(t *testing.T) {
 	example := startExample(t, "web")
-	req := proxy.DeployRequest{Targets: []string{example.Addr}, StreamTimeout: duration(500 * time.Millisecond)}
+	req := api.DeployRequest{Targets: []string{example.Addr}, StreamTimeout: duration(500 * time.Millisecond)}
 
 	for name, end := range map[string]func(t *testing.T, p *rig.Proxy){
 		"deploy": func(t *testing.T, p *rig.Proxy) { deploy(t, p, req) },

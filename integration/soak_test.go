@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // TestMixedLoadLeavesNothingBehind has users of every kind, deploys, and clients that
@@ -33,8 +33,8 @@ func TestMixedLoadLeavesNothingBehind(t *testing.T) {
 	deploys := 0
 	redeploy := func() {
 		t.Helper()
-		soon := proxy.Duration(500 * time.Millisecond)
-		deploy(t, p, proxy.DeployRequest{Targets: []string{apps[deploys%2].Addr}, StreamTimeout: &soon})
+		soon := api.Duration(500 * time.Millisecond)
+		deploy(t, p, api.DeployRequest{Targets: []string{apps[deploys%2].Addr}, StreamTimeout: &soon})
 		deploys++
 	}
 	round := func(d time.Duration) {

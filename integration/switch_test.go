@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // TestTwoHundredDeploysUnderLoadLoseNothing is the promise that everything else
@@ -290,9 +290,9 @@ func TestKeepAliveConnectionFollowsTheSwitch(t *testing.T) {
 }
 
 func services(t *testing.T, p interface {
-	Services() ([]proxy.ServiceStatus, error)
+	Services() ([]api.ServiceStatus, error)
 },
-) []proxy.ServiceStatus {
+) []api.ServiceStatus {
 	t.Helper()
 	s, err := p.Services()
 	must(t, err)

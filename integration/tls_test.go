@@ -19,7 +19,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // startTLSProxy returns a proxy with a certificate for the given names, which it
@@ -102,7 +102,7 @@ func TestEveryProtocolFollowsTheSwitch(t *testing.T) {
 func TestReloadEndsNoEventStream(t *testing.T) {
 	example := startExample(t, "web")
 	p, client := startTLSProxy(t, "app.test")
-	deploy(t, p, proxy.DeployRequest{Hosts: []string{"app.test"}, Targets: []string{example.Addr}})
+	deploy(t, p, api.DeployRequest{Hosts: []string{"app.test"}, Targets: []string{example.Addr}})
 	streams := make(map[string]*bufio.Reader)
 	for _, protocol := range protocols {
 		c := client(protocol, "app.test")
@@ -133,7 +133,7 @@ func TestReloadEndsNoEventStream(t *testing.T) {
 func TestConnectionOfOneSiteDoesNotServeAnother(t *testing.T) {
 	p, client := startTLSProxy(t, "one.test", "two.test", "alias.test")
 	one := startApp(t, "one", nil)
-	deploy(t, p, proxy.DeployRequest{Service: "one", Targets: []string{one.addr()}, Hosts: []string{"one.test", "alias.test"}})
+	deploy(t, p, api.DeployRequest{Service: "one", Targets: []string{one.addr()}, Hosts: []string{"one.test", "alias.test"}})
 	deploy(t, p, requestFor("two.test", startApp(t, "two", nil)))
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {

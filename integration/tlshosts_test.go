@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // BenchmarkTLSHosts measures how long it takes to deploy one more host with TLS, and to
@@ -69,9 +69,9 @@ func deployTLSHosts(b *testing.B, p *rig.Proxy, a *app, from, n int) {
 	for range 8 {
 		deployers.Go(func() {
 			for host := range hosts {
-				_, err := p.Deploy(context.Background(), proxy.DeployRequest{
+				_, err := p.Deploy(context.Background(), api.DeployRequest{
 					Targets: []string{a.addr()}, Hosts: []string{host},
-					TLS: &proxy.TLSRequest{Issuer: proxy.IssuerInternal},
+					TLS: &api.TLSRequest{Issuer: api.IssuerInternal},
 				})
 				if err != nil {
 					b.Error(err)

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // boundSocket returns a socket that has an address and does not listen on it.
@@ -66,7 +66,7 @@ func TestBlackHoleGives504WithinItsBound(t *testing.T) {
 			t.Run(name+", "+method, func(t *testing.T) {
 				t.Parallel()
 				eachProtocol(t, func(t *testing.T, protocol string) {
-					x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{addr}, Force: true, HoldTimeout: duration(hold)})
+					x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{addr}, Force: true, HoldTimeout: duration(hold)})
 					c := x.client(t, protocol)
 					begin := time.Now()
 					a, err := c.ask(c.request(t, method, "/", strings.NewReader("body")))
@@ -85,7 +85,7 @@ func TestBlackHoleGives504WithinItsBound(t *testing.T) {
 // time, and soon nothing.
 func TestBlackHoleBesideAHealthyTargetFailsNoRequest(t *testing.T) {
 	t.Parallel()
-	x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
+	x := newSiteWith(t, plain.server(t), api.DeployRequest{
 		Targets: []string{blackHole(t), startApp(t, named("fine")).addr()}, Force: true,
 		HealthCheckInterval: duration(50 * time.Millisecond), HealthCheckTimeout: duration(200 * time.Millisecond),
 	})
@@ -96,7 +96,7 @@ func TestBlackHoleBesideAHealthyTargetFailsNoRequest(t *testing.T) {
 		}
 	}
 	waitFor(t, "the black hole to leave the rotation", func() bool {
-		return x.status(t).Active.Targets[0].Health == proxy.HealthFailing
+		return x.status(t).Active.Targets[0].Health == api.HealthFailing
 	})
 	for i := range 20 {
 		begin := time.Now()
@@ -111,7 +111,7 @@ func TestRefusedConnectionGives502(t *testing.T) {
 	t.Parallel()
 	addr := refusingAddr(t)
 	eachProtocol(t, func(t *testing.T, protocol string) {
-		x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
+		x := newSiteWith(t, plain.server(t), api.DeployRequest{
 			Targets: []string{addr}, Force: true, HoldTimeout: duration(100 * time.Millisecond),
 		})
 		if a := x.client(t, protocol).get(t, "/"); a.StatusCode != http.StatusBadGateway {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 //go:embed testdata/browser.html
@@ -69,9 +69,9 @@ func TestBrowserDoesNotNoticeDeploys(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 		defer cancel()
-		_, err := s.Deploy(ctx, proxy.DeployRequest{
+		_, err := s.Deploy(ctx, api.DeployRequest{
 			Targets: []string{release(name).addr()}, Hosts: []string{host}, StreamTimeout: duration(0),
-			TLS: &proxy.TLSRequest{Issuer: proxy.IssuerInternal},
+			TLS: &api.TLSRequest{Issuer: api.IssuerInternal},
 		})
 		must(t, err)
 	}

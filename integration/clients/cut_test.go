@@ -11,7 +11,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"golang.org/x/net/http2"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // cuts are the ways in which an app breaks off its answer.
@@ -88,10 +88,10 @@ func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, x *site, a *app){
 		"the target dies": func(_ *testing.T, _ *site, a *app) { a.CloseClientConnections() },
 		"the drain timeout is over": func(t *testing.T, x *site, _ *app) {
-			_, err := x.Deploy(t.Context(), proxy.DeployRequest{
+			_, err := x.Deploy(t.Context(), api.DeployRequest{
 				Hosts: []string{x.host}, Targets: []string{next.addr()}, DrainTimeout: duration(100 * time.Millisecond),
 			})
-			if proxy.ErrorCode(err) != proxy.CodeDrainTimeout {
+			if api.ErrorCode(err) != api.CodeDrainTimeout {
 				t.Errorf("the deploy: %v", err)
 			}
 		},

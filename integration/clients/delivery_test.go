@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // deliveries counts how often each request has arrived.
@@ -196,11 +196,11 @@ func TestUploadThatATargetRefusedArrivesAtTheNext(t *testing.T) {
 		addr := refusing.addr()
 		refusing.stop()
 		// Each release is new to its targets, so half of them try the dead one first.
-		x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{addr, a.addr()}, Force: true})
+		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{addr, a.addr()}, Force: true})
 		c := x.client(t, protocol)
 		for i := range 8 {
 			if i > 0 {
-				x.deploy(t, proxy.DeployRequest{Targets: []string{addr, a.addr()}, Force: true})
+				x.deploy(t, api.DeployRequest{Targets: []string{addr, a.addr()}, Force: true})
 			}
 			resp, err := c.ask(c.request(t, http.MethodPost, "/", strings.NewReader(upload)))
 			must(t, err)

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // inBody is what must stay a part of a body.
@@ -217,7 +217,7 @@ func TestUploadThatFailsLeavesItsConnectionAlone(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			gone := startApp(t, named("gone"))
-			x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{gone.addr()}, HoldTimeout: duration(0)})
+			x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{gone.addr()}, HoldTimeout: duration(0)})
 			gone.stop()
 			w := x.dialWire(t, protocol)
 			post := func() wireAnswer {

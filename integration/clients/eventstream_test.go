@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // torn serves events that it writes in three pieces, so that most instants are in
@@ -57,7 +57,7 @@ func TestEventStreamDoesNotHoldADeployAndEndsWithAWholeEvent(t *testing.T) {
 			}()
 		}
 		begin := time.Now()
-		status := x.deploy(t, proxy.DeployRequest{Targets: []string{next.addr()}, StreamTimeout: duration(streamTimeout)})
+		status := x.deploy(t, api.DeployRequest{Targets: []string{next.addr()}, StreamTimeout: duration(streamTimeout)})
 		took := time.Since(begin)
 		for range n {
 			body := arrive(t, "the end of an event stream", bodies)

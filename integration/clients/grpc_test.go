@@ -16,13 +16,13 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // newGRPCSite deploys a gRPC server and returns a client that reaches it over TLS.
 func newGRPCSite(t *testing.T, a *grpcApp) (*site, grpc_testing.TestServiceClient) {
 	t.Helper()
-	x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
+	x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
 	return x, x.grpcClient(t)
 }
 
@@ -190,7 +190,7 @@ func TestGRPCCallOutlivesTheStreamTimeout(t *testing.T) {
 			waitFor(t, "the calls", func() bool { return old.hanging.Load() == calls })
 			deployed := make(chan error, 1)
 			go func() {
-				_, err := x.Deploy(context.Background(), proxy.DeployRequest{
+				_, err := x.Deploy(context.Background(), api.DeployRequest{
 					Hosts: []string{x.host}, Targets: []string{"h2c://" + next.addr}, Force: true, StreamTimeout: duration(0),
 				})
 				deployed <- err
@@ -212,7 +212,7 @@ func TestSilentGRPCClientIsNotCutOff(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
 	a := startGRPC(t, "app")
-	x := newSiteWith(t, startImpatient(t, timeout), proxy.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
+	x := newSiteWith(t, startImpatient(t, timeout), api.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
 	s, err := x.grpcClient(t).FullDuplexCall(patient(t))
 	must(t, err)
 	for range 2 {
@@ -237,7 +237,7 @@ func TestIdleGRPCStreamIsClosedPolitely(t *testing.T) {
 	must(t, s.Send(new(grpc_testing.StreamingOutputCallRequest)))
 	_, err = s.Recv()
 	must(t, err)
-	done := x.deploy(t, proxy.DeployRequest{
+	done := x.deploy(t, api.DeployRequest{
 		Targets: []string{"h2c://" + startGRPC(t, "b").addr}, Force: true, StreamTimeout: duration(100 * time.Millisecond),
 	})
 	if len(done.Drained) != 1 || done.Drained[0].Streams != 1 || done.Drained[0].CutStreams != 0 {
@@ -272,7 +272,7 @@ func TestGRPCCallsOutliveDeploys(t *testing.T) {
 	}()
 	deployed := make(chan error, 1)
 	go func() {
-		_, err := x.Deploy(context.Background(), proxy.DeployRequest{Hosts: []string{x.host}, Targets: []string{"h2c://" + apps[1].addr}, Force: true})
+		_, err := x.Deploy(context.Background(), api.DeployRequest{Hosts: []string{x.host}, Targets: []string{"h2c://" + apps[1].addr}, Force: true})
 		deployed <- err
 	}()
 	waitFor(t, "the switch", func() bool { return x.status(t).Active.Release == 2 })
@@ -291,7 +291,7 @@ func TestGRPCCallsOutliveDeploys(t *testing.T) {
 	must(t, arrive(t, "the deploy", deployed))
 	for range 4 {
 		for _, a := range apps {
-			x.deploy(t, proxy.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
+			x.deploy(t, api.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
 		}
 	}
 	close(stop)

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // message is a gRPC message with the given bytes in it, as it is on the wire.
@@ -105,7 +105,7 @@ func TestGRPCServerThatDiesIsUnavailable(t *testing.T) {
 // What parachute itself has to say comes as gRPC clients can read it.
 func TestGRPCClientsAreToldInTheirOwnWay(t *testing.T) {
 	t.Parallel()
-	x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{refusingAddr(t)}, Force: true, HoldTimeout: duration(0)})
+	x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{refusingAddr(t)}, Force: true, HoldTimeout: duration(0)})
 	c := x.grpcClient(t)
 	// UNAVAILABLE is what clients repeat, UNKNOWN or INTERNAL is not.
 	_, err := c.EmptyCall(patient(t), new(grpc_testing.Empty))
@@ -150,7 +150,7 @@ func TestGRPCAnswerThatIsUnderWayIsWaitedFor(t *testing.T) {
 	next := startApp(t, named("next"))
 	deployed := make(chan error, 1)
 	go func() {
-		_, err := x.Deploy(context.Background(), proxy.DeployRequest{
+		_, err := x.Deploy(context.Background(), api.DeployRequest{
 			Hosts: []string{x.host}, Targets: []string{next.addr()}, StreamTimeout: duration(0), DrainTimeout: duration(patience),
 		})
 		deployed <- err

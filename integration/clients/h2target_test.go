@@ -15,13 +15,13 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // newH2Site deploys an application that has no health check.
 func newH2Site(t *testing.T, addr string) *site {
 	t.Helper()
-	return newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{"h2c://" + addr}, Force: true})
+	return newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{"h2c://" + addr}, Force: true})
 }
 
 // refusals are the ways in which a target can end the second request of a connection,
@@ -165,7 +165,7 @@ func TestTargetThatTakesNoUploadGives504(t *testing.T) {
 		over := make(chan struct{})
 		_, target := start(t, func(http.ResponseWriter, *http.Request) { <-over })
 		t.Cleanup(func() { close(over) }) // before the app is stopped
-		x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{target}, TargetTimeout: duration(500 * time.Millisecond)})
+		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{target}, TargetTimeout: duration(500 * time.Millisecond)})
 		eachProtocol(t, func(t *testing.T, protocol string) {
 			c := x.client(t, protocol)
 			got, err := c.ask(c.request(t, http.MethodPost, "/", strings.NewReader(strings.Repeat("x", 20<<20))))
@@ -188,7 +188,7 @@ func TestTargetThatFailsTheHandshakeCostsNoRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := listen(t, serve)
-			x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
+			x := newSiteWith(t, plain.server(t), api.DeployRequest{
 				Targets: []string{"https://" + l.Addr().String(), fine}, Force: true,
 			})
 			c := x.client(t, h2)
@@ -249,10 +249,10 @@ func TestStuckConnectionGoesWithItsRelease(t *testing.T) {
 	if established(t, a.addr) == 0 { // there may be more, of health checks
 		t.Fatal("there is no connection to the target")
 	}
-	_, err := x.Deploy(t.Context(), proxy.DeployRequest{
+	_, err := x.Deploy(t.Context(), api.DeployRequest{
 		Hosts: []string{x.host}, Targets: []string{startApp(t, named("next")).addr()}, DrainTimeout: duration(100 * time.Millisecond),
 	})
-	if n := established(t, a.addr); proxy.ErrorCode(err) != proxy.CodeDrainTimeout || n != 0 {
+	if n := established(t, a.addr); api.ErrorCode(err) != api.CodeDrainTimeout || n != 0 {
 		t.Errorf("the deploy: %v; and %d connections to the old target", err, n)
 	}
 }
@@ -279,7 +279,7 @@ func TestHeldRequestKeepsItsBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachKindOfTarget(t, func(t *testing.T, start startTarget) {
 				eachProtocol(t, func(t *testing.T, protocol string) {
-					x := newSiteWith(t, plain.server(t), proxy.DeployRequest{
+					x := newSiteWith(t, plain.server(t), api.DeployRequest{
 						Targets: []string{startOld(t)}, Force: true, HoldTimeout: duration(patience),
 					})
 					c := x.client(t, protocol)
@@ -294,7 +294,7 @@ func TestHeldRequestKeepsItsBody(t *testing.T) {
 					must(t, err)
 					waitFor(t, "the request to be held", func() bool {
 						active := x.status(t).Active
-						return active.Requests == 1 && active.Targets[0].Health == proxy.HealthFailing
+						return active.Requests == 1 && active.Targets[0].Health == api.HealthFailing
 					})
 					_, next := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 					x.deployTo(t, next)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // A request that is held because its only target is gone is answered by the next release
@@ -21,7 +21,7 @@ func TestHeldRequestsMoveToTheNextRelease(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		hold := duration(patience)
 		a := startApp(t, named("v1"))
-		x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: hold})
+		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: hold})
 		for round := range rounds {
 			a.stop()
 			name := fmt.Sprintf("v%d", round+2)
@@ -55,7 +55,7 @@ func TestHeldRequestsMoveToTheNextRelease(t *testing.T) {
 			}
 			waitFor(t, "those that have left to be let go", func() bool { return x.status(t).Active.Requests == requests })
 			a = startApp(t, named(name))
-			if status := x.deploy(t, proxy.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: hold}); status.Error != nil {
+			if status := x.deploy(t, api.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: hold}); status.Error != nil {
 				t.Errorf("the deploy ended with %v", status.Error)
 			}
 			for range requests {
@@ -86,7 +86,7 @@ func TestHeldWebSocketMovesToTheNextRelease(t *testing.T) {
 	t.Parallel()
 	for range 8 {
 		a := startApp(t, named("gone"))
-		x := newSiteWith(t, plain.server(t), proxy.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: duration(patience)})
+		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: duration(patience)})
 		a.stop()
 		opened := make(chan error, 1)
 		go func() {

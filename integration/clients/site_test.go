@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // site is a service of one test, with a host of its own.
@@ -30,10 +30,10 @@ var sites atomic.Int64
 // newSite deploys the first release of a new service.
 func newSite(t *testing.T, s *server, targets ...string) *site {
 	t.Helper()
-	return newSiteWith(t, s, proxy.DeployRequest{Targets: targets})
+	return newSiteWith(t, s, api.DeployRequest{Targets: targets})
 }
 
-func newSiteWith(t *testing.T, s *server, req proxy.DeployRequest) *site {
+func newSiteWith(t *testing.T, s *server, req api.DeployRequest) *site {
 	t.Helper()
 	x := &site{server: s, host: fmt.Sprintf("site%d.%s", sites.Add(1), domain)}
 	t.Cleanup(func() {
@@ -50,7 +50,7 @@ func newSiteWith(t *testing.T, s *server, req proxy.DeployRequest) *site {
 }
 
 // deploy deploys another release and returns how that went.
-func (x *site) deploy(t *testing.T, req proxy.DeployRequest) proxy.DeploymentStatus {
+func (x *site) deploy(t *testing.T, req api.DeployRequest) api.DeploymentStatus {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
@@ -60,13 +60,13 @@ func (x *site) deploy(t *testing.T, req proxy.DeployRequest) proxy.DeploymentSta
 	return status
 }
 
-func (x *site) deployTo(t *testing.T, targets ...string) proxy.DeploymentStatus {
+func (x *site) deployTo(t *testing.T, targets ...string) api.DeploymentStatus {
 	t.Helper()
-	return x.deploy(t, proxy.DeployRequest{Targets: targets})
+	return x.deploy(t, api.DeployRequest{Targets: targets})
 }
 
 // status returns what the proxy says of the service.
-func (x *site) status(t *testing.T) proxy.ServiceStatus {
+func (x *site) status(t *testing.T) api.ServiceStatus {
 	t.Helper()
 	all, err := x.Services()
 	must(t, err)
@@ -84,7 +84,7 @@ func (x *site) wantUnharmed(t *testing.T) {
 	t.Helper()
 	waitFor(t, "the requests to end", func() bool { return x.status(t).Active.Requests == 0 })
 	for _, target := range x.status(t).Active.Targets {
-		if target.Health == proxy.HealthFailing {
+		if target.Health == api.HealthFailing {
 			t.Errorf("target %s is %s: %s", target.Address, target.Health, target.Reason)
 		}
 	}

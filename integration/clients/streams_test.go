@@ -11,7 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Trap 9: a deploy leaves a WebSocket alone for as long as the stream timeout says,
@@ -39,7 +39,7 @@ func TestWebSocketLivesThroughTheStreamTimeout(t *testing.T) {
 			at, messages, end = talk(ws, "old")
 			lived = at.Sub(begin)
 		}()
-		status := x.deploy(t, proxy.DeployRequest{Targets: []string{next.addr()}, StreamTimeout: duration(streamTimeout)})
+		status := x.deploy(t, api.DeployRequest{Targets: []string{next.addr()}, StreamTimeout: duration(streamTimeout)})
 		deployed := time.Since(begin)
 		arrive(t, "the end of the WebSocket", ended)
 		wantGoingAway(t, "the client", end)
@@ -83,7 +83,7 @@ func TestPoliteCloseEndsTheStreamWithoutAReset(t *testing.T) {
 				waitFor(t, "the WebSocket", func() bool { return x.status(t).Active.Streams == 1 })
 				deployed := make(chan error, 1)
 				go func() {
-					_, err := x.Deploy(t.Context(), proxy.DeployRequest{
+					_, err := x.Deploy(t.Context(), api.DeployRequest{
 						Hosts: []string{x.host}, Targets: []string{next.addr()}, StreamTimeout: duration(0),
 					})
 					deployed <- err
@@ -171,7 +171,7 @@ func TestClosesOfManyWebSocketsAreSpread(t *testing.T) {
 		mu.Lock()
 		begin = time.Now()
 		mu.Unlock()
-		x.deploy(t, proxy.DeployRequest{Targets: []string{next.addr()}, StreamTimeout: duration(window)})
+		x.deploy(t, api.DeployRequest{Targets: []string{next.addr()}, StreamTimeout: duration(window)})
 		open.Wait()
 		slices.Sort(ends)
 		// The busiest tenth of the window has a tenth of the closes, if they are

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Trap 13: what a connection was used for before says nothing about the next
@@ -61,7 +61,7 @@ func TestRequestUnderWayStaysWhereItIs(t *testing.T) {
 			arrive(t, "the slow request", arrived)
 			deployed := make(chan error, 1)
 			go func() {
-				_, err := x.Deploy(context.Background(), proxy.DeployRequest{Hosts: []string{x.host}, Targets: []string{startApp(t, named("next")).addr()}})
+				_, err := x.Deploy(context.Background(), api.DeployRequest{Hosts: []string{x.host}, Targets: []string{startApp(t, named("next")).addr()}})
 				deployed <- err
 			}()
 			waitFor(t, "the switch", func() bool { return x.status(t).Active.Release == 2 })

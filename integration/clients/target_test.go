@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // lineApp answers with the request line that it got.
@@ -31,9 +31,9 @@ func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		a := lineApp(t)
 		x := newSite(t, plain.server(t), a.addr)
-		x.deploy(t, proxy.DeployRequest{Service: x.host + "-stripped", Targets: []string{a.addr}, PathPrefixes: []string{"/app"}})
+		x.deploy(t, api.DeployRequest{Service: x.host + "-stripped", Targets: []string{a.addr}, PathPrefixes: []string{"/app"}})
 		keep := false
-		x.deploy(t, proxy.DeployRequest{Service: x.host + "-kept", Targets: []string{a.addr}, PathPrefixes: []string{"/kept"}, StripPathPrefix: &keep})
+		x.deploy(t, api.DeployRequest{Service: x.host + "-kept", Targets: []string{a.addr}, PathPrefixes: []string{"/kept"}, StripPathPrefix: &keep})
 		for _, target := range slices.Concat(targets, invalid) {
 			for prefix, arrives := range map[string]string{"": "", "/app": "", "/kept": "/kept"} {
 				got := x.askWire(t, protocol, "GET", prefix+target, "")

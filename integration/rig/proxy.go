@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // startTimeout bounds how long the proxy may take to answer on its admin socket.
@@ -262,7 +262,7 @@ func (p *Proxy) API() *http.Client {
 }
 
 // Services returns the list of services.
-func (p *Proxy) Services() ([]proxy.ServiceStatus, error) {
+func (p *Proxy) Services() ([]api.ServiceStatus, error) {
 	resp, err := p.API().Get("http://localhost/parachute/services")
 	if err != nil {
 		return nil, err
@@ -272,22 +272,22 @@ func (p *Proxy) Services() ([]proxy.ServiceStatus, error) {
 		return nil, fmt.Errorf("listing services: %s", resp.Status)
 	}
 	var list struct {
-		Services []proxy.ServiceStatus `json:"services"`
+		Services []api.ServiceStatus `json:"services"`
 	}
 	err = json.NewDecoder(resp.Body).Decode(&list)
 	return list.Services, err
 }
 
 // Deploy deploys over the API and returns when the deployment has ended.
-func (p *Proxy) Deploy(ctx context.Context, req proxy.DeployRequest) (proxy.DeploymentStatus, error) {
-	var status proxy.DeploymentStatus
+func (p *Proxy) Deploy(ctx context.Context, req api.DeployRequest) (api.DeploymentStatus, error) {
+	var status api.DeploymentStatus
 	body, err := json.Marshal(req)
 	if err != nil {
 		return status, err
 	}
 	name := req.Service
 	if name == "" {
-		name = proxy.DefaultServiceName(req.Hosts)
+		name = api.DefaultServiceName(req.Hosts)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost,
 		"http://localhost/parachute/services/"+url.PathEscape(name)+"/deployments", bytes.NewReader(body))
@@ -307,8 +307,8 @@ func (p *Proxy) Deploy(ctx context.Context, req proxy.DeployRequest) (proxy.Depl
 		return status, json.Unmarshal(answer, &status)
 	}
 	var failure struct {
-		Error   *proxy.Error           `json:"error"`
-		Outcome proxy.DeploymentStatus `json:"outcome"`
+		Error   *api.Error           `json:"error"`
+		Outcome api.DeploymentStatus `json:"outcome"`
 	}
 	if err := json.Unmarshal(answer, &failure); err != nil || failure.Error == nil {
 		return status, fmt.Errorf("deploying: %s: %s", resp.Status, answer)

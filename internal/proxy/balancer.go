@@ -6,20 +6,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// LoadBalancing is how the requests of a release are spread over its targets.
-type LoadBalancing string
-
-const (
-	// LeastConn prefers the target with the fewest requests in flight, streams
-	// included, and a random one of several. It is the default.
-	LeastConn LoadBalancing = "least_conn"
-	// RoundRobin takes the targets in turn.
-	RoundRobin LoadBalancing = "round_robin"
-)
-
-func (l LoadBalancing) valid() bool { return l == LeastConn || l == RoundRobin }
 
 // pick chooses the upstream for a request, of those that are not in tried. Targets
 // that are not failing come first, and among those the one that the client has
@@ -33,7 +22,7 @@ func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 			return u
 		}
 	}
-	roundRobin := r.options.LB == RoundRobin
+	roundRobin := r.options.LB == api.RoundRobin
 	// A random start makes the first of equals a random one.
 	start := rand.Uint64()
 	if roundRobin {
@@ -74,7 +63,7 @@ func stickyCookie(service string) string { return "parachute_" + opaque(service)
 
 // stickyID is the value of the cookie for a target. It stays the same over
 // restarts and deployments for as long as the service has the target.
-func stickyID(service string, t Target) string { return opaque(service, t.String()) }
+func stickyID(service string, t api.Target) string { return opaque(service, t.String()) }
 
 // upstreamOfClient returns the upstream that the client has been with, or nil if it
 // has not, or if that is gone.

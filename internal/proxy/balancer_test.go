@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestPickPrefersTheHealthyAndTheIdle(t *testing.T) {
@@ -59,7 +61,7 @@ func TestPickSharesAmongEquals(t *testing.T) {
 func TestTargetsTakeTurns(t *testing.T) {
 	_, r := monitored(3)
 	defer r.close()
-	r.options.LB = RoundRobin
+	r.options.LB = api.RoundRobin
 	r.upstreams[0].inFlight.Store(100) // which does not matter
 	first := r.pick(nil, nil)
 	second := r.pick(nil, nil)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 const (
@@ -25,39 +27,39 @@ const (
 
 // certificateHosts returns the hosts of r that have certificates issued before they
 // are asked for.
-func (r *Release) certificateHosts() []string { return r.options.TLS.hostsToCertify(r.hosts) }
+func (r *Release) certificateHosts() []string { return hostsToCertify(r.options.TLS, r.hosts) }
 
 // hostsToCertify returns those of hosts that have certificates issued before they are
 // asked for.
-func (o *TLSOptions) hostsToCertify(hosts []string) []string {
+func hostsToCertify(o *api.TLSOptions, hosts []string) []string {
 	switch {
-	case o == nil || o.ownFiles():
+	case o == nil || o.OwnFiles():
 		return nil
 	case o.OnDemandURL == "":
 		return hosts
 	}
 	// The names below a wildcard get theirs on demand.
-	return slices.DeleteFunc(slices.Clone(hosts), isWildcard)
+	return slices.DeleteFunc(slices.Clone(hosts), api.IsWildcard)
 }
 
 // checkCertificates refuses what can never have certificates, before anything is
 // done.
-func (e *Engine) checkCertificates(s spec) error {
-	t := s.options.TLS
+func (e *Engine) checkCertificates(s api.Spec) error {
+	t := s.Options.TLS
 	switch {
 	case t == nil:
 		return nil
-	case t.ownFiles():
-		if err := newKeyPair(t, s.hosts).read(time.Now()); err != nil {
-			return invalid("%s", Printable(err.Error())).withHint("%s", keyPairHint(err))
+	case t.OwnFiles():
+		if err := newKeyPair(t, s.Hosts).read(time.Now()); err != nil {
+			return api.Invalid("%s", api.Printable(err.Error())).WithHint("%s", keyPairHint(err))
 		}
 		return nil
 	case e.opts.Certifier == nil:
-		return invalid("this proxy gets no certificates")
+		return api.Invalid("this proxy gets no certificates")
 	}
-	for _, host := range t.hostsToCertify(s.hosts) {
+	for _, host := range hostsToCertify(t, s.Hosts) {
 		if err := e.opts.Certifier.Check(host, t.Issuer); err != nil {
-			return asError(err)
+			return api.AsError(err)
 		}
 	}
 	return nil
@@ -67,10 +69,10 @@ func (e *Engine) checkCertificates(s spec) error {
 func (e *Engine) certify(d *Deployment, r *Release) error {
 	if r.keyPair != nil {
 		if err := r.keyPair.read(time.Now()); err != nil {
-			return &Error{Code: CodeCertificate, Message: Printable(err.Error()), Hint: keyPairHint(err), Cause: err}
+			return &api.Error{Code: api.CodeCertificate, Message: api.Printable(err.Error()), Hint: keyPairHint(err), Cause: err}
 		}
 	}
-	if r.keyPair == nil && d.spec.waitForCertificates {
+	if r.keyPair == nil && d.spec.WaitForCertificates {
 		if err := e.obtainCertificates(d, r); err != nil {
 			return err
 		}
@@ -110,14 +112,14 @@ func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
 		}
 		orders.Go(func() {
 			defer func() { <-slots }()
-			d.send(Event{Kind: EventCertifying, Host: host})
+			d.send(api.Event{Kind: api.EventCertifying, Host: host})
 			certificate, err := e.opts.Certifier.Certify(ctx, host, r.options.TLS.Issuer)
 			if err != nil {
 				fail(certificateError(host, err))
 				return
 			}
 			obtained.Add(1)
-			d.send(Event{Kind: EventCertified, Host: host, Certificate: &certificate})
+			d.send(api.Event{Kind: api.EventCertified, Host: host, Certificate: &certificate})
 		})
 	}
 	orders.Wait()
@@ -127,9 +129,9 @@ func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
 		if n := obtained.Load(); n > 0 {
 			message = fmt.Sprintf("there were certificates for %d of %d hosts only", n, len(hosts))
 		}
-		return &Error{
-			Code:    CodeCertificate,
-			Message: message + " within " + Duration(timeout).String(),
+		return &api.Error{
+			Code:    api.CodeCertificate,
+			Message: message + " within " + api.Duration(timeout).String(),
 			Hint:    "see the proxy's log for what the certificate authority was doing; --tls-wait=false does not wait",
 		}
 	}
@@ -139,10 +141,10 @@ func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
 var errCertifyTimeout = errors.New("certificate timeout")
 
 func certificateError(host string, err error) error {
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*api.Error](err); ok {
 		return e
 	}
-	return &Error{Code: CodeCertificate, Message: "no certificate for " + host + ": " + Printable(err.Error()), Cause: err}
+	return &api.Error{Code: api.CodeCertificate, Message: "no certificate for " + host + ": " + api.Printable(err.Error()), Cause: err}
 }
 
 // hasCertificate reports whether a client of r that asks for host by HTTPS can be
@@ -194,19 +196,19 @@ func (e *Engine) forgetCertificates(r *Release) {
 }
 
 // certificatesOf returns what is known of the certificates of r, which may be nil.
-func (e *Engine) certificatesOf(r *Release) []Certificate {
+func (e *Engine) certificatesOf(r *Release) []api.Certificate {
 	if r == nil || r.options.TLS == nil {
 		return nil
 	}
 	if r.keyPair != nil {
 		return r.keyPair.certificates(e.log())
 	}
-	var all []Certificate
+	var all []api.Certificate
 	if e.opts.Certifier != nil {
 		for _, host := range r.certificateHosts() {
 			all = append(all, e.opts.Certifier.Certificate(host, r.options.TLS.Issuer))
 		}
 	}
-	slices.SortFunc(all, func(a, b Certificate) int { return cmp.Compare(a.Host, b.Host) })
+	slices.SortFunc(all, func(a, b api.Certificate) int { return cmp.Compare(a.Host, b.Host) })
 	return all
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // fakeCertifier is a [Certifier] that issues at once, unless a test wants otherwise.
@@ -22,31 +24,31 @@ type fakeCertifier struct {
 
 	// mu guards what follows.
 	mu     sync.Mutex
-	issued map[string]Issuer
+	issued map[string]api.Issuer
 	kept   map[string]bool
 	// forgotten are the hosts that Forget was called for.
 	forgotten map[string]bool
 }
 
 func newFakeCertifier() *fakeCertifier {
-	return &fakeCertifier{issued: make(map[string]Issuer), kept: make(map[string]bool), forgotten: make(map[string]bool)}
+	return &fakeCertifier{issued: make(map[string]api.Issuer), kept: make(map[string]bool), forgotten: make(map[string]bool)}
 }
 
 func withCertifier(c Certifier) func(*EngineOptions) {
 	return func(o *EngineOptions) { o.Certifier = c }
 }
 
-func (c *fakeCertifier) Check(host string, _ Issuer) error {
+func (c *fakeCertifier) Check(host string, _ api.Issuer) error {
 	if c.check != nil {
 		return c.check(host)
 	}
 	return nil
 }
 
-func (c *fakeCertifier) Certify(ctx context.Context, host string, issuer Issuer) (Certificate, error) {
+func (c *fakeCertifier) Certify(ctx context.Context, host string, issuer api.Issuer) (api.Certificate, error) {
 	if c.certify != nil {
 		if err := c.certify(ctx, host); err != nil {
-			return Certificate{}, err
+			return api.Certificate{}, err
 		}
 	}
 	c.mu.Lock()
@@ -55,30 +57,30 @@ func (c *fakeCertifier) Certify(ctx context.Context, host string, issuer Issuer)
 	return c.Certificate(host, issuer), nil
 }
 
-func (c *fakeCertifier) Keep(host string, issuer Issuer) {
+func (c *fakeCertifier) Keep(host string, issuer api.Issuer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.kept[host+" "+string(issuer)] = true
 }
 
-func (c *fakeCertifier) Forget(host string, issuer Issuer) {
+func (c *fakeCertifier) Forget(host string, issuer api.Issuer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.kept, host+" "+string(issuer))
 	c.forgotten[host] = true
 }
 
-func (c *fakeCertifier) HasCertificate(host string, issuer Issuer) bool {
+func (c *fakeCertifier) HasCertificate(host string, issuer api.Issuer) bool {
 	return c.Certificate(host, issuer).NotAfter != nil
 }
 
-func (c *fakeCertifier) Certificate(host string, issuer Issuer) Certificate {
+func (c *fakeCertifier) Certificate(host string, issuer api.Issuer) api.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.issued[host] != issuer {
-		return Certificate{Host: host}
+		return api.Certificate{Host: host}
 	}
-	return Certificate{Host: host, Issuer: "Test", NotBefore: &testTime, NotAfter: new(testTime.Add(time.Hour))}
+	return api.Certificate{Host: host, Issuer: "Test", NotBefore: &testTime, NotAfter: new(testTime.Add(time.Hour))}
 }
 
 func (c *fakeCertifier) looksAfter() string {
@@ -88,9 +90,9 @@ func (c *fakeCertifier) looksAfter() string {
 }
 
 // tlsRequestFor returns a request to deploy a with certificates for hosts.
-func tlsRequestFor(service string, a *app, hosts ...string) DeployRequest {
+func tlsRequestFor(service string, a *app, hosts ...string) api.DeployRequest {
 	req := requestFor(service, a)
-	req.Hosts, req.TLS = hosts, &TLSRequest{}
+	req.Hosts, req.TLS = hosts, &api.TLSRequest{}
 	return req
 }
 
@@ -105,7 +107,7 @@ func TestCertificatesAreThereBeforeTheSwitch(t *testing.T) {
 	}
 	e := newTestEngine(t, withCertifier(c))
 	old, next := startApp(t, "old"), startApp(t, "next")
-	e.deploy(DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
+	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
 	d := e.start(tlsRequestFor("app", next, "b.test", "a.test"))
 	hosts := []string{receive(t, asked, "an order"), receive(t, asked, "an order")}
 	slices.Sort(hosts)
@@ -121,7 +123,7 @@ func TestCertificatesAreThereBeforeTheSwitch(t *testing.T) {
 	if len(status.Certificates) != 2 || status.Certificates[0].Host != "a.test" || status.Certificates[1].NotAfter == nil {
 		t.Errorf("the deployment has the certificates %+v", status.Certificates)
 	}
-	if got := await(t, d, EventCertified, 1).Certificate; got.Issuer != "Test" {
+	if got := await(t, d, api.EventCertified, 1).Certificate; got.Issuer != "Test" {
 		t.Errorf("the event has the certificate %+v", got)
 	}
 	if s, _ := e.Service("app"); !s.TLS || len(s.Certificates) != 2 {
@@ -148,8 +150,8 @@ func TestFailedCertificateKeepsServing(t *testing.T) {
 		t.Helper()
 		before := e.picture()
 		status, err := wait(t, e.start(tlsRequestFor("app", next, "a.test", "b.test")))
-		wantCode(t, err, CodeCertificate)
-		if err.Error() != "no certificate for b.test: the authority says no" || status.State != StateFailed || status.Release != 0 {
+		wantCode(t, err, api.CodeCertificate)
+		if err.Error() != "no certificate for b.test: the authority says no" || status.State != api.StateFailed || status.Release != 0 {
 			t.Errorf("%v, %+v", err, status)
 		}
 		if after := e.picture(); after != before {
@@ -168,7 +170,7 @@ func TestFailedCertificateKeepsServing(t *testing.T) {
 	if status, _ := e.get("a.test", "/"); status != http.StatusNotFound {
 		t.Errorf("a first deploy that failed: %d", status)
 	}
-	e.deploy(DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
+	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
 	fail()
 	e.wantAnswer("a.test", "/", "old")
 }
@@ -179,7 +181,7 @@ func TestHealthIsNewWhenTheTrafficComes(t *testing.T) {
 	c := newFakeCertifier()
 	e := newTestEngine(t, withCertifier(c))
 	old, next := startApp(t, "old"), startApp(t, "next")
-	e.deploy(DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
+	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
 	interval := ms(10)
 	c.certify = func(context.Context, string) error {
 		next.health.Store(http.StatusServiceUnavailable)
@@ -189,7 +191,7 @@ func TestHealthIsNewWhenTheTrafficComes(t *testing.T) {
 	req := tlsRequestFor("app", next, "a.test")
 	req.HealthCheckInterval, req.DeployTimeout = interval, ms(300)
 	status, err := wait(t, e.start(req))
-	wantCode(t, err, CodeNotHealthy)
+	wantCode(t, err, api.CodeNotHealthy)
 	if status.Release != 0 || len(status.Probes) != 1 || status.Probes[0].Healthy {
 		t.Errorf("%+v", status)
 	}
@@ -213,16 +215,16 @@ func TestHealthIsNewWhenTheTrafficComes(t *testing.T) {
 func TestCertificatesThatCanNeverBeAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newFakeCertifier()
-	c.check = func(host string) error { return invalid("%s is no good", host) }
+	c.check = func(host string) error { return api.Invalid("%s is no good", host) }
 	a := startApp(t, "a")
 	e := newTestEngine(t, withCertifier(c))
 	_, err := e.Deploy(tlsRequestFor("app", a, "a.test"))
-	wantCode(t, err, CodeInvalid)
+	wantCode(t, err, api.CodeInvalid)
 	if err.Error() != "a.test is no good" || a.probes.Load() > 0 {
 		t.Errorf("%v after %d probes", err, a.probes.Load())
 	}
 	_, err = newTestEngine(t).Deploy(tlsRequestFor("app", a, "a.test"))
-	wantCode(t, err, CodeInvalid)
+	wantCode(t, err, api.CodeInvalid)
 }
 
 // Whoever does not wait is served by HTTP until there is a certificate.
@@ -240,7 +242,7 @@ func TestDeployDoesNotWaitForCertificatesIfToldSo(t *testing.T) {
 	}
 	e.wantAnswer("a.test", "/", "a")
 	c.mu.Lock()
-	c.issued["a.test"] = IssuerAuto
+	c.issued["a.test"] = api.IssuerAuto
 	c.mu.Unlock()
 	if status, _ := e.get("a.test", "/"); status != http.StatusMovedPermanently {
 		t.Errorf("with a certificate: %d", status)
@@ -261,13 +263,13 @@ func TestCertificatesAreLookedAfterForAsLongAsTheyAreServed(t *testing.T) {
 	e.deploy(tlsRequestFor("a", a, "a.test", "b.test", "*.c.test"))
 	want("a deploy", "*.c.test auto, a.test auto, b.test auto")
 
-	api := tlsRequestFor("api", a, "a.test")
-	api.PathPrefixes = []string{"/api"}
-	e.deploy(api)
+	second := tlsRequestFor("api", a, "a.test")
+	second.PathPrefixes = []string{"/api"}
+	e.deploy(second)
 	want("a deploy of a second service on a host", "*.c.test auto, a.test auto, b.test auto")
 
 	internal := tlsRequestFor("a", a, "a.test", "d.test")
-	internal.TLS.Issuer = IssuerInternal
+	internal.TLS.Issuer = api.IssuerInternal
 	e.deploy(internal)
 	want("a change of hosts and issuer", "a.test auto, a.test internal, d.test internal")
 
@@ -284,11 +286,11 @@ func TestCertificatesAreLookedAfterForAsLongAsTheyAreServed(t *testing.T) {
 		t.Errorf("after a restart, HTTP is answered with %d", status)
 	}
 
-	if _, err := e.Remove("a", RemoveRequest{}); err != nil {
+	if _, err := e.Remove("a", api.RemoveRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	want("a removal", "a.test auto")
-	if _, err := e.Remove("api", RemoveRequest{}); err != nil {
+	if _, err := e.Remove("api", api.RemoveRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	want("the last removal", "")
@@ -300,7 +302,7 @@ func deployHosts(t *testing.T, c *fakeCertifier, hosts int) (took time.Duration,
 	t.Helper()
 	e := NewEngine(EngineOptions{Store: newMemoryStore(), Certifier: c})
 	defer e.Close()
-	req := DeployRequest{Service: "app", Targets: []string{"web:3000"}, Force: true, TLS: &TLSRequest{}}
+	req := api.DeployRequest{Service: "app", Targets: []string{"web:3000"}, Force: true, TLS: &api.TLSRequest{}}
 	for i := range hosts {
 		req.Hosts = append(req.Hosts, fmt.Sprintf("h%d.test", i))
 	}
@@ -323,9 +325,9 @@ func TestWaitForCertificatesIsBounded(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		for hosts, want := range map[int]time.Duration{2: certifyTimeout, maxHosts: certifyTimeout + 33*time.Minute} {
+		for hosts, want := range map[int]time.Duration{2: certifyTimeout, api.MaxHosts: certifyTimeout + 33*time.Minute} {
 			took, err := deployHosts(t, c, hosts)
-			wantCode(t, err, CodeCertificate)
+			wantCode(t, err, api.CodeCertificate)
 			if message := fmt.Sprintf("for 1 of %d hosts only within %s", hosts, want); took != want || !strings.Contains(err.Error(), message) {
 				t.Errorf("gave up after %s: %v", took, err)
 			}
@@ -352,7 +354,7 @@ func TestAsManyHostsAsThereMayBeAreCertified(t *testing.T) {
 				return ctx.Err()
 			}
 		}
-		if took, err := deployHosts(t, c, maxHosts); err != nil {
+		if took, err := deployHosts(t, c, api.MaxHosts); err != nil {
 			t.Errorf("after %s: %v", took, err)
 		}
 	})
@@ -362,7 +364,7 @@ func TestWarningsOfCertificates(t *testing.T) {
 	now := testTime
 	at := func(d time.Duration) *time.Time { return new(now.Add(d)) }
 	const day = 24 * time.Hour
-	for want, c := range map[string]Certificate{
+	for want, c := range map[string]api.Certificate{
 		"":                                      {NotBefore: at(-60 * day), NotAfter: at(30 * day)},
 		"is being obtained":                     {},
 		"cannot be obtained: no":                {Error: "no"},
@@ -378,7 +380,7 @@ func TestWarningsOfCertificates(t *testing.T) {
 			t.Errorf("%+v in short: %q, want %q", c, c.Problem(now), got)
 		}
 	}
-	short := Certificate{NotBefore: at(-6 * time.Hour), NotAfter: at(6 * time.Hour)}
+	short := api.Certificate{NotBefore: at(-6 * time.Hour), NotAfter: at(6 * time.Hour)}
 	if got := short.Warning(now); got != "" {
 		t.Errorf("in the middle of a short life: %q", got)
 	}

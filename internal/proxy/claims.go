@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // owner holds a route, for as many reasons as count says.
@@ -15,7 +17,7 @@ type owner struct {
 
 // reserve takes routes for a service. It fails if another one has any of them.
 // Engine.mu must be held.
-func (e *Engine) reserve(name string, routes []Route) error {
+func (e *Engine) reserve(name string, routes []api.Route) error {
 	for _, r := range routes {
 		if o := e.owners[r]; o != nil && o.service != name {
 			return e.conflict(name, routes, r)
@@ -32,17 +34,17 @@ func (e *Engine) reserve(name string, routes []Route) error {
 
 // conflict says that one of the routes that the named service is to have is another's,
 // and how to deploy to that one. Engine.mu must be held.
-func (e *Engine) conflict(name string, routes []Route, taken Route) *Error {
+func (e *Engine) conflict(name string, routes []api.Route, taken api.Route) *api.Error {
 	owner := e.owners[taken].service
 	flags := e.flagsOf(owner, taken)
-	if name != cmp.Or(routes[0].Host, DefaultServiceName(nil)) {
-		flags += " instead of --service " + shellWord(name)
+	if name != cmp.Or(routes[0].Host, api.DefaultServiceName(nil)) {
+		flags += " instead of --service " + api.ShellWord(name)
 	}
-	return &Error{
-		Code:    CodeRouteConflict,
+	return &api.Error{
+		Code:    api.CodeRouteConflict,
 		Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(taken), owner),
 		Hint: fmt.Sprintf("to deploy a new release of it, use %s; to free the route, run: parachute remove %s",
-			flags, shellWord(owner)),
+			flags, api.ShellWord(owner)),
 	}
 }
 
@@ -51,8 +53,8 @@ const maxHintHosts = 10
 
 // flagsOf returns the flags with which the service that has r is deployed without
 // losing a route: it keeps none that a deploy leaves out. Engine.mu must be held.
-func (e *Engine) flagsOf(name string, r Route) string {
-	flags := "--service " + shellWord(name)
+func (e *Engine) flagsOf(name string, r api.Route) string {
+	flags := "--service " + api.ShellWord(name)
 	var hosts, prefixes []string
 	if s := e.services[name]; s != nil {
 		hosts, prefixes = s.claiming(r)
@@ -61,38 +63,30 @@ func (e *Engine) flagsOf(name string, r Route) string {
 	case len(hosts) > maxHintHosts:
 		flags += fmt.Sprintf(" and --host with all of its %d hosts", len(hosts))
 	case len(hosts) > 0:
-		flags += " --host " + shellWord(strings.Join(hosts, ","))
+		flags += " --host " + api.ShellWord(strings.Join(hosts, ","))
 	}
 	if len(prefixes) > 0 && !slices.Equal(prefixes, []string{"/"}) {
-		flags += " --path-prefix " + shellWord(strings.Join(prefixes, ","))
+		flags += " --path-prefix " + api.ShellWord(strings.Join(prefixes, ","))
 	}
 	return flags
 }
 
 // claiming returns the hosts and path prefixes of the release of s that has r, or of the
 // deployment that wants it.
-func (s *service) claiming(r Route) (hosts, prefixes []string) {
+func (s *service) claiming(r api.Route) (hosts, prefixes []string) {
 	if active := s.release(); active != nil && slices.Contains(active.routes, r) {
 		return active.hosts, active.options.PathPrefixes
 	}
 	for _, d := range s.deployments {
-		if slices.Contains(d.spec.routes, r) {
-			return d.spec.hosts, d.spec.options.PathPrefixes
+		if slices.Contains(d.spec.Routes, r) {
+			return d.spec.Hosts, d.spec.Options.PathPrefixes
 		}
 	}
 	return nil, nil
 }
 
-// shellWord quotes what a shell would not take as it is.
-func shellWord(s string) string {
-	if strings.Trim(s, labelChars+".,:/") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
 // free gives back routes that reserve took. Engine.mu must be held.
-func (e *Engine) free(routes []Route) {
+func (e *Engine) free(routes []api.Route) {
 	for _, r := range routes {
 		if o := e.owners[r]; o != nil {
 			if o.count--; o.count == 0 {
@@ -102,7 +96,7 @@ func (e *Engine) free(routes []Route) {
 	}
 }
 
-func describeRoute(r Route) string {
+func describeRoute(r api.Route) string {
 	host := "every host without a service of its own"
 	if r.Host != "" {
 		host = "the host " + r.Host

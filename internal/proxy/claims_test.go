@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestConflictNamesTheOwner(t *testing.T) {
@@ -15,7 +17,7 @@ func TestConflictNamesTheOwner(t *testing.T) {
 	req.Hosts, req.PathPrefixes = []string{"shop.example.com"}, []string{"/", "/api"}
 	e.deploy(req)
 	e.deploy(requestFor("rest", startApp(t, "rest")))
-	e.deploy(DeployRequest{Targets: []string{startApp(t, "pair").target}, Hosts: []string{"*.pair.com", "pair.com"}})
+	e.deploy(api.DeployRequest{Targets: []string{startApp(t, "pair").target}, Hosts: []string{"*.pair.com", "pair.com"}})
 	for _, tt := range []struct {
 		service         string
 		hosts, prefixes []string
@@ -43,10 +45,10 @@ func TestConflictNamesTheOwner(t *testing.T) {
 			"--service '*.pair.com' --host '*.pair.com,pair.com';",
 		},
 	} {
-		req := DeployRequest{Service: tt.service, Targets: []string{refusedAddress}, Hosts: tt.hosts, PathPrefixes: tt.prefixes}
+		req := api.DeployRequest{Service: tt.service, Targets: []string{refusedAddress}, Hosts: tt.hosts, PathPrefixes: tt.prefixes}
 		_, err := e.Deploy(req)
-		wantCode(t, err, CodeRouteConflict)
-		if e, _ := errors.AsType[*Error](err); e.Message != tt.message || !strings.Contains(e.Hint, "use "+tt.flags) {
+		wantCode(t, err, api.CodeRouteConflict)
+		if e, _ := errors.AsType[*api.Error](err); e.Message != tt.message || !strings.Contains(e.Hint, "use "+tt.flags) {
 			t.Errorf("message %q, hint %q\nwant %q and %q", e.Message, e.Hint, tt.message, tt.flags)
 		}
 	}
@@ -67,7 +69,7 @@ func TestRoutesOfADeploymentUnderWayAreTaken(t *testing.T) {
 	sick.health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("first", sick))
 	_, err := e.Deploy(requestFor("second", sick))
-	wantCode(t, err, CodeRouteConflict)
+	wantCode(t, err, api.CodeRouteConflict)
 	d.Cancel()
 	_, _ = wait(t, d)
 	e.deploy(requestFor("second", startApp(t, "second")))

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // storeTimeout bounds one write of the state, if the storage heeds it. Caddy's file
@@ -17,8 +19,8 @@ const storeTimeout = 10 * time.Second
 // another service owns one of its routes. Accepting it ends every older
 // deployment of the same service that has not begun to commit. The deployment
 // goes on by itself; see [Deployment.Wait].
-func (e *Engine) Deploy(req DeployRequest) (*Deployment, error) {
-	s, err := req.resolve()
+func (e *Engine) Deploy(req api.DeployRequest) (*Deployment, error) {
+	s, err := req.Resolve()
 	if err != nil {
 		return nil, err
 	}
@@ -28,16 +30,16 @@ func (e *Engine) Deploy(req DeployRequest) (*Deployment, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.stopping {
-		return nil, &Error{Code: CodeStopping, Message: "the proxy is stopping"}
+		return nil, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
 	}
-	if err := e.reserve(s.service, s.routes); err != nil {
+	if err := e.reserve(s.Service, s.Routes); err != nil {
 		return nil, err
 	}
-	svc := e.service(s.service)
+	svc := e.service(s.Service)
 	for _, older := range slices.Clone(svc.deployments) {
-		older.abort(&Error{
-			Code:    CodeSuperseded,
-			Message: fmt.Sprintf("a newer deployment of %s was accepted; this one has changed nothing", s.service),
+		older.abort(&api.Error{
+			Code:    api.CodeSuperseded,
+			Message: fmt.Sprintf("a newer deployment of %s was accepted; this one has changed nothing", s.Service),
 		})
 	}
 	d := newDeployment(s)
@@ -50,13 +52,13 @@ func (e *Engine) Deploy(req DeployRequest) (*Deployment, error) {
 // run takes a deployment through its life.
 func (e *Engine) run(svc *service, d *Deployment) {
 	log := e.log().With(zap.String("service", svc.name), zap.String("deployment", d.id))
-	log.Info("deployment accepted", zap.Stringers("targets", d.spec.targets))
+	log.Info("deployment accepted", zap.Stringers("targets", d.spec.Targets))
 	err := e.advance(svc, d)
 
 	e.mu.Lock()
 	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
 	if !d.inService {
-		e.free(d.spec.routes)
+		e.free(d.spec.Routes)
 	}
 	e.forgetIfUnused(svc)
 	serving := svc.servingVersion()
@@ -79,7 +81,7 @@ func (e *Engine) advance(svc *service, d *Deployment) error {
 		candidate.close()
 		return err
 	}
-	if err := e.drainOld(svc, old, d.spec.drain, d.drainProgress, d.drained); err != nil {
+	if err := e.drainOld(svc, old, d.spec.Drain, d.drainProgress, d.drained); err != nil {
 		return err
 	}
 	return nil
@@ -89,13 +91,13 @@ func (e *Engine) advance(svc *service, d *Deployment) error {
 // returns the release before.
 func (e *Engine) bringIntoService(svc *service, d *Deployment, next *Release) (old *Release, err error) {
 	var seen time.Time
-	if !d.spec.force {
+	if !d.spec.Force {
 		if seen, err = d.passGate(next); err != nil {
 			return nil, err
 		}
 	}
 	err = e.certify(d, next)
-	if err == nil && !d.spec.force {
+	if err == nil && !d.spec.Force {
 		err = d.confirmGate(next, seen)
 	}
 	if err == nil {
@@ -130,9 +132,9 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 	e.mu.Unlock()
 
 	if err := e.save(next); err != nil {
-		return nil, &Error{
-			Code:    CodeStorage,
-			Message: fmt.Sprintf("storing the release failed: %s", Printable(err.Error())),
+		return nil, &api.Error{
+			Code:    api.CodeStorage,
+			Message: fmt.Sprintf("storing the release failed: %s", api.Printable(err.Error())),
 			Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
 			Cause:   err,
 		}
@@ -142,8 +144,8 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 	e.mu.Lock()
 	if e.retired.Load() {
 		e.mu.Unlock()
-		return nil, &Error{
-			Code:    CodeStopping,
+		return nil, &api.Error{
+			Code:    api.CodeStopping,
 			Message: "the proxy stopped using parachute before the switch",
 			Hint:    "the release is stored: it serves when parachute is in the proxy's configuration again",
 		}
@@ -184,13 +186,13 @@ func (e *Engine) switchTo(svc *service, next *Release) {
 	svc.active = c
 }
 
-func sameRoutes(a, b []Route) bool {
+func sameRoutes(a, b []api.Route) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	inA := make(map[Route]bool, len(a))
+	inA := make(map[api.Route]bool, len(a))
 	for _, r := range a {
 		inA[r] = true
 	}
-	return !slices.ContainsFunc(b, func(r Route) bool { return !inA[r] })
+	return !slices.ContainsFunc(b, func(r api.Route) bool { return !inA[r] })
 }

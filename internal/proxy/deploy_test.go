@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // hammer sends requests from several clients until the test calls the function it
@@ -50,7 +52,7 @@ func TestFirstDeployServes(t *testing.T) {
 		t.Errorf("before the first deploy: %d, want 404", status)
 	}
 	status := e.deploy(requestFor("app", startApp(t, "one")))
-	if status.State != StateDone || status.Release != 1 || status.Previous != 0 || status.Serving != 1 ||
+	if status.State != api.StateDone || status.Release != 1 || status.Previous != 0 || status.Serving != 1 ||
 		len(status.Drained) != 0 || len(status.Probes) != 1 || status.Probes[0].Probes != 1 || status.Ended == nil {
 		t.Errorf("status %+v", status)
 	}
@@ -98,12 +100,12 @@ func TestNewerDeployWins(t *testing.T) {
 	slow, fast := startApp(t, "slow"), startApp(t, "fast")
 	slow.health.Store(http.StatusServiceUnavailable)
 	older := e.start(requestFor("app", slow))
-	await(t, older, EventProbeFailed, 1)
+	await(t, older, api.EventProbeFailed, 1)
 	e.deploy(requestFor("app", fast))
 
 	status, err := wait(t, older)
-	wantCode(t, err, CodeSuperseded)
-	if status.State != StateSuperseded || status.Release != 0 || status.Serving == 0 {
+	wantCode(t, err, api.CodeSuperseded)
+	if status.State != api.StateSuperseded || status.Release != 0 || status.Serving == 0 {
 		t.Errorf("the older deployment: %+v, want superseded", status)
 	}
 	slow.health.Store(http.StatusOK) // too late
@@ -122,47 +124,47 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 		a.health.Store(http.StatusInternalServerError)
 		return a
 	}
-	other := func(r DeployRequest) DeployRequest {
+	other := func(r api.DeployRequest) api.DeployRequest {
 		r.Hosts, r.PathPrefixes, r.TargetTimeout = []string{"other.example.com", "h"}, []string{"/api"}, ms(1)
 		return r
 	}
 	for name, tt := range map[string]struct {
 		fail  func(t *testing.T, e *testEngine, store *faultyStore) error
-		code  Code
-		state State // empty if it is not even accepted
+		code  api.Code
+		state api.State // empty if it is not even accepted
 	}{
 		"invalid": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t)))
 			req.HealthCheckInterval = ms(0)
 			_, err := e.Deploy(req)
 			return err
-		}, CodeInvalid, ""},
+		}, api.CodeInvalid, ""},
 		"route conflict": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t)))
 			req.Hosts = append(req.Hosts, "neighbour.example.com")
 			req.PathPrefixes = nil
 			_, err := e.Deploy(req)
 			return err
-		}, CodeRouteConflict, ""},
+		}, api.CodeRouteConflict, ""},
 		"not healthy": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t)))
 			req.DeployTimeout = ms(50)
 			_, err := wait(t, e.start(req))
 			return err
-		}, CodeNotHealthy, StateFailed},
+		}, api.CodeNotHealthy, api.StateFailed},
 		"one of two not healthy": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t), startApp(t, "well")))
 			req.DeployTimeout = ms(200)
 			_, err := wait(t, e.start(req))
 			return err
-		}, CodeNotHealthy, StateFailed},
+		}, api.CodeNotHealthy, api.StateFailed},
 		"cancelled": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			d := e.start(other(requestFor("app", sick(t))))
-			await(t, d, EventProbeFailed, 1)
+			await(t, d, api.EventProbeFailed, 1)
 			d.Cancel()
 			_, err := wait(t, d)
 			return err
-		}, CodeCancelled, StateCancelled},
+		}, api.CodeCancelled, api.StateCancelled},
 		"superseded": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			d := e.start(other(requestFor("app", sick(t))))
 			newer := e.start(requestFor("app", sick(t)))
@@ -170,7 +172,7 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 			newer.Cancel()
 			_, _ = wait(t, newer)
 			return err
-		}, CodeSuperseded, StateSuperseded},
+		}, api.CodeSuperseded, api.StateSuperseded},
 		"disk full": {func(t *testing.T, e *testEngine, store *faultyStore) error {
 			store.onSave = func(string) error { return errDiskFull }
 			_, err := wait(t, e.start(other(requestFor("app", startApp(t, "new")))))
@@ -178,13 +180,13 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 				t.Errorf("error %v does not say why", err)
 			}
 			return err
-		}, CodeStorage, StateFailed},
+		}, api.CodeStorage, api.StateFailed},
 		"first deploy of a service fails": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := requestFor("newcomer", sick(t))
 			req.Hosts, req.DeployTimeout = []string{"newcomer.example.com"}, ms(50)
 			_, err := wait(t, e.start(req))
 			return err
-		}, CodeNotHealthy, StateFailed},
+		}, api.CodeNotHealthy, api.StateFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -270,12 +272,12 @@ func TestCommitIsNotInterrupted(t *testing.T) {
 	receive(t, saving, "the save")
 	first.Cancel()
 	second := e.start(requestFor("app", startApp(t, "second")))
-	await(t, second, EventHealthy, 1)
+	await(t, second, api.EventHealthy, 1)
 	other := requestFor("other", startApp(t, "other"))
 	other.Hosts = []string{"other.example.com"}
 	e.deploy(other)
 	removed := make(chan error, 1)
-	otherRemoval := func() { _, err := e.Remove("other", RemoveRequest{}); removed <- err }
+	otherRemoval := func() { _, err := e.Remove("other", api.RemoveRequest{}); removed <- err }
 	go otherRemoval()
 	if err := receive(t, removed, "the removal of the other service"); err != nil {
 		t.Error(err)
@@ -334,9 +336,9 @@ func TestDeploymentOutlivesItsWaiter(t *testing.T) {
 // TestManyRoutesAreComparedQuickly keeps a switch of the largest service that is
 // allowed from holding up the control plane.
 func TestManyRoutesAreComparedQuickly(t *testing.T) {
-	var routes []Route
-	for i := range maxHosts * maxPrefixes {
-		routes = append(routes, Route{Host: fmt.Sprint("h", i), Prefix: "/"})
+	var routes []api.Route
+	for i := range api.MaxHosts * api.MaxPrefixes {
+		routes = append(routes, api.Route{Host: fmt.Sprint("h", i), Prefix: "/"})
 	}
 	reversed := slices.Clone(routes)
 	slices.Reverse(reversed)

@@ -3,6 +3,8 @@ package proxy
 import (
 	"slices"
 	"sync/atomic"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // recentDeployments is how many deployments that have ended can still be asked
@@ -35,15 +37,15 @@ func (l *deploymentLog) add(d *Deployment) {
 
 // failed returns the last deployment of a service that has ended, if it failed; nil
 // otherwise. One that was superseded is not the last, whenever it ends.
-func (l *deploymentLog) failed(service string) *DeploymentStatus {
+func (l *deploymentLog) failed(service string) *api.DeploymentStatus {
 	for _, d := range slices.Backward(l.order) {
-		if d.spec.service != service {
+		if d.spec.Service != service {
 			continue
 		}
 		switch status := d.Status(); status.State {
-		case StateFailed:
+		case api.StateFailed:
 			return &status
-		case StateDone, StateCancelled:
+		case api.StateDone, api.StateCancelled:
 			return nil
 		}
 	}
@@ -55,13 +57,13 @@ type deploymentCounters struct {
 	done, failed, superseded, cancelled atomic.Int64
 }
 
-func (c *deploymentCounters) count(s State) {
+func (c *deploymentCounters) count(s api.State) {
 	switch s {
-	case StateDone:
+	case api.StateDone:
 		c.done.Add(1)
-	case StateSuperseded:
+	case api.StateSuperseded:
 		c.superseded.Add(1)
-	case StateCancelled:
+	case api.StateCancelled:
 		c.cancelled.Add(1)
 	default:
 		c.failed.Add(1)
@@ -76,5 +78,5 @@ func (e *Engine) Deployment(id string) (*Deployment, error) {
 	if d := e.deployments.byID[id]; d != nil {
 		return d, nil
 	}
-	return nil, &Error{Code: CodeNotFound, Message: "there is no deployment " + Printable(id) + ", or it is too long ago"}
+	return nil, &api.Error{Code: api.CodeNotFound, Message: "there is no deployment " + api.Printable(id) + ", or it is too long ago"}
 }

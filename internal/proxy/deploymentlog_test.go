@@ -3,15 +3,17 @@ package proxy
 import (
 	"fmt"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestRecentDeploymentsAreRemembered(t *testing.T) {
 	l := newDeploymentLog()
-	running := newDeployment(spec{})
+	running := newDeployment(api.Spec{})
 	l.add(running)
 	var all []*Deployment
 	for range 2 * recentDeployments {
-		d := newDeployment(spec{})
+		d := newDeployment(api.Spec{})
 		d.finish(nil, 1)
 		l.add(d)
 		all = append(all, d)
@@ -20,7 +22,7 @@ func TestRecentDeploymentsAreRemembered(t *testing.T) {
 		t.Errorf("one deployment runs; %d are remembered, by their id that one: %v", len(l.order), l.byID[running.id])
 	}
 	running.finish(nil, 1)
-	last := newDeployment(spec{})
+	last := newDeployment(api.Spec{})
 	l.add(last)
 	if len(l.order) != recentDeployments || len(l.byID) != recentDeployments {
 		t.Errorf("%d deployments are remembered, %d by their id, want %d", len(l.order), len(l.byID), recentDeployments)
@@ -32,7 +34,7 @@ func TestRecentDeploymentsAreRemembered(t *testing.T) {
 
 func TestUnknownDeploymentIsNotFound(t *testing.T) {
 	_, err := NewEngine(EngineOptions{}).Deployment("\x1b[31m")
-	wantCode(t, err, CodeNotFound)
+	wantCode(t, err, api.CodeNotFound)
 	if got, want := err.Error(), "there is no deployment ?[31m, or it is too long ago"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -40,7 +42,7 @@ func TestUnknownDeploymentIsNotFound(t *testing.T) {
 
 func TestOutcomesAreCounted(t *testing.T) {
 	e := NewEngine(EngineOptions{})
-	for i, state := range []State{StateDone, StateFailed, StateSuperseded, StateCancelled} {
+	for i, state := range []api.State{api.StateDone, api.StateFailed, api.StateSuperseded, api.StateCancelled} {
 		for range i + 1 {
 			e.outcomes.count(state)
 		}

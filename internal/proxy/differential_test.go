@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
@@ -77,7 +78,7 @@ func startOurs(t testing.TB, samples []sample) side {
 // and queries are kept, and what a client says about others is replaced.
 func startTheirs(t testing.TB, samples []sample) side {
 	app := startRecorderOf(t, samples)
-	tr := newHTTPTransport(Target{Scheme: "http", Address: app.address}, func(context.Context) (net.Conn, error) {
+	tr := newHTTPTransport(api.Target{Scheme: "http", Address: app.address}, func(context.Context) (net.Conn, error) {
 		return net.Dial("tcp", app.address)
 	})
 	t.Cleanup(tr.CloseIdleConnections)

@@ -5,32 +5,9 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// drainLimits bounds a drain.
-type drainLimits struct {
-	// requests is the time that requests have before they are cut.
-	requests time.Duration
-	// streams is the time after which streams have been asked to close.
-	streams time.Duration
-}
-
-// Drain tells what became of the traffic of a release that was replaced.
-type Drain struct {
-	// Release and Targets are the release that drained.
-	Release int      `json:"release"`
-	Targets []string `json:"targets"`
-	// Requests and Streams are what was in flight when the drain began.
-	Requests int `json:"requests"`
-	Streams  int `json:"streams"`
-	// CutRequests and CutStreams are those of them that did not end in time.
-	CutRequests int      `json:"cut_requests,omitempty"`
-	CutStreams  int      `json:"cut_streams,omitempty"`
-	Elapsed     Duration `json:"elapsed"`
-}
-
-// clean reports whether nothing had to be cut.
-func (d Drain) clean() bool { return d.CutRequests == 0 && d.CutStreams == 0 }
 
 // closeGap is the pause between two stream closes, unless there are so many that
 // the stream timeout asks for shorter ones. A handful of streams thus closes
@@ -44,17 +21,17 @@ const cutGrace = 5 * time.Second
 // closes streams politely, cuts what does not end within limits, and gives up
 // r's connections. progress, if not nil, is called now and then with what is
 // left.
-func (r *Release) drain(limits drainLimits, progress func(requests, streams int)) Drain {
+func (r *Release) drain(limits api.DrainLimits, progress func(requests, streams int)) api.Drain {
 	start := time.Now()
 	r.stopMonitor()
 	r.requests.Or(drainingBit)
 
-	d := Drain{Release: r.version, Targets: r.targets(), Requests: r.inFlight()}
-	d.Streams = r.scheduleCloses(start, limits.streams)
+	d := api.Drain{Release: r.version, Targets: r.targets(), Requests: r.inFlight()}
+	d.Streams = r.scheduleCloses(start, limits.Streams)
 
-	cutRequests := time.NewTimer(limits.requests)
+	cutRequests := time.NewTimer(limits.Requests)
 	defer cutRequests.Stop()
-	beginCuts := time.NewTimer(limits.streams + streamLinger)
+	beginCuts := time.NewTimer(limits.Streams + streamLinger)
 	defer beginCuts.Stop()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -80,7 +57,7 @@ func (r *Release) drain(limits drainLimits, progress func(requests, streams int)
 			turn = turns.C
 		case <-turn: // to the end: a request may still turn into a stream
 			runtime.Gosched() // a timer wakes us before those that have waited longer
-			if n := r.cutOverdueStreams(time.Since(start) > limits.requests); n > 0 {
+			if n := r.cutOverdueStreams(time.Since(start) > limits.Requests); n > 0 {
 				d.CutStreams += n
 				giveUpStreams, stuckStreams = time.After(cutGrace), false
 			}
@@ -146,6 +123,6 @@ func (r *Release) shutdown(ctx context.Context, spread time.Duration) {
 	}
 }
 
-func since(start time.Time) Duration {
-	return Duration(time.Since(start).Round(time.Microsecond))
+func since(start time.Time) api.Duration {
+	return api.Duration(time.Since(start).Round(time.Microsecond))
 }

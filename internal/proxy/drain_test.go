@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestDrainWaitsForTheLastRequest(t *testing.T) {
@@ -16,9 +18,9 @@ func TestDrainWaitsForTheLastRequest(t *testing.T) {
 			r.acquire()
 		}
 		var progress []int
-		done := make(chan Drain, 1)
+		done := make(chan api.Drain, 1)
 		go func() {
-			done <- r.drain(drainLimits{requests: 30 * time.Second}, func(requests, _ int) { progress = append(progress, requests) })
+			done <- r.drain(api.DrainLimits{Requests: 30 * time.Second}, func(requests, _ int) { progress = append(progress, requests) })
 		}()
 		for range 3 {
 			time.Sleep(1500 * time.Millisecond)
@@ -34,7 +36,7 @@ func TestDrainWaitsForTheLastRequest(t *testing.T) {
 			r.done()
 		}
 		d := <-done
-		if d.Requests != 3 || !d.clean() || time.Duration(d.Elapsed) != 4500*time.Millisecond {
+		if d.Requests != 3 || !d.Clean() || time.Duration(d.Elapsed) != 4500*time.Millisecond {
 			t.Errorf("%+v, want 3 requests in 4.5s", d)
 		}
 		// In the third second a request ends in the very instant of the tick.
@@ -53,7 +55,7 @@ func TestDrainCutsRequestsWhenItsTimeIsOver(t *testing.T) {
 		r.acquire()
 		r.acquire()
 		context.AfterFunc(&r.uncut, r.done) // one ends when it is cut, the other is stuck
-		d := r.drain(drainLimits{requests: 30 * time.Second}, nil)
+		d := r.drain(api.DrainLimits{Requests: 30 * time.Second}, nil)
 		if d.CutRequests != 2 || time.Duration(d.Elapsed) != 30*time.Second+cutGrace {
 			t.Errorf("%+v, want 2 requests cut after 30s and given up on after %s", d, cutGrace)
 		}
@@ -75,11 +77,11 @@ func TestCutRequestsAreTold(t *testing.T) {
 	req := requestFor("app", startApp(t, "new"))
 	req.DrainTimeout = ms(50)
 	status, err := wait(t, e.start(req))
-	wantCode(t, err, CodeDrainTimeout)
+	wantCode(t, err, api.CodeDrainTimeout)
 	if !strings.Contains(err.Error(), "app v1 did not drain in time: 1 request and 0 streams were cut") {
 		t.Errorf("error %q does not say what was cut", err)
 	}
-	if status.State != StateDone || status.Serving != 2 || status.Drained[0].CutRequests != 1 {
+	if status.State != api.StateDone || status.Serving != 2 || status.Drained[0].CutRequests != 1 {
 		t.Errorf("status %+v, want done, v2 serving, one request cut", status)
 	}
 	if got := receive(t, answer, "the answer"); got != http.StatusServiceUnavailable {
@@ -101,8 +103,8 @@ func TestStreamThatIsBornLateIsCutAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := bareRelease()
 		r.acquire()
-		done := make(chan Drain, 1)
-		go func() { done <- r.drain(drainLimits{requests: time.Hour}, nil) }()
+		done := make(chan api.Drain, 1)
+		go func() { done <- r.drain(api.DrainLimits{Requests: time.Hour}, nil) }()
 		time.Sleep(20 * time.Second)
 		var s *stream
 		s = &stream{closer: deafStream{func() { go r.removeStream(s) }}}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // comments are the lines of a stream of events that are parts of none.
@@ -258,8 +260,8 @@ func TestStreamsThatCannotEndPolitelyAreCutAndTold(t *testing.T) {
 		t.Errorf("the answer looks complete: %q", rest)
 	}
 	status, err := wait(t, d)
-	wantCode(t, err, CodeDrainTimeout)
-	if status.State != StateDone || status.Drained[0].CutStreams != 1 {
+	wantCode(t, err, api.CodeDrainTimeout)
+	if status.State != api.StateDone || status.Drained[0].CutStreams != 1 {
 		t.Errorf("state %s, drained %+v, want done with one stream cut", status.State, status.Drained)
 	}
 }

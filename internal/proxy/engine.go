@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // maxParallelProbes bounds the probes of running releases that are under way at
@@ -34,7 +36,7 @@ type Engine struct {
 	services map[string]*service
 	// owners knows who holds which route: active claims and the claims of
 	// deployments that are under way.
-	owners      map[Route]*owner
+	owners      map[api.Route]*owner
 	deployments *deploymentLog
 	started     bool
 	stopping    bool
@@ -57,7 +59,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		opts:        opts.withDefaults(),
 		probeSlots:  make(chan struct{}, maxParallelProbes),
 		services:    make(map[string]*service),
-		owners:      make(map[Route]*owner),
+		owners:      make(map[api.Route]*owner),
 		deployments: newDeploymentLog(),
 	}
 	e.Attach(e.opts.Store, e.opts.Logger)
@@ -116,10 +118,10 @@ func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
 		return false
 	}
 	e.mu.Lock()
-	var wanted []Route
+	var wanted []api.Route
 	if s := e.services[prober]; s != nil {
 		for _, d := range s.deployments {
-			wanted = append(wanted, d.spec.routes...)
+			wanted = append(wanted, d.spec.Routes...)
 		}
 	}
 	e.mu.Unlock()
@@ -225,7 +227,7 @@ func (e *Engine) route(r *http.Request, path, service string) (*claim, string, e
 // Upstreams returns the addresses of the healthy targets of the release that
 // serves the named service and counts a request on it, until ctx ends. It is for
 // hosts that forward requests themselves.
-func (e *Engine) Upstreams(ctx context.Context, service string) ([]Target, error) {
+func (e *Engine) Upstreams(ctx context.Context, service string) ([]api.Target, error) {
 	release, err := e.acquireNamed(service)
 	if err != nil {
 		return nil, err
@@ -252,8 +254,8 @@ func (e *Engine) acquireNamed(service string) (*Release, error) {
 }
 
 // usableTargets returns the targets that are not failing, or all if all are.
-func (r *Release) usableTargets() []Target {
-	var usable, all []Target
+func (r *Release) usableTargets() []api.Target {
+	var usable, all []api.Target
 	for _, u := range r.upstreams {
 		all = append(all, u.target)
 		if !u.failing() {
@@ -268,7 +270,7 @@ func (r *Release) usableTargets() []Target {
 
 func (e *Engine) logHealth(r *Release, u *upstream, h health) {
 	fields := []zap.Field{zap.String("service", r.service), zap.Int("release", r.version), zap.Stringer("target", u.target)}
-	if h.state == HealthFailing {
+	if h.state == api.HealthFailing {
 		e.log().Warn("target is failing its health check", append(fields, zap.String("reason", h.reason))...)
 		return
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // checkConsistent fails the test unless the table, the store and the status of an
@@ -20,7 +22,7 @@ func (e *testEngine) checkConsistent() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	documents, table := e.store.dump(), e.table.Load()
-	wantOwners := make(map[Route]owner)
+	wantOwners := make(map[api.Route]owner)
 	active := 0
 	for name, svc := range e.services {
 		if len(svc.deployments)+len(svc.draining)+svc.removals+len(svc.committing) > 0 {
@@ -46,8 +48,8 @@ func (e *testEngine) checkConsistent() {
 			continue
 		}
 		if s, doc, err := decodeRelease(name, documents[name][0]); err != nil || doc.Release != r.version ||
-			!slices.Equal(s.routes, r.routes) || !slices.Equal(doc.Targets, r.targets()) {
-			e.t.Errorf("%s: v%d %s %s serves, v%d %s %s is stored, %v", name, r.version, r.routes, r.targets(), doc.Release, s.routes, doc.Targets, err)
+			!slices.Equal(s.Routes, r.routes) || !slices.Equal(doc.Targets, r.targets()) {
+			e.t.Errorf("%s: v%d %s %s serves, v%d %s %s is stored, %v", name, r.version, r.routes, r.targets(), doc.Release, s.Routes, doc.Targets, err)
 		}
 		if status := svc.statusOf(); status.Active == nil || status.Active.Release != r.version || status.Broken != "" ||
 			len(status.Draining)+len(status.Deployments) > 0 || !slices.Equal(status.Hosts, append([]string{}, r.hosts...)) {
@@ -57,7 +59,7 @@ func (e *testEngine) checkConsistent() {
 	if len(table.named) != active || len(documents) != active {
 		e.t.Errorf("%d services, %d of them in the table and %d stored", active, len(table.named), len(documents))
 	}
-	got := make(map[Route]owner)
+	got := make(map[api.Route]owner)
 	for route, o := range e.owners {
 		got[route] = *o
 	}
@@ -98,8 +100,8 @@ func TestLifeCycleOfDeployments(t *testing.T) {
 			switch kind {
 			case 0:
 				removed.Store(service, true)
-				_, err := e.Remove(service, RemoveRequest{})
-				if code := ErrorCode(err); err != nil && code != CodeNotFound {
+				_, err := e.Remove(service, api.RemoveRequest{})
+				if code := api.ErrorCode(err); err != nil && code != api.CodeNotFound {
 					t.Errorf("removing: %v", err)
 				}
 				return
@@ -111,18 +113,18 @@ func TestLifeCycleOfDeployments(t *testing.T) {
 			}
 			d, err := e.Deploy(req)
 			if err != nil {
-				if ErrorCode(err) != CodeRouteConflict {
+				if api.ErrorCode(err) != api.CodeRouteConflict {
 					t.Errorf("deploying: %v", err)
 				}
 				return
 			}
 			if kind == 3 {
-				await(t, d, EventAccepted, 1)
+				await(t, d, api.EventAccepted, 1)
 				d.Cancel()
 			}
 			status, err := wait(t, d)
-			if status.State == StateDone && (err != nil || status.Release <= status.Previous) ||
-				status.State != StateDone && (err == nil || status.Release != 0) {
+			if status.State == api.StateDone && (err != nil || status.Release <= status.Previous) ||
+				status.State != api.StateDone && (err == nil || status.Release != 0) {
 				t.Errorf("kind %d: %+v, %v", kind, status, err)
 			}
 		}
@@ -262,7 +264,7 @@ func TestUpstreamsCountTheRequest(t *testing.T) {
 		t.Fatalf("targets %v, %v, want 2", targets, err)
 	}
 	d := e.start(requestFor("app", startApp(t, "new")))
-	if ev := await(t, d, EventDraining, 1); ev.Requests != 1 {
+	if ev := await(t, d, api.EventDraining, 1); ev.Requests != 1 {
 		t.Errorf("event %+v, want one request", ev)
 	}
 	select {

@@ -2,80 +2,7 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 )
-
-// Code classifies an [Error]. Codes are part of the API: clients branch on
-// them, so they never change their meaning.
-type Code string
-
-const (
-	// CodeInvalid marks a request that can never succeed as it is written.
-	CodeInvalid Code = "invalid_request"
-	// CodeNotHealthy marks a deployment whose targets did not become healthy
-	// within its deploy timeout. The old release still serves.
-	CodeNotHealthy Code = "not_healthy"
-	// CodeRouteConflict marks a deployment that wants a route which another
-	// service owns.
-	CodeRouteConflict Code = "route_conflict"
-	// CodeSuperseded marks a deployment that a newer one of the same service,
-	// or its removal, overtook before it could switch.
-	CodeSuperseded Code = "superseded"
-	// CodeCancelled marks a deployment whose caller went away before the switch.
-	CodeCancelled Code = "cancelled"
-	// CodeNotFound marks an operation on a service or deployment that does not
-	// exist.
-	CodeNotFound Code = "not_found"
-	// CodeDrainTimeout marks a deployment or removal that took effect but had
-	// to cut requests or streams of the old release.
-	CodeDrainTimeout Code = "drain_timeout"
-	// CodeCertificate marks a deployment that got no certificate. The old release
-	// still serves.
-	CodeCertificate Code = "certificate_failed"
-	// CodeStorage marks an operation that changed nothing because its result
-	// could not be stored.
-	CodeStorage Code = "storage_failed"
-	// CodeStopping marks an operation refused because the proxy is stopping.
-	CodeStopping Code = "stopping"
-)
-
-// Error is a failure that is meant for the person who asked: what happened,
-// and, where there is one, the way out.
-type Error struct {
-	Code    Code   `json:"code"`
-	Message string `json:"message"`
-	// Hint says what to do about it. It may be empty.
-	Hint string `json:"hint,omitempty"`
-	// Details holds the outcome of the probes of a deployment that was not
-	// healthy, one element for each target.
-	Details []ProbeReport `json:"details,omitempty"`
-
-	// Cause is the error behind it, for logs. It may be nil.
-	Cause error `json:"-"`
-}
-
-func (e *Error) Error() string { return e.Message }
-
-// Unwrap returns the error that caused e, if any.
-func (e *Error) Unwrap() error { return e.Cause }
-
-// ErrorCode returns the code of err, or an empty code if err carries none.
-func ErrorCode(err error) Code {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.Code
-	}
-	return ""
-}
-
-func invalid(format string, args ...any) *Error {
-	return &Error{Code: CodeInvalid, Message: fmt.Sprintf(format, args...)}
-}
-
-// withHint returns e with the way out added.
-func (e *Error) withHint(format string, args ...any) *Error {
-	e.Hint = fmt.Sprintf(format, args...)
-	return e
-}
 
 // Request errors, as [Engine.ServeHTTP] returns them. The host decides what
 // the client sees.
@@ -108,14 +35,3 @@ var (
 	// timeout was over.
 	ErrCut = errors.New("cut: the drain timeout was over")
 )
-
-// CodeInternal marks a failure that is nobody's fault but ours.
-const CodeInternal Code = "internal"
-
-// asError returns err as an [Error], whatever it is.
-func asError(err error) *Error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e
-	}
-	return &Error{Code: CodeInternal, Message: Printable(err.Error()), Cause: err}
-}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestEventsTellTheWholeStory(t *testing.T) {
@@ -16,15 +18,15 @@ func TestEventsTellTheWholeStory(t *testing.T) {
 	a, b := startApp(t, "a"), startApp(t, "b")
 	a.health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("app", a, b))
-	await(t, d, EventProbeFailed, 1)
+	await(t, d, api.EventProbeFailed, 1)
 	a.health.Store(http.StatusOK)
 	_, _ = wait(t, d)
-	var kinds []EventKind
-	if err := d.Events(t.Context(), func(ev Event) error {
+	var kinds []api.EventKind
+	if err := d.Events(t.Context(), func(ev api.Event) error {
 		if ev.Deployment != d.ID() || ev.Service != "app" || ev.Time.IsZero() {
 			t.Errorf("event %+v", ev)
 		}
-		if ev.Kind == EventEnded && (ev.Result == nil || ev.Result.State != StateDone || ev.Result.Release != 2) {
+		if ev.Kind == api.EventEnded && (ev.Result == nil || ev.Result.State != api.StateDone || ev.Result.Release != 2) {
 			t.Errorf("the last event has the result %+v", ev.Result)
 		}
 		kinds = append(kinds, ev.Kind)
@@ -32,7 +34,7 @@ func TestEventsTellTheWholeStory(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	want := []EventKind{EventAccepted, EventHealthy, EventProbeFailed, EventHealthy, EventSwitched, EventDraining, EventDrained, EventEnded}
+	want := []api.EventKind{api.EventAccepted, api.EventHealthy, api.EventProbeFailed, api.EventHealthy, api.EventSwitched, api.EventDraining, api.EventDrained, api.EventEnded}
 	// Two targets are asked at a time.
 	slices.Sort(kinds[1:3])
 	if !slices.Equal(kinds, want) {
@@ -42,17 +44,17 @@ func TestEventsTellTheWholeStory(t *testing.T) {
 
 // TestEventsReachEveryWatcher whenever it comes, in order and whole.
 func TestEventsReachEveryWatcher(t *testing.T) {
-	d := newDeployment(spec{service: "app"})
+	d := newDeployment(api.Spec{Service: "app"})
 	const n = 100
 	var watchers sync.WaitGroup
 	for range 8 {
 		watchers.Go(func() {
 			next := 0
-			err := d.Events(t.Context(), func(ev Event) error {
-				if ev.Kind == EventDraining && ev.Requests != next {
+			err := d.Events(t.Context(), func(ev api.Event) error {
+				if ev.Kind == api.EventDraining && ev.Requests != next {
 					t.Errorf("event %d comes after event %d", ev.Requests, next-1)
 				}
-				if ev.Kind == EventDraining {
+				if ev.Kind == api.EventDraining {
 					next++
 				}
 				return nil
@@ -70,26 +72,26 @@ func TestEventsReachEveryWatcher(t *testing.T) {
 }
 
 func TestEventsOfALongDrainAreBounded(t *testing.T) {
-	d := newDeployment(spec{service: "app"})
+	d := newDeployment(api.Spec{Service: "app"})
 	for range 10 * maxEvents {
 		d.drainProgress(1, 1)
 	}
-	d.drained(Drain{Release: 1})
+	d.drained(api.Drain{Release: 1})
 	d.finish(nil, 2)
-	if len(d.events) > maxEvents+2 || d.events[len(d.events)-1].Kind != EventEnded || d.events[len(d.events)-2].Kind != EventDrained {
+	if len(d.events) > maxEvents+2 || d.events[len(d.events)-1].Kind != api.EventEnded || d.events[len(d.events)-2].Kind != api.EventDrained {
 		t.Errorf("%d events, the last is %+v", len(d.events), d.events[len(d.events)-1])
 	}
 }
 
 func TestWatcherCanLeave(t *testing.T) {
-	d := newDeployment(spec{})
+	d := newDeployment(api.Spec{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := d.Events(ctx, func(Event) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := d.Events(ctx, func(api.Event) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want %v", err, context.Canceled)
 	}
 	enough := errors.New("enough")
-	if err := d.Events(t.Context(), func(Event) error { return enough }); !errors.Is(err, enough) {
+	if err := d.Events(t.Context(), func(api.Event) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("%v, want %v", err, enough)
 	}
 }

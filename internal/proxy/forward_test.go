@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // raw sends bytes and returns the status of the answer.
@@ -52,9 +54,9 @@ func startRawApp(t testing.TB, answer func(n int, conn net.Conn, r *bufio.Reader
 }
 
 // deployRaw deploys targets that answer no probes.
-func (e *testEngine) deployRaw(change func(*DeployRequest), targets ...string) {
+func (e *testEngine) deployRaw(change func(*api.DeployRequest), targets ...string) {
 	e.t.Helper()
-	req := DeployRequest{Service: "app", Targets: targets, Force: true, HealthCheckInterval: ms(60_000)}
+	req := api.DeployRequest{Service: "app", Targets: targets, Force: true, HealthCheckInterval: ms(60_000)}
 	if change != nil {
 		change(&req)
 	}
@@ -70,7 +72,7 @@ func TestRequestLinesAreKeptByteForByte(t *testing.T) {
 		lines <- strings.TrimSpace(line)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	})
-	e.deployRaw(func(r *DeployRequest) { r.PathPrefixes = []string{"/", "/api"} }, target)
+	e.deployRaw(func(r *api.DeployRequest) { r.PathPrefixes = []string{"/", "/api"} }, target)
 	for _, path := range []string{
 		"/", "/x", "//x", "/x//y/", "/x%2Fy", "/x%2fy", "/%7Ex", "/a/../b", "/a/./b", "/b%C3%BCcher", "/;a=b,c:d@e!$&'()*+",
 		"/a|b", "/{id}", "/a%2Fb|c", "/<x>^`\\",
@@ -238,7 +240,7 @@ func TestClientThatGoesAwayIsNotTheTargetsFault(t *testing.T) {
 	if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrClientGone) {
 		t.Errorf("%v, want %v", err, ErrClientGone)
 	}
-	if u := e.upstreams("app")[0]; u.currentHealth().state != HealthHealthy || u.inFlight.Load() != 0 {
+	if u := e.upstreams("app")[0]; u.currentHealth().state != api.HealthHealthy || u.inFlight.Load() != 0 {
 		t.Errorf("the target is %s with %d requests", u.currentHealth().state, u.inFlight.Load())
 	}
 }
@@ -257,7 +259,7 @@ func TestFailuresOfTargetsAreToldApart(t *testing.T) {
 		"does not answer": {func(_ int, _ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }, ErrTimeout},
 	} {
 		e := newTestEngine(t)
-		e.deployRaw(func(r *DeployRequest) { r.TargetTimeout, r.HoldTimeout = ms(50), ms(0) }, startRawApp(t, tt.answer))
+		e.deployRaw(func(r *api.DeployRequest) { r.TargetTimeout, r.HoldTimeout = ms(50), ms(0) }, startRawApp(t, tt.answer))
 		status, _ := e.do(e.request("POST", "h", "/", strings.NewReader("x")))
 		err := receive(t, e.errs, "the error")
 		if !errors.Is(err, tt.want) || status != statusOf(tt.want) || errors.Unwrap(err) == nil {
@@ -265,7 +267,7 @@ func TestFailuresOfTargetsAreToldApart(t *testing.T) {
 		}
 	}
 	e := newTestEngine(t)
-	e.deployRaw(func(r *DeployRequest) { r.HoldTimeout = ms(0) }, refusedAddress)
+	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = ms(0) }, refusedAddress)
 	_, _ = e.get("h", "/")
 	if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("nothing listens: %v, want %v", err, ErrUnreachable)
@@ -392,7 +394,7 @@ func TestHintsAndContinueComeWhole(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			e := newTestEngine(t)
-			e.deploy(DeployRequest{Service: "app", Targets: []string{startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+			e.deploy(api.DeployRequest{Service: "app", Targets: []string{startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 				req, err := http.ReadRequest(r)
 				if err != nil {
 					return

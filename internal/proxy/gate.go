@@ -8,20 +8,22 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // passGate probes every target of a release until all are healthy, the deploy
 // timeout is over or the deployment is ended. seen is when the first of them was
 // healthy.
 func (d *Deployment) passGate(r *Release) (seen time.Time, err error) {
-	d.enter(StateProbing)
+	d.enter(api.StateProbing)
 	start := time.Now()
 	reports, err := d.probeAll(r, d.targetHealthy)
 	d.setProbes(reports)
 	if err != nil {
 		return time.Time{}, err
 	}
-	d.enter(StateHealthy)
+	d.enter(api.StateHealthy)
 	seen = time.Now()
 	for _, report := range reports {
 		if at := start.Add(time.Duration(report.Elapsed)); at.Before(seen) {
@@ -37,8 +39,8 @@ func (d *Deployment) confirmGate(r *Release, seen time.Time) error {
 	if time.Since(seen) < time.Duration(r.options.HealthCheckInterval) {
 		return nil
 	}
-	reports, err := d.probeAll(r, func(ProbeReport) {})
-	if ErrorCode(err) == CodeNotHealthy { // not if it was interrupted
+	reports, err := d.probeAll(r, func(api.ProbeReport) {})
+	if api.ErrorCode(err) == api.CodeNotHealthy { // not if it was interrupted
 		d.setProbes(reports)
 	}
 	return err
@@ -46,10 +48,10 @@ func (d *Deployment) confirmGate(r *Release, seen time.Time) error {
 
 // probeAll probes the targets of a release, side by side, until all are healthy, and
 // tells of each that is.
-func (d *Deployment) probeAll(r *Release, healthy func(ProbeReport)) ([]ProbeReport, error) {
-	ctx, cancel := context.WithTimeoutCause(d.ctx, d.spec.deployTimeout, errDeployTimeout)
+func (d *Deployment) probeAll(r *Release, healthy func(api.ProbeReport)) ([]api.ProbeReport, error) {
+	ctx, cancel := context.WithTimeoutCause(d.ctx, d.spec.DeployTimeout, errDeployTimeout)
 	defer cancel()
-	reports := make([]ProbeReport, len(r.upstreams))
+	reports := make([]api.ProbeReport, len(r.upstreams))
 	var gates sync.WaitGroup
 	for i, u := range r.upstreams {
 		gates.Go(func() {
@@ -71,8 +73,8 @@ func (d *Deployment) probeAll(r *Release, healthy func(ProbeReport)) ([]ProbeRep
 
 var errDeployTimeout = errors.New("deploy timeout")
 
-func allHealthy(reports []ProbeReport) bool {
-	return !slices.ContainsFunc(reports, func(r ProbeReport) bool { return !r.Healthy })
+func allHealthy(reports []api.ProbeReport) bool {
+	return !slices.ContainsFunc(reports, func(r api.ProbeReport) bool { return !r.Healthy })
 }
 
 // gatePause is the pause between two probes of a target that is booting. It
@@ -83,8 +85,8 @@ const gatePause = 50 * time.Millisecond
 // accept connections costs nothing to ask, so it is asked every 50ms; one that
 // answers, though not well, is asked less and less often, so that the checks
 // never delay a switch by more than a twentieth of the boot time.
-func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed func(target, reason string)) ProbeReport {
-	report := ProbeReport{Target: u.target.String(), URL: u.prober.url}
+func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed func(target, reason string)) api.ProbeReport {
+	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
 	start := time.Now()
 	for {
 		result := u.prober.probe(ctx)
@@ -93,7 +95,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 			// was no other says that the target is slow.
 			if report.Probes == 0 {
 				report.Probes = 1
-				report.add(fmt.Sprintf("no answer within %s", time.Since(start).Round(time.Millisecond)))
+				report.AddFailure(fmt.Sprintf("no answer within %s", time.Since(start).Round(time.Millisecond)))
 			}
 			break
 		}
@@ -103,7 +105,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 			report.Healthy = true
 			break
 		}
-		report.add(result.reason)
+		report.AddFailure(result.reason)
 		if n := len(report.Failures); report.Failures[n-1].Count == 1 {
 			failed(report.Target, result.reason)
 		}
@@ -141,7 +143,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // notHealthy explains a gate that did not open.
-func notHealthy(s spec, reports []ProbeReport) *Error {
+func notHealthy(s api.Spec, reports []api.ProbeReport) *api.Error {
 	var failing []string
 	for _, r := range reports {
 		if !r.Healthy {
@@ -152,16 +154,16 @@ func notHealthy(s spec, reports []ProbeReport) *Error {
 	if len(failing) > 1 {
 		subject = fmt.Sprintf("%d of %d targets were", len(failing), len(reports))
 	}
-	return &Error{
-		Code:    CodeNotHealthy,
-		Message: fmt.Sprintf("%s not healthy within %s", subject, s.deployTimeout),
+	return &api.Error{
+		Code:    api.CodeNotHealthy,
+		Message: fmt.Sprintf("%s not healthy within %s", subject, s.DeployTimeout),
 		Hint:    healthHint(reports),
 		Details: reports,
 	}
 }
 
 // healthHint says what the last failure of a target suggests.
-func healthHint(reports []ProbeReport) string {
+func healthHint(reports []api.ProbeReport) string {
 	for _, r := range reports {
 		if r.Healthy || len(r.Failures) == 0 {
 			continue

@@ -10,10 +10,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // gate runs the gate of one target against answer and returns what it reports.
-func gate(interval time.Duration, timeout time.Duration, answer func(context.Context) (int, error)) (ProbeReport, *fakeApp) {
+func gate(interval time.Duration, timeout time.Duration, answer func(context.Context) (int, error)) (api.ProbeReport, *fakeApp) {
 	_, r := monitored(1)
 	f := fakeProbes(r.upstreams[0], answer)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -87,12 +89,12 @@ func TestFailuresAreCountedInTheirOrder(t *testing.T) {
 			return next(ctx)
 		})
 		report := r.upstreams[0].untilHealthy(t.Context(), time.Second, func(target, reason string) { told = append(told, target+": "+reason) })
-		want := []ProbeFailure{
-			{"connection refused", 3},
-			{"500 Internal Server Error", 2},
-			{"404 Not Found", 1},
-			{"500 Internal Server Error", 1},
-			{"no route to host", 1},
+		want := []api.ProbeFailure{
+			{Reason: "connection refused", Count: 3},
+			{Reason: "500 Internal Server Error", Count: 2},
+			{Reason: "404 Not Found", Count: 1},
+			{Reason: "500 Internal Server Error", Count: 1},
+			{Reason: "no route to host", Count: 1},
 		}
 		if fmt.Sprint(report.Failures) != fmt.Sprint(want) || !report.Healthy || report.Probes != 9 {
 			t.Errorf("report %+v, want %v", report, want)
@@ -106,12 +108,12 @@ func TestFailuresAreCountedInTheirOrder(t *testing.T) {
 // TestReportsAreBounded keeps an app that gives another reason each time from
 // filling the memory.
 func TestReportsAreBounded(t *testing.T) {
-	var p ProbeReport
+	var p api.ProbeReport
 	for i := range 1000 {
-		p.add(fmt.Sprint(i))
+		p.AddFailure(fmt.Sprint(i))
 	}
 	last := p.Failures[len(p.Failures)-1]
-	if len(p.Failures) != maxProbeFailures || last.Reason != "999" || last.Count != 1000-maxProbeFailures+1 {
+	if len(p.Failures) != api.MaxProbeFailures || last.Reason != "999" || last.Count != 1000-api.MaxProbeFailures+1 {
 		t.Errorf("%d reasons, the last is %+v", len(p.Failures), last)
 	}
 }
@@ -122,15 +124,15 @@ func TestAnAppThatNeverAnswersIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	silent := listen(t, "tcp", "127.0.0.1:0") // accepts, and says nothing
-	req := DeployRequest{Targets: []string{silent.Addr().String()}, DeployTimeout: ms(100)}
+	req := api.DeployRequest{Targets: []string{silent.Addr().String()}, DeployTimeout: ms(100)}
 	_, err := wait(t, e.start(req))
-	wantCode(t, err, CodeNotHealthy)
-	details := asError(err).Details
+	wantCode(t, err, api.CodeNotHealthy)
+	details := api.AsError(err).Details
 	if len(details) != 1 || len(details[0].Failures) != 1 || !strings.Contains(details[0].Failures[0].Reason, "no answer within") {
 		t.Errorf("details %+v, want the reason", details)
 	}
-	if !strings.Contains(asError(err).Hint, "too slow") {
-		t.Errorf("hint %q", asError(err).Hint)
+	if !strings.Contains(api.AsError(err).Hint, "too slow") {
+		t.Errorf("hint %q", api.AsError(err).Hint)
 	}
 }
 
@@ -143,11 +145,11 @@ func TestNotHealthySaysWhoAndWhy(t *testing.T) {
 	req.Targets = append(req.Targets, refusedAddress)
 	req.DeployTimeout = ms(300)
 	status, err := wait(t, e.start(req))
-	wantCode(t, err, CodeNotHealthy)
+	wantCode(t, err, api.CodeNotHealthy)
 	if err.Error() != "2 of 3 targets were not healthy within 300ms" {
 		t.Errorf("message %q", err)
 	}
-	details := asError(err).Details
+	details := api.AsError(err).Details
 	if len(details) != 3 || details[0].Failures[0].Reason != "404 Not Found" || !details[1].Healthy ||
 		details[2].Failures[0].Reason != "connection refused" || details[0].URL != "http://"+sick.target+"/up" {
 		t.Errorf("details %+v", details)
@@ -173,7 +175,7 @@ func TestHintsFitTheLastFailure(t *testing.T) {
 		"500 Internal Server Error": "see its log",
 		"503 Service Unavailable":   "see its log",
 	} {
-		reports := []ProbeReport{{Healthy: true}, {Failures: []ProbeFailure{{"connection refused", 1}, {reason, 2}}}}
+		reports := []api.ProbeReport{{Healthy: true}, {Failures: []api.ProbeFailure{{Reason: "connection refused", Count: 1}, {Reason: reason, Count: 2}}}}
 		if got := healthHint(reports); !strings.Contains(got, want) {
 			t.Errorf("%s: hint %q, want it to say %q", reason, got, want)
 		}
@@ -182,7 +184,7 @@ func TestHintsFitTheLastFailure(t *testing.T) {
 
 func TestReadyAtTheLastMomentCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDeployment(spec{deployTimeout: time.Second})
+		d := newDeployment(api.Spec{DeployTimeout: time.Second})
 		_, r := monitored(1)
 		start := time.Now()
 		fakeProbes(r.upstreams[0], func(ctx context.Context) (int, error) {
@@ -191,7 +193,7 @@ func TestReadyAtTheLastMomentCounts(t *testing.T) {
 			}
 			return well(ctx)
 		})
-		r.options.HealthCheckInterval = Duration(30 * time.Millisecond)
+		r.options.HealthCheckInterval = api.Duration(30 * time.Millisecond)
 		if _, err := d.passGate(r); err != nil {
 			t.Errorf("the gate: %v", err)
 		}
@@ -200,7 +202,7 @@ func TestReadyAtTheLastMomentCounts(t *testing.T) {
 
 func TestCancelledGateTellsTheCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDeployment(spec{deployTimeout: time.Hour})
+		d := newDeployment(api.Spec{DeployTimeout: time.Hour})
 		_, r := monitored(1)
 		fakeProbes(r.upstreams[0], sick)
 		cause := errors.New("cause")
@@ -217,7 +219,7 @@ func TestProxyIsNotItsOwnApp(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	e.deploy(requestFor("app", startApp(t, "a")))
-	for _, req := range []DeployRequest{
+	for _, req := range []api.DeployRequest{
 		{Service: "app"},
 		{Service: "other", Hosts: []string{"other.test"}}, // whose probes app gets so far
 		{Service: "other", Hosts: []string{"*.test"}},
@@ -225,8 +227,8 @@ func TestProxyIsNotItsOwnApp(t *testing.T) {
 	} {
 		req.Targets, req.DeployTimeout = []string{strings.TrimPrefix(e.url, "http://")}, ms(2000)
 		status, err := wait(t, e.start(req))
-		wantCode(t, err, CodeNotHealthy)
-		if e, _ := errors.AsType[*Error](err); !strings.Contains(e.Hint, "the proxy itself") {
+		wantCode(t, err, api.CodeNotHealthy)
+		if e, _ := errors.AsType[*api.Error](err); !strings.Contains(e.Hint, "the proxy itself") {
 			t.Errorf("%v: hint %q, probes %+v", req, e.Hint, status.Probes)
 		}
 	}

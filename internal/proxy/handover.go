@@ -3,18 +3,20 @@ package proxy
 import (
 	"fmt"
 	"slices"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // drainOld drains old, which may be nil, and tells report of it; then it waits for
 // every older release of the service that still drains, so that the targets of all
 // of them may be removed. It returns an error if something of old had to be cut.
-func (e *Engine) drainOld(svc *service, old *Release, limits drainLimits, progress func(requests, streams int), report func(Drain)) *Error {
+func (e *Engine) drainOld(svc *service, old *Release, limits api.DrainLimits, progress func(requests, streams int), report func(api.Drain)) *api.Error {
 	others := e.otherDrains(svc, old)
-	var failed *Error
+	var failed *api.Error
 	if old != nil {
 		drain := e.drainRelease(svc, old, limits, progress)
 		report(drain)
-		if !drain.clean() {
+		if !drain.Clean() {
 			failed = drainError(svc.name, drain)
 		}
 	}
@@ -32,7 +34,7 @@ func (e *Engine) otherDrains(svc *service, without *Release) []*Release {
 }
 
 // drainRelease drains a release and takes it off the service's record.
-func (e *Engine) drainRelease(svc *service, r *Release, limits drainLimits, progress func(requests, streams int)) Drain {
+func (e *Engine) drainRelease(svc *service, r *Release, limits api.DrainLimits, progress func(requests, streams int)) api.Drain {
 	result := r.drain(limits, progress)
 	e.mu.Lock()
 	svc.draining = slices.DeleteFunc(svc.draining, func(o *Release) bool { return o == r })
@@ -42,22 +44,10 @@ func (e *Engine) drainRelease(svc *service, r *Release, limits drainLimits, prog
 	return result
 }
 
-func drainError(service string, d Drain) *Error {
-	return &Error{
-		Code:    CodeDrainTimeout,
-		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, d.cutSummary()),
+func drainError(service string, d api.Drain) *api.Error {
+	return &api.Error{
+		Code:    api.CodeDrainTimeout,
+		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, d.CutSummary()),
 		Hint:    "raise --drain-timeout if requests need longer, or --stream-timeout for streams",
 	}
-}
-
-func (d Drain) cutSummary() string {
-	return fmt.Sprintf("%s and %s were cut", Count(d.CutRequests, "request"), Count(d.CutStreams, "stream"))
-}
-
-// Count writes a number of things: "1 request", "2 requests".
-func Count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

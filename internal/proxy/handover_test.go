@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
@@ -18,10 +20,10 @@ func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
 
 	d := e.start(requestFor("app", startApp(t, "new")))
 	// The second of these events comes a second after the first.
-	if ev := await(t, d, EventDraining, 2); ev.Requests != 1 || ev.Release != 1 {
+	if ev := await(t, d, api.EventDraining, 2); ev.Requests != 1 || ev.Release != 1 {
 		t.Errorf("event %+v, want one request of v1", ev)
 	}
-	if state := d.Status().State; state != StateDraining {
+	if state := d.Status().State; state != api.StateDraining {
 		t.Errorf("the deployment is %s while a request is in flight, want draining", state)
 	}
 	e.wantAnswer("h", "/", "new") // nobody else waits
@@ -33,7 +35,7 @@ func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
 		t.Errorf("the slow request is answered with %q", got)
 	}
 	status, err := wait(t, d)
-	if err != nil || len(status.Drained) != 1 || status.Drained[0].Requests != 1 || !status.Drained[0].clean() {
+	if err != nil || len(status.Drained) != 1 || status.Drained[0].Requests != 1 || !status.Drained[0].Clean() {
 		t.Errorf("drained %+v, %v, want one request", status.Drained, err)
 	}
 }
@@ -48,9 +50,9 @@ func TestDeployWaitsForOlderDrainsToo(t *testing.T) {
 	go e.get("h", "/slow")
 	receive(t, first.arrived, "the slow request")
 	second := e.start(requestFor("app", startApp(t, "second")))
-	await(t, second, EventSwitched, 1)
+	await(t, second, api.EventSwitched, 1)
 	third := e.start(requestFor("app", startApp(t, "third")))
-	await(t, third, EventDrained, 1)
+	await(t, third, api.EventDrained, 1)
 	select {
 	case <-third.ended:
 		t.Error("the third deploy has ended while v1 drains")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // TLSSite is what the TLS handshake for a name is answered with.
@@ -14,7 +16,7 @@ type TLSSite struct {
 	// Host is the host that the certificate is for: the name, or the wildcard that
 	// covers it.
 	Host   string
-	Issuer Issuer
+	Issuer api.Issuer
 	// OnDemand says that the certificate is obtained when it is asked for, if
 	// [Engine.AllowCertificate] allows that.
 	OnDemand bool
@@ -35,7 +37,7 @@ func (e *Engine) TLSSite(serverName string) (TLSSite, bool) {
 		site.Certificate = r.keyPair.get(e.log())
 		return site, site.Certificate != nil
 	}
-	if host == "" || isWildcard(host) && t.OnDemandURL != "" {
+	if host == "" || api.IsWildcard(host) && t.OnDemandURL != "" {
 		if t.OnDemandURL == "" {
 			return TLSSite{}, false
 		}
@@ -46,7 +48,7 @@ func (e *Engine) TLSSite(serverName string) (TLSSite, bool) {
 
 // NeedsCertificate reports whether a service that claims host has its certificates
 // from issuer.
-func (e *Engine) NeedsCertificate(host string, issuer Issuer) bool {
+func (e *Engine) NeedsCertificate(host string, issuer api.Issuer) bool {
 	hr := e.table.Load().host(host)
 	if hr == nil {
 		return false
@@ -69,7 +71,7 @@ func canonicalName(name string) string {
 // the host that it claims. Of a host that several services share, the one with the
 // shortest path prefix that has TLS decides.
 func (t *table) tlsRelease(serverName string) (*Release, string) {
-	if name := canonicalName(strings.TrimPrefix(serverName, "*.")); !isWildcard(serverName) {
+	if name := canonicalName(strings.TrimPrefix(serverName, "*.")); !api.IsWildcard(serverName) {
 		if hr := t.exact[name]; hr != nil {
 			return hr.tlsRelease(), name
 		}

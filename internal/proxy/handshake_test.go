@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestHandshakesFindTheirService(t *testing.T) {
@@ -83,9 +85,9 @@ func TestServiceWithoutItsCertificateStandsBack(t *testing.T) {
 	broken := requestFor("broken", a)
 	broken.Hosts, broken.TLS = []string{"a.test"}, files.request()
 	e.deploy(broken)
-	api := tlsRequestFor("api", a, "a.test")
-	api.PathPrefixes = []string{"/api"}
-	e.deploy(api)
+	second := tlsRequestFor("api", a, "a.test")
+	second.PathPrefixes = []string{"/api"}
+	e.deploy(second)
 	e.deploy(tlsRequestFor("b", a, "b.test"))
 	want := func(host, service string) {
 		t.Helper()
@@ -103,7 +105,7 @@ func TestServiceWithoutItsCertificateStandsBack(t *testing.T) {
 	want("a.test", "api")
 	e.defaultSite.Store(nil)
 	want("", "api")
-	if _, err := e.Remove("api", RemoveRequest{}); err != nil {
+	if _, err := e.Remove("api", api.RemoveRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	want("", "b")
@@ -117,7 +119,7 @@ func BenchmarkTLSSite(b *testing.B) {
 		e := newTestEngine(b, withCertifier(newFakeCertifier()))
 		for i := range n {
 			name := fmt.Sprintf("h%d.test", i)
-			d := e.start(DeployRequest{Targets: []string{"web:3000"}, Hosts: []string{name}, Force: true, TLS: &TLSRequest{}})
+			d := e.start(api.DeployRequest{Targets: []string{"web:3000"}, Hosts: []string{name}, Force: true, TLS: &api.TLSRequest{}})
 			if _, err := wait(b, d); err != nil {
 				b.Fatal(err)
 			}

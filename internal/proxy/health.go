@@ -1,19 +1,9 @@
 package proxy
 
-import "time"
+import (
+	"time"
 
-// Health says what the last probes of a target told.
-type Health string
-
-const (
-	// HealthUnverified is a target that no probe has answered for yet, as after
-	// a restart. It takes traffic: it did when the proxy stopped.
-	HealthUnverified Health = "unverified"
-	// HealthHealthy is a target whose last probe succeeded.
-	HealthHealthy Health = "healthy"
-	// HealthFailing is a target that does not pass its health check. It takes
-	// traffic only when no other target is left.
-	HealthFailing Health = "failing"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // failuresToFail is the number of probes in a row that have to fail before a
@@ -23,7 +13,7 @@ const failuresToFail = 3
 
 // health is the health of an upstream and the reason for it.
 type health struct {
-	state    Health
+	state    api.Health
 	reason   string
 	since    time.Time
 	failures int
@@ -35,12 +25,12 @@ func (h health) after(result probeResult, now time.Time) health {
 	next := h
 	switch {
 	case result.ok():
-		next.state, next.failures, next.reason = HealthHealthy, 0, ""
+		next.state, next.failures, next.reason = api.HealthHealthy, 0, ""
 	default:
 		next.failures++
 		next.reason = result.reason
 		if result.unreachable || next.failures >= failuresToFail {
-			next.state = HealthFailing
+			next.state = api.HealthFailing
 		}
 	}
 	if next.state != h.state {
@@ -64,9 +54,9 @@ func (u *upstream) currentHealth() health {
 	defer u.healthMu.Unlock()
 	h := u.health
 	if h.state == "" {
-		h.state = HealthUnverified
+		h.state = api.HealthUnverified
 	}
 	return h
 }
 
-func (u *upstream) failing() bool { return u.currentHealth().state == HealthFailing }
+func (u *upstream) failing() bool { return u.currentHealth().state == api.HealthFailing }

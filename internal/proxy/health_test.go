@@ -4,28 +4,30 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestHealthFollowsTheProbes(t *testing.T) {
 	ok, slow, refused := probeResult{}, probeResult{reason: "no answer within 5s"}, probeResult{reason: "connection refused", unreachable: true}
 	for name, tt := range map[string]struct {
 		probes []probeResult
-		want   Health
+		want   api.Health
 		reason string
 		// changed is the number of the probe that brought the state about; 0 if none.
 		changed int
 	}{
 		"no probe":                 {nil, "", "", 0},
-		"success":                  {[]probeResult{ok}, HealthHealthy, "", 1},
-		"one slow answer":          {[]probeResult{ok, slow}, HealthHealthy, "no answer within 5s", 1},
-		"two slow answers":         {[]probeResult{ok, slow, slow}, HealthHealthy, "no answer within 5s", 1},
-		"three slow answers":       {[]probeResult{ok, slow, slow, slow}, HealthFailing, "no answer within 5s", 4},
-		"not three in a row":       {[]probeResult{ok, slow, slow, ok, slow, slow}, HealthHealthy, "no answer within 5s", 1},
-		"refused once":             {[]probeResult{ok, refused}, HealthFailing, "connection refused", 2},
-		"back":                     {[]probeResult{ok, refused, ok}, HealthHealthy, "", 3},
-		"still failing":            {[]probeResult{refused, slow, refused, slow}, HealthFailing, "no answer within 5s", 1},
+		"success":                  {[]probeResult{ok}, api.HealthHealthy, "", 1},
+		"one slow answer":          {[]probeResult{ok, slow}, api.HealthHealthy, "no answer within 5s", 1},
+		"two slow answers":         {[]probeResult{ok, slow, slow}, api.HealthHealthy, "no answer within 5s", 1},
+		"three slow answers":       {[]probeResult{ok, slow, slow, slow}, api.HealthFailing, "no answer within 5s", 4},
+		"not three in a row":       {[]probeResult{ok, slow, slow, ok, slow, slow}, api.HealthHealthy, "no answer within 5s", 1},
+		"refused once":             {[]probeResult{ok, refused}, api.HealthFailing, "connection refused", 2},
+		"back":                     {[]probeResult{ok, refused, ok}, api.HealthHealthy, "", 3},
+		"still failing":            {[]probeResult{refused, slow, refused, slow}, api.HealthFailing, "no answer within 5s", 1},
 		"unverified and slow":      {[]probeResult{slow, slow}, "", "no answer within 5s", 0},
-		"unverified and very slow": {[]probeResult{slow, slow, slow}, HealthFailing, "no answer within 5s", 3},
+		"unverified and very slow": {[]probeResult{slow, slow, slow}, api.HealthFailing, "no answer within 5s", 3},
 	} {
 		var h health
 		start := time.Unix(0, 0)
@@ -64,7 +66,7 @@ func TestOnlyTargetIsNeverTakenOut(t *testing.T) {
 	e.deploy(req)
 	fail(e.upstreams("app")[0])
 	e.wantAnswer("h", "/", "app")
-	if s, _ := e.Service("app"); s.Active.Targets[0].Health != HealthFailing || s.Active.Targets[0].Reason != "503 Service Unavailable" ||
+	if s, _ := e.Service("app"); s.Active.Targets[0].Health != api.HealthFailing || s.Active.Targets[0].Reason != "503 Service Unavailable" ||
 		s.Active.Targets[0].Since == nil {
 		t.Errorf("target %+v, want it to be shown as failing", s.Active.Targets[0])
 	}

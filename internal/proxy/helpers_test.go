@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // testTimeout bounds every wait of a test. Nothing is expected to take that long.
@@ -48,10 +50,8 @@ func receive[T any](t testing.TB, ch <-chan T, what string) T {
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // ms returns a duration of n milliseconds for a request.
-func ms(n int) *Duration { return new(Duration(n) * Duration(time.Millisecond)) }
+func ms(n int) *api.Duration { return new(api.Duration(n) * api.Duration(time.Millisecond)) }
 
 // memoryStore is a [Store] that keeps two generations, as the real one does.
 type memoryStore struct {
@@ -276,7 +276,7 @@ func (e *testEngine) wantAnswer(host, path, body string) {
 }
 
 // start begins a deployment that has to be accepted.
-func (e *testEngine) start(req DeployRequest) *Deployment {
+func (e *testEngine) start(req api.DeployRequest) *Deployment {
 	e.t.Helper()
 	d, err := e.Deploy(req)
 	if err != nil {
@@ -286,7 +286,7 @@ func (e *testEngine) start(req DeployRequest) *Deployment {
 }
 
 // deploy makes a deployment that has to succeed.
-func (e *testEngine) deploy(req DeployRequest) DeploymentStatus {
+func (e *testEngine) deploy(req api.DeployRequest) api.DeploymentStatus {
 	e.t.Helper()
 	status, err := wait(e.t, e.start(req))
 	if err != nil {
@@ -295,16 +295,16 @@ func (e *testEngine) deploy(req DeployRequest) DeploymentStatus {
 	return status
 }
 
-// wantCode fails the test unless err has the code.
-func wantCode(t testing.TB, err error, code Code) {
+// WantCode fails the test unless err has the code.
+func wantCode(t testing.TB, err error, code api.Code) {
 	t.Helper()
-	if ErrorCode(err) != code {
-		t.Fatalf("error %v has the code %q, want %q", err, ErrorCode(err), code)
+	if api.ErrorCode(err) != code {
+		t.Fatalf("error %v has the code %q, want %q", err, api.ErrorCode(err), code)
 	}
 }
 
 // wait returns how d ends.
-func wait(t testing.TB, d *Deployment) (DeploymentStatus, error) {
+func wait(t testing.TB, d *Deployment) (api.DeploymentStatus, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
@@ -316,13 +316,13 @@ func wait(t testing.TB, d *Deployment) (DeploymentStatus, error) {
 }
 
 // await returns the nth event of a kind.
-func await(t testing.TB, d *Deployment, kind EventKind, nth int) Event {
+func await(t testing.TB, d *Deployment, kind api.EventKind, nth int) api.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
-	var found Event
+	var found api.Event
 	errFound := errors.New("found")
-	err := d.Events(ctx, func(ev Event) error {
+	err := d.Events(ctx, func(ev api.Event) error {
 		if ev.Kind == kind {
 			if nth--; nth == 0 {
 				found = ev
@@ -342,12 +342,12 @@ func await(t testing.TB, d *Deployment, kind EventKind, nth int) Event {
 func (e *testEngine) picture() string {
 	e.t.Helper()
 	type owned struct {
-		Route Route
+		Route api.Route
 		Owner string
 		Count int
 	}
 	var all struct {
-		Services  []ServiceStatus
+		Services  []api.ServiceStatus
 		Documents map[string][][]byte
 		Owners    []owned
 		Routes    map[string]string
@@ -422,7 +422,7 @@ func (a *app) start(t testing.TB, l net.Listener) *app {
 func (a *app) kill() { _ = a.server.Close() }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == DefaultHealthCheckPath {
+	if r.URL.Path == api.DefaultHealthCheckPath {
 		a.lastProbe.Store(r)
 		a.probes.Add(1)
 		w.WriteHeader(int(a.health.Load()))
@@ -444,8 +444,8 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // requestFor returns a request to deploy apps, with short intervals.
-func requestFor(service string, apps ...*app) DeployRequest {
-	req := DeployRequest{Service: service, HealthCheckInterval: ms(10)}
+func requestFor(service string, apps ...*app) api.DeployRequest {
+	req := api.DeployRequest{Service: service, HealthCheckInterval: ms(10)}
 	for _, a := range apps {
 		req.Targets = append(req.Targets, a.target)
 	}

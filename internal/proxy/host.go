@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Store keeps one document for each service. Writes replace the whole document:
@@ -28,19 +30,19 @@ type Store interface {
 // wildcard. Its errors are for the person who deploys.
 type Certifier interface {
 	// Check returns why a host cannot have a certificate, or nil. It asks nobody.
-	Check(host string, issuer Issuer) error
+	Check(host string, issuer api.Issuer) error
 	// Certify returns the certificate of a host, obtaining it if there is none.
-	Certify(ctx context.Context, host string, issuer Issuer) (Certificate, error)
+	Certify(ctx context.Context, host string, issuer api.Issuer) (api.Certificate, error)
 	// Keep has the certificate of a host renewed in time, and obtained if there is
 	// none. It returns at once.
-	Keep(host string, issuer Issuer)
+	Keep(host string, issuer api.Issuer)
 	// Forget ends what Keep began. It returns at once.
-	Forget(host string, issuer Issuer)
+	Forget(host string, issuer api.Issuer)
 	// HasCertificate reports whether clients that ask for a host by HTTPS can be served.
 	// It may wait a moment, as long as the certificate has not been looked for.
-	HasCertificate(host string, issuer Issuer) bool
+	HasCertificate(host string, issuer api.Issuer) bool
 	// Certificate returns what is known of the certificate of a host. It returns at once.
-	Certificate(host string, issuer Issuer) Certificate
+	Certificate(host string, issuer api.Issuer) api.Certificate
 }
 
 // EngineOptions configure an [Engine].

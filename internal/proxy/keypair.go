@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // keyPair is a certificate of the service's own, from files that somebody else
@@ -53,7 +55,7 @@ const maxPEM = 1 << 20
 
 // newKeyPair returns the pair that o names, for a service with the given hosts. It
 // reads nothing.
-func newKeyPair(o *TLSOptions, hosts []string) *keyPair {
+func newKeyPair(o *api.TLSOptions, hosts []string) *keyPair {
 	return &keyPair{certificatePath: o.CertificatePath, privateKeyPath: o.PrivateKeyPath, hosts: hosts}
 }
 
@@ -221,22 +223,22 @@ func (k *keyPair) unchanged(loaded *loadedPair) bool {
 }
 
 // certificates describes the pair, once for each host.
-func (k *keyPair) certificates(log *zap.Logger) []Certificate {
+func (k *keyPair) certificates(log *zap.Logger) []api.Certificate {
 	k.refresh(log)
 	loaded := k.current.Load()
 	if loaded == nil {
-		return []Certificate{{Host: strings.Join(k.hosts, ","), Error: "the certificate files cannot be read"}}
+		return []api.Certificate{{Host: strings.Join(k.hosts, ","), Error: "the certificate files cannot be read"}}
 	}
 	leaf := loaded.certificate.Leaf
 	hosts := k.hosts
 	if len(hosts) == 0 {
 		hosts = slices.Compact(slices.Sorted(slices.Values(leaf.DNSNames)))
 	}
-	var all []Certificate
+	var all []api.Certificate
 	for _, host := range hosts {
-		c := DescribeCertificate(host, leaf)
+		c := api.DescribeCertificate(host, leaf)
 		if loaded.problem != nil {
-			c.Error = Printable(loaded.problem.Error())
+			c.Error = api.Printable(loaded.problem.Error())
 		}
 		all = append(all, c)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
@@ -37,11 +39,11 @@ func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 		req.Hosts, req.TLS = []string{"a.test"}, files.request()
 		before := e.picture()
 		_, err := e.Deploy(req)
-		wantCode(t, err, CodeInvalid)
+		wantCode(t, err, api.CodeInvalid)
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got the error %q instead of one with %q", err, want)
 		}
-		if hint := asError(err).Hint; !strings.Contains(hint, c.hint) {
+		if hint := api.AsError(err).Hint; !strings.Contains(hint, c.hint) {
 			t.Errorf("%s: got the hint %q instead of one with %q", want, hint, c.hint)
 		}
 		if after := e.picture(); after != before {
@@ -156,7 +158,7 @@ func TestNamesOfACertificateAreListedOnce(t *testing.T) {
 func TestKeyPairsAreRestoredFromWhatWasStored(t *testing.T) {
 	files := newPEMFiles(t, "a.test")
 	stored := files.pair("a.test").current.Load().pem
-	k := newKeyPair(&TLSOptions{CertificatePath: "/nonexistent/c.pem", PrivateKeyPath: "/nonexistent/k.pem"}, []string{"a.test"})
+	k := newKeyPair(&api.TLSOptions{CertificatePath: "/nonexistent/c.pem", PrivateKeyPath: "/nonexistent/k.pem"}, []string{"a.test"})
 	if problem, err := k.restore(&stored, time.Now()); err != nil || !errors.Is(problem, fs.ErrNotExist) || k.serial() != 1 {
 		t.Errorf("restored with the problem %v, %v", problem, err)
 	}
@@ -182,7 +184,7 @@ func TestStartTellsOfAnExpiredCertificate(t *testing.T) {
 		_ = os.Remove(files.certificate)
 		core, logged := observer.New(zap.WarnLevel)
 		e := newTestEngine(t, func(o *EngineOptions) { o.Logger = zap.New(core) })
-		r := &Release{service: "a", keyPair: newKeyPair(&TLSOptions{CertificatePath: files.certificate, PrivateKeyPath: files.key}, []string{"a.test"})}
+		r := &Release{service: "a", keyPair: newKeyPair(&api.TLSOptions{CertificatePath: files.certificate, PrivateKeyPath: files.key}, []string{"a.test"})}
 		e.restoreKeyPair(r, &stored)
 		if all := logged.All(); len(all) != 1 || !strings.Contains(all[0].Message, want) || !strings.Contains(fmt.Sprint(all[0].ContextMap()), "no such file") {
 			t.Errorf("logged %v, want %q", all, want)

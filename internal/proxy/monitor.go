@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // soloInterval is the longest pause between two probes of a target that has no
@@ -17,10 +19,10 @@ func (m *monitor) pauseAfter(h health, solo bool, now time.Time) time.Duration {
 	switch {
 	case !solo:
 		return m.interval
-	case h.state == HealthFailing:
+	case h.state == api.HealthFailing:
 		// That it is back is noticed within a tenth of the time that it was away.
 		return max(m.interval, min(soloInterval, now.Sub(h.since)/10))
-	case h.state == HealthHealthy:
+	case h.state == api.HealthHealthy:
 		return max(m.interval, soloInterval)
 	}
 	return m.interval

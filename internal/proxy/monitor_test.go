@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
@@ -71,8 +72,8 @@ func dead(context.Context) (int, error) { return 0, &dialError{syscall.ECONNREFU
 // monitored returns an engine and a release of it with n targets.
 func monitored(n int) (*Engine, *Release) {
 	e := NewEngine(EngineOptions{})
-	req := DeployRequest{Targets: []string{"a:1", "b:1", "c:1"}[:n]}
-	s, err := req.resolve()
+	req := api.DeployRequest{Targets: []string{"a:1", "b:1", "c:1"}[:n]}
+	s, err := req.Resolve()
 	if err != nil {
 		panic(err)
 	}
@@ -84,34 +85,34 @@ func TestMonitorNoticesEveryChange(t *testing.T) {
 		e, r := monitored(2)
 		defer r.close()
 		app, other := fakeProbes(r.upstreams[0], well), fakeProbes(r.upstreams[1], well)
-		state := func() Health {
+		state := func() api.Health {
 			synctest.Wait()
 			return r.upstreams[0].currentHealth().state
 		}
-		if got := state(); got != HealthUnverified {
+		if got := state(); got != api.HealthUnverified {
 			t.Errorf("before the first probe: %s", got)
 		}
 		r.startMonitor(e, 0)
-		if got := state(); got != HealthHealthy {
+		if got := state(); got != api.HealthHealthy {
 			t.Errorf("after a good probe: %s", got)
 		}
 		app.becomes(sick)
 		time.Sleep(time.Second)
-		if got := state(); got != HealthHealthy {
+		if got := state(); got != api.HealthHealthy {
 			t.Errorf("after one bad probe: %s", got)
 		}
 		time.Sleep(2 * time.Second)
-		if got := state(); got != HealthFailing {
+		if got := state(); got != api.HealthFailing {
 			t.Errorf("after three bad probes: %s", got)
 		}
 		app.becomes(well)
 		time.Sleep(time.Second)
-		if got := state(); got != HealthHealthy {
+		if got := state(); got != api.HealthHealthy {
 			t.Errorf("after another good probe: %s", got)
 		}
 		app.becomes(dead)
 		time.Sleep(time.Second)
-		if got := state(); got != HealthFailing {
+		if got := state(); got != api.HealthFailing {
 			t.Errorf("after a refused connection: %s", got)
 		}
 		for _, f := range []*fakeApp{app, other} {
@@ -227,7 +228,7 @@ func TestStoppedMonitorAsksNothing(t *testing.T) {
 			t.Errorf("%d probes, want none after the stop", len(asked)-2)
 		}
 		for _, u := range r.upstreams {
-			if h := u.currentHealth(); h.state != HealthUnverified || h.failures != 0 {
+			if h := u.currentHealth(); h.state != api.HealthUnverified || h.failures != 0 {
 				t.Errorf("a probe that was interrupted changes the health: %+v", h)
 			}
 		}
@@ -243,7 +244,7 @@ func TestParallelProbesAreBounded(t *testing.T) {
 		var now, most, total int
 		var releases []*Release
 		for range 1000 {
-			s, err := DeployRequest{Targets: []string{"web:3000"}}.resolve()
+			s, err := api.DeployRequest{Targets: []string{"web:3000"}}.Resolve()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -284,18 +285,18 @@ func TestStartProbesWhatWasLoaded(t *testing.T) {
 	if err := restarted.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	healths := func() (all []Health) {
+	healths := func() (all []api.Health) {
 		for _, target := range restarted.Services()[0].Active.Targets {
 			all = append(all, target.Health)
 		}
 		return all
 	}
-	if got := healths(); !slices.Equal(got, []Health{HealthUnverified, HealthUnverified}) {
+	if got := healths(); !slices.Equal(got, []api.Health{api.HealthUnverified, api.HealthUnverified}) {
 		t.Errorf("before the start: %q", got)
 	}
 	restarted.wantAnswer2xx("h")
 	restarted.Start()
 	restarted.Start()
-	for !slices.Equal(healths(), []Health{HealthHealthy, HealthHealthy}) {
+	for !slices.Equal(healths(), []api.Health{api.HealthHealthy, api.HealthHealthy}) {
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 const (
@@ -189,7 +191,7 @@ func (e *Engine) askService(ctx context.Context, service, path, host string) err
 	defer context.AfterFunc(&r.uncut, cancel)()
 	defer cancel()
 	target := r.usableTargets()[0]
-	u, err := target.url(path)
+	u, err := target.URL(path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPermission, err)
 	}
@@ -225,8 +227,8 @@ func (e *Engine) ask(ctx context.Context, tr *http.Transport, u *url.URL, header
 		return nil
 	case status >= 500:
 		// The one who knows is unwell, which is no answer.
-		return fmt.Errorf("%w: %s answered %d", ErrNoPermission, Printable(req.URL.Host), status)
+		return fmt.Errorf("%w: %s answered %d", ErrNoPermission, api.Printable(req.URL.Host), status)
 	default:
-		return fmt.Errorf("%w: %s answered %d", ErrNoCertificate, Printable(req.URL.Host), status)
+		return fmt.Errorf("%w: %s answered %d", ErrNoCertificate, api.Printable(req.URL.Host), status)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // permissionApp says which names may have certificates, at /ask, and counts how often
@@ -44,7 +46,7 @@ func TestCertificatesOnDemandAreForWhoMayHaveThem(t *testing.T) {
 	for name, url := range map[string]string{"a URL": external.URL + "/ask?key=1", "the service itself": "/ask?key=1"} {
 		e := newTestEngine(t, withCertifier(newFakeCertifier()))
 		req := requestFor("app", startHandler(t, permissionApp(&asked)))
-		req.TLS = &TLSRequest{OnDemandURL: url}
+		req.TLS = &api.TLSRequest{OnDemandURL: url}
 		e.deploy(req)
 		asked.Store(0)
 		for host, want := range map[string]error{
@@ -72,7 +74,7 @@ func TestNobodyToAskMeansNoAnswer(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
 	req := requestFor("app", startApp(t, "a"))
-	req.TLS = &TLSRequest{OnDemandURL: "http://" + refusedAddress + "/ask"}
+	req.TLS = &api.TLSRequest{OnDemandURL: "http://" + refusedAddress + "/ask"}
 	e.deploy(req)
 	if err := e.AllowCertificate(t.Context(), "app", "yes.test"); !errors.Is(err, ErrNoPermission) || !strings.Contains(err.Error(), "connection refused") {
 		t.Error(err)
@@ -87,7 +89,7 @@ func TestSlowPermissionIsNone(t *testing.T) {
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
 	slow := startHandler(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	req := requestFor("app", slow)
-	req.TLS = &TLSRequest{OnDemandURL: "/ask"}
+	req.TLS = &api.TLSRequest{OnDemandURL: "/ask"}
 	e.deploy(req)
 	begun := time.Now()
 	err := e.AllowCertificate(context.Background(), "app", "yes.test")
@@ -169,11 +171,11 @@ func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
 			w.WriteHeader(http.StatusNotFound)
 		}
 	}))
-	slow.Hosts, slow.TLS = []string{"*.a.test"}, &TLSRequest{OnDemandURL: "/ask"}
+	slow.Hosts, slow.TLS = []string{"*.a.test"}, &api.TLSRequest{OnDemandURL: "/ask"}
 	e.deploy(slow)
 	var known atomic.Int64
 	quick := requestFor("b", startHandler(t, permissionApp(&known)))
-	quick.Hosts, quick.TLS = []string{"*.test"}, &TLSRequest{OnDemandURL: "/ask?key=1"}
+	quick.Hosts, quick.TLS = []string{"*.test"}, &api.TLSRequest{OnDemandURL: "/ask?key=1"}
 	e.deploy(quick)
 
 	var all sync.WaitGroup
@@ -205,9 +207,9 @@ func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
 func TestDrainWaitsForTheQuestionAboutAName(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}), make(chan struct{})
-	ask := func(service *app) DeployRequest {
+	ask := func(service *app) api.DeployRequest {
 		req := requestFor("app", service)
-		req.TLS = &TLSRequest{OnDemandURL: "/ask"}
+		req.TLS = &api.TLSRequest{OnDemandURL: "/ask"}
 		return req
 	}
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
@@ -221,7 +223,7 @@ func TestDrainWaitsForTheQuestionAboutAName(t *testing.T) {
 	go func() { allowed <- e.AllowCertificate(t.Context(), "app", "name.test") }()
 	receive(t, asked, "the question")
 	next := e.start(ask(startApp(t, "next")))
-	await(t, next, EventDraining, 1)
+	await(t, next, api.EventDraining, 1)
 	close(answer)
 	if err := receive(t, allowed, "the answer"); err != nil {
 		t.Error(err)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // testTime is a moment that is not now.
@@ -73,14 +75,14 @@ func (f *pemFiles) put(path string, content []byte) {
 	}
 }
 
-func (f *pemFiles) request() *TLSRequest {
-	return &TLSRequest{CertificatePath: f.certificate, PrivateKeyPath: f.key}
+func (f *pemFiles) request() *api.TLSRequest {
+	return &api.TLSRequest{CertificatePath: f.certificate, PrivateKeyPath: f.key}
 }
 
 // pair returns the pair of the files for hosts, after it has been read.
 func (f *pemFiles) pair(hosts ...string) *keyPair {
 	f.t.Helper()
-	k := newKeyPair(&TLSOptions{CertificatePath: f.certificate, PrivateKeyPath: f.key}, hosts)
+	k := newKeyPair(&api.TLSOptions{CertificatePath: f.certificate, PrivateKeyPath: f.key}, hosts)
 	if err := k.read(time.Now()); err != nil {
 		f.t.Fatal(err)
 	}

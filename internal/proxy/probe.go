@@ -11,43 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
-
-// ProbeReport tells what the probes of one target found.
-type ProbeReport struct {
-	// Target is the target's address, URL what was asked of it.
-	Target string `json:"target"`
-	URL    string `json:"url"`
-	// Healthy says whether the last probe succeeded.
-	Healthy bool `json:"healthy"`
-	// Probes is the number of probes, Elapsed the time from the first to the
-	// end of the last.
-	Probes  int      `json:"probes"`
-	Elapsed Duration `json:"elapsed"`
-	// Failures are the reasons why probes failed, in their order; a reason that
-	// repeats itself is counted.
-	Failures []ProbeFailure `json:"failures,omitempty"`
-}
-
-// ProbeFailure is a reason and how many probes in a row failed for it.
-type ProbeFailure struct {
-	Reason string `json:"reason"`
-	Count  int    `json:"count"`
-}
-
-// maxProbeFailures bounds the reasons that a report remembers.
-const maxProbeFailures = 20
-
-// add remembers a failure.
-func (p *ProbeReport) add(reason string) {
-	if n := len(p.Failures); n > 0 && (p.Failures[n-1].Reason == reason || n == maxProbeFailures) {
-		p.Failures[n-1].Reason = reason
-		p.Failures[n-1].Count++
-		return
-	}
-	p.Failures = append(p.Failures, ProbeFailure{Reason: reason, Count: 1})
-}
 
 // probeResult is the outcome of one probe. An empty reason means success.
 type probeResult struct {
@@ -76,9 +42,9 @@ type probeTransport interface {
 	CloseIdleConnections()
 }
 
-func newProber(t Target, r *Release, opts EngineOptions) *prober {
+func newProber(t api.Target, r *Release, opts EngineOptions) *prober {
 	o := r.options
-	checked := t.withPort(o.HealthCheckPort)
+	checked := t.WithPort(o.HealthCheckPort)
 	p := &prober{
 		host:    probeHost(checked, o, r.hosts),
 		agent:   opts.UserAgent,
@@ -86,7 +52,7 @@ func newProber(t Target, r *Release, opts EngineOptions) *prober {
 		timeout: time.Duration(o.HealthCheckTimeout),
 	}
 	// The path was checked when the request was validated.
-	if u, err := checked.url(o.HealthCheckPath); err == nil {
+	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
 	dial, timeout := dialer(checked, &r.alive, opts), p.timeout
@@ -103,19 +69,19 @@ func newProber(t Target, r *Release, opts EngineOptions) *prober {
 
 // probeHost returns the Host header for probes: apps that check it should see
 // one that is theirs.
-func probeHost(t Target, o Options, hosts []string) string {
+func probeHost(t api.Target, o api.Options, hosts []string) string {
 	if o.HealthCheckHost != "" {
 		return o.HealthCheckHost
 	}
 	for _, h := range hosts {
-		if !isWildcard(h) {
+		if !api.IsWildcard(h) {
 			return h
 		}
 	}
 	if len(hosts) > 0 {
 		return "health-check" + strings.TrimPrefix(hosts[0], "*")
 	}
-	return t.host()
+	return t.HostHeader()
 }
 
 // probe asks once. It reads nothing from the environment and follows no
@@ -125,7 +91,7 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
 	if err != nil {
-		return probeResult{reason: Printable(err.Error())}
+		return probeResult{reason: api.Printable(err.Error())}
 	}
 	req.Host = p.host
 	req.Header.Set("User-Agent", p.agent)
@@ -151,7 +117,7 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	case resp.StatusCode >= 200 && resp.StatusCode <= 299:
 		return probeResult{}
 	case resp.StatusCode >= 300 && resp.StatusCode <= 399 && resp.Header.Get("Location") != "":
-		return probeResult{reason: fmt.Sprintf("%d redirect to %s, which is not followed", resp.StatusCode, Printable(resp.Header.Get("Location")))}
+		return probeResult{reason: fmt.Sprintf("%d redirect to %s, which is not followed", resp.StatusCode, api.Printable(resp.Header.Get("Location")))}
 	}
 	return probeResult{reason: strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))}
 }
@@ -178,9 +144,9 @@ func dialReason(err error) string {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, transport.ErrClosed):
 		return "connection closed without an answer"
 	case isDNS && dns.IsNotFound:
-		return fmt.Sprintf("host name %s does not resolve", Printable(dns.Name))
+		return fmt.Sprintf("host name %s does not resolve", api.Printable(dns.Name))
 	case isDNS:
-		return fmt.Sprintf("looking up %s failed: %s", Printable(dns.Name), Printable(dns.Err))
+		return fmt.Sprintf("looking up %s failed: %s", api.Printable(dns.Name), api.Printable(dns.Err))
 	}
 	if isTimeout(err) {
 		return "connecting timed out"
@@ -188,23 +154,5 @@ func dialReason(err error) string {
 	if inner := errors.Unwrap(err); inner != nil {
 		return dialReason(inner)
 	}
-	return Printable(err.Error())
-}
-
-// Printable returns s as it can be shown on a terminal: without control
-// characters, and no longer than a line or two.
-func Printable(s string) string { return PrintableUpTo(s, 200) }
-
-// PrintableUpTo is [Printable] for texts of up to most bytes.
-func PrintableUpTo(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if isControl(r) {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
+	return api.Printable(err.Error())
 }

@@ -13,16 +13,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // probe asks the app once, with the options that change makes of the defaults.
-func probe(t *testing.T, target string, change func(*DeployRequest)) probeResult {
+func probe(t *testing.T, target string, change func(*api.DeployRequest)) probeResult {
 	t.Helper()
-	req := DeployRequest{Targets: []string{target}}
+	req := api.DeployRequest{Targets: []string{target}}
 	if change != nil {
 		change(&req)
 	}
-	s, err := req.resolve()
+	s, err := req.Resolve()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +73,14 @@ func TestRedirectIsUnhealthy(t *testing.T) {
 func TestProbesLookLikeTheServicesOwnRequests(t *testing.T) {
 	a := startApp(t, "app")
 	for name, tt := range map[string]struct {
-		change func(*DeployRequest)
+		change func(*api.DeployRequest)
 		want   string
 	}{
 		"no host":         {nil, a.target},
-		"first host":      {func(r *DeployRequest) { r.Hosts = []string{"app.example.com", "b.example.com"} }, "app.example.com"},
-		"wildcard first":  {func(r *DeployRequest) { r.Hosts = []string{"*.example.com", "b.example.com"} }, "b.example.com"},
-		"only a wildcard": {func(r *DeployRequest) { r.Hosts = []string{"*.example.com"} }, "health-check.example.com"},
-		"given": {func(r *DeployRequest) {
+		"first host":      {func(r *api.DeployRequest) { r.Hosts = []string{"app.example.com", "b.example.com"} }, "app.example.com"},
+		"wildcard first":  {func(r *api.DeployRequest) { r.Hosts = []string{"*.example.com", "b.example.com"} }, "b.example.com"},
+		"only a wildcard": {func(r *api.DeployRequest) { r.Hosts = []string{"*.example.com"} }, "health-check.example.com"},
+		"given": {func(r *api.DeployRequest) {
 			r.Hosts, r.HealthCheckHost = []string{"app.example.com"}, "Internal.example.com:8080"
 		}, "Internal.example.com:8080"},
 	} {
@@ -98,7 +100,7 @@ func TestProbesUseTheirOwnPathPortAndConnection(t *testing.T) {
 	got := make(chan string, 10)
 	a.handler = func(w http.ResponseWriter, r *http.Request) { got <- r.RemoteAddr + " " + r.RequestURI }
 	for range 2 {
-		if result := probe(t, refusedAddress, func(r *DeployRequest) {
+		if result := probe(t, refusedAddress, func(r *api.DeployRequest) {
 			r.HealthCheckPath = "/health%2Fz?deep=1&x=%20"
 			_, _ = fmt.Sscan(port, &r.HealthCheckPort)
 		}); !result.ok() {
@@ -139,12 +141,12 @@ func TestFailuresSayWhatIsWrong(t *testing.T) {
 		{"no TLS", "https://" + garbage("hello"), "first record does not look like a TLS handshake", false},
 	} {
 		got := probe(t, tt.target, nil)
-		if !strings.Contains(got.reason, tt.want) || got.unreachable != tt.unreachable || strings.ContainsFunc(got.reason, isControl) {
+		if !strings.Contains(got.reason, tt.want) || got.unreachable != tt.unreachable || strings.ContainsFunc(got.reason, api.IsControl) {
 			t.Errorf("%s: %+v, want %q, unreachable %v", tt.name, got, tt.want, tt.unreachable)
 		}
 	}
 	silent := listen(t, "tcp", "127.0.0.1:0")
-	if got := probe(t, silent.Addr().String(), func(r *DeployRequest) { r.HealthCheckTimeout = ms(20) }); got.reason != "no answer within 20ms" || got.unreachable {
+	if got := probe(t, silent.Addr().String(), func(r *api.DeployRequest) { r.HealthCheckTimeout = ms(20) }); got.reason != "no answer within 20ms" || got.unreachable {
 		t.Errorf("no answer: %+v", got)
 	}
 }
@@ -197,7 +199,7 @@ func TestPrintableTextDoesNotSteerTerminals(t *testing.T) {
 		strings.Repeat("a", 199) + "例": strings.Repeat("a", 199) + "...",
 		"":                             "",
 	} {
-		if got := Printable(in); got != want {
+		if got := api.Printable(in); got != want {
 			t.Errorf("Printable(%q) = %q, want %q", in, got, want)
 		}
 	}

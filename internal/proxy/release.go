@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // drainingBit is set in Release.requests once the release takes no new ones.
@@ -16,8 +18,8 @@ type Release struct {
 	version    int
 	deployedAt time.Time
 	hosts      []string
-	routes     []Route
-	options    Options
+	routes     []api.Route
+	options    api.Options
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before r took traffic, or
@@ -56,22 +58,22 @@ type Release struct {
 }
 
 // newRelease returns a release that has no traffic yet. It opens nothing.
-func (e *Engine) newRelease(s spec, version int, deployedAt time.Time) *Release {
+func (e *Engine) newRelease(s api.Spec, version int, deployedAt time.Time) *Release {
 	r := &Release{
-		service:    s.service,
+		service:    s.Service,
 		version:    version,
 		deployedAt: deployedAt,
-		hosts:      s.hosts,
-		routes:     s.routes,
-		options:    s.options,
+		hosts:      s.Hosts,
+		routes:     s.Routes,
+		options:    s.Options,
 		changed:    make(chan struct{}, 1),
 		drained:    make(chan struct{}),
 	}
-	if t := s.options.TLS; t != nil && t.ownFiles() {
-		r.keyPair = newKeyPair(t, s.hosts)
+	if t := s.Options.TLS; t != nil && t.OwnFiles() {
+		r.keyPair = newKeyPair(t, s.Hosts)
 	}
 	r.plain = true
-	for _, t := range s.targets {
+	for _, t := range s.Targets {
 		r.plain = r.plain && t.Scheme == "http"
 		r.upstreams = append(r.upstreams, newUpstream(t, r, e.opts))
 	}

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestDrainingReleaseTakesNoRequests(t *testing.T) {
@@ -109,9 +111,9 @@ func TestReleaseLifeCycle(t *testing.T) {
 					t.Error("a negative number of requests is in flight")
 				}
 			}
-			d := r.drain(drainLimits{requests: time.Minute, streams: 0}, nil)
+			d := r.drain(api.DrainLimits{Requests: time.Minute, Streams: 0}, nil)
 			drainEnded.Store(true)
-			if n := held.Load(); n != 0 || !d.clean() {
+			if n := held.Load(); n != 0 || !d.Clean() {
 				t.Errorf("the drain ends while %d are held, %+v", n, d)
 			}
 			if d.Requests < 0 || d.Requests > workers || d.Streams > workers {

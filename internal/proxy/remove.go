@@ -5,45 +5,20 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// RemoveRequest asks to remove a service.
-type RemoveRequest struct {
-	// DrainTimeout and StreamTimeout are those of [DeployRequest].
-	DrainTimeout  *Duration `json:"drain_timeout,omitempty"`
-	StreamTimeout *Duration `json:"stream_timeout,omitempty"`
-}
-
-// Removal tells what became of a service that was removed.
-type Removal struct {
-	Service string `json:"service"`
-	// Drained tells of the release that served; it is absent if none did.
-	Drained *Drain `json:"drained,omitempty"`
-}
-
-func (r RemoveRequest) resolve() (drainLimits, error) {
-	requests, err := boundedDuration("drain timeout", r.DrainTimeout, DefaultDrainTimeout, 0)
-	if err != nil {
-		return drainLimits{}, err
-	}
-	streams, err := boundedDuration("stream timeout", r.StreamTimeout, DefaultStreamTimeout, 0)
-	if err != nil {
-		return drainLimits{}, err
-	}
-	return drainLimits{requests: time.Duration(requests), streams: time.Duration(streams)}, nil
-}
 
 // Remove ends the deployments of a service, forgets its state, takes its routes
 // out of the table and drains it, and waits for older releases that still drain.
 // Once it has begun it goes on, whatever happens to the caller. It returns an
 // [Error] with [CodeDrainTimeout] if something had to be cut: the service is gone
 // all the same.
-func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
-	removal := Removal{Service: name}
-	limits, err := req.resolve()
+func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error) {
+	removal := api.Removal{Service: name}
+	limits, err := req.Resolve()
 	if err != nil {
 		return removal, err
 	}
@@ -56,10 +31,10 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 	}
 	if e.stopping {
 		e.mu.Unlock()
-		return removal, &Error{Code: CodeStopping, Message: "the proxy is stopping"}
+		return removal, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
 	}
 	for _, d := range slices.Clone(svc.deployments) {
-		d.abort(&Error{Code: CodeSuperseded, Message: fmt.Sprintf("%s was removed", name)})
+		d.abort(&api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s was removed", name)})
 	}
 	e.running.Add(1)
 	svc.removals++
@@ -75,7 +50,7 @@ func (e *Engine) Remove(name string, req RemoveRequest) (Removal, error) {
 		return removal, err
 	}
 	e.log().Info("service removed", zap.String("service", name))
-	if err := e.drainOld(svc, old, limits, nil, func(d Drain) { removal.Drained = &d }); err != nil {
+	if err := e.drainOld(svc, old, limits, nil, func(d api.Drain) { removal.Drained = &d }); err != nil {
 		err.Message = name + " is removed, but " + err.Message
 		return removal, err
 	}
@@ -96,9 +71,9 @@ func (e *Engine) unroute(svc *service) (*Release, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := e.currentStore().Delete(ctx, svc.name); err != nil {
-		return nil, &Error{
-			Code:    CodeStorage,
-			Message: fmt.Sprintf("deleting the state of %s failed: %s", svc.name, Printable(err.Error())),
+		return nil, &api.Error{
+			Code:    api.CodeStorage,
+			Message: fmt.Sprintf("deleting the state of %s failed: %s", svc.name, api.Printable(err.Error())),
 			Hint:    "check the permissions of the storage directory; nothing has changed",
 			Cause:   err,
 		}
@@ -119,8 +94,8 @@ func (e *Engine) unroute(svc *service) (*Release, error) {
 
 // noSuchService says that there is no such service, and which there are.
 // Engine.mu must be held.
-func (e *Engine) noSuchService(name string) *Error {
-	err := &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no service %s", Printable(name))}
+func (e *Engine) noSuchService(name string) *api.Error {
+	err := &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no service %s", api.Printable(name))}
 	switch names := e.sortedNames(); {
 	case len(names) == 0:
 		err.Hint = "nothing is deployed yet"

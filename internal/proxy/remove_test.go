@@ -4,15 +4,17 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // removal is what Remove returns.
 type removal struct {
-	Removal
+	api.Removal
 	err error
 }
 
-func (e *testEngine) remove(name string, req RemoveRequest) <-chan removal {
+func (e *testEngine) remove(name string, req api.RemoveRequest) <-chan removal {
 	done := make(chan removal, 1)
 	go func() {
 		r, err := e.Remove(name, req)
@@ -32,7 +34,7 @@ func TestRemoveDrains(t *testing.T) {
 		answer <- body
 	}()
 	receive(t, a.arrived, "the slow request")
-	done := e.remove("app", RemoveRequest{})
+	done := e.remove("app", api.RemoveRequest{})
 	for status := 0; status != http.StatusNotFound; { // new requests are refused at once
 		status, _ = e.get("h", "/")
 	}
@@ -46,11 +48,11 @@ func TestRemoveDrains(t *testing.T) {
 		t.Errorf("the slow request is answered with %q", got)
 	}
 	r := receive(t, done, "the removal")
-	if r.err != nil || r.Drained == nil || r.Drained.Requests == 0 || !r.Drained.clean() {
+	if r.err != nil || r.Drained == nil || r.Drained.Requests == 0 || !r.Drained.Clean() {
 		t.Errorf("removal %+v", r)
 	}
 	e.checkConsistent()
-	if _, err := e.Service("app"); ErrorCode(err) != CodeNotFound {
+	if _, err := e.Service("app"); api.ErrorCode(err) != api.CodeNotFound {
 		t.Errorf("the service is still there: %v", err)
 	}
 }
@@ -62,8 +64,8 @@ func TestRemoveTellsWhatItCut(t *testing.T) {
 	e.deploy(requestFor("app", a))
 	go e.get("h", "/slow")
 	receive(t, a.arrived, "the slow request")
-	r := receive(t, e.remove("app", RemoveRequest{DrainTimeout: ms(20)}), "the removal")
-	wantCode(t, r.err, CodeDrainTimeout)
+	r := receive(t, e.remove("app", api.RemoveRequest{DrainTimeout: ms(20)}), "the removal")
+	wantCode(t, r.err, api.CodeDrainTimeout)
 	if r.Drained == nil || r.Drained.CutRequests != 1 {
 		t.Errorf("removal %+v, want one request cut", r)
 	}
@@ -80,10 +82,10 @@ func TestRemoveWaitsForOlderDrains(t *testing.T) {
 	go e.get("h", "/slow")
 	receive(t, old.arrived, "the slow request")
 	d := e.start(requestFor("app", startApp(t, "new")))
-	await(t, d, EventDraining, 1)
+	await(t, d, api.EventDraining, 1)
 	var removals []<-chan removal
 	for range 2 { // a second removal is no quicker
-		removals = append(removals, e.remove("app", RemoveRequest{}))
+		removals = append(removals, e.remove("app", api.RemoveRequest{}))
 	}
 	for gone := false; !gone; {
 		status, err := e.Service("app")
@@ -110,11 +112,11 @@ func TestRemoveEndsDeployments(t *testing.T) {
 	sick := startApp(t, "sick")
 	sick.health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("app", sick))
-	if r := receive(t, e.remove("app", RemoveRequest{}), "the removal"); r.err != nil || r.Drained != nil {
+	if r := receive(t, e.remove("app", api.RemoveRequest{}), "the removal"); r.err != nil || r.Drained != nil {
 		t.Errorf("removal %+v", r)
 	}
 	_, err := wait(t, d)
-	wantCode(t, err, CodeSuperseded)
+	wantCode(t, err, api.CodeSuperseded)
 	if !strings.Contains(err.Error(), "app was removed") {
 		t.Errorf("error %q does not say why", err)
 	}
@@ -132,10 +134,10 @@ func TestFailedRemoveKeepsServing(t *testing.T) {
 	e.deploy(req)
 	before := e.picture()
 	store.onDelete = func(string) error { return errDiskFull }
-	_, err := e.Remove("app", RemoveRequest{})
-	wantCode(t, err, CodeStorage)
-	_, err = e.Remove("app", RemoveRequest{DrainTimeout: ms(-1)})
-	wantCode(t, err, CodeInvalid)
+	_, err := e.Remove("app", api.RemoveRequest{})
+	wantCode(t, err, api.CodeStorage)
+	_, err = e.Remove("app", api.RemoveRequest{DrainTimeout: ms(-1)})
+	wantCode(t, err, api.CodeInvalid)
 	if after := e.picture(); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
@@ -146,9 +148,9 @@ func TestRemoveOfAnUnknownServiceNamesTheOthers(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	for _, want := range []string{"nothing is deployed yet", "deployed are: app"} {
-		_, err := e.Remove("ap\x1bp", RemoveRequest{})
-		wantCode(t, err, CodeNotFound)
-		if hint := asError(err).Hint; hint != want || strings.ContainsFunc(err.Error(), isControl) {
+		_, err := e.Remove("ap\x1bp", api.RemoveRequest{})
+		wantCode(t, err, api.CodeNotFound)
+		if hint := api.AsError(err).Hint; hint != want || strings.ContainsFunc(err.Error(), api.IsControl) {
 			t.Errorf("error %q, hint %q, want %q", err, hint, want)
 		}
 		e.deploy(requestFor("app", startApp(t, "app")))

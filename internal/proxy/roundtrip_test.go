@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // answerOK answers one request, whose body it reads.
@@ -32,7 +34,7 @@ func answerOK(conn net.Conn, r *bufio.Reader, text string) bool {
 // TestPostIsNeverDeliveredTwice resets connections after bytes went out.
 func TestPostIsNeverDeliveredTwice(t *testing.T) {
 	t.Parallel()
-	for name, body := range map[string]string{"small": "x", "none": "", "large": long(1 << 20)} {
+	for name, body := range map[string]string{"small": "x", "none": "", "large": strings.Repeat("a", 1<<20)} {
 		e := newTestEngine(t)
 		var arrived atomic.Int64
 		reset := func(_ int, conn net.Conn, r *bufio.Reader) {
@@ -100,7 +102,7 @@ func TestGetIsRepeatedOnAnotherTarget(t *testing.T) {
 	for resets.Load() < 3 {
 		e.wantAnswer("h", "/", "good")
 	}
-	if h := e.upstreams("app")[0].currentHealth().state; h != HealthUnverified {
+	if h := e.upstreams("app")[0].currentHealth().state; h != api.HealthUnverified {
 		t.Errorf("the target is %s; only probes and refused connections tell its health", h)
 	}
 }
@@ -181,7 +183,7 @@ func TestRestartedInstanceCostsLatencyAndNoError(t *testing.T) {
 func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deployRaw(func(r *DeployRequest) { r.HoldTimeout = ms(int(testTimeout.Milliseconds())) }, refusedAddress)
+	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = ms(int(testTimeout.Milliseconds())) }, refusedAddress)
 	old := e.table.Load().named["app"].active.Load()
 	answers := make(chan string, 2)
 	for _, method := range []string{"GET", "POST"} {
@@ -197,7 +199,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "new got %s", body)
 	})
-	if status := e.deploy(requestFor("app", echo)); status.Drained[0].Requests == 0 || !status.Drained[0].clean() {
+	if status := e.deploy(requestFor("app", echo)); status.Drained[0].Requests == 0 || !status.Drained[0].Clean() {
 		t.Errorf("drained %+v", status.Drained)
 	}
 	for range 2 {
@@ -210,7 +212,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 func TestRequestsAreNotHeldForEver(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deployRaw(func(r *DeployRequest) { r.HoldTimeout = ms(100) }, refusedAddress)
+	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = ms(100) }, refusedAddress)
 	start := time.Now()
 	if status, _ := e.get("h", "/"); status != http.StatusBadGateway {
 		t.Errorf("%d, want 502", status)
@@ -224,7 +226,7 @@ func TestRequestsAreNotHeldForEver(t *testing.T) {
 func TestHeldRequestIsTriedAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, r := monitored(2)
-		r.options.HoldTimeout = Duration(5 * time.Second)
+		r.options.HoldTimeout = api.Duration(5 * time.Second)
 		var tries atomic.Int64
 		for _, u := range r.upstreams {
 			u.transport = &fakeApp{answer: dead}

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strings"
 	"sync/atomic"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // claim binds the routes of one service to its active release. As long as a
@@ -13,7 +15,7 @@ import (
 // atomic store.
 type claim struct {
 	service string
-	routes  []Route
+	routes  []api.Route
 	// prefixes are those of routes, whatever their hosts.
 	prefixes hostRoutes
 	active   atomic.Pointer[Release]
@@ -173,9 +175,9 @@ func (t *table) without(c *claim) *table {
 	return next
 }
 
-func (t *table) edit(routes []Route, change func(prefixes map[string]*claim, prefix string)) *table {
+func (t *table) edit(routes []api.Route, change func(prefixes map[string]*claim, prefix string)) *table {
 	next := &table{exact: maps.Clone(t.exact), wildcard: maps.Clone(t.wildcard), anyHost: t.anyHost, named: maps.Clone(t.named)}
-	byHost := make(map[string][]Route)
+	byHost := make(map[string][]api.Route)
 	for _, r := range routes {
 		byHost[r.Host] = append(byHost[r.Host], r)
 	}

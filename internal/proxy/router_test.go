@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // claimFor returns the claim of a service on every pair of hosts and prefixes.
 func claimFor(service string, hosts, prefixes []string) *claim {
-	return newClaim(&Release{service: service, routes: routesOf(hosts, prefixes)})
+	return newClaim(&Release{service: service, routes: api.RoutesOf(hosts, prefixes)})
 }
 
 // serviceOf returns the name of the service that t has for host and path.
@@ -175,8 +177,8 @@ func TestLookupAgreesWithNaiveSearch(t *testing.T) {
 		}
 		return path
 	}
-	route := func() Route {
-		r := Route{Prefix: cmp.Or(path(3, "a", "b", "ab"), "/")}
+	route := func() api.Route {
+		r := api.Route{Prefix: cmp.Or(path(3, "a", "b", "ab"), "/")}
 		switch rnd.IntN(5) {
 		case 0: // every host
 		case 1:
@@ -225,9 +227,9 @@ type stage struct {
 }
 
 // randomClaims returns a few services with a few routes each.
-func randomClaims(rnd *rand.Rand, route func() Route) []*claim {
+func randomClaims(rnd *rand.Rand, route func() api.Route) []*claim {
 	var claims []*claim
-	taken := make(map[Route]bool)
+	taken := make(map[api.Route]bool)
 	for i := range 1 + rnd.IntN(12) {
 		c := &claim{service: fmt.Sprint("s", i)}
 		for range 1 + rnd.IntN(4) {
@@ -402,18 +404,18 @@ func FuzzLookup(f *testing.F) {
 			return // neither a name nor an address
 		}
 		var claims []*claim
-		taken := make(map[Route]bool)
+		taken := make(map[api.Route]bool)
 		for i, h := range strings.Split(hosts, ",") {
 			var err error
 			if h != "" {
-				if h, err = NormalizeHost(h); err != nil {
+				if h, err = api.NormalizeHost(h); err != nil {
 					continue
 				}
 			}
 			c := &claim{service: fmt.Sprint("s", i)}
 			for p := range strings.SplitSeq(prefixes, ",") {
-				prefix, err := NormalizePrefix(p)
-				if r := (Route{h, prefix}); err == nil && !taken[r] {
+				prefix, err := api.NormalizePrefix(p)
+				if r := (api.Route{Host: h, Prefix: prefix}); err == nil && !taken[r] {
 					taken[r] = true
 					c.routes = append(c.routes, r)
 				}
@@ -430,6 +432,64 @@ func FuzzLookup(f *testing.F) {
 		compareWithNaive(t, edited, claims, host, path)
 		if len(claims) > 0 {
 			compareWithNaive(t, edited.without(claims[0]), claims[1:], host, path)
+		}
+	})
+}
+
+// FuzzNormalizeHost checks that what is accepted is what the router compares
+// with, however a client spells it.
+func FuzzNormalizeHost(f *testing.F) {
+	for _, s := range []string{"app.example.com", "*.example.com", "bücher.de", "[::1]", "A.", "a..", "a。", "127.1", "xn--a", "*.", "ß.de", "a_b", "1.2.3.4."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		host, err := api.NormalizeHost(s)
+		if err != nil {
+			if strings.ContainsFunc(err.Error(), api.IsControl) {
+				t.Fatalf("%q: the error steers terminals: %q", s, err)
+			}
+			return
+		}
+		if again, err := api.NormalizeHost(host); err != nil || again != host {
+			t.Fatalf("%q becomes %q, which becomes %q, %v", s, host, again, err)
+		}
+		domain := strings.TrimPrefix(host, "*.")
+		for _, spelling := range []string{domain, strings.ToUpper(domain), domain + "."} {
+			if strings.Contains(domain, ":") {
+				spelling = "[" + strings.TrimSuffix(spelling, ".") + "]"
+			}
+			for _, port := range []string{"", ":80"} {
+				if got := string(canonicalHost(make([]byte, 0, 256), spelling+port)); got != domain {
+					t.Fatalf("%q becomes %q, but a request for %q is for %q", s, host, spelling+port, got)
+				}
+			}
+		}
+	})
+}
+
+// FuzzNormalizePrefix checks that an accepted prefix is found again in the paths
+// below it, and nowhere else.
+func FuzzNormalizePrefix(f *testing.F) {
+	for _, s := range []string{"/", "/api", "/api/", "/a/b/c", "//", "/a//b", "/.", "/..", "/%2F", "api"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		prefix, err := api.NormalizePrefix(s)
+		if err != nil {
+			return
+		}
+		if again, err := api.NormalizePrefix(prefix); err != nil || again != prefix {
+			t.Fatalf("%q becomes %q, which becomes %q, %v", s, prefix, again, err)
+		}
+		c := newClaim(&Release{service: "s", routes: api.RoutesOf(nil, []string{prefix})})
+		for _, below := range []string{"", "/", "/x"} {
+			path := strings.TrimSuffix(prefix, "/") + below
+			if _, got := newTable([]*claim{c}).lookup("h", path); got != prefix {
+				t.Fatalf("%q becomes %q, which does not match %q", s, prefix, path)
+			}
+		}
+		if got, _ := newTable([]*claim{c}).lookup("h", prefix+"x"); prefix != "/" && got != nil {
+			t.Fatalf("%q becomes %q, which matches %q", s, prefix, prefix+"x")
 		}
 	})
 }

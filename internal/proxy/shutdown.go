@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // stop ends deployments that have not switched, refuses new ones, and returns the
@@ -15,7 +17,7 @@ func (e *Engine) stop() (active, draining []*Release) {
 	e.stopping = true
 	for _, s := range e.services {
 		for _, d := range slices.Clone(s.deployments) {
-			d.abort(&Error{Code: CodeStopping, Message: "the proxy is stopping; nothing has changed"})
+			d.abort(&api.Error{Code: api.CodeStopping, Message: "the proxy is stopping; nothing has changed"})
 		}
 		if s.active != nil {
 			active = append(active, s.active.active.Load())
@@ -60,7 +62,7 @@ func (e *Engine) Retire() {
 	active, _ := e.stop() // the others drain already
 	for _, r := range active {
 		r.requests.Or(drainingBit)
-		go r.drain(drainLimits{time.Duration(DefaultDrainTimeout), time.Duration(DefaultStreamTimeout)}, nil)
+		go r.drain(api.DrainLimits{Requests: time.Duration(api.DefaultDrainTimeout), Streams: time.Duration(api.DefaultStreamTimeout)}, nil)
 	}
 }
 

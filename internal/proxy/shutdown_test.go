@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestStoppingEngineAcceptsNothing(t *testing.T) {
@@ -27,14 +29,14 @@ func TestStoppingEngineAcceptsNothing(t *testing.T) {
 		t.Fatal("the shutdown takes for ever")
 	}
 	status, err := wait(t, d)
-	wantCode(t, err, CodeStopping)
-	if status.State != StateCancelled {
+	wantCode(t, err, api.CodeStopping)
+	if status.State != api.StateCancelled {
 		t.Errorf("a deployment under way ends as %s, want cancelled", status.State)
 	}
 	_, err = e.Deploy(requestFor("app", a))
-	wantCode(t, err, CodeStopping)
-	_, err = e.Remove("app", RemoveRequest{})
-	wantCode(t, err, CodeStopping)
+	wantCode(t, err, api.CodeStopping)
+	_, err = e.Remove("app", api.RemoveRequest{})
+	wantCode(t, err, api.CodeStopping)
 	e.wantAnswer("h", "/", "app") // requests are for the server to end
 }
 
@@ -45,8 +47,8 @@ func TestShutdownDoesNotWaitForAStreamThatADrainSawEnd(t *testing.T) {
 		r := bareRelease()
 		r.acquire()
 		openFake(r)
-		drained, start := make(chan Drain, 1), time.Now()
-		go func() { drained <- r.drain(drainLimits{requests: time.Minute, streams: time.Minute}, nil) }()
+		drained, start := make(chan api.Drain, 1), time.Now()
+		go func() { drained <- r.drain(api.DrainLimits{Requests: time.Minute, Streams: time.Minute}, nil) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
@@ -119,7 +121,7 @@ func TestRetiredEngineFinishesItsRequests(t *testing.T) {
 	if got := receive(t, answer, "the answer"); got != "200 done" {
 		t.Errorf("the request got %q", got)
 	}
-	if _, err := e.Deploy(DeployRequest{Targets: []string{"a:1"}}); ErrorCode(err) != CodeStopping {
+	if _, err := e.Deploy(api.DeployRequest{Targets: []string{"a:1"}}); api.ErrorCode(err) != api.CodeStopping {
 		t.Errorf("a retired engine says %v to a deploy", err)
 	}
 }
@@ -136,8 +138,8 @@ func TestRetiredEngineSwitchesToNothing(t *testing.T) {
 		return nil
 	}
 	status, err := wait(t, e.start(requestFor("app", startApp(t, "new"))))
-	wantCode(t, err, CodeStopping)
-	if status.State != StateCancelled || status.Release != 0 {
+	wantCode(t, err, api.CodeStopping)
+	if status.State != api.StateCancelled || status.Release != 0 {
 		t.Errorf("%+v", status)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // documentFormat is the version of the document that this program writes. It
@@ -18,13 +20,13 @@ const documentFormat = 1
 // document is what is stored of a service: its active release. It is a type of
 // its own, because what is on disk outlives what is in memory.
 type document struct {
-	Format     int       `json:"format"`
-	Service    string    `json:"service"`
-	Release    int       `json:"release"`
-	DeployedAt time.Time `json:"deployed_at"`
-	Targets    []string  `json:"targets"`
-	Hosts      []string  `json:"hosts,omitempty"`
-	Options    Options   `json:"options"`
+	Format     int         `json:"format"`
+	Service    string      `json:"service"`
+	Release    int         `json:"release"`
+	DeployedAt time.Time   `json:"deployed_at"`
+	Targets    []string    `json:"targets"`
+	Hosts      []string    `json:"hosts,omitempty"`
+	Options    api.Options `json:"options"`
 	// Certified says that there were certificates before the release took traffic.
 	Certified bool `json:"certified,omitempty"`
 	// KeyPair is the certificate of the service's own, as its files had it.
@@ -54,41 +56,41 @@ func encodeRelease(r *Release) ([]byte, error) {
 
 // decodeRelease returns the spec that a document describes. It goes through the
 // same validation as a request, since a document may have been edited.
-func decodeRelease(name string, b []byte) (spec, document, error) {
+func decodeRelease(name string, b []byte) (api.Spec, document, error) {
 	var version struct {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(b, &version); err != nil {
-		return spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
+		return api.Spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
 	}
 	if version.Format > documentFormat {
-		return spec{}, document{}, fmt.Errorf("format %d: %w", version.Format, ErrNewerFormat)
+		return api.Spec{}, document{}, fmt.Errorf("format %d: %w", version.Format, ErrNewerFormat)
 	}
 	if version.Format < 1 {
-		return spec{}, document{}, errors.New("decoding the document: it has no format")
+		return api.Spec{}, document{}, errors.New("decoding the document: it has no format")
 	}
 	var doc document
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&doc); err != nil {
-		return spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
+		return api.Spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
 	}
 	if doc.Service != name {
-		return spec{}, document{}, fmt.Errorf("the document is of the service %q", doc.Service)
+		return api.Spec{}, document{}, fmt.Errorf("the document is of the service %q", doc.Service)
 	}
 	if doc.Release < 1 {
-		return spec{}, document{}, fmt.Errorf("the document has the release %d", doc.Release)
+		return api.Spec{}, document{}, fmt.Errorf("the document has the release %d", doc.Release)
 	}
 	o := doc.Options
-	s, err := DeployRequest{
+	s, err := api.DeployRequest{
 		Service: doc.Service, Targets: doc.Targets, Hosts: doc.Hosts,
 		PathPrefixes: o.PathPrefixes, StripPathPrefix: &o.StripPathPrefix,
 		HealthCheckPath: o.HealthCheckPath, HealthCheckPort: o.HealthCheckPort, HealthCheckHost: o.HealthCheckHost,
 		HealthCheckInterval: &o.HealthCheckInterval, HealthCheckTimeout: &o.HealthCheckTimeout,
 		TargetTimeout: &o.TargetTimeout, HoldTimeout: &o.HoldTimeout,
 		LB: o.LB, Sticky: o.Sticky,
-		TLS: o.TLS.request(), CanonicalHost: o.CanonicalHost,
-	}.resolve()
+		TLS: o.TLS.Request(), CanonicalHost: o.CanonicalHost,
+	}.Resolve()
 	return s, doc, err
 }
 
@@ -138,7 +140,7 @@ func (e *Engine) Load(ctx context.Context) error {
 
 // loadRelease returns the newest generation of a service's document that loads.
 func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Release, error) {
-	if err := ValidateServiceName(name); err != nil {
+	if err := api.ValidateServiceName(name); err != nil {
 		return nil, err
 	}
 	generations, failed := store.Load(ctx, name)

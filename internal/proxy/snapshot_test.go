@@ -12,12 +12,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // documentOf returns what is stored of a release of the service, and the apps.
-func documentOf(t *testing.T, req DeployRequest, version int) []byte {
+func documentOf(t *testing.T, req api.DeployRequest, version int) []byte {
 	t.Helper()
-	s, err := req.resolve()
+	s, err := req.Resolve()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +56,7 @@ func TestServicesComeBackAsTheyWere(t *testing.T) {
 	for i, want := range e.Services() {
 		got := restarted.Services()[i]
 		// Traffic and health are new.
-		for _, s := range []*ServiceStatus{&got, &want} {
+		for _, s := range []*api.ServiceStatus{&got, &want} {
 			s.Served, s.Active.Served = 0, 0
 			for i := range s.Active.Targets {
 				s.Active.Targets[i].Health, s.Active.Targets[i].Since = "", nil
@@ -131,7 +133,7 @@ func TestBrokenServiceIsMendedByADeploy(t *testing.T) {
 	req := requestFor("app", sick)
 	req.DeployTimeout = ms(20)
 	_, err := wait(t, e.start(req))
-	wantCode(t, err, CodeNotHealthy)
+	wantCode(t, err, api.CodeNotHealthy)
 	if s, _ := e.Service("app"); !strings.Contains(s.Broken, "decoding the document") || s.Active != nil {
 		t.Errorf("after a failed deploy: %+v, want it broken", s)
 	}
@@ -144,7 +146,7 @@ func TestBrokenServiceIsMendedByADeploy(t *testing.T) {
 
 	store.put("gone", []byte("x"))
 	e = loaded(t, store)
-	if _, err := e.Remove("gone", RemoveRequest{}); err != nil {
+	if _, err := e.Remove("gone", api.RemoveRequest{}); err != nil {
 		t.Errorf("removing a broken service: %v", err)
 	}
 	e.checkConsistent()
@@ -196,7 +198,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 // TestNewerFormatStopsTheStart because guessing, or overwriting it, would lose
 // what the newer version knows.
 func TestNewerFormatStopsTheStart(t *testing.T) {
-	document := documentOf(t, DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
+	document := documentOf(t, api.DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
 	newer := bytes.Replace(document, []byte(`"format": 1`), []byte(`"format": 2, "shape": "unknown"`), 1)
 	for name, generations := range map[string][][]byte{"current": {newer, document}, "previous": {document[:9], newer}} {
 		store := newMemoryStore()
@@ -209,7 +211,7 @@ func TestNewerFormatStopsTheStart(t *testing.T) {
 }
 
 func TestDocumentsThatDoNotFitAreBroken(t *testing.T) {
-	good := documentOf(t, DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
+	good := documentOf(t, api.DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
 	replace := func(old, new string) []byte {
 		if !bytes.Contains(good, []byte(old)) {
 			t.Fatalf("there is no %s in %s", old, good)
@@ -288,7 +290,7 @@ func (s halfBlindStore) Load(ctx context.Context, service string) ([][]byte, err
 
 func TestUnreadableStorage(t *testing.T) {
 	errIO := errors.New("input/output error")
-	document := documentOf(t, DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
+	document := documentOf(t, api.DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
 	t.Run("of everything stops the start", func(t *testing.T) {
 		err := NewEngine(EngineOptions{Store: halfBlindStore{newMemoryStore(), errIO, nil}}).Load(t.Context())
 		if !errors.Is(err, errIO) {
@@ -353,6 +355,49 @@ func FuzzDecodeRelease(f *testing.F) {
 		again, docAgain, err := decodeRelease("app", encoded)
 		if err != nil || docAgain.Release != doc.Release || !docAgain.DeployedAt.Equal(doc.DeployedAt) || fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", s) {
 			t.Fatalf("%s loads as\n%+v, is written as %s, which loads as\n%+v, %v", b, s, encoded, again, err)
+		}
+	})
+}
+
+// FuzzDeployRequestJSON checks that no request makes the engine panic, and that
+// one which is accepted comes back from the disk as it was.
+func FuzzDeployRequestJSON(f *testing.F) {
+	for _, s := range []string{
+		`{"targets":["web:3000"]}`,
+		`{"service":"a","targets":["[::1]:80","unix//run/a.sock"],"hosts":["bücher.de","*.example.com"],"path_prefixes":["/api/"]}`,
+		`{"targets":["https://web"],"strip_path_prefix":false,"health_check_path":"/up?x=%20","health_check_port":1,"health_check_host":"a:1"}`,
+		`{"targets":["web:1"],"health_check_interval":"10ms","drain_timeout":"0s","deploy_timeout":"24h"}`,
+		`{"targets":["web:1"],"health_check_interval":"0s"}`, `{"service":"../../etc/passwd","targets":["a:1"]}`,
+		`{"targets":["web:1"],"hold_timeout":"-9223372036854775808ns"}`, `{"targets":["web:1"],"hosts":[""]}`, `{"targets":null}`, `null`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var req api.DeployRequest
+		if json.Unmarshal(b, &req) != nil {
+			return
+		}
+		s, err := req.Resolve()
+		if err != nil {
+			if api.ErrorCode(err) != api.CodeInvalid || strings.ContainsFunc(err.Error(), api.IsControl) {
+				t.Fatalf("%s: %q, want a printable error with the code %s", b, err, api.CodeInvalid)
+			}
+			return
+		}
+		r := NewEngine(EngineOptions{}).newRelease(s, 7, time.Unix(0, 0).UTC())
+		defer r.close()
+		encoded, err := encodeRelease(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, doc, err := decodeRelease(s.Service, encoded)
+		if err != nil || doc.Release != 7 {
+			t.Fatalf("%s is stored as %s, which does not load: %v", b, encoded, err)
+		}
+		// How long to wait belongs to the deployment and not to the release.
+		again.DeployTimeout, again.Drain, again.Force, again.Detach = s.DeployTimeout, s.Drain, s.Force, s.Detach
+		if !reflect.DeepEqual(again, s) {
+			t.Fatalf("%s is stored as %s, which loads as\n%+v, want\n%+v", b, encoded, again, s)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
@@ -29,7 +30,7 @@ const (
 // standardTransport carries requests over HTTP/2, or HTTP/1.1 with TLS, by the
 // standard library's transport.
 type standardTransport struct {
-	target  Target
+	target  api.Target
 	timeout time.Duration
 	http    *http.Transport
 
@@ -40,7 +41,7 @@ type standardTransport struct {
 
 // newStandardTransport returns a transport that opens connections with dial. timeout
 // bounds how long the target may take to begin its answer; 0 waits.
-func newStandardTransport(t Target, dial func(context.Context) (net.Conn, error), timeout time.Duration) *standardTransport {
+func newStandardTransport(t api.Target, dial func(context.Context) (net.Conn, error), timeout time.Duration) *standardTransport {
 	s := &standardTransport{target: t, timeout: timeout, open: make(map[*ownConn]struct{})}
 	s.http = newHTTPTransport(t, s.owning(dial))
 	s.http.ResponseHeaderTimeout = timeout
@@ -144,7 +145,7 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 // changes it, but not its header, which another target may have use for.
 func (s *standardTransport) adapt(req *http.Request) *http.Request {
 	req.URL = requestURL(req.RequestURI)
-	req.URL.Scheme, req.URL.Host = "http", s.target.host()
+	req.URL.Scheme, req.URL.Host = "http", s.target.HostHeader()
 	if s.target.Scheme == "https" {
 		req.URL.Scheme = "https"
 	}

@@ -16,12 +16,13 @@ import (
 	"time"
 	"weak"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // standardTransportTo returns a transport to the address.
 func standardTransportTo(t testing.TB, scheme, address string) *standardTransport {
-	s := newStandardTransport(Target{Scheme: scheme, Network: "tcp", Address: address}, func(ctx context.Context) (net.Conn, error) {
+	s := newStandardTransport(api.Target{Scheme: scheme, Network: "tcp", Address: address}, func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	}, 0)
 	t.Cleanup(s.Close)

@@ -2,70 +2,14 @@ package proxy
 
 import (
 	"fmt"
-	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// ServiceStatus is a service as it is seen from outside.
-type ServiceStatus struct {
-	Name string `json:"name"`
-	// Hosts and PathPrefixes are the routes of the active release. No host
-	// means every host that no other service claims.
-	Hosts        []string `json:"hosts"`
-	PathPrefixes []string `json:"path_prefixes"`
-	// Served counts the requests of all releases since the proxy started.
-	Served int64 `json:"served"`
-	// TLS says whether the service was deployed with HTTPS.
-	TLS bool `json:"tls"`
-	// Certificates are those of the hosts, by host.
-	Certificates []Certificate `json:"certificates,omitempty"`
-	// Broken says why the service's state could not be loaded; such a service
-	// does not serve until it is deployed again.
-	Broken string `json:"broken,omitempty"`
-	// Active is the release that serves; absent if none does.
-	Active *ReleaseStatus `json:"active,omitempty"`
-	// Draining are older releases that still have traffic.
-	Draining []ReleaseStatus `json:"draining,omitempty"`
-	// Deployments are those that are under way.
-	Deployments []DeploymentStatus `json:"deployments,omitempty"`
-	// FailedDeployment is the last that has ended, if it failed and is among those that
-	// are remembered. Only [Engine.Service] tells of it.
-	FailedDeployment *DeploymentStatus `json:"failed_deployment,omitempty"`
-}
-
-// ReleaseStatus is a release as it is seen from outside.
-type ReleaseStatus struct {
-	Release    int            `json:"release"`
-	DeployedAt time.Time      `json:"deployed_at"`
-	Targets    []TargetStatus `json:"targets"`
-	// Requests and Streams are what is in flight.
-	Requests int `json:"requests"`
-	Streams  int `json:"streams"`
-	// Served counts the release's requests since the proxy started.
-	Served  int64   `json:"served"`
-	Options Options `json:"options"`
-}
-
-// TargetStatus is a target as it is seen from outside.
-type TargetStatus struct {
-	Address string `json:"address"`
-	Health  Health `json:"health"`
-	// Reason says why the target is failing, or what its last probe met.
-	Reason string `json:"reason,omitempty"`
-	// Since is when the health last changed; absent before the first probe.
-	Since *time.Time `json:"since,omitempty"`
-	// Requests is what is in flight to this target, streams included.
-	Requests int `json:"requests"`
-	// Connections is the number of connections to this target that are open,
-	// IdleConnections that of those which wait for a request. The latter is not
-	// known of https and h2c targets.
-	Connections     int `json:"connections"`
-	IdleConnections int `json:"idle_connections"`
-}
-
 // Services returns all services, by name.
-func (e *Engine) Services() []ServiceStatus {
+func (e *Engine) Services() []api.ServiceStatus {
 	e.mu.Lock()
-	all := make([]ServiceStatus, 0, len(e.services))
+	all := make([]api.ServiceStatus, 0, len(e.services))
 	active := make([]*Release, 0, len(e.services))
 	for _, name := range e.sortedNames() {
 		s := e.services[name]
@@ -79,7 +23,7 @@ func (e *Engine) Services() []ServiceStatus {
 }
 
 // Service returns one service, or an [Error] with [CodeNotFound].
-func (e *Engine) Service(name string) (ServiceStatus, error) {
+func (e *Engine) Service(name string) (api.ServiceStatus, error) {
 	e.mu.Lock()
 	s := e.services[name]
 	failed := e.deployments.failed(name)
@@ -90,7 +34,7 @@ func (e *Engine) Service(name string) (ServiceStatus, error) {
 			err.Message += fmt.Sprintf("; its last deployment, %s, failed: %s", failed.ID, failed.Error.Message)
 			err.Details = failed.Error.Details
 		}
-		return ServiceStatus{}, err
+		return api.ServiceStatus{}, err
 	}
 	status, active := s.statusOf(), s.release()
 	status.FailedDeployment = failed
@@ -100,10 +44,10 @@ func (e *Engine) Service(name string) (ServiceStatus, error) {
 }
 
 // statusOf describes s, without its certificates. Engine.mu must be held.
-func (s *service) statusOf() ServiceStatus {
-	status := ServiceStatus{Name: s.name, Hosts: []string{}, PathPrefixes: []string{}}
+func (s *service) statusOf() api.ServiceStatus {
+	status := api.ServiceStatus{Name: s.name, Hosts: []string{}, PathPrefixes: []string{}}
 	if s.broken != nil {
-		status.Broken = Printable(s.broken.Error())
+		status.Broken = api.Printable(s.broken.Error())
 	}
 	if s.active != nil {
 		r := s.active.active.Load()
@@ -127,8 +71,8 @@ func (s *service) statusOf() ServiceStatus {
 	return status
 }
 
-func (r *Release) statusOf() ReleaseStatus {
-	status := ReleaseStatus{
+func (r *Release) statusOf() api.ReleaseStatus {
+	status := api.ReleaseStatus{
 		Release: r.version, DeployedAt: r.deployedAt,
 		Requests: r.inFlight(), Streams: r.streamCount(), Served: r.served.Load(),
 		Options: r.options,
@@ -136,7 +80,7 @@ func (r *Release) statusOf() ReleaseStatus {
 	for _, u := range r.upstreams {
 		h := u.currentHealth()
 		conns := u.transport.Stats()
-		t := TargetStatus{
+		t := api.TargetStatus{
 			Address: u.target.String(), Health: h.state, Reason: h.reason,
 			Requests: int(u.inFlight.Load()), Connections: conns.Open, IdleConnections: conns.Idle,
 		}
@@ -151,11 +95,11 @@ func (r *Release) statusOf() ReleaseStatus {
 
 // DeploymentCounts returns how many deployments have ended in each final state
 // since the engine was made.
-func (e *Engine) DeploymentCounts() map[State]int64 {
-	return map[State]int64{
-		StateDone:       e.outcomes.done.Load(),
-		StateFailed:     e.outcomes.failed.Load(),
-		StateSuperseded: e.outcomes.superseded.Load(),
-		StateCancelled:  e.outcomes.cancelled.Load(),
+func (e *Engine) DeploymentCounts() map[api.State]int64 {
+	return map[api.State]int64{
+		api.StateDone:       e.outcomes.done.Load(),
+		api.StateFailed:     e.outcomes.failed.Load(),
+		api.StateSuperseded: e.outcomes.superseded.Load(),
+		api.StateCancelled:  e.outcomes.cancelled.Load(),
 	}
 }

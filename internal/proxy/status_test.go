@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 func TestStatusShowsTraffic(t *testing.T) {
@@ -22,7 +24,7 @@ func TestStatusShowsTraffic(t *testing.T) {
 		t.Errorf("%+v, %v, want one request in flight and 4 served", s, err)
 	}
 	d := e.start(requestFor("app", startApp(t, "new")))
-	await(t, d, EventSwitched, 1)
+	await(t, d, api.EventSwitched, 1)
 	e.wantAnswer("h", "/", "new")
 	if s, _ = e.Service("app"); s.Served != 5 || s.Active.Served != 1 || len(s.Draining) != 1 || s.Draining[0].Served != 4 {
 		t.Errorf("during the drain %+v, want 5 served, 4 of them by v1", s)
@@ -56,17 +58,17 @@ func TestStatusHasNoNulls(t *testing.T) {
 func TestStatusTellsThatTheLastDeploymentFailed(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	fail := func(service string) DeploymentStatus {
+	fail := func(service string) api.DeploymentStatus {
 		t.Helper()
-		d, err := e.Deploy(DeployRequest{Service: service, Targets: []string{refusedAddress}, Hosts: []string{service + ".test"}, DeployTimeout: ms(50), Detach: true})
+		d, err := e.Deploy(api.DeployRequest{Service: service, Targets: []string{refusedAddress}, Hosts: []string{service + ".test"}, DeployTimeout: ms(50), Detach: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = wait(t, d)
-		wantCode(t, err, CodeNotHealthy)
+		wantCode(t, err, api.CodeNotHealthy)
 		return d.Status()
 	}
-	failed := func(service string) *DeploymentStatus {
+	failed := func(service string) *api.DeploymentStatus {
 		t.Helper()
 		s, err := e.Service(service)
 		if err != nil {
@@ -90,8 +92,8 @@ func TestStatusTellsThatTheLastDeploymentFailed(t *testing.T) {
 	}
 	// A service that never came to be.
 	_, err := e.Service("other")
-	wantCode(t, err, CodeNotFound)
-	if got := asError(err); !strings.Contains(got.Message, "there is no service other; its last deployment, ") || len(got.Details) != 1 {
+	wantCode(t, err, api.CodeNotFound)
+	if got := api.AsError(err); !strings.Contains(got.Message, "there is no service other; its last deployment, ") || len(got.Details) != 1 {
 		t.Errorf("%q, %+v", got.Message, got.Details)
 	}
 	e.deploy(good)
@@ -102,14 +104,14 @@ func TestStatusTellsThatTheLastDeploymentFailed(t *testing.T) {
 
 func TestSupersededDeploymentDoesNotHideTheFailureOfItsSuccessor(t *testing.T) {
 	l := newDeploymentLog()
-	older, newer := newDeployment(spec{service: "app"}), newDeployment(spec{service: "app"})
+	older, newer := newDeployment(api.Spec{Service: "app"}), newDeployment(api.Spec{Service: "app"})
 	l.add(newer)
 	l.add(older) // as if it had been the last
 	newer.finish(errDiskFull, 1)
 	if f := l.failed("app"); f == nil || f.ID != newer.id {
 		t.Errorf("%+v while another one runs, want %s", f, newer.id)
 	}
-	older.finish(&Error{Code: CodeSuperseded}, 1)
+	older.finish(&api.Error{Code: api.CodeSuperseded}, 1)
 	if f := l.failed("app"); f == nil || f.ID != newer.id {
 		t.Errorf("%+v, want %s", f, newer.id)
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // fakeCloser is a stream that ends when it is told to, unless it is deaf.
@@ -44,7 +46,7 @@ func (c *fakeCloser) cut() {
 }
 
 func bareRelease() *Release {
-	s, err := minimal().resolve()
+	s, err := api.DeployRequest{Targets: []string{"web:3000"}}.Resolve()
 	if err != nil {
 		panic(err)
 	}
@@ -72,7 +74,7 @@ func TestStreamClosesAreSpread(t *testing.T) {
 			for range tt.streams {
 				closers = append(closers, openFake(r))
 			}
-			d := r.drain(drainLimits{requests: time.Second, streams: tt.timeout}, nil)
+			d := r.drain(api.DrainLimits{Requests: time.Second, Streams: tt.timeout}, nil)
 			if d.Streams != tt.streams || d.CutStreams != 0 || time.Duration(d.Elapsed) != tt.timeout {
 				t.Errorf("%d streams: %+v, want all closed within %s", tt.streams, d, tt.timeout)
 			}
@@ -108,8 +110,8 @@ func TestStreamThatBeginsDuringTheDrainIsClosedToo(t *testing.T) {
 		if !r.acquire() {
 			t.Fatal("a new release drains")
 		}
-		done := make(chan Drain, 1)
-		go func() { done <- r.drain(drainLimits{requests: time.Hour, streams: 10 * time.Second}, nil) }()
+		done := make(chan api.Drain, 1)
+		go func() { done <- r.drain(api.DrainLimits{Requests: time.Hour, Streams: 10 * time.Second}, nil) }()
 		time.Sleep(4 * time.Second)
 		c := &fakeCloser{r: r}
 		c.stream = &stream{closer: c}
@@ -127,8 +129,8 @@ func TestStreamThatDoesNotCloseIsCut(t *testing.T) {
 		r, start := bareRelease(), time.Now()
 		deaf, good := openFake(r), openFake(r)
 		deaf.deaf = true
-		d := r.drain(drainLimits{requests: time.Hour, streams: 10 * time.Second}, nil)
-		if want := 10*time.Second + 2*streamLinger; deaf.cutAt.Sub(start) != want || d.CutStreams != 1 || d.clean() {
+		d := r.drain(api.DrainLimits{Requests: time.Hour, Streams: 10 * time.Second}, nil)
+		if want := 10*time.Second + 2*streamLinger; deaf.cutAt.Sub(start) != want || d.CutStreams != 1 || d.Clean() {
 			t.Errorf("cut after %s, %+v, want one stream cut after %s", deaf.cutAt.Sub(start), d, want)
 		}
 		if !good.cutAt.IsZero() {

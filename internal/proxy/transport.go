@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
@@ -46,7 +47,7 @@ func isDialError(err error) bool {
 
 // newTransport returns the transport for requests to t. Its dials end with
 // alive, so that nothing reaches the address of a release that has drained.
-func newTransport(t Target, o Options, alive *ending, opts EngineOptions) upstreamTransport {
+func newTransport(t api.Target, o api.Options, alive *ending, opts EngineOptions) upstreamTransport {
 	if t.Scheme == "http" {
 		return &transport.Transport{
 			Dial:                  dialer(t, alive, opts),
@@ -62,7 +63,7 @@ var errRetired = errors.New("the release is retired")
 
 // dialer returns a function that connects to t and nowhere else: through no proxy
 // from the environment, to no address from a request.
-func dialer(t Target, alive *ending, opts EngineOptions) func(context.Context) (net.Conn, error) {
+func dialer(t api.Target, alive *ending, opts EngineOptions) func(context.Context) (net.Conn, error) {
 	d := opts.dialer
 	return func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithCancelCause(ctx)
@@ -78,7 +79,7 @@ func dialer(t Target, alive *ending, opts EngineOptions) func(context.Context) (
 }
 
 // newHTTPTransport returns a transport of the standard library with the given dial.
-func newHTTPTransport(t Target, dial func(context.Context) (net.Conn, error)) *http.Transport {
+func newHTTPTransport(t api.Target, dial func(context.Context) (net.Conn, error)) *http.Transport {
 	tr := &http.Transport{
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableCompression:    true, // what the client accepts is for the target to answer

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // nameServer is a DNS server for a few names, whatever domain is added to them.
@@ -97,7 +99,7 @@ func TestNewConnectionsGoToTheNewAddress(t *testing.T) {
 		t.Skip("there is no second loopback address here: ", err)
 	}
 	second := newApp("second").start(t, l)
-	e.deploy(DeployRequest{Service: "app", Targets: []string{"a:" + port}})
+	e.deploy(api.DeployRequest{Service: "app", Targets: []string{"a:" + port}})
 	e.wantAnswer("h", "/", "first")
 	dns.set("a", "127.0.0.2")
 	first.kill() // and with it the connection that is idle
@@ -111,12 +113,12 @@ func TestNameThatDoesNotResolveIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	_, resolver := startNameServer(t)
 	e := newTestEngine(t, withResolver(resolver))
-	_, err := wait(t, e.start(DeployRequest{Service: "app", Targets: []string{"nobody:80"}, DeployTimeout: ms(300)}))
-	wantCode(t, err, CodeNotHealthy)
-	if reason := asError(err).Details[0].Failures[0].Reason; reason != "host name nobody does not resolve" {
+	_, err := wait(t, e.start(api.DeployRequest{Service: "app", Targets: []string{"nobody:80"}, DeployTimeout: ms(300)}))
+	wantCode(t, err, api.CodeNotHealthy)
+	if reason := api.AsError(err).Details[0].Failures[0].Reason; reason != "host name nobody does not resolve" {
 		t.Errorf("reason %q", reason)
 	}
-	if hint := asError(err).Hint; !strings.Contains(hint, "same network") {
+	if hint := api.AsError(err).Hint; !strings.Contains(hint, "same network") {
 		t.Errorf("hint %q", hint)
 	}
 }
@@ -132,7 +134,7 @@ func TestEnvironmentProxyIsIgnored(t *testing.T) {
 		dns, resolver := startNameServer(t)
 		dns.set("app", "127.0.0.1")
 		e := newTestEngine(t, withResolver(resolver))
-		e.deploy(DeployRequest{Service: "app", Targets: []string{target}})
+		e.deploy(api.DeployRequest{Service: "app", Targets: []string{target}})
 		e.wantAnswer("h", "/", "direct")
 		return
 	}
@@ -183,7 +185,7 @@ func TestRetiredReleaseDialsNoMore(t *testing.T) {
 		<-ctx.Done() // a name server that does not answer
 		return nil, ctx.Err()
 	}}
-	s, err := DeployRequest{Targets: []string{"app.test:80"}, HoldTimeout: ms(0)}.resolve()
+	s, err := api.DeployRequest{Targets: []string{"app.test:80"}, HoldTimeout: ms(0)}.Resolve()
 	if err != nil {
 		t.Fatal(err)
 	}

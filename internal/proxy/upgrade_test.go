@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // startWebSocket starts an application that accepts every WebSocket, does something with
@@ -96,7 +98,7 @@ func TestCutEndsAWriteThatWasAboutToBegin(t *testing.T) {
 		t.Errorf("it ended with %v", got)
 	}
 	status, err := wait(t, d)
-	wantCode(t, err, CodeDrainTimeout)
+	wantCode(t, err, api.CodeDrainTimeout)
 	if drained := status.Drained[0]; drained.CutStreams != 1 || time.Duration(drained.Elapsed) > cutGrace {
 		t.Errorf("drained %+v, want one stream cut, soon", drained)
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // key masks what the client sends.
@@ -303,7 +305,7 @@ func TestWebSocketLivesThroughTheStreamTimeoutAndEndsPolitely(t *testing.T) {
 	req := requestFor("app", startApp(t, "new"))
 	req.StreamTimeout = ms(1000)
 	d := e.start(req)
-	await(t, d, EventSwitched, 1)
+	await(t, d, api.EventSwitched, 1)
 	echo(t, conn, r, "after the switch")
 	e.wantAnswer("h", "/", "new")
 
@@ -348,7 +350,7 @@ func TestWebSocketOfAClientThatIgnoresTheCloseIsCut(t *testing.T) {
 		t.Fatalf("opcode %x, want a close frame", opcode)
 	}
 	status, err := wait(t, d)
-	wantCode(t, err, CodeDrainTimeout)
+	wantCode(t, err, api.CodeDrainTimeout)
 	drained := status.Drained[0]
 	if drained.CutStreams != 1 || time.Duration(drained.Elapsed) > 2*streamLinger+cutGrace/2 {
 		t.Errorf("drained %+v, want one stream cut, soon", drained)

@@ -3,13 +3,15 @@ package proxy
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // upstream is the running side of a [Target]: its connections, its load and its
 // health, as one release sees them. Two releases with the same address share
 // none of it, so that redeploying an address drains nothing but the old release.
 type upstream struct {
-	target    Target
+	target    api.Target
 	transport upstreamTransport
 	prober    *prober
 	monitor   monitor
@@ -20,7 +22,7 @@ type upstream struct {
 	health   health
 }
 
-func newUpstream(t Target, r *Release, opts EngineOptions) *upstream {
+func newUpstream(t api.Target, r *Release, opts EngineOptions) *upstream {
 	return &upstream{
 		target:    t,
 		transport: newTransport(t, r.options, &r.alive, opts),

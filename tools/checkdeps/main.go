@@ -1,8 +1,9 @@
 // Command checkdeps enforces what parachute may depend on. It takes the
 // directory of the root module and reports every breach of two rules:
 //
-//   - The engine does not know its host: no package under internal/ reaches
-//     Caddy, Prometheus or cobra, whether directly or through another package.
+//   - Imports point one way. Which package may import which is a table, layers; most
+//     packages may not reach Caddy, Prometheus or cobra either, whether directly or
+//     through another package.
 //   - The root module is merged into the Caddy build of everyone who uses the
 //     plugin. So it stays at the versions that Caddy itself requires, and
 //     brings no module along that Caddy does not.
@@ -17,17 +18,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 )
 
 const caddyModule = "github.com/caddyserver/caddy/v2"
-
-// hostPackages are the import path prefixes that the engine must not reach.
-var hostPackages = []string{
-	"github.com/caddyserver/",
-	"github.com/prometheus/",
-	"github.com/spf13/",
-}
 
 // extraModules are the modules that the root module may require although Caddy
 // does not, each with the reason that outweighs what it costs every user.
@@ -52,8 +45,8 @@ func main() {
 }
 
 func check(dir string) ([]string, error) {
-	var engine []goPackage
-	err := goJSON(&engine, dir, "list", "-deps", "-json=ImportPath,Imports", "./internal/...")
+	var packages []goPackage
+	err := goJSON(&packages, dir, "list", "-pgo=off", "-deps", "-json=ImportPath,Standard,Imports", ".", "./internal/...", "./caddy/...")
 	if err != nil {
 		return nil, err
 	}
@@ -70,44 +63,12 @@ func check(dir string) ([]string, error) {
 		return nil, err
 	}
 
-	return append(checkEngine(engine), checkPins(root[0], caddy[0])...), nil
-}
-
-// goPackage is what checkdeps needs of `go list -json`.
-type goPackage struct {
-	ImportPath string
-	Imports    []string
-}
-
-// checkEngine names every import that leads out of the given packages, which
-// are the engine with all its dependencies, into a host package.
-func checkEngine(packages []goPackage) []string {
-	var problems []string
-	for _, p := range packages {
-		if isHost(p.ImportPath) {
-			continue // the import that led here is reported, those behind it are noise
-		}
-		for _, path := range p.Imports {
-			if isHost(path) {
-				problems = append(problems,
-					fmt.Sprintf("the engine must not reach %s, which %s imports", path, p.ImportPath))
-			}
-		}
-	}
-	return problems
-}
-
-func isHost(path string) bool {
-	for _, prefix := range hostPackages {
-		if strings.HasPrefix(path, prefix) {
-			return true
-		}
-	}
-	return false
+	return append(checkLayers(root[0].Module.Path, packages, layers), checkPins(root[0], caddy[0])...), nil
 }
 
 // goMod is what checkdeps needs of `go mod edit -json`.
 type goMod struct {
+	Module  goModule
 	Go      string
 	Require []goModule
 	Replace []struct{ Old goModule }

@@ -5,22 +5,6 @@ import (
 	"testing"
 )
 
-func TestEngineReachingItsHostIsReported(t *testing.T) {
-	problems := checkEngine([]goPackage{
-		{"example.org/p/internal/proxy", []string{"net/http", "example.org/log", "github.com/prometheus/client"}},
-		{"example.org/log", []string{"github.com/spf13/cobra"}},
-		{"github.com/spf13/cobra", []string{"github.com/spf13/pflag"}},
-		{"github.com/prometheus/client", nil},
-	})
-	want := []string{
-		"the engine must not reach github.com/prometheus/client, which example.org/p/internal/proxy imports",
-		"the engine must not reach github.com/spf13/cobra, which example.org/log imports",
-	}
-	if !slices.Equal(problems, want) {
-		t.Errorf("got %q, want %q", problems, want)
-	}
-}
-
 func TestLeavingCaddysPinsIsReported(t *testing.T) {
 	caddy := goMod{Go: "1.26.0", Require: []goModule{{"example.org/a", "v1.0.0"}, {"example.org/b", "v1.0.0"}}}
 	caddyItself := goModule{caddyModule, "v2.11.9"}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Patience bounds every wait for something that should happen soon, on a machine that
@@ -59,7 +59,7 @@ func Parallel(n string) {
 }
 
 // Duration returns d as a field of a request has it.
-func Duration(d time.Duration) *proxy.Duration {
-	pd := proxy.Duration(d)
+func Duration(d time.Duration) *api.Duration {
+	pd := api.Duration(d)
 	return &pd
 }

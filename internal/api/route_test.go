@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"slices"
@@ -74,7 +74,7 @@ func TestHostsThatCouldNeverMatchAreRefused(t *testing.T) {
 			t.Errorf("NormalizeHost(%q) = %q, want an error", in, got)
 			continue
 		}
-		if !strings.Contains(err.Error(), reason) || strings.ContainsFunc(err.Error(), isControl) {
+		if !strings.Contains(err.Error(), reason) || strings.ContainsFunc(err.Error(), IsControl) {
 			t.Errorf("NormalizeHost(%q): %q, want it to say %q", in, err, reason)
 		}
 	}
@@ -83,7 +83,7 @@ func TestHostsThatCouldNeverMatchAreRefused(t *testing.T) {
 func TestPrefixesAreNormalised(t *testing.T) {
 	for in, want := range map[string]string{
 		"/": "/", "//": "/", "/api": "/api", "/api/": "/api", "/api///": "/api", "/api/v1": "/api/v1",
-		"/API": "/API", "/a.b~c-d_e": "/a.b~c-d_e", "/@me": "/@me", "/...": "/...", "/" + long(255): "/" + long(255),
+		"/API": "/API", "/a.b~c-d_e": "/a.b~c-d_e", "/@me": "/@me", "/...": "/...", "/" + Long(255): "/" + Long(255),
 	} {
 		if got, err := NormalizePrefix(in); err != nil || got != want {
 			t.Errorf("NormalizePrefix(%q) = %q, %v, want %q", in, got, err, want)
@@ -103,79 +103,21 @@ func TestPrefixesAreNormalised(t *testing.T) {
 		"/a#b":          "does not belong",
 		"/bücher":       "does not belong",
 		"/a\nb":         "does not belong",
-		"/" + long(256): "longer than 256",
+		"/" + Long(256): "longer than 256",
 	} {
 		got, err := NormalizePrefix(in)
-		if err == nil || !strings.Contains(err.Error(), reason) || strings.ContainsFunc(err.Error(), isControl) {
+		if err == nil || !strings.Contains(err.Error(), reason) || strings.ContainsFunc(err.Error(), IsControl) {
 			t.Errorf("NormalizePrefix(%q) = %q, %v, want an error that says %q", in, got, err, reason)
 		}
 	}
 }
 
 func TestRoutesAreEveryPairOfHostAndPrefix(t *testing.T) {
-	got := routesOf([]string{"a", "b"}, []string{"/x", "/y"})
+	got := RoutesOf([]string{"a", "b"}, []string{"/x", "/y"})
 	if want := []Route{{"a", "/x"}, {"a", "/y"}, {"b", "/x"}, {"b", "/y"}}; !slices.Equal(got, want) {
 		t.Errorf("routes %v, want %v", got, want)
 	}
-	if got := routesOf(nil, nil); !slices.Equal(got, []Route{{"", "/"}}) || got[0].String() != "*/" {
+	if got := RoutesOf(nil, nil); !slices.Equal(got, []Route{{"", "/"}}) || got[0].String() != "*/" {
 		t.Errorf("without hosts and prefixes: %v, want every host", got)
 	}
-}
-
-// FuzzNormalizeHost checks that what is accepted is what the router compares
-// with, however a client spells it.
-func FuzzNormalizeHost(f *testing.F) {
-	for _, s := range []string{"app.example.com", "*.example.com", "bücher.de", "[::1]", "A.", "a..", "a。", "127.1", "xn--a", "*.", "ß.de", "a_b", "1.2.3.4."} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		host, err := NormalizeHost(s)
-		if err != nil {
-			if strings.ContainsFunc(err.Error(), isControl) {
-				t.Fatalf("%q: the error steers terminals: %q", s, err)
-			}
-			return
-		}
-		if again, err := NormalizeHost(host); err != nil || again != host {
-			t.Fatalf("%q becomes %q, which becomes %q, %v", s, host, again, err)
-		}
-		domain := strings.TrimPrefix(host, "*.")
-		for _, spelling := range []string{domain, strings.ToUpper(domain), domain + "."} {
-			if strings.Contains(domain, ":") {
-				spelling = "[" + strings.TrimSuffix(spelling, ".") + "]"
-			}
-			for _, port := range []string{"", ":80"} {
-				if got := string(canonicalHost(make([]byte, 0, 256), spelling+port)); got != domain {
-					t.Fatalf("%q becomes %q, but a request for %q is for %q", s, host, spelling+port, got)
-				}
-			}
-		}
-	})
-}
-
-// FuzzNormalizePrefix checks that an accepted prefix is found again in the paths
-// below it, and nowhere else.
-func FuzzNormalizePrefix(f *testing.F) {
-	for _, s := range []string{"/", "/api", "/api/", "/a/b/c", "//", "/a//b", "/.", "/..", "/%2F", "api"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		prefix, err := NormalizePrefix(s)
-		if err != nil {
-			return
-		}
-		if again, err := NormalizePrefix(prefix); err != nil || again != prefix {
-			t.Fatalf("%q becomes %q, which becomes %q, %v", s, prefix, again, err)
-		}
-		c := newClaim(&Release{service: "s", routes: routesOf(nil, []string{prefix})})
-		for _, below := range []string{"", "/", "/x"} {
-			path := strings.TrimSuffix(prefix, "/") + below
-			if _, got := newTable([]*claim{c}).lookup("h", path); got != prefix {
-				t.Fatalf("%q becomes %q, which does not match %q", s, prefix, path)
-			}
-		}
-		if got, _ := newTable([]*claim{c}).lookup("h", prefix+"x"); prefix != "/" && got != nil {
-			t.Fatalf("%q becomes %q, which matches %q", s, prefix, prefix+"x")
-		}
-	})
 }

@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"fmt"
@@ -84,7 +84,7 @@ func parseUnixTarget(s, socket string) (Target, error) {
 		return Target{}, fmt.Errorf("target %q needs an absolute path; write it as unix//run/app.sock", s)
 	case len(socket) > maxUnixPath:
 		return Target{}, fmt.Errorf("target %q has a socket path of %d bytes; systems allow %d", s, len(socket), maxUnixPath)
-	case strings.ContainsFunc(socket, isControl):
+	case strings.ContainsFunc(socket, IsControl):
 		return Target{}, fmt.Errorf("target %q has a control character in it", s)
 	}
 	return Target{Scheme: "http", Network: "unix", Address: socket}, nil
@@ -125,40 +125,34 @@ func (t Target) String() string {
 	return t.Scheme + "://" + t.Address
 }
 
-// host returns the name or address that t's Host header has when nothing
+// HostHeader returns the name or address that t's Host header has when nothing
 // better is known.
-func (t Target) host() string {
+func (t Target) HostHeader() string {
 	if t.Network == "unix" {
 		return "localhost"
 	}
 	return t.Address
 }
 
-// url returns the URL for a request to t. The host of a Unix socket's URL is
+// URL returns the URL for a request to t. The host of a Unix socket's URL is
 // for show: the transport dials Address.
-func (t Target) url(requestURI string) (*url.URL, error) {
+func (t Target) URL(requestURI string) (*url.URL, error) {
 	u, err := url.ParseRequestURI(requestURI)
 	if err != nil {
 		return nil, err
 	}
-	u.Scheme, u.Host = "http", t.host()
+	u.Scheme, u.Host = "http", t.HostHeader()
 	if t.Scheme == "https" {
 		u.Scheme = "https"
 	}
 	return u, nil
 }
 
-// withPort returns t with another port, for health checks that have their own.
-func (t Target) withPort(port int) Target {
+// WithPort returns t with another port, for health checks that have their own.
+func (t Target) WithPort(port int) Target {
 	if port != 0 && t.Network == "tcp" {
 		host, _, _ := net.SplitHostPort(t.Address)
 		t.Address = net.JoinHostPort(host, strconv.Itoa(port))
 	}
 	return t
-}
-
-// isControl reports whether r steers a terminal (C0 and C1 controls, DEL) or makes
-// a line read as what it is not (line separators, marks of bidirectional text).
-func isControl(r rune) bool {
-	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

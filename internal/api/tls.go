@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"net/url"
@@ -51,11 +51,11 @@ type TLSOptions struct {
 	OnDemandURL     string `json:"on_demand_url,omitempty"`
 }
 
-// ownFiles reports whether the certificate comes from files.
-func (o *TLSOptions) ownFiles() bool { return o.CertificatePath != "" }
+// OwnFiles reports whether the certificate comes from files.
+func (o *TLSOptions) OwnFiles() bool { return o.CertificatePath != "" }
 
-// request returns the request that o came from.
-func (o *TLSOptions) request() *TLSRequest {
+// Request returns the request that o came from.
+func (o *TLSOptions) Request() *TLSRequest {
 	if o == nil {
 		return nil
 	}
@@ -70,7 +70,7 @@ func (o *TLSOptions) String() string {
 	switch {
 	case o == nil:
 		return "off"
-	case o.ownFiles():
+	case o.OwnFiles():
 		return "own certificate"
 	case o.Issuer == IssuerInternal:
 		return "internal"
@@ -78,7 +78,7 @@ func (o *TLSOptions) String() string {
 	return "on"
 }
 
-func (r DeployRequest) resolveTLS(s *spec) error {
+func (r DeployRequest) resolveTLS(s *Spec) error {
 	if r.TLS == nil {
 		return nil
 	}
@@ -90,33 +90,33 @@ func (r DeployRequest) resolveTLS(s *spec) error {
 	if o.Issuer == "" {
 		o.Issuer = IssuerAuto
 	}
-	s.waitForCertificates = t.Wait == nil || *t.Wait
-	s.options.TLS = o
+	s.WaitForCertificates = t.Wait == nil || *t.Wait
+	s.Options.TLS = o
 	switch {
 	case o.Issuer != IssuerAuto && o.Issuer != IssuerInternal:
-		return invalid("%.64q is no issuer of certificates; it is %s or %s", o.Issuer, IssuerAuto, IssuerInternal).
-			withHint("write --tls, --tls=internal, or --tls=false")
+		return Invalid("%.64q is no issuer of certificates; it is %s or %s", o.Issuer, IssuerAuto, IssuerInternal).
+			WithHint("write --tls, --tls=internal, or --tls=false")
 	case (o.CertificatePath == "") != (o.PrivateKeyPath == ""):
-		return invalid("a certificate of your own is two files: the certificate and its private key").
-			withHint("give both --tls-certificate-path and --tls-private-key-path")
-	case o.ownFiles():
+		return Invalid("a certificate of your own is two files: the certificate and its private key").
+			WithHint("give both --tls-certificate-path and --tls-private-key-path")
+	case o.OwnFiles():
 		return o.checkFiles()
 	case o.OnDemandURL != "":
-		return o.checkOnDemand(s.hosts)
-	case len(s.hosts) == 0:
-		return invalid("certificates are for names, and the service has no host").
-			withHint("name its hosts with --host, or say with --tls-on-demand-url which names may have a certificate")
+		return o.checkOnDemand(s.Hosts)
+	case len(s.Hosts) == 0:
+		return Invalid("certificates are for names, and the service has no host").
+			WithHint("name its hosts with --host, or say with --tls-on-demand-url which names may have a certificate")
 	}
 	return nil
 }
 
 func (o *TLSOptions) checkFiles() error {
 	if o.Issuer == IssuerInternal || o.OnDemandURL != "" {
-		return invalid("a service has a certificate of its own or gets one issued, not both")
+		return Invalid("a service has a certificate of its own or gets one issued, not both")
 	}
 	for _, path := range []string{o.CertificatePath, o.PrivateKeyPath} {
-		if !filepath.IsAbs(path) || strings.ContainsFunc(path, isControl) || len(path) > 4096 {
-			return invalid("%.64q is not the absolute path of a file", path)
+		if !filepath.IsAbs(path) || strings.ContainsFunc(path, IsControl) || len(path) > 4096 {
+			return Invalid("%.64q is not the absolute path of a file", path)
 		}
 	}
 	return nil
@@ -125,35 +125,35 @@ func (o *TLSOptions) checkFiles() error {
 func (o *TLSOptions) checkOnDemand(hosts []string) error {
 	u, err := url.Parse(o.OnDemandURL)
 	switch {
-	case err != nil || len(o.OnDemandURL) > 2048 || strings.ContainsFunc(o.OnDemandURL, isControl) || u.Fragment != "":
-		return invalid("%.64q is not a URL", o.OnDemandURL)
+	case err != nil || len(o.OnDemandURL) > 2048 || strings.ContainsFunc(o.OnDemandURL, IsControl) || u.Fragment != "":
+		return Invalid("%.64q is not a URL", o.OnDemandURL)
 	case strings.HasPrefix(o.OnDemandURL, "/") && u.Host == "":
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return invalid("the on-demand URL %.64q is neither an http or https URL nor a path of the service", o.OnDemandURL).
-			withHint("write it as https://host/path, or as /path to ask the service itself")
+		return Invalid("the on-demand URL %.64q is neither an http or https URL nor a path of the service", o.OnDemandURL).
+			WithHint("write it as https://host/path, or as /path to ask the service itself")
 	}
-	if len(hosts) > 0 && !slices.ContainsFunc(hosts, isWildcard) {
-		return invalid("certificates on demand are for names that are not known beforehand, and all hosts of the service are").
-			withHint("leave --host out or make it a wildcard, or leave --tls-on-demand-url out")
+	if len(hosts) > 0 && !slices.ContainsFunc(hosts, IsWildcard) {
+		return Invalid("certificates on demand are for names that are not known beforehand, and all hosts of the service are").
+			WithHint("leave --host out or make it a wildcard, or leave --tls-on-demand-url out")
 	}
 	return nil
 }
 
-func isWildcard(host string) bool { return strings.HasPrefix(host, "*.") }
+func IsWildcard(host string) bool { return strings.HasPrefix(host, "*.") }
 
 // resolveCanonicalHost is for [DeployRequest.CanonicalHost].
-func (r DeployRequest) resolveCanonicalHost(s *spec) error {
+func (r DeployRequest) resolveCanonicalHost(s *Spec) error {
 	if r.CanonicalHost == "" {
 		return nil
 	}
 	host, err := NormalizeHost(r.CanonicalHost)
 	if err != nil {
-		return invalid("%v", err)
+		return Invalid("%v", err)
 	}
-	if len(s.hosts) > 0 && !slices.Contains(s.hosts, host) || isWildcard(host) {
-		return invalid("the canonical host %s is not a host of the service, so nobody would serve it", host).
-			withHint("name it with --host as well")
+	if len(s.Hosts) > 0 && !slices.Contains(s.Hosts, host) || IsWildcard(host) {
+		return Invalid("the canonical host %s is not a host of the service, so nobody would serve it", host).
+			WithHint("name it with --host as well")
 	}
-	s.options.CanonicalHost = host
+	s.Options.CanonicalHost = host
 	return nil
 }

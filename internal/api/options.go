@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"cmp"
@@ -26,9 +26,9 @@ type Options struct {
 	CanonicalHost string      `json:"canonical_host,omitempty"`
 }
 
-// changes describes, for people, what differs between the hosts and settings of two
+// Changes describes, for people, what differs between the hosts and settings of two
 // releases, each as "name: old -> new". Targets always differ and are left out.
-func changes(oldHosts []string, a Options, nextHosts []string, b Options) []string {
+func Changes(oldHosts []string, a Options, nextHosts []string, b Options) []string {
 	var all []string
 	note := func(name string, from, to any) {
 		if f, t := fmt.Sprint(from), fmt.Sprint(to); f != t {

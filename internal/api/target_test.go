@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"strings"
@@ -41,7 +41,7 @@ func TestParseTargetAcceptsEveryForm(t *testing.T) {
 		if again, err := ParseTarget(got.String()); err != nil || again != got {
 			t.Errorf("ParseTarget(%q) = %+v, %v, want what String was called on: %+v", got.String(), again, err, got)
 		}
-		if _, err := got.url("/up"); err != nil {
+		if _, err := got.URL("/up"); err != nil {
 			t.Errorf("%q gives no URL: %v", in, err)
 		}
 	}
@@ -82,8 +82,8 @@ func TestParseTargetRefusesWithTheReason(t *testing.T) {
 		"unix//run/a\nb":         "control character",
 		"https://unix//run/a":    "more than a host and a port",
 		strings.Repeat("a", 64):  "has no port",
-		"unix//" + long(103):     "systems allow 103",
-		long(64) + ":80":         "not a host name",
+		"unix//" + Long(103):     "systems allow 103",
+		Long(64) + ":80":         "not a host name",
 		longName(254) + ":80":    "longer than the 253 characters",
 		"http://http://web:3000": "more than a host and a port",
 	} {
@@ -92,16 +92,16 @@ func TestParseTargetRefusesWithTheReason(t *testing.T) {
 			t.Errorf("ParseTarget(%q) = %+v, want an error", in, got)
 			continue
 		}
-		if !strings.Contains(err.Error(), reason) || strings.ContainsFunc(err.Error(), isControl) {
+		if !strings.Contains(err.Error(), reason) || strings.ContainsFunc(err.Error(), IsControl) {
 			t.Errorf("ParseTarget(%q): %q, want it to say %q", in, err, reason)
 		}
 	}
 }
 
-func long(n int) string { return strings.Repeat("a", n) }
+func Long(n int) string { return strings.Repeat("a", n) }
 
 // longName returns a host name of n characters.
-func longName(n int) string { return strings.Repeat(long(49)+".", n/50+1)[:n-1] + "a" }
+func longName(n int) string { return strings.Repeat(Long(49)+".", n/50+1)[:n-1] + "a" }
 
 func TestHealthCheckPortReplacesOnlyPorts(t *testing.T) {
 	for in, want := range map[string]string{
@@ -111,10 +111,10 @@ func TestHealthCheckPortReplacesOnlyPorts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := target.withPort(9090).String(); got != want {
+		if got := target.WithPort(9090).String(); got != want {
 			t.Errorf("%s with the port 9090: %s, want %s", in, got, want)
 		}
-		if got := target.withPort(0); got != target {
+		if got := target.WithPort(0); got != target {
 			t.Errorf("%s without a port of its own: %s", in, got)
 		}
 	}
@@ -130,7 +130,7 @@ func FuzzParseTarget(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		target, err := ParseTarget(s)
 		if err != nil {
-			if strings.ContainsFunc(err.Error(), isControl) {
+			if strings.ContainsFunc(err.Error(), IsControl) {
 				t.Fatalf("%q: the error steers terminals: %q", s, err)
 			}
 			return
@@ -139,7 +139,7 @@ func FuzzParseTarget(f *testing.F) {
 		if err != nil || again != target {
 			t.Fatalf("%q is %+v, whose String is %q, which is %+v, %v", s, target, target, again, err)
 		}
-		if _, err := target.url("/up?x=%zz"); err != nil {
+		if _, err := target.URL("/up?x=%zz"); err != nil {
 			t.Fatalf("%q gives no URL: %v", s, err)
 		}
 	})

@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"cmp"
@@ -20,12 +20,13 @@ const (
 	DefaultHoldTimeout         = Duration(5 * time.Second)
 )
 
-// Bounds of a [DeployRequest].
+// Bounds of a [DeployRequest]: how many targets, hosts and path prefixes it may name,
+// and how long a timeout may be.
 const (
-	maxTargets  = 128
-	maxHosts    = 1000
-	maxPrefixes = 100
-	maxTimeout  = Duration(24 * time.Hour)
+	MaxTargets  = 128
+	MaxHosts    = 1000
+	MaxPrefixes = 100
+	MaxTimeout  = Duration(24 * time.Hour)
 )
 
 // DeployRequest asks for a deployment. The command line, the API and the engine
@@ -99,75 +100,85 @@ type DeployRequest struct {
 	Detach bool `json:"detach,omitempty"`
 }
 
-// spec is a DeployRequest with everything decided: normalised, bounded, and
+// Spec is a [DeployRequest] with everything decided: normalised, bounded, and
 // with its defaults filled in.
-type spec struct {
-	service string
-	targets []Target
-	hosts   []string
-	routes  []Route
-	options Options
+type Spec struct {
+	// Service is the name of the service.
+	Service string
+	// Targets are the instances of the release, at least one, all different.
+	Targets []Target
+	// Hosts are normalised, as by [NormalizeHost]; none means every host.
+	Hosts []string
+	// Routes is every pair of the hosts and path prefixes.
+	Routes []Route
+	// Options are the settings that the release keeps for as long as it serves.
+	Options Options
 
-	deployTimeout       time.Duration
-	drain               drainLimits
-	waitForCertificates bool
-	force               bool
-	detach              bool
+	// DeployTimeout and Drain bound the deployment itself.
+	DeployTimeout time.Duration
+	Drain         DrainLimits
+	// WaitForCertificates has the deployment fail without certificates.
+	WaitForCertificates bool
+	// Force and Detach are those of the request.
+	Force  bool
+	Detach bool
 }
 
 // Validate returns an [Error] with [CodeInvalid] that names the first field
 // which is wrong, or nil.
 func (r DeployRequest) Validate() error {
-	_, err := r.resolve()
+	_, err := r.Resolve()
 	return err
 }
 
-func (r DeployRequest) resolve() (spec, error) {
-	s := spec{service: r.Service, force: r.Force, detach: r.Detach}
-	for _, part := range []func(*spec) error{r.resolveTargets, r.resolveRoutes, r.resolveName, r.resolveOptions, r.resolveTLS, r.resolveCanonicalHost} {
+// Resolve returns what the request asks for with everything decided, or an [Error]
+// with [CodeInvalid] that names the first field which is wrong.
+func (r DeployRequest) Resolve() (Spec, error) {
+	s := Spec{Service: r.Service, Force: r.Force, Detach: r.Detach}
+	for _, part := range []func(*Spec) error{r.resolveTargets, r.resolveRoutes, r.resolveName, r.resolveOptions, r.resolveTLS, r.resolveCanonicalHost} {
 		if err := part(&s); err != nil {
-			return spec{}, err
+			return Spec{}, err
 		}
 	}
 	return s, nil
 }
 
-func (r DeployRequest) resolveTargets(s *spec) error {
+func (r DeployRequest) resolveTargets(s *Spec) error {
 	if len(r.Targets) == 0 {
-		return invalid("a deploy needs at least one target").withHint("name the instance as host:port, as in web-1:3000")
+		return Invalid("a deploy needs at least one target").WithHint("name the instance as host:port, as in web-1:3000")
 	}
-	if len(r.Targets) > maxTargets {
-		return invalid("a release has at most %d targets, not %d", maxTargets, len(r.Targets))
+	if len(r.Targets) > MaxTargets {
+		return Invalid("a release has at most %d targets, not %d", MaxTargets, len(r.Targets))
 	}
 	for _, target := range r.Targets {
 		t, err := ParseTarget(target)
 		if err != nil {
-			return invalid("%v", err)
+			return Invalid("%v", err)
 		}
-		if slices.Contains(s.targets, t) {
-			return invalid("target %q is named twice", t)
+		if slices.Contains(s.Targets, t) {
+			return Invalid("target %q is named twice", t)
 		}
-		s.targets = append(s.targets, t)
+		s.Targets = append(s.Targets, t)
 	}
 	return nil
 }
 
-func (r DeployRequest) resolveRoutes(s *spec) error {
-	if len(r.Hosts) > maxHosts || len(r.PathPrefixes) > maxPrefixes {
-		return invalid("a service has at most %d hosts and %d path prefixes", maxHosts, maxPrefixes)
+func (r DeployRequest) resolveRoutes(s *Spec) error {
+	if len(r.Hosts) > MaxHosts || len(r.PathPrefixes) > MaxPrefixes {
+		return Invalid("a service has at most %d hosts and %d path prefixes", MaxHosts, MaxPrefixes)
 	}
 	var err error
-	if s.hosts, err = normalizeAll(r.Hosts, NormalizeHost); err != nil {
+	if s.Hosts, err = normalizeAll(r.Hosts, NormalizeHost); err != nil {
 		return err
 	}
-	if s.options.PathPrefixes, err = normalizeAll(r.PathPrefixes, NormalizePrefix); err != nil {
+	if s.Options.PathPrefixes, err = normalizeAll(r.PathPrefixes, NormalizePrefix); err != nil {
 		return err
 	}
-	if len(s.options.PathPrefixes) == 0 {
-		s.options.PathPrefixes = []string{"/"}
+	if len(s.Options.PathPrefixes) == 0 {
+		s.Options.PathPrefixes = []string{"/"}
 	}
-	s.options.StripPathPrefix = r.StripPathPrefix == nil || *r.StripPathPrefix
-	s.routes = routesOf(s.hosts, s.options.PathPrefixes)
+	s.Options.StripPathPrefix = r.StripPathPrefix == nil || *r.StripPathPrefix
+	s.Routes = RoutesOf(s.Hosts, s.Options.PathPrefixes)
 	return nil
 }
 
@@ -178,7 +189,7 @@ func normalizeAll(values []string, normalize func(string) (string, error)) ([]st
 	for _, v := range values {
 		n, err := normalize(v)
 		if err != nil {
-			return nil, invalid("%v", err)
+			return nil, Invalid("%v", err)
 		}
 		if !slices.Contains(all, n) {
 			all = append(all, n)
@@ -187,35 +198,35 @@ func normalizeAll(values []string, normalize func(string) (string, error)) ([]st
 	return all, nil
 }
 
-func (r DeployRequest) resolveName(s *spec) error {
-	if s.service != "" {
-		return ValidateServiceName(s.service)
+func (r DeployRequest) resolveName(s *Spec) error {
+	if s.Service != "" {
+		return ValidateServiceName(s.Service)
 	}
-	s.service = DefaultServiceName(s.hosts)
-	if ValidateServiceName(s.service) != nil {
-		return invalid("a service cannot be named after the host %s", s.service).withHint("give it a name with --service")
+	s.Service = DefaultServiceName(s.Hosts)
+	if ValidateServiceName(s.Service) != nil {
+		return Invalid("a service cannot be named after the host %s", s.Service).WithHint("give it a name with --service")
 	}
 	return nil
 }
 
-func (r DeployRequest) resolveOptions(s *spec) error {
-	o := &s.options
+func (r DeployRequest) resolveOptions(s *Spec) error {
+	o := &s.Options
 	o.HealthCheckPath = cmp.Or(r.HealthCheckPath, DefaultHealthCheckPath)
-	if !strings.HasPrefix(o.HealthCheckPath, "/") || strings.ContainsFunc(o.HealthCheckPath, isControl) || len(o.HealthCheckPath) > 2048 {
-		return invalid("health check path %.64q is not a path; begin it with a slash, as in /up", r.HealthCheckPath)
+	if !strings.HasPrefix(o.HealthCheckPath, "/") || strings.ContainsFunc(o.HealthCheckPath, IsControl) || len(o.HealthCheckPath) > 2048 {
+		return Invalid("health check path %.64q is not a path; begin it with a slash, as in /up", r.HealthCheckPath)
 	}
-	if _, err := s.targets[0].url(o.HealthCheckPath); err != nil {
-		return invalid("health check path %.64q is not a valid URL path", r.HealthCheckPath)
+	if _, err := s.Targets[0].URL(o.HealthCheckPath); err != nil {
+		return Invalid("health check path %.64q is not a valid URL path", r.HealthCheckPath)
 	}
 	if r.HealthCheckPort < 0 || r.HealthCheckPort > 65535 {
-		return invalid("health check port %d is not a port; a port is a number from 1 to 65535", r.HealthCheckPort)
+		return Invalid("health check port %d is not a port; a port is a number from 1 to 65535", r.HealthCheckPort)
 	}
 	o.HealthCheckPort = r.HealthCheckPort
 	if r.HealthCheckHost != "" {
 		// Unlike a route's host, this one is sent and not matched: a port in it
 		// is fine, and its case is kept.
-		if strings.ContainsAny(r.HealthCheckHost, "/?#@ \\") || strings.ContainsFunc(r.HealthCheckHost, isControl) || len(r.HealthCheckHost) > 255 {
-			return invalid("health check host %.64q is not a host name", r.HealthCheckHost)
+		if strings.ContainsAny(r.HealthCheckHost, "/?#@ \\") || strings.ContainsFunc(r.HealthCheckHost, IsControl) || len(r.HealthCheckHost) > 255 {
+			return Invalid("health check host %.64q is not a host name", r.HealthCheckHost)
 		}
 		o.HealthCheckHost = r.HealthCheckHost
 	}
@@ -224,7 +235,7 @@ func (r DeployRequest) resolveOptions(s *spec) error {
 		o.LB = LeastConn
 	}
 	if !o.LB.valid() {
-		return invalid("%.64q is no load balancing; it is %s or %s", r.LB, LeastConn, RoundRobin)
+		return Invalid("%.64q is no load balancing; it is %s or %s", r.LB, LeastConn, RoundRobin)
 	}
 	o.Sticky = r.Sticky
 
@@ -250,8 +261,8 @@ func (r DeployRequest) resolveOptions(s *spec) error {
 		}
 		*f.to = d
 	}
-	s.deployTimeout = time.Duration(deployTimeout)
-	s.drain = drainLimits{requests: time.Duration(drainTimeout), streams: time.Duration(streamTimeout)}
+	s.DeployTimeout = time.Duration(deployTimeout)
+	s.Drain = DrainLimits{Requests: time.Duration(drainTimeout), Streams: time.Duration(streamTimeout)}
 	return nil
 }
 
@@ -259,14 +270,14 @@ func boundedDuration(name string, given *Duration, fallback, least Duration) (Du
 	switch {
 	case given == nil:
 		return fallback, nil
-	case *given < least || *given > maxTimeout:
-		return 0, invalid("%s %s is out of bounds; it has to be from %s to %s", name, given, boundName(least), boundName(maxTimeout))
+	case *given < least || *given > MaxTimeout:
+		return 0, Invalid("%s %s is out of bounds; it has to be from %s to %s", name, given, boundName(least), boundName(MaxTimeout))
 	}
 	return *given, nil
 }
 
 func boundName(d Duration) string {
-	if d == maxTimeout {
+	if d == MaxTimeout {
 		return "24h"
 	}
 	return fmt.Sprint(d)

@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"reflect"
@@ -40,18 +40,18 @@ func TestTLSRequestsAreResolved(t *testing.T) {
 	} {
 		tc.req.Targets = []string{"web:3000"}
 		tc.req.Service = "app"
-		s, err := tc.req.resolve()
+		s, err := tc.req.Resolve()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if !reflect.DeepEqual(*s.options.TLS, tc.want) || s.waitForCertificates != tc.wait {
-			t.Errorf("%s: %+v, wait %t; want %+v, %t", name, *s.options.TLS, s.waitForCertificates, tc.want, tc.wait)
+		if !reflect.DeepEqual(*s.Options.TLS, tc.want) || s.WaitForCertificates != tc.wait {
+			t.Errorf("%s: %+v, wait %t; want %+v, %t", name, *s.Options.TLS, s.WaitForCertificates, tc.want, tc.wait)
 		}
 		// What is stored has to mean the same when it is read.
-		again, err := DeployRequest{Targets: tc.req.Targets, Service: "app", Hosts: s.hosts, TLS: s.options.TLS.request()}.resolve()
-		if err != nil || !reflect.DeepEqual(again.options.TLS, s.options.TLS) {
-			t.Errorf("%s: read back as %+v, %v", name, again.options.TLS, err)
+		again, err := DeployRequest{Targets: tc.req.Targets, Service: "app", Hosts: s.Hosts, TLS: s.Options.TLS.Request()}.Resolve()
+		if err != nil || !reflect.DeepEqual(again.Options.TLS, s.Options.TLS) {
+			t.Errorf("%s: read back as %+v, %v", name, again.Options.TLS, err)
 		}
 	}
 }
@@ -86,9 +86,9 @@ func TestTLSRequestsThatCannotWorkAreRefused(t *testing.T) {
 
 // A deploy says what it has changed; what it leaves out is turned off.
 func TestChangesOfTLSAreSaid(t *testing.T) {
-	resolved := func(req DeployRequest) spec {
+	resolved := func(req DeployRequest) Spec {
 		req.Targets, req.Hosts = []string{"web:3000"}, []string{"a.test", "b.test"}
-		s, err := req.resolve()
+		s, err := req.Resolve()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,14 +98,14 @@ func TestChangesOfTLSAreSaid(t *testing.T) {
 	on := resolved(DeployRequest{TLS: &TLSRequest{}, CanonicalHost: "a.test"})
 	internal := resolved(DeployRequest{TLS: &TLSRequest{Issuer: IssuerInternal, Redirect: new(false)}, CanonicalHost: "a.test"})
 	for _, tc := range []struct {
-		from, to spec
+		from, to Spec
 		want     string
 	}{
 		{off, on, "tls: off -> on; canonical-host: none -> a.test"},
 		{on, off, "tls: on -> off; canonical-host: a.test -> none"},
 		{on, internal, "tls: on -> internal; tls-redirect: true -> false"},
 	} {
-		if got := strings.Join(changes(tc.from.hosts, tc.from.options, tc.to.hosts, tc.to.options), "; "); got != tc.want {
+		if got := strings.Join(Changes(tc.from.Hosts, tc.from.Options, tc.to.Hosts, tc.to.Options), "; "); got != tc.want {
 			t.Errorf("got %q, want %q", got, tc.want)
 		}
 	}

@@ -1,7 +1,6 @@
-package proxy
+package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -15,21 +14,21 @@ import (
 func minimal() DeployRequest { return DeployRequest{Targets: []string{"web:3000"}} }
 
 func TestRequestsHaveTheDocumentedDefaults(t *testing.T) {
-	s, err := minimal().resolve()
+	s, err := minimal().Resolve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := spec{
-		service: "default",
-		targets: []Target{{"http", "tcp", "web:3000"}},
-		routes:  []Route{{"", "/"}},
-		options: Options{
+	want := Spec{
+		Service: "default",
+		Targets: []Target{{"http", "tcp", "web:3000"}},
+		Routes:  []Route{{"", "/"}},
+		Options: Options{
 			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up",
 			HealthCheckInterval: Duration(time.Second), HealthCheckTimeout: Duration(5 * time.Second),
 			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn,
 		},
-		deployTimeout: 30 * time.Second,
-		drain:         drainLimits{requests: 30 * time.Second, streams: 10 * time.Second},
+		DeployTimeout: 30 * time.Second,
+		Drain:         DrainLimits{Requests: 30 * time.Second, Streams: 10 * time.Second},
 	}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("resolved to\n%+v, want\n%+v", s, want)
@@ -50,25 +49,25 @@ func TestServiceIsNamedAfterItsFirstHost(t *testing.T) {
 	} {
 		req := minimal()
 		req.Service, req.Hosts = tt.service, tt.hosts
-		if s, err := req.resolve(); err != nil || s.service != tt.want {
-			t.Errorf("--service %q --host %v is the service %q, %v, want %q", tt.service, tt.hosts, s.service, err, tt.want)
+		if s, err := req.Resolve(); err != nil || s.Service != tt.want {
+			t.Errorf("--service %q --host %v is the service %q, %v, want %q", tt.service, tt.hosts, s.Service, err, tt.want)
 		}
 	}
 }
 
 func TestServiceNamesAreSafeInFilesAndOnTerminals(t *testing.T) {
-	for _, name := range []string{"a", "7", "default", "app-1.example.com", "my_app", "*.example.com", "xn--bcher-kva.de", long(252)} {
+	for _, name := range []string{"a", "7", "default", "app-1.example.com", "my_app", "*.example.com", "xn--bcher-kva.de", Long(252)} {
 		if err := ValidateServiceName(name); err != nil {
 			t.Errorf("%q is refused: %v", name, err)
 		}
 	}
 	for _, name := range []string{
 		"", ".", "..", "../etc", "a/b", "/a", `a\b`, "a..b", "-a", "a-", ".a", "a.", "*", "*a", "a*", "*.*.a", "a b",
-		"a\n", "\na", "a\x1b[31mb", "a\x00", "ä", "a%2Fb", "a:80", "~a", long(253), "\u202eabc",
+		"a\n", "\na", "a\x1b[31mb", "a\x00", "ä", "a%2Fb", "a:80", "~a", Long(253), "\u202eabc",
 	} {
 		err := ValidateServiceName(name)
 		wantCode(t, err, CodeInvalid)
-		if strings.ContainsFunc(err.Error(), isControl) {
+		if strings.ContainsFunc(err.Error(), IsControl) {
 			t.Errorf("%q: the error steers terminals: %q", name, err)
 		}
 		req := minimal()
@@ -113,11 +112,11 @@ func TestDurationsOutOfBoundsAreRefused(t *testing.T) {
 	if fields < 7 {
 		t.Errorf("tried %d durations, there used to be 7", fields)
 	}
-	for d, want := range map[Duration]bool{0: true, -1: false, maxTimeout + 1: false, math.MaxInt64: false, math.MinInt64: false} {
+	for d, want := range map[Duration]bool{0: true, -1: false, MaxTimeout + 1: false, math.MaxInt64: false, math.MinInt64: false} {
 		remove := RemoveRequest{DrainTimeout: &d}
-		check(remove, "DrainTimeout", d, want, func() error { _, err := remove.resolve(); return err })
+		check(remove, "DrainTimeout", d, want, func() error { _, err := remove.Resolve(); return err })
 		remove = RemoveRequest{StreamTimeout: &d}
-		check(remove, "StreamTimeout", d, want, func() error { _, err := remove.resolve(); return err })
+		check(remove, "StreamTimeout", d, want, func() error { _, err := remove.Resolve(); return err })
 	}
 }
 
@@ -144,18 +143,18 @@ func TestInvalidRequestsNameWhatIsWrong(t *testing.T) {
 		"a health URL":            {func(r *DeployRequest) { r.HealthCheckPath = "http://x/up" }, "begin it with a slash"},
 		"a broken health path":    {func(r *DeployRequest) { r.HealthCheckPath = "/%zz" }, "not a valid URL path"},
 		"a header in the path":    {func(r *DeployRequest) { r.HealthCheckPath = "/up HTTP/1.1\r\nX: y" }, "is not a path"},
-		"a long health path":      {func(r *DeployRequest) { r.HealthCheckPath = "/" + long(2048) }, "is not a path"},
+		"a long health path":      {func(r *DeployRequest) { r.HealthCheckPath = "/" + Long(2048) }, "is not a path"},
 		"a negative health port":  {func(r *DeployRequest) { r.HealthCheckPort = -1 }, "port -1 is not a port"},
 		"a huge health port":      {func(r *DeployRequest) { r.HealthCheckPort = 65536 }, "port 65536 is not a port"},
 		"a header in the host":    {func(r *DeployRequest) { r.HealthCheckHost = "a\r\nX: y" }, "not a host name"},
 		"a URL as health host":    {func(r *DeployRequest) { r.HealthCheckHost = "http://a" }, "not a host name"},
-		"a long health host":      {func(r *DeployRequest) { r.HealthCheckHost = long(256) }, "not a host name"},
+		"a long health host":      {func(r *DeployRequest) { r.HealthCheckHost = Long(256) }, "not a host name"},
 		"no pause between checks": {func(r *DeployRequest) { r.HealthCheckInterval = ms(0) }, "health check interval 0s is out of bounds; it has to be from 10ms to 24h"},
 	} {
 		req := minimal()
 		tt.change(&req)
 		err := req.Validate()
-		if ErrorCode(err) != CodeInvalid || !strings.Contains(err.Error(), tt.reason) || strings.ContainsFunc(err.Error(), isControl) {
+		if ErrorCode(err) != CodeInvalid || !strings.Contains(err.Error(), tt.reason) || strings.ContainsFunc(err.Error(), IsControl) {
 			t.Errorf("%s: %v, want an error that says %q", name, err, tt.reason)
 		}
 	}
@@ -164,17 +163,17 @@ func TestInvalidRequestsNameWhatIsWrong(t *testing.T) {
 func TestRepeatedHostsAndPrefixesAreHarmless(t *testing.T) {
 	req := minimal()
 	req.Hosts, req.PathPrefixes = []string{"a.example.com", "A.example.com."}, []string{"/api", "/api/"}
-	s, err := req.resolve()
-	if err != nil || !slices.Equal(s.routes, []Route{{"a.example.com", "/api"}}) {
-		t.Errorf("routes %v, %v, want one", s.routes, err)
+	s, err := req.Resolve()
+	if err != nil || !slices.Equal(s.Routes, []Route{{"a.example.com", "/api"}}) {
+		t.Errorf("routes %v, %v, want one", s.Routes, err)
 	}
 }
 
 func TestChangesAreTold(t *testing.T) {
-	resolved := func(change func(*DeployRequest)) spec {
+	resolved := func(change func(*DeployRequest)) Spec {
 		req := minimal()
 		change(&req)
-		s, err := req.resolve()
+		s, err := req.Resolve()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +182,7 @@ func TestChangesAreTold(t *testing.T) {
 	before := resolved(func(*DeployRequest) {})
 	changed := func(change func(*DeployRequest)) []string {
 		after := resolved(change)
-		return changes(before.hosts, before.options, after.hosts, after.options)
+		return Changes(before.Hosts, before.Options, after.Hosts, after.Options)
 	}
 	if same := changed(func(r *DeployRequest) { r.Targets = []string{"web-2:3000"} }); same != nil {
 		t.Errorf("only the target differs, but these are told: %q", same)
@@ -201,47 +200,4 @@ func TestChangesAreTold(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("changes\n%q, want\n%q", got, want)
 	}
-}
-
-// FuzzDeployRequestJSON checks that no request makes the engine panic, and that
-// one which is accepted comes back from the disk as it was.
-func FuzzDeployRequestJSON(f *testing.F) {
-	for _, s := range []string{
-		`{"targets":["web:3000"]}`,
-		`{"service":"a","targets":["[::1]:80","unix//run/a.sock"],"hosts":["bücher.de","*.example.com"],"path_prefixes":["/api/"]}`,
-		`{"targets":["https://web"],"strip_path_prefix":false,"health_check_path":"/up?x=%20","health_check_port":1,"health_check_host":"a:1"}`,
-		`{"targets":["web:1"],"health_check_interval":"10ms","drain_timeout":"0s","deploy_timeout":"24h"}`,
-		`{"targets":["web:1"],"health_check_interval":"0s"}`, `{"service":"../../etc/passwd","targets":["a:1"]}`,
-		`{"targets":["web:1"],"hold_timeout":"-9223372036854775808ns"}`, `{"targets":["web:1"],"hosts":[""]}`, `{"targets":null}`, `null`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var req DeployRequest
-		if json.Unmarshal(b, &req) != nil {
-			return
-		}
-		s, err := req.resolve()
-		if err != nil {
-			if ErrorCode(err) != CodeInvalid || strings.ContainsFunc(err.Error(), isControl) {
-				t.Fatalf("%s: %q, want a printable error with the code %s", b, err, CodeInvalid)
-			}
-			return
-		}
-		r := NewEngine(EngineOptions{}).newRelease(s, 7, time.Unix(0, 0).UTC())
-		defer r.close()
-		encoded, err := encodeRelease(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, doc, err := decodeRelease(s.service, encoded)
-		if err != nil || doc.Release != 7 {
-			t.Fatalf("%s is stored as %s, which does not load: %v", b, encoded, err)
-		}
-		// How long to wait belongs to the deployment and not to the release.
-		again.deployTimeout, again.drain, again.force, again.detach = s.deployTimeout, s.drain, s.force, s.detach
-		if !reflect.DeepEqual(again, s) {
-			t.Fatalf("%s is stored as %s, which loads as\n%+v, want\n%+v", b, encoded, again, s)
-		}
-	})
 }

@@ -1,4 +1,4 @@
-package proxy
+package api
 
 import (
 	"fmt"
@@ -94,9 +94,9 @@ func NormalizePrefix(prefix string) (string, error) {
 // for percent-encodings, whose many spellings would make prefixes ambiguous.
 const prefixChars = labelChars + ".~!$&'()*+,;=:@/"
 
-// routesOf returns every pair of the given hosts and prefixes; no host means
+// RoutesOf returns every pair of the given hosts and prefixes; no host means
 // every host, no prefix means the root.
-func routesOf(hosts, prefixes []string) []Route {
+func RoutesOf(hosts, prefixes []string) []Route {
 	if len(hosts) == 0 {
 		hosts = []string{""}
 	}

@@ -1,0 +1,55 @@
+package api
+
+import (
+	"time"
+)
+
+// State is where a deployment is in its life. See the package comment.
+type State string
+
+// The states of a [Deployment]. The last four are final.
+const (
+	StateValidated  State = "validated"
+	StateProbing    State = "probing"
+	StateHealthy    State = "healthy"
+	StateCertified  State = "certified"
+	StateSwitched   State = "switched"
+	StateDraining   State = "draining"
+	StateDone       State = "done"
+	StateFailed     State = "failed"
+	StateSuperseded State = "superseded"
+	StateCancelled  State = "cancelled"
+)
+
+// Final reports whether a deployment in state s has ended.
+func (s State) Final() bool {
+	return s == StateDone || s == StateFailed || s == StateSuperseded || s == StateCancelled
+}
+
+// DeploymentStatus is a deployment as it is seen from outside.
+type DeploymentStatus struct {
+	ID      string   `json:"id"`
+	Service string   `json:"service"`
+	State   State    `json:"state"`
+	Targets []string `json:"targets"`
+	// Started and Ended are in UTC; Ended is absent while the deployment runs.
+	Started time.Time  `json:"started"`
+	Ended   *time.Time `json:"ended,omitempty"`
+	// Release is the number of the new release, once it is in service.
+	Release int `json:"release,omitempty"`
+	// Previous is the number of the release it replaced; 0 if there was none.
+	Previous int `json:"previous,omitempty"`
+	// Serving is the number of the release that serves now that the deployment
+	// has ended; 0 if none does.
+	Serving int `json:"serving,omitempty"`
+	// SwitchTime is how long the switch took.
+	SwitchTime Duration `json:"switch_time,omitempty"`
+	// Changes are the settings that differ from those of the release before,
+	// each as "name: old -> new".
+	Changes []string      `json:"changes,omitempty"`
+	Probes  []ProbeReport `json:"probes,omitempty"`
+	// Certificates are those of the hosts, by host.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Drained      []Drain       `json:"drained,omitempty"`
+	Error        *Error        `json:"error,omitempty"`
+}

@@ -1,0 +1,36 @@
+package api
+
+import (
+	"fmt"
+	"time"
+)
+
+// DrainLimits bounds the drain of a release.
+type DrainLimits struct {
+	// Requests is the time that requests have before the proxy cuts them.
+	Requests time.Duration
+	// Streams is the time after which streams have been asked to close.
+	Streams time.Duration
+}
+
+// Drain tells what became of the traffic of a release that was replaced.
+type Drain struct {
+	// Release and Targets are the release that drained.
+	Release int      `json:"release"`
+	Targets []string `json:"targets"`
+	// Requests and Streams are what was in flight when the drain began.
+	Requests int `json:"requests"`
+	Streams  int `json:"streams"`
+	// CutRequests and CutStreams are those of them that did not end in time.
+	CutRequests int      `json:"cut_requests,omitempty"`
+	CutStreams  int      `json:"cut_streams,omitempty"`
+	Elapsed     Duration `json:"elapsed"`
+}
+
+// Clean reports whether nothing had to be cut.
+func (d Drain) Clean() bool { return d.CutRequests == 0 && d.CutStreams == 0 }
+
+// CutSummary says how much had to be cut.
+func (d Drain) CutSummary() string {
+	return fmt.Sprintf("%s and %s were cut", Count(d.CutRequests, "request"), Count(d.CutStreams, "stream"))
+}

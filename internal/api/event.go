@@ -1,0 +1,49 @@
+package api
+
+import (
+	"time"
+)
+
+// EventKind says what an [Event] tells.
+type EventKind string
+
+// The kinds of events, in the order in which a deployment sends them.
+const (
+	EventAccepted    EventKind = "accepted"
+	EventProbeFailed EventKind = "probe_failed"
+	EventHealthy     EventKind = "healthy"
+	EventCertifying  EventKind = "certifying"
+	EventCertified   EventKind = "certified"
+	EventSwitched    EventKind = "switched"
+	EventDraining    EventKind = "draining"
+	EventDrained     EventKind = "drained"
+	// EventEnded is the last event; it carries the whole deployment.
+	EventEnded EventKind = "ended"
+)
+
+// Event is one step of a deployment. Which fields it has depends on its kind.
+type Event struct {
+	Kind       EventKind `json:"event"`
+	Time       time.Time `json:"time"`
+	Deployment string    `json:"deployment"`
+	Service    string    `json:"service"`
+	// Target, Reason and Probe tell of a health check.
+	Target string       `json:"target,omitempty"`
+	Reason string       `json:"reason,omitempty"`
+	Probe  *ProbeReport `json:"probe,omitempty"`
+	// Host and Certificate tell of a certificate.
+	Host        string       `json:"host,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"`
+	// Release, Previous, SwitchTime and Changes tell of the switch.
+	Release    int      `json:"release,omitempty"`
+	Previous   int      `json:"previous,omitempty"`
+	SwitchTime Duration `json:"switch_time,omitempty"`
+	Changes    []string `json:"changes,omitempty"`
+	// Targets, Requests and Streams tell of a drain that is under way.
+	Targets  []string `json:"targets,omitempty"`
+	Requests int      `json:"requests,omitempty"`
+	Streams  int      `json:"streams,omitempty"`
+	Drain    *Drain   `json:"drain,omitempty"`
+	// Result is the deployment as it ended.
+	Result *DeploymentStatus `json:"result,omitempty"`
+}

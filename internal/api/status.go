@@ -1,0 +1,76 @@
+package api
+
+import (
+	"time"
+)
+
+// Health says what the last probes of a target told.
+type Health string
+
+const (
+	// HealthUnverified is a target that no probe has answered for yet, as after
+	// a restart. It takes traffic: it did when the proxy stopped.
+	HealthUnverified Health = "unverified"
+	// HealthHealthy is a target whose last probe succeeded.
+	HealthHealthy Health = "healthy"
+	// HealthFailing is a target that does not pass its health check. It takes
+	// traffic only when no other target is left.
+	HealthFailing Health = "failing"
+)
+
+// ServiceStatus is a service as it is seen from outside.
+type ServiceStatus struct {
+	Name string `json:"name"`
+	// Hosts and PathPrefixes are the routes of the active release. No host
+	// means every host that no other service claims.
+	Hosts        []string `json:"hosts"`
+	PathPrefixes []string `json:"path_prefixes"`
+	// Served counts the requests of all releases since the proxy started.
+	Served int64 `json:"served"`
+	// TLS says whether the service was deployed with HTTPS.
+	TLS bool `json:"tls"`
+	// Certificates are those of the hosts, by host.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	// Broken says why the service's state could not be loaded; such a service
+	// does not serve until it is deployed again.
+	Broken string `json:"broken,omitempty"`
+	// Active is the release that serves; absent if none does.
+	Active *ReleaseStatus `json:"active,omitempty"`
+	// Draining are older releases that still have traffic.
+	Draining []ReleaseStatus `json:"draining,omitempty"`
+	// Deployments are those that are under way.
+	Deployments []DeploymentStatus `json:"deployments,omitempty"`
+	// FailedDeployment is the last that has ended, if it failed and is among those that
+	// are remembered. Only [Engine.Service] tells of it.
+	FailedDeployment *DeploymentStatus `json:"failed_deployment,omitempty"`
+}
+
+// ReleaseStatus is a release as it is seen from outside.
+type ReleaseStatus struct {
+	Release    int            `json:"release"`
+	DeployedAt time.Time      `json:"deployed_at"`
+	Targets    []TargetStatus `json:"targets"`
+	// Requests and Streams are what is in flight.
+	Requests int `json:"requests"`
+	Streams  int `json:"streams"`
+	// Served counts the release's requests since the proxy started.
+	Served  int64   `json:"served"`
+	Options Options `json:"options"`
+}
+
+// TargetStatus is a target as it is seen from outside.
+type TargetStatus struct {
+	Address string `json:"address"`
+	Health  Health `json:"health"`
+	// Reason says why the target is failing, or what its last probe met.
+	Reason string `json:"reason,omitempty"`
+	// Since is when the health last changed; absent before the first probe.
+	Since *time.Time `json:"since,omitempty"`
+	// Requests is what is in flight to this target, streams included.
+	Requests int `json:"requests"`
+	// Connections is the number of connections to this target that are open,
+	// IdleConnections that of those which wait for a request. The latter is not
+	// known of https and h2c targets.
+	Connections     int `json:"connections"`
+	IdleConnections int `json:"idle_connections"`
+}

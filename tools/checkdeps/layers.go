@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// layer says what one package of ours may import.
+type layer struct {
+	// ours are the packages of ours that it may import, as paths within the module.
+	ours []string
+	// outside are the packages outside the module and the standard library that it may
+	// import, with all below them. Only a package that may reach the host may leave it
+	// out: then it may import anything.
+	outside []string
+	// host says that it may reach Caddy, Prometheus and cobra, directly or through
+	// another package.
+	host bool
+	// why is the reason, which a breach is reported with.
+	why string
+}
+
+// layers are the packages of the root module, the lowest first.
+var layers = map[string]layer{
+	"internal/api": {
+		outside: []string{"golang.org/x/net/idna"},
+		why:     "the contract is for every program that drives the proxy, so it brings nothing along but the tables of host names",
+	},
+	"internal/version": {why: "it is read by everyone"},
+	"internal/transport": {
+		outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/sys"},
+		why:     "the transport carries HTTP to one target and knows nothing of services",
+	},
+	"internal/proxy": {
+		ours:    []string{"internal/api", "internal/transport"},
+		outside: []string{"golang.org/x/net", "golang.org/x/sys", "go.uber.org/zap"},
+		why:     "the engine does not know its host: it declares what it needs as interfaces",
+	},
+	"internal/extendedconnect": {why: "it has to be initialised before net/http"},
+	".": {
+		ours: []string{"internal/api", "internal/extendedconnect", "internal/proxy", "internal/transport", "internal/version"},
+		host: true,
+		why:  "the root joins the parts with Caddy",
+	},
+	"caddy/parachute": {ours: []string{"."}, host: true, why: "it is the main package that xcaddy would generate"},
+}
+
+// hostPackages are the import path prefixes of the host.
+var hostPackages = []string{
+	"github.com/caddyserver/",
+	"github.com/prometheus/",
+	"github.com/spf13/",
+}
+
+// goPackage is what checkdeps needs of `go list -json`.
+type goPackage struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+}
+
+// checkLayers names every import of the given packages, which are those of module with
+// all their dependencies, that the table does not allow, and every package that the
+// table does not know.
+func checkLayers(module string, packages []goPackage, table map[string]layer) []string {
+	known := make(map[string]goPackage, len(packages))
+	for _, p := range packages {
+		known[p.ImportPath] = p
+	}
+	var problems []string
+	for _, path := range slices.Sorted(maps.Keys(known)) {
+		name, ours := within(module, path)
+		if !ours {
+			continue
+		}
+		l, listed := table[name]
+		if !listed {
+			problems = append(problems, fmt.Sprintf("%s is in no layer: say in tools/checkdeps/layers.go what it may import", name))
+			continue
+		}
+		for _, imported := range known[path].Imports {
+			if !l.allows(module, imported, known[imported].Standard) {
+				problems = append(problems, fmt.Sprintf("%s must not import %s: %s", name, imported, l.why))
+			}
+		}
+		if l.host {
+			continue
+		}
+		for _, reached := range reach(known, path) {
+			problems = append(problems, fmt.Sprintf("%s must not reach %s: %s", name, reached, l.why))
+		}
+	}
+	return problems
+}
+
+// within returns the path of a package inside the module, and whether it is there.
+func within(module, path string) (name string, ours bool) {
+	if path == module {
+		return ".", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+// allows reports whether a package of the layer may import another.
+func (l layer) allows(module, path string, standard bool) bool {
+	if name, ours := within(module, path); ours {
+		return slices.Contains(l.ours, name)
+	}
+	return standard || l.host && l.outside == nil || isHost(path) || // reach tells of the host
+		slices.ContainsFunc(l.outside, func(prefix string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") })
+}
+
+// reach returns the imports that lead from a package into the host, each as the host's
+// package and the one that imports it.
+func reach(known map[string]goPackage, from string) []string {
+	var found []string
+	seen := map[string]bool{from: true}
+	for queue := []string{from}; len(queue) > 0; queue = queue[1:] {
+		for _, path := range known[queue[0]].Imports {
+			switch {
+			case isHost(path): // what is behind it is no news
+				found = append(found, fmt.Sprintf("%s, which %s imports", path, queue[0]))
+			case !seen[path]:
+				seen[path] = true
+				queue = append(queue, path)
+			}
+		}
+	}
+	return found
+}
+
+func isHost(path string) bool {
+	return slices.ContainsFunc(hostPackages, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+}
