@@ -23,11 +23,6 @@ const maxRequestBody = 1 << 20
 // maxDiscardedBody bounds how much more of a body is read before it is refused.
 const maxDiscardedBody = 64 << 20
 
-const (
-	mediaJSON   = "application/json"
-	mediaNDJSON = "application/x-ndjson"
-)
-
 // adminAPI is the JSON API on Caddy's admin endpoint. docs/openapi.yaml
 // describes it. It keeps no state: Caddy makes a new one for every config, before
 // the config's apps.
@@ -42,12 +37,12 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 func (adminAPI) Routes() []caddy.AdminRoute {
 	mux := http.NewServeMux()
 	for pattern, call := range map[string]apiCall{
-		"GET /parachute/services":                        listServices,
-		"GET /parachute/services/{service}":              getService,
-		"DELETE /parachute/services/{service}":           removeService,
-		"POST /parachute/services/{service}/deployments": deployService,
-		"GET /parachute/deployments/{id}":                getDeployment,
-		"GET /parachute/version":                         getVersion,
+		"GET " + api.PathServices:                             listServices,
+		"GET " + api.PathServices + "/{service}":              getService,
+		"DELETE " + api.PathServices + "/{service}":           removeService,
+		"POST " + api.PathServices + "/{service}/deployments": deployService,
+		"GET " + api.PathDeployments + "/{id}":                getDeployment,
+		"GET " + api.PathVersion:                              getVersion,
 	} {
 		mux.Handle(pattern, call)
 	}
@@ -84,7 +79,7 @@ func (call apiCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", mediaJSON)
+	w.Header().Set("Content-Type", api.MediaJSON)
 	// One by one: ten thousand services are megabytes.
 	out := bufio.NewWriterSize(w, 64<<10)
 	_, _ = out.WriteString(`{"services":[`)
@@ -171,7 +166,7 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	outlastReadTimeout(w)
-	if strings.Contains(r.Header.Get("Accept"), mediaNDJSON) {
+	if strings.Contains(r.Header.Get("Accept"), api.MediaNDJSON) {
 		streamEvents(w, r, d)
 		return
 	}
@@ -186,7 +181,7 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 
 // streamEvents writes a line for every event of d.
 func streamEvents(w http.ResponseWriter, r *http.Request, d *proxy.Deployment) {
-	w.Header().Set("Content-Type", mediaNDJSON)
+	w.Header().Set("Content-Type", api.MediaNDJSON)
 	encoder, controller := json.NewEncoder(w), http.NewResponseController(w)
 	err := d.Events(r.Context(), func(ev api.Event) error {
 		if err := encoder.Encode(ev); err != nil {
@@ -274,7 +269,7 @@ func writeError(w http.ResponseWriter, err error, outcome any) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", mediaJSON)
+	w.Header().Set("Content-Type", api.MediaJSON)
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }

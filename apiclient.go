@@ -26,13 +26,15 @@ type apiClient struct {
 	http    *http.Client
 }
 
+// maxError bounds the body of an answer that tells of a failure, in bytes.
+const maxError = 1 << 20
+
 // connectTimeout bounds how long a command waits for the proxy to accept it.
 const connectTimeout = 5 * time.Second
 
-// newAPIClient finds the proxy that --admin names, or else the one that runs in
-// the default place.
-func newAPIClient(cmd *cobra.Command) (*apiClient, error) {
-	given, _ := cmd.Flags().GetString("admin")
+// newClient finds the proxy whose admin endpoint is given, or else the one that runs in
+// the default place. Nothing else has been asked of it yet.
+func newClient(given string) (*apiClient, error) {
 	all, err := candidates(given)
 	if err != nil {
 		return nil, err
@@ -71,7 +73,7 @@ func adminTransport(a adminAddress) *http.Transport {
 
 // call makes a request and decodes the answer into out.
 func (c *apiClient) call(ctx context.Context, method, path string, out any) error {
-	resp, err := c.do(ctx, method, path, nil, mediaJSON)
+	resp, err := c.do(ctx, method, path, nil, api.MediaJSON)
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,7 @@ func (c *apiClient) stream(ctx context.Context, path string, body any, yield fun
 	if err != nil {
 		return err
 	}
-	resp, err := c.do(ctx, http.MethodPost, path, b, mediaNDJSON)
+	resp, err := c.do(ctx, http.MethodPost, path, b, api.MediaNDJSON)
 	if err != nil {
 		return err
 	}
@@ -120,7 +122,7 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 		return nil, err
 	}
 	req.Header.Set("Accept", accept)
-	req.Header.Set("Content-Type", mediaJSON)
+	req.Header.Set("Content-Type", api.MediaJSON)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.lost(ctx, err)
@@ -129,8 +131,8 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxRequestBody))
-	var failed failure
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	var failed api.Failure
 	if json.Unmarshal(answer, &failed) == nil && failed.Error != nil && failed.Error.Code != "" {
 		return nil, failed.Error
 	}
@@ -180,22 +182,19 @@ func (c *apiClient) baseURL() string {
 	return "http://" + c.address.address
 }
 
-// servicePath is the path of a service in the API.
-func servicePath(name string) string { return "/parachute/services/" + url.PathEscape(name) }
-
 // completeServices completes the names of live services.
 func completeServices(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if flagsFromEnv(cmd, "PARACHUTE_") != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := newAPIClient(cmd)
+	c, err := clientFor(cmd)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	var answer serviceList
-	if c.call(ctx, http.MethodGet, "/parachute/services", &answer) != nil {
+	var answer api.ServiceList
+	if c.call(ctx, http.MethodGet, api.PathServices, &answer) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string
@@ -205,8 +204,4 @@ func completeServices(cmd *cobra.Command, _ []string, prefix string) ([]string, 
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-type serviceList struct {
-	Services []api.ServiceStatus `json:"services"`
 }

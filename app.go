@@ -17,10 +17,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
-// defaultGracePeriod leaves a container runtime, which kills after 10s by
-// default, nothing to kill when streams alone are open.
-const defaultGracePeriod = 10 * time.Second
-
 // App is the Caddy app that holds the table of services. Every config that has
 // it, and every reload, shares one table as long as they share a storage.
 //
@@ -63,7 +59,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("grace_period %s is negative", time.Duration(a.GracePeriod))
 	}
 	if a.GracePeriod == 0 {
-		a.GracePeriod = caddy.Duration(defaultGracePeriod)
+		a.GracePeriod = caddy.Duration(DefaultGracePeriod)
 	}
 	a.logger, a.ctx = ctx.Logger(), ctx
 	a.store = &store{storage: ctx.Storage()}

@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -47,53 +43,8 @@ const (
 	codeInterrupted api.Code = "interrupted"
 )
 
-// calledAsParachute says whether the program was called by its own name, so that
-// `parachute deploy` works, or by another, such as caddy, so that all of Caddy
-// does and ours is `caddy parachute deploy`.
-var calledAsParachute bool
-
-func init() {
-	if len(os.Args) == 0 || strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") != "parachute" {
-		return
-	}
-	// Caddy's command line cannot be replaced, only added to. So our own name
-	// becomes the first argument, which leads Caddy to the command that
-	// rootCommand registers, and that hands everything behind it to a command
-	// line of ours.
-	if len(os.Args) > 1 && os.Args[1] == "caddy" {
-		os.Args = slices.Delete(slices.Clone(os.Args), 1, 2)
-		return
-	}
-	calledAsParachute = true
-	os.Args = slices.Insert(slices.Clone(os.Args), 1, "parachute")
-}
-
-// rootCommand is what Caddy's command line knows of ours.
-func rootCommand() caddycmd.Command {
-	return caddycmd.Command{
-		Name:  "parachute",
-		Short: "Proxies web applications and deploys them without downtime",
-		CobraFunc: func(cmd *cobra.Command) {
-			if !calledAsParachute {
-				describeRoot(cmd)
-				return
-			}
-			cmd.DisableFlagParsing = true
-			cmd.RunE = func(_ *cobra.Command, args []string) error {
-				root := &cobra.Command{Use: "parachute"}
-				describeRoot(root)
-				root.SetArgs(args)
-				if err := root.Execute(); err != nil {
-					exit(usageError(err))
-				}
-				return nil
-			}
-		},
-	}
-}
-
-// describeRoot makes cmd the parent of all our commands.
-func describeRoot(cmd *cobra.Command) {
+// describeRoot makes cmd the parent of all our commands: those of this package, and more.
+func describeRoot(cmd *cobra.Command, more ...*cobra.Command) {
 	cmd.Short = "A proxy that deploys web applications without losing a request"
 	cmd.Long = `parachute runs in front of web applications and moves traffic from one
 instance to the next without losing a request.
@@ -129,10 +80,8 @@ has returned, the old instance can be removed.`
 		return nil
 	}
 	cmd.Args = cobra.ArbitraryArgs
-	cmd.AddCommand(
-		newRunCommand(), newDeployCommand(), newListCommand(),
-		newStatusCommand(), newRemoveCommand(), newVersionCommand(),
-	)
+	cmd.AddCommand(more...)
+	cmd.AddCommand(newListCommand(), newStatusCommand(), newRemoveCommand(), newVersionCommand())
 	for _, c := range cmd.Commands() {
 		if c.Name() != "run" {
 			wrapCommand(c, "PARACHUTE_")
@@ -196,7 +145,7 @@ func exit(err error) {
 	_, started := errors.AsType[startError](err)
 	_, reported := errors.AsType[reportedError](err)
 	if !started && !reported && wantsJSON(os.Args[1:]) {
-		_ = json.NewEncoder(os.Stdout).Encode(failure{api.AsError(err)})
+		_ = json.NewEncoder(os.Stdout).Encode(api.Failure{Error: api.AsError(err)})
 	}
 	printError(os.Stderr, err)
 	os.Exit(exitCode(err))
@@ -208,11 +157,6 @@ type reportedError struct{ error }
 
 func (e reportedError) Unwrap() error { return e.error }
 
-// failure is how an error is written as JSON, on standard output and in the API.
-type failure struct {
-	Error *api.Error `json:"error"`
-}
-
 func exitCode(err error) int {
 	if _, ok := errors.AsType[startError](err); ok {
 		return caddy.ExitCodeFailedStartup
@@ -221,4 +165,36 @@ func exitCode(err error) int {
 		return code
 	}
 	return exitOther
+}
+
+// clientFor returns a client of the proxy that --admin names, or of the one that runs in
+// the default place.
+func clientFor(cmd *cobra.Command) (*apiClient, error) {
+	given, _ := cmd.Flags().GetString("admin")
+	return newClient(given)
+}
+
+// startError is a failure to start, which has the exit code that Caddy gives it.
+type startError struct{ cause *api.Error }
+
+func (e startError) Error() string { return e.cause.Error() }
+func (e startError) Unwrap() error { return e.cause }
+
+func failedStart(hint, format string, args ...any) error {
+	return startError{&api.Error{Code: api.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
+}
+
+// asFailedStart returns err, which may be nil, as a failure to start, with the hint that
+// it may have.
+func asFailedStart(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[startError](err); ok {
+		return err
+	}
+	if e, ok := err.(*api.Error); ok {
+		return startError{e}
+	}
+	return failedStart("", "%v", err)
 }

@@ -6,13 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -71,7 +73,7 @@ old release; 130 interrupted.`,
 		if err := req.Validate(); err != nil {
 			return cmp.Or(refuseStrayValues(cmd.Flags(), os.Args[1:], req.Targets), err)
 		}
-		client, err := newAPIClient(cmd)
+		client, err := clientFor(cmd)
 		if err != nil {
 			return err
 		}
@@ -171,7 +173,7 @@ func deploy(client *apiClient, req api.DeployRequest, printer deployPrinter) err
 		// The service is a part of the path, so the client has to know it.
 		name = api.DefaultServiceName(normalizedHosts(req.Hosts))
 	}
-	path := servicePath(name) + "/deployments"
+	path := api.DeployPath(name)
 	if req.Detach {
 		return deployDetached(ctx, client, path, req, printer)
 	}
@@ -184,7 +186,7 @@ func deploy(client *apiClient, req api.DeployRequest, printer deployPrinter) err
 	printer.end()
 	switch {
 	case api.ErrorCode(err) == codeInterrupted:
-		return client.interrupted(name, id)
+		return interrupted(client, name, id)
 	case err != nil:
 		return err
 	case result.Error != nil:
@@ -199,12 +201,12 @@ const interruptedTimeout = 3 * time.Second
 
 // interrupted says what became of a deployment whose command was interrupted. The
 // proxy alone knows: the switch may have been under way.
-func (c *apiClient) interrupted(name, id string) error {
+func interrupted(c *apiClient, name, id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), interruptedTimeout)
 	defer cancel()
 	for id != "" {
 		var status api.DeploymentStatus
-		if err := c.call(ctx, http.MethodGet, "/parachute/deployments/"+url.PathEscape(id), &status); err != nil {
+		if err := c.call(ctx, http.MethodGet, api.DeploymentPath(id), &status); err != nil {
 			break
 		}
 		switch {
@@ -234,7 +236,7 @@ func deployDetached(ctx context.Context, client *apiClient, path string, req api
 	if err != nil {
 		return err
 	}
-	resp, err := client.do(ctx, http.MethodPost, path, body, mediaJSON)
+	resp, err := client.do(ctx, http.MethodPost, path, body, api.MediaJSON)
 	if err != nil {
 		return err
 	}
@@ -271,4 +273,49 @@ func describeFailure(result *api.DeploymentStatus) error {
 		e.Message += fmt.Sprintf("; %s serves nothing yet", result.Service)
 	}
 	return &e
+}
+
+// calledAsParachute says whether the program was called by its own name, so that
+// `parachute deploy` works, or by another, such as caddy, so that all of Caddy
+// does and ours is `caddy parachute deploy`.
+var calledAsParachute bool
+
+func init() {
+	if len(os.Args) == 0 || strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") != "parachute" {
+		return
+	}
+	// Caddy's command line cannot be replaced, only added to. So our own name
+	// becomes the first argument, which leads Caddy to the command that
+	// rootCommand registers, and that hands everything behind it to a command
+	// line of ours.
+	if len(os.Args) > 1 && os.Args[1] == "caddy" {
+		os.Args = slices.Delete(slices.Clone(os.Args), 1, 2)
+		return
+	}
+	calledAsParachute = true
+	os.Args = slices.Insert(slices.Clone(os.Args), 1, "parachute")
+}
+
+// rootCommand is what Caddy's command line knows of ours.
+func rootCommand() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "parachute",
+		Short: "Proxies web applications and deploys them without downtime",
+		CobraFunc: func(cmd *cobra.Command) {
+			if !calledAsParachute {
+				describeRoot(cmd, newRunCommand(), newDeployCommand())
+				return
+			}
+			cmd.DisableFlagParsing = true
+			cmd.RunE = func(_ *cobra.Command, args []string) error {
+				root := &cobra.Command{Use: "parachute"}
+				describeRoot(root, newRunCommand(), newDeployCommand())
+				root.SetArgs(args)
+				if err := root.Execute(); err != nil {
+					exit(usageError(err))
+				}
+				return nil
+			}
+		},
+	}
 }

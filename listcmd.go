@@ -37,7 +37,7 @@ func newListCommand() *cobra.Command {
 		case *quiet:
 			return nil
 		case *output == outputJSON:
-			return printJSON(os.Stdout, serviceList{services})
+			return printJSON(os.Stdout, api.ServiceList{Services: services})
 		case len(services) == 0:
 			fmt.Fprintln(os.Stderr, "nothing is deployed yet; begin with: parachute deploy web-1:3000")
 			return nil
@@ -63,7 +63,7 @@ func newStatusCommand() *cobra.Command {
 		case *output == outputJSON && len(args) == 1:
 			return printJSON(os.Stdout, services[0])
 		case *output == outputJSON:
-			return printJSON(os.Stdout, serviceList{services})
+			return printJSON(os.Stdout, api.ServiceList{Services: services})
 		case len(services) == 0:
 			fmt.Fprintln(os.Stderr, "nothing is deployed yet; begin with: parachute deploy web-1:3000")
 			return nil
@@ -90,7 +90,7 @@ func completeOneService(cmd *cobra.Command, args []string, prefix string) ([]str
 
 // fetchServices returns the services of the given names, or all.
 func fetchServices(cmd *cobra.Command, names ...string) ([]api.ServiceStatus, error) {
-	client, err := newAPIClient(cmd)
+	client, err := clientFor(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +98,13 @@ func fetchServices(cmd *cobra.Command, names ...string) ([]api.ServiceStatus, er
 	defer cancel()
 	if len(names) > 0 {
 		var one api.ServiceStatus
-		if err := client.call(ctx, http.MethodGet, servicePath(names[0]), &one); err != nil {
+		if err := client.call(ctx, http.MethodGet, api.ServicePath(names[0]), &one); err != nil {
 			return nil, err
 		}
 		return []api.ServiceStatus{one}, nil
 	}
-	var all serviceList
-	err = client.call(ctx, http.MethodGet, "/parachute/services", &all)
+	var all api.ServiceList
+	err = client.call(ctx, http.MethodGet, api.PathServices, &all)
 	return all.Services, err
 }
 

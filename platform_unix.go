@@ -4,9 +4,12 @@ package parachute
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // checkPrivate refuses a default directory that belongs to someone else: in a
@@ -17,13 +20,13 @@ func checkPrivate(dir string) error {
 		return nil // no one can be in it
 	}
 	if err != nil {
-		return failedStart("", "checking the directory of the admin socket: %v", err)
+		return &api.Error{Code: api.CodeInternal, Message: fmt.Sprintf("checking the directory of the admin socket: %v", err)}
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Getuid() {
-		return failedStart("choose another path with --admin", "%s belongs to another user", dir)
+		return &api.Error{Code: api.CodeInternal, Message: dir + " belongs to another user", Hint: "choose another path with --admin"}
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return failedStart("run: chmod 700 "+dir, "others may write to %s", dir)
+		return &api.Error{Code: api.CodeInternal, Message: "others may write to " + dir, Hint: "run: chmod 700 " + dir}
 	}
 	return nil
 }

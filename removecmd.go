@@ -39,7 +39,7 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
 	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := newAPIClient(cmd)
+		client, err := clientFor(cmd)
 		if err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		defer stop()
 		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
 		var removal api.Removal
-		if err := client.call(ctx, http.MethodDelete, servicePath(args[0])+"?"+query.Encode(), &removal); err != nil {
+		if err := client.call(ctx, http.MethodDelete, api.ServicePath(args[0])+"?"+query.Encode(), &removal); err != nil {
 			if api.ErrorCode(err) == codeInterrupted {
 				return &api.Error{Code: codeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
 			}

@@ -19,6 +19,11 @@ import (
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
+// DefaultGracePeriod is the time that requests and streams have to end when the proxy
+// stops. It leaves a container runtime, which kills after 10s by default, nothing to
+// kill when streams alone are open.
+const DefaultGracePeriod = 10 * time.Second
+
 // runOptions are the flags of run.
 type runOptions struct {
 	httpPort       int
@@ -45,7 +50,7 @@ type runOptions struct {
 }
 
 func newRunCommand() *cobra.Command {
-	o := runOptions{gracePeriod: api.Duration(defaultGracePeriod), clientTimeout: api.Duration(time.Minute)}
+	o := runOptions{gracePeriod: api.Duration(DefaultGracePeriod), clientTimeout: api.Duration(time.Minute)}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the proxy in the foreground",
@@ -100,24 +105,6 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
 	flags.Var(&o.clientTimeout, "client-timeout", "`time` that a client may stall while it sends a request body or takes an answer")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to end when the proxy stops")
-}
-
-// startError is a failure to start, which has the exit code that Caddy gives it.
-type startError struct{ cause *api.Error }
-
-func (e startError) Error() string { return e.cause.Error() }
-func (e startError) Unwrap() error { return e.cause }
-
-func failedStart(hint, format string, args ...any) error {
-	return startError{&api.Error{Code: api.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
-}
-
-// asFailedStart returns err as a failure to start, with the hint that it may have.
-func asFailedStart(err error) error {
-	if _, ok := errors.AsType[startError](err); ok {
-		return err
-	}
-	return failedStart("", "%v", err)
 }
 
 // run starts the proxy. It returns only if that fails.
@@ -270,7 +257,7 @@ func (o *runOptions) prepareAdminSocket() error {
 		return failedStart("choose another path with --admin", "making the directory of the admin socket: %v", err)
 	}
 	if o.admin == "" {
-		return checkPrivate(dir)
+		return asFailedStart(checkPrivate(dir))
 	}
 	return nil
 }

@@ -88,3 +88,8 @@ func AsError(err error) *Error {
 	}
 	return &Error{Code: CodeInternal, Message: Printable(err.Error()), Cause: err}
 }
+
+// Failure is how an error is written as JSON, in the API and on standard output.
+type Failure struct {
+	Error *Error `json:"error"`
+}

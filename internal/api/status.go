@@ -74,3 +74,8 @@ type TargetStatus struct {
 	Connections     int `json:"connections"`
 	IdleConnections int `json:"idle_connections"`
 }
+
+// ServiceList is the answer to a call that lists all services, by name.
+type ServiceList struct {
+	Services []ServiceStatus `json:"services"`
+}

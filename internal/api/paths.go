@@ -1,0 +1,28 @@
+package api
+
+import "net/url"
+
+// Media types of the API: one JSON value, and a JSON value on each line.
+const (
+	MediaJSON   = "application/json"
+	MediaNDJSON = "application/x-ndjson"
+)
+
+// Paths of the calls, on Caddy's admin endpoint.
+const (
+	// PathServices lists the services.
+	PathServices = "/parachute/services"
+	// PathDeployments is the folder of the deployments.
+	PathDeployments = "/parachute/deployments"
+	// PathVersion tells the versions of the proxy and of the Caddy in it.
+	PathVersion = "/parachute/version"
+)
+
+// ServicePath is the path of a service.
+func ServicePath(service string) string { return PathServices + "/" + url.PathEscape(service) }
+
+// DeployPath is where a deployment of a service is asked for.
+func DeployPath(service string) string { return ServicePath(service) + "/deployments" }
+
+// DeploymentPath is the path of a deployment.
+func DeploymentPath(id string) string { return PathDeployments + "/" + url.PathEscape(id) }
