@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -114,7 +115,7 @@ func getDeployment(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 }
 
 func getVersion(_ *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, versions())
+	writeJSON(w, http.StatusOK, cli.RunningVersions())
 }
 
 func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {

@@ -19,6 +19,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/client"
 )
 
 func newDeployCommand() *cobra.Command {
@@ -54,15 +56,15 @@ old release; 130 interrupted.`,
 	}
 	var flags deployFlags
 	flags.register(cmd.Flags())
-	output := addOutputFlag(cmd)
+	output := cli.AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
-	_ = cmd.RegisterFlagCompletionFunc("service", completeServices)
+	_ = cmd.RegisterFlagCompletionFunc("service", cli.CompleteServices)
 	_ = cmd.RegisterFlagCompletionFunc("lb", cobra.FixedCompletions(
 		[]string{string(api.LeastConn), string(api.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("tls", cobra.FixedCompletions(
 		[]string{string(api.IssuerAuto), string(api.IssuerInternal)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
-		if err := refuseEmpty(cmd.Flags(), "service", "host", "path-prefix", "canonical-host",
+		if err := cli.RefuseEmpty(cmd.Flags(), "service", "host", "path-prefix", "canonical-host",
 			"tls-certificate-path", "tls-private-key-path", "tls-on-demand-url"); err != nil {
 			return err
 		}
@@ -71,30 +73,15 @@ old release; 130 interrupted.`,
 		}
 		req := flags.request(cmd.Flags(), targets)
 		if err := req.Validate(); err != nil {
-			return cmp.Or(refuseStrayValues(cmd.Flags(), os.Args[1:], req.Targets), err)
+			return cmp.Or(cli.RefuseStrayValues(cmd.Flags(), os.Args[1:], req.Targets), err)
 		}
-		client, err := clientFor(cmd)
+		c, err := cli.ClientFor(cmd)
 		if err != nil {
 			return err
 		}
-		return deploy(client, req, newDeployPrinter(cmd, *output, *quiet, req))
+		return deploy(c, req, cli.NewDeployPrinter(cmd, *output, *quiet, req))
 	}
 	return cmd
-}
-
-// refuseEmpty refuses flags that were given without a value, as by a shell variable
-// that is not set: their defaults would give one application's traffic to another.
-func refuseEmpty(flags *pflag.FlagSet, names ...string) error {
-	for _, name := range names {
-		if f := flags.Lookup(name); f.Changed && strings.Trim(f.Value.String(), "[]") == "" {
-			return &api.Error{
-				Code:    api.CodeInvalid,
-				Message: fmt.Sprintf("--%s is given, but empty", name),
-				Hint:    "leave it out for the default; if its value is a variable, check that it is set",
-			}
-		}
-	}
-	return nil
 }
 
 // deployFlags are the flags of deploy, one for each field of a request.
@@ -165,7 +152,7 @@ func (f *deployFlags) request(flags *pflag.FlagSet, targets []string) api.Deploy
 }
 
 // deploy makes the call and shows how it goes.
-func deploy(client *apiClient, req api.DeployRequest, printer deployPrinter) error {
+func deploy(c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	name := req.Service
@@ -175,24 +162,24 @@ func deploy(client *apiClient, req api.DeployRequest, printer deployPrinter) err
 	}
 	path := api.DeployPath(name)
 	if req.Detach {
-		return deployDetached(ctx, client, path, req, printer)
+		return deployDetached(ctx, c, path, req, printer)
 	}
 	var id string
 	var result *api.DeploymentStatus
-	err := client.stream(ctx, path, req, func(ev api.Event) error {
+	err := c.Stream(ctx, path, req, func(ev api.Event) error {
 		id, result = ev.Deployment, ev.Result
-		return printer.event(ev)
+		return printer.Event(ev)
 	})
-	printer.end()
+	printer.End()
 	switch {
-	case api.ErrorCode(err) == codeInterrupted:
-		return interrupted(client, name, id)
+	case api.ErrorCode(err) == client.CodeInterrupted:
+		return interrupted(c, name, id)
 	case err != nil:
 		return err
 	case result.Error != nil:
-		return reportedError{describeFailure(result)}
+		return cli.Reported(describeFailure(result))
 	}
-	return printer.result(*result)
+	return printer.Result(*result)
 }
 
 // interruptedTimeout bounds how long an interrupted command takes to find out
@@ -201,23 +188,23 @@ const interruptedTimeout = 3 * time.Second
 
 // interrupted says what became of a deployment whose command was interrupted. The
 // proxy alone knows: the switch may have been under way.
-func interrupted(c *apiClient, name, id string) error {
+func interrupted(c *client.Client, name, id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), interruptedTimeout)
 	defer cancel()
 	for id != "" {
 		var status api.DeploymentStatus
-		if err := c.call(ctx, http.MethodGet, api.DeploymentPath(id), &status); err != nil {
+		if err := c.Call(ctx, http.MethodGet, api.DeploymentPath(id), &status); err != nil {
 			break
 		}
 		switch {
 		case status.Release > 0:
 			return &api.Error{
-				Code:    codeInterrupted,
+				Code:    client.CodeInterrupted,
 				Message: fmt.Sprintf("interrupted after the switch; %s v%d is live", name, status.Release),
 				Hint:    "the old release may still be draining; see: parachute status " + name,
 			}
 		case status.State.Final():
-			return &api.Error{Code: codeInterrupted, Message: "interrupted before the switch; nothing has changed"}
+			return &api.Error{Code: client.CodeInterrupted, Message: "interrupted before the switch; nothing has changed"}
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
@@ -225,27 +212,27 @@ func interrupted(c *apiClient, name, id string) error {
 		}
 	}
 	return &api.Error{
-		Code:    codeInterrupted,
+		Code:    client.CodeInterrupted,
 		Message: "interrupted; whether it has switched is not known",
 		Hint:    "see: parachute status " + name,
 	}
 }
 
-func deployDetached(ctx context.Context, client *apiClient, path string, req api.DeployRequest, printer deployPrinter) error {
+func deployDetached(ctx context.Context, c *client.Client, path string, req api.DeployRequest, printer cli.DeployPrinter) error {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return err
 	}
-	resp, err := client.do(ctx, http.MethodPost, path, body, api.MediaJSON)
+	resp, err := c.Do(ctx, http.MethodPost, path, body, api.MediaJSON)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	var status api.DeploymentStatus
 	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil {
-		return client.lost(ctx, err)
+		return c.Lost(ctx, err)
 	}
-	return printer.result(status)
+	return printer.Result(status)
 }
 
 // normalizedHosts returns hosts as the proxy will name them. The request has
@@ -265,7 +252,7 @@ func describeFailure(result *api.DeploymentStatus) error {
 	e := *result.Error
 	switch {
 	case e.Code == api.CodeDrainTimeout:
-		e.Message = outcome(*result) + ", but " + e.Message
+		e.Message = cli.Outcome(*result) + ", but " + e.Message
 	case e.Code != api.CodeNotHealthy && e.Code != api.CodeSuperseded && e.Code != api.CodeCertificate:
 	case result.Serving > 0:
 		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", result.Service, result.Serving)
@@ -303,16 +290,16 @@ func rootCommand() caddycmd.Command {
 		Short: "Proxies web applications and deploys them without downtime",
 		CobraFunc: func(cmd *cobra.Command) {
 			if !calledAsParachute {
-				describeRoot(cmd, newRunCommand(), newDeployCommand())
+				cli.Describe(cmd, newRunCommand(), newDeployCommand())
 				return
 			}
 			cmd.DisableFlagParsing = true
 			cmd.RunE = func(_ *cobra.Command, args []string) error {
 				root := &cobra.Command{Use: "parachute"}
-				describeRoot(root, newRunCommand(), newDeployCommand())
+				cli.Describe(root, newRunCommand(), newDeployCommand())
 				root.SetArgs(args)
 				if err := root.Execute(); err != nil {
-					exit(usageError(err))
+					cli.Exit(cli.UsageError(err))
 				}
 				return nil
 			}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
 // checkPorts finds out whether the ports can be had. Caddy shares its sockets
@@ -32,7 +34,7 @@ func (o *runOptions) checkPorts() error {
 			*p.port = 0
 			continue
 		}
-		return failedStart(portHint(p.flag, *p.port, err), "%v", err)
+		return cli.FailedStart(portHint(p.flag, *p.port, err), "%v", err)
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
@@ -110,7 +112,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 // run starts the proxy. It returns only if that fails.
 func run(o runOptions) error {
 	if err := o.validate(); err != nil {
-		return failedStart("see: parachute run --help", "%v", err)
+		return cli.FailedStart("see: parachute run --help", "%v", err)
 	}
 	if err := o.checkPorts(); err != nil {
 		return err
@@ -128,7 +130,7 @@ func run(o runOptions) error {
 	caddy.TrapSignals()
 	config, err := o.buildConfig()
 	if err != nil {
-		return asFailedStart(err)
+		return cli.AsFailedStart(err)
 	}
 	if o.configFile != "" {
 		// What SIGUSR1 does.
@@ -142,7 +144,7 @@ func run(o runOptions) error {
 	}
 	if err := caddy.Load(config, true); err != nil {
 		stderrLines.flush()
-		return failedStart("", "starting the proxy: %v", err)
+		return cli.FailedStart("", "starting the proxy: %v", err)
 	}
 	caddy.Log().Named("parachute").Info("ready",
 		zap.String("version", version.Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),
@@ -210,28 +212,28 @@ func (o *runOptions) validateAdmin() error {
 	if o.admin == "" {
 		return nil
 	}
-	a, err := parseAdminAddress(o.admin)
+	a, err := client.ParseAdminAddress(o.admin)
 	if err != nil {
 		return err
 	}
-	if a.network == "unix" {
-		if len(a.address) > 103 {
+	if a.Network == "unix" {
+		if len(a.Address) > 103 {
 			return fmt.Errorf("--admin: the socket path is longer than the 103 bytes that systems allow")
 		}
 		return nil
 	}
-	host, _, _ := net.SplitHostPort(a.address)
+	host, _, _ := net.SplitHostPort(a.Address)
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("--admin %s would let everyone who reaches it control the proxy; use a unix socket or a loopback address", o.admin)
 	}
 	return nil
 }
 
-func (o *runOptions) adminListener() adminAddress {
+func (o *runOptions) adminListener() client.Address {
 	if o.admin == "" {
-		return defaultAdminSocket()
+		return client.DefaultAdminSocket()
 	}
-	a, _ := parseAdminAddress(o.admin) // validated
+	a, _ := client.ParseAdminAddress(o.admin) // validated
 	return a
 }
 
@@ -240,24 +242,24 @@ func (o *runOptions) adminListener() adminAddress {
 // that nobody listens on is what a killed proxy leaves behind; Caddy replaces it.
 func (o *runOptions) prepareAdminSocket() error {
 	a := o.adminListener()
-	conn, err := net.DialTimeout(a.network, a.address, time.Second)
+	conn, err := net.DialTimeout(a.Network, a.Address, time.Second)
 	if err == nil {
 		conn.Close()
-		return failedStart("stop it, or give this one an endpoint of its own with --admin",
+		return cli.FailedStart("stop it, or give this one an endpoint of its own with --admin",
 			"another proxy is running: it listens on the admin endpoint %s", a)
 	}
-	if a.network == "tcp" {
+	if a.Network == "tcp" {
 		return nil
 	}
-	if info, err := os.Lstat(a.address); err == nil && info.Mode().Type() != fs.ModeSocket {
-		return failedStart("move it away, or choose another path with --admin", "%s is in the way: it is not a socket", a.address)
+	if info, err := os.Lstat(a.Address); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return cli.FailedStart("move it away, or choose another path with --admin", "%s is in the way: it is not a socket", a.Address)
 	}
-	dir := filepath.Dir(a.address)
+	dir := filepath.Dir(a.Address)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return failedStart("choose another path with --admin", "making the directory of the admin socket: %v", err)
+		return cli.FailedStart("choose another path with --admin", "making the directory of the admin socket: %v", err)
 	}
 	if o.admin == "" {
-		return asFailedStart(checkPrivate(dir))
+		return cli.AsFailedStart(client.CheckPrivate(dir))
 	}
 	return nil
 }
@@ -265,29 +267,29 @@ func (o *runOptions) prepareAdminSocket() error {
 // lockStorage keeps a second proxy away from the state of the first.
 func (o *runOptions) lockStorage() (unlock func(), err error) {
 	if !filepath.IsAbs(o.storageDir()) && o.storage == "" {
-		return nil, failedStart("name a directory with --storage, such as /var/lib/parachute",
+		return nil, cli.FailedStart("name a directory with --storage, such as /var/lib/parachute",
 			"there is no place for the state: neither HOME nor XDG_DATA_HOME is set")
 	}
 	dir := filepath.Join(o.storageDir(), "parachute")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		if failed, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, syscall.ENOTDIR) {
-			return nil, failedStart("name a directory with --storage, such as /var/lib/parachute",
+			return nil, cli.FailedStart("name a directory with --storage, such as /var/lib/parachute",
 				"the storage cannot be %s: %s is not a directory", o.storageDir(), failed.Path)
 		}
-		return nil, failedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)
+		return nil, cli.FailedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, failedStart("make it writable for this user, or choose another with --storage", "opening the storage directory: %v", err)
+		return nil, cli.FailedStart("make it writable for this user, or choose another with --storage", "opening the storage directory: %v", err)
 	}
 	locked, err := tryLock(f)
 	switch {
 	case err != nil:
 		f.Close()
-		return nil, failedStart("", "locking the storage %s: %v", o.storageDir(), err)
+		return nil, cli.FailedStart("", "locking the storage %s: %v", o.storageDir(), err)
 	case !locked:
 		f.Close()
-		return nil, failedStart("stop it, or give this one a storage of its own with --storage",
+		return nil, cli.FailedStart("stop it, or give this one a storage of its own with --storage",
 			"another proxy is running with the storage %s", o.storageDir())
 	}
 	return func() { f.Close() }, nil

@@ -14,6 +14,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"golang.org/x/term"
+
+	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
 // object is a JSON object. The config is built as plain JSON, because it has to
@@ -63,7 +65,7 @@ func (o *runOptions) trustAdminSocket(config object) {
 	logs := at(config, "logging", "logs")
 	main, mainIsObject := logs["default"].(object)
 	api, apiIsObject := logs["parachute_api"].(object)
-	if !mainIsObject || !apiIsObject || main["include"] != nil || o.adminListener().network != "unix" || at(config, "admin")["listen"] != o.caddyAdminListen() {
+	if !mainIsObject || !apiIsObject || main["include"] != nil || o.adminListener().Network != "unix" || at(config, "admin")["listen"] != o.caddyAdminListen() {
 		return
 	}
 	excluded, _ := main["exclude"].([]any)
@@ -161,7 +163,7 @@ func (o *runOptions) listen(port int) string { return net.JoinHostPort(o.bind, s
 
 func (o *runOptions) caddyAdminListen() string {
 	a := o.adminListener()
-	if a.network == "unix" {
+	if a.Network == "unix" {
 		return a.String() + "|0600"
 	}
 	return a.String()
@@ -199,7 +201,7 @@ func (o *runOptions) userConfig() (object, error) {
 		if !strings.EqualFold(filepath.Ext(o.configFile), ".json") {
 			hint = "if it is a Caddyfile, name it Caddyfile or *.caddyfile: files with other names are read as JSON"
 		}
-		return nil, failedStart(hint, "%s is not valid JSON: %v, at offset %d", o.configFile, syntax, syntax.Offset)
+		return nil, cli.FailedStart(hint, "%s is not valid JSON: %v, at offset %d", o.configFile, syntax, syntax.Offset)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.configFile, err)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
 // newRunOptions returns the options of `parachute run` on unprivileged ports, and
@@ -430,7 +431,7 @@ func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := o.buildConfig()
-		failed, ok := errors.AsType[*api.Error](asFailedStart(err))
+		failed, ok := errors.AsType[*api.Error](cli.AsFailedStart(err))
 		if !ok || !strings.Contains(failed.Message, name+" is not valid JSON: ") || strings.Contains(failed.Message, "--adapter") {
 			t.Errorf("%s: %v", name, err)
 		}

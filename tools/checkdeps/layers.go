@@ -38,9 +38,21 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/net", "golang.org/x/sys", "go.uber.org/zap"},
 		why:     "the engine does not know its host: it declares what it needs as interfaces",
 	},
+	"internal/client": {
+		ours: []string{"internal/api"},
+		why:  "whoever drives the proxy speaks the contract and links nothing else of it",
+	},
+	"internal/cli": {
+		ours: []string{"internal/api", "internal/client", "internal/version"},
+		host: true,
+		why:  "commands are clients of the API: what they show is what the API says",
+	},
 	"internal/extendedconnect": {why: "it has to be initialised before net/http"},
 	".": {
-		ours: []string{"internal/api", "internal/extendedconnect", "internal/proxy", "internal/transport", "internal/version"},
+		ours: []string{
+			"internal/api", "internal/cli", "internal/client", "internal/extendedconnect",
+			"internal/proxy", "internal/transport", "internal/version",
+		},
 		host: true,
 		why:  "the root joins the parts with Caddy",
 	},

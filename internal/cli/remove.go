@@ -1,4 +1,4 @@
-package parachute
+package cli
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
 )
 
 func newRemoveCommand() *cobra.Command {
@@ -33,13 +34,13 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		},
 		ValidArgsFunction: completeOneService,
 	}
-	output := addOutputFlag(cmd)
+	output := AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
 	drain, streams := api.DefaultDrainTimeout, api.DefaultStreamTimeout
 	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
 	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		client, err := clientFor(cmd)
+		c, err := ClientFor(cmd)
 		if err != nil {
 			return err
 		}
@@ -47,9 +48,9 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		defer stop()
 		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
 		var removal api.Removal
-		if err := client.call(ctx, http.MethodDelete, api.ServicePath(args[0])+"?"+query.Encode(), &removal); err != nil {
-			if api.ErrorCode(err) == codeInterrupted {
-				return &api.Error{Code: codeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
+		if err := c.Call(ctx, http.MethodDelete, api.ServicePath(args[0])+"?"+query.Encode(), &removal); err != nil {
+			if api.ErrorCode(err) == client.CodeInterrupted {
+				return &api.Error{Code: client.CodeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
 			}
 			return err
 		}

@@ -1,4 +1,4 @@
-package parachute
+package client
 
 import (
 	"bufio"
@@ -15,40 +15,38 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// apiClient calls the JSON API of a running proxy.
-type apiClient struct {
-	address adminAddress
+// Client calls the JSON API of a running proxy.
+type Client struct {
+	address Address
 	http    *http.Client
 }
 
 // maxError bounds the body of an answer that tells of a failure, in bytes.
 const maxError = 1 << 20
 
-// connectTimeout bounds how long a command waits for the proxy to accept it.
-const connectTimeout = 5 * time.Second
+// ConnectTimeout bounds how long a command waits for the proxy to accept it.
+const ConnectTimeout = 5 * time.Second
 
-// newClient finds the proxy whose admin endpoint is given, or else the one that runs in
+// New finds the proxy whose admin endpoint is given, or else the one that runs in
 // the default place. Nothing else has been asked of it yet.
-func newClient(given string) (*apiClient, error) {
+func New(given string) (*Client, error) {
 	all, err := candidates(given)
 	if err != nil {
 		return nil, err
 	}
 	var tried []string
 	for _, a := range all {
-		conn, err := net.DialTimeout(a.network, a.address, connectTimeout)
+		conn, err := net.DialTimeout(a.Network, a.Address, ConnectTimeout)
 		if err == nil {
 			conn.Close()
-			return &apiClient{address: a, http: &http.Client{Transport: adminTransport(a)}}, nil
+			return &Client{address: a, http: &http.Client{Transport: adminTransport(a)}}, nil
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			return nil, &api.Error{
-				Code:    codeUnreachable,
+				Code:    CodeUnreachable,
 				Message: fmt.Sprintf("the admin endpoint %s does not let this user in: permission denied", a),
 				Hint:    "run the command as the user that runs the proxy, for example with sudo",
 			}
@@ -56,41 +54,41 @@ func newClient(given string) (*apiClient, error) {
 		tried = append(tried, a.String())
 	}
 	return nil, &api.Error{
-		Code:    codeUnreachable,
+		Code:    CodeUnreachable,
 		Message: fmt.Sprintf("no proxy answers at %s", strings.Join(tried, ", ")),
 		Hint:    "start one with: parachute run; if it runs elsewhere, point --admin or PARACHUTE_ADMIN at it",
 	}
 }
 
-func adminTransport(a adminAddress) *http.Transport {
+func adminTransport(a Address) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, a.network, a.address)
+			return d.DialContext(ctx, a.Network, a.Address)
 		},
 	}
 }
 
-// call makes a request and decodes the answer into out.
-func (c *apiClient) call(ctx context.Context, method, path string, out any) error {
-	resp, err := c.do(ctx, method, path, nil, api.MediaJSON)
+// Call makes a request and decodes the answer into out.
+func (c *Client) Call(ctx context.Context, method, path string, out any) error {
+	resp, err := c.Do(ctx, method, path, nil, api.MediaJSON)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return c.lost(ctx, err)
+		return c.Lost(ctx, err)
 	}
 	return nil
 }
 
-// stream makes a request whose answer is a line for each event.
-func (c *apiClient) stream(ctx context.Context, path string, body any, yield func(api.Event) error) error {
+// Stream makes a request whose answer is a line for each event.
+func (c *Client) Stream(ctx context.Context, path string, body any, yield func(api.Event) error) error {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	resp, err := c.do(ctx, http.MethodPost, path, b, api.MediaNDJSON)
+	resp, err := c.Do(ctx, http.MethodPost, path, b, api.MediaNDJSON)
 	if err != nil {
 		return err
 	}
@@ -99,11 +97,11 @@ func (c *apiClient) stream(ctx context.Context, path string, body any, yield fun
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return c.lost(ctx, err)
+			return c.Lost(ctx, err)
 		}
 		var ev api.Event
 		if err := json.Unmarshal(line, &ev); err != nil {
-			return c.lost(ctx, err)
+			return c.Lost(ctx, err)
 		}
 		if err := yield(ev); err != nil {
 			return err
@@ -114,9 +112,9 @@ func (c *apiClient) stream(ctx context.Context, path string, body any, yield fun
 	}
 }
 
-// do makes a request. An answer that is not a success becomes the [proxy.Error]
+// Do makes a request. An answer that is not a success becomes the [api.Error]
 // that it carries.
-func (c *apiClient) do(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
+func (c *Client) Do(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.baseURL()+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -125,7 +123,7 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 	req.Header.Set("Content-Type", api.MediaJSON)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.lost(ctx, err)
+		return nil, c.Lost(ctx, err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -138,7 +136,7 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 	}
 	if resp.StatusCode == http.StatusNotFound {
 		return nil, &api.Error{
-			Code:    codeUnreachable,
+			Code:    CodeUnreachable,
 			Message: fmt.Sprintf("what answers at %s has no parachute in it", c.address),
 			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy, or build that Caddy with parachute",
 		}
@@ -149,14 +147,14 @@ func (c *apiClient) do(ctx context.Context, method, path string, body []byte, ac
 	}
 }
 
-// lost explains a call that got no whole answer.
-func (c *apiClient) lost(ctx context.Context, err error) error {
+// Lost explains a call that got no whole answer.
+func (c *Client) Lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return &api.Error{Code: codeInterrupted, Message: "interrupted"}
+		return &api.Error{Code: CodeInterrupted, Message: "interrupted"}
 	}
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return &api.Error{
-			Code:    codeUnreachable,
+			Code:    CodeUnreachable,
 			Message: fmt.Sprintf("what answers at %s is not parachute", c.address),
 			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy's admin endpoint, not at a port that it serves on",
 		}
@@ -168,40 +166,24 @@ func (c *apiClient) lost(ctx context.Context, err error) error {
 		err = inner.Err
 	}
 	return &api.Error{
-		Code:    codeUnreachable,
+		Code:    CodeUnreachable,
 		Message: fmt.Sprintf("lost the connection to the proxy at %s: %v", c.address, err),
 		Hint:    "check that it is running, then see what serves with: parachute status",
 	}
 }
 
 // baseURL has the host that Caddy's admin endpoint checks against DNS rebinding.
-func (c *apiClient) baseURL() string {
-	if c.address.network == "unix" {
+func (c *Client) baseURL() string {
+	if c.address.Network == "unix" {
 		return "http://localhost"
 	}
-	return "http://" + c.address.address
+	return "http://" + c.address.Address
 }
 
-// completeServices completes the names of live services.
-func completeServices(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if flagsFromEnv(cmd, "PARACHUTE_") != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, err := clientFor(cmd)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-	defer cancel()
-	var answer api.ServiceList
-	if c.call(ctx, http.MethodGet, api.PathServices, &answer) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, s := range answer.Services {
-		if strings.HasPrefix(s.Name, prefix) {
-			names = append(names, s.Name)
-		}
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
+// Codes that exist on the client's side alone.
+const (
+	// CodeUnreachable marks a call that no proxy has answered, or not to its end.
+	CodeUnreachable api.Code = "unreachable"
+	// CodeInterrupted marks a call whose context has ended.
+	CodeInterrupted api.Code = "interrupted"
+)

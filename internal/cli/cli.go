@@ -1,4 +1,4 @@
-package parachute
+package cli
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
 )
 
 // Exit codes of every command but run, which has Caddy's.
@@ -27,24 +28,18 @@ const (
 
 // exitCodes maps the engine's errors to exit codes.
 var exitCodes = map[api.Code]int{
-	api.CodeInvalid:       exitUsage,
-	api.CodeNotHealthy:    exitNotHealthy,
-	api.CodeRouteConflict: exitConflict,
-	api.CodeSuperseded:    exitConflict,
-	api.CodeNotFound:      exitNotFound,
-	api.CodeDrainTimeout:  exitDrainTimeout,
-	codeUnreachable:       exitUnreachable,
-	codeInterrupted:       exitInterrupted,
+	api.CodeInvalid:        exitUsage,
+	api.CodeNotHealthy:     exitNotHealthy,
+	api.CodeRouteConflict:  exitConflict,
+	api.CodeSuperseded:     exitConflict,
+	api.CodeNotFound:       exitNotFound,
+	api.CodeDrainTimeout:   exitDrainTimeout,
+	client.CodeUnreachable: exitUnreachable,
+	client.CodeInterrupted: exitInterrupted,
 }
 
-// Codes that exist on the client's side alone.
-const (
-	codeUnreachable api.Code = "unreachable"
-	codeInterrupted api.Code = "interrupted"
-)
-
-// describeRoot makes cmd the parent of all our commands: those of this package, and more.
-func describeRoot(cmd *cobra.Command, more ...*cobra.Command) {
+// Describe makes cmd the parent of all our commands: those of this package, and more.
+func Describe(cmd *cobra.Command, more ...*cobra.Command) {
 	cmd.Short = "A proxy that deploys web applications without losing a request"
 	cmd.Long = `parachute runs in front of web applications and moves traffic from one
 instance to the next without losing a request.
@@ -57,12 +52,12 @@ Start the proxy, then deploy instances of an application to it:
 Each deploy waits until the new instance is healthy, moves all new requests to
 it in one step, and waits until the old instance has nothing left to do. When it
 has returned, the old instance can be removed.`
-	cmd.Version = versions().String()
+	cmd.Version = RunningVersions().String()
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetHelpTemplate(helpTemplate)
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		exit(usageErrorOf(c, describeFlagError(c, err)))
+		Exit(usageErrorOf(c, describeFlagError(c, err)))
 		return nil
 	})
 	cmd.PersistentFlags().String("admin", "", "`address` of the proxy's admin endpoint: unix//path or host:port (default: its socket, then localhost:2019)")
@@ -76,7 +71,7 @@ has returned, the old instance can be removed.`
 		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
 			err = fmt.Errorf("unknown command %q; did you mean %q?", args[0], similar[0])
 		}
-		exit(usageErrorOf(cmd, err))
+		Exit(usageErrorOf(cmd, err))
 		return nil
 	}
 	cmd.Args = cobra.ArbitraryArgs
@@ -109,36 +104,38 @@ func wrapCommand(cmd *cobra.Command, prefixes ...string) {
 			return nil
 		}
 		if err := args(cmd, given); err != nil {
-			exit(usageErrorOf(cmd, err))
+			Exit(usageErrorOf(cmd, err))
 		}
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := flagsFromEnv(cmd, prefixes...); err != nil {
-			exit(usageErrorOf(cmd, err))
+		if err := FlagsFromEnv(cmd, prefixes...); err != nil {
+			Exit(usageErrorOf(cmd, err))
 		}
 		if err := run(cmd, args); err != nil {
-			exit(err)
+			Exit(err)
 		}
 		return nil
 	}
 }
 
-func usageError(err error) error {
+// UsageError returns err, which is about a command line, as an error with the hint
+// where to look.
+func UsageError(err error) error {
 	return &api.Error{Code: api.CodeInvalid, Message: err.Error(), Hint: "see: parachute help"}
 }
 
 func usageErrorOf(cmd *cobra.Command, err error) error {
 	if cmd.Name() == "run" {
-		return failedStart("see: "+cmd.CommandPath()+" --help", "%v", err)
+		return FailedStart("see: "+cmd.CommandPath()+" --help", "%v", err)
 	}
 	return &api.Error{Code: api.CodeInvalid, Message: err.Error(), Hint: "see: " + cmd.CommandPath() + " --help"}
 }
 
-// exit ends the process with the message and the exit code of err. It is how
+// Exit ends the process with the message and the exit code of err. It is how
 // every command fails: an error returned to Caddy would be logged as JSON, and
 // its exit code 1 lost.
-func exit(err error) {
+func Exit(err error) {
 	if err == nil {
 		os.Exit(exitDone)
 	}
@@ -157,6 +154,10 @@ type reportedError struct{ error }
 
 func (e reportedError) Unwrap() error { return e.error }
 
+// Reported returns err as one that [Exit] does not write to standard output as JSON,
+// because the command has written the outcome there, with the error in it.
+func Reported(err error) error { return reportedError{err} }
+
 func exitCode(err error) int {
 	if _, ok := errors.AsType[startError](err); ok {
 		return caddy.ExitCodeFailedStartup
@@ -167,34 +168,9 @@ func exitCode(err error) int {
 	return exitOther
 }
 
-// clientFor returns a client of the proxy that --admin names, or of the one that runs in
+// ClientFor returns a client of the proxy that --admin names, or of the one that runs in
 // the default place.
-func clientFor(cmd *cobra.Command) (*apiClient, error) {
+func ClientFor(cmd *cobra.Command) (*client.Client, error) {
 	given, _ := cmd.Flags().GetString("admin")
-	return newClient(given)
-}
-
-// startError is a failure to start, which has the exit code that Caddy gives it.
-type startError struct{ cause *api.Error }
-
-func (e startError) Error() string { return e.cause.Error() }
-func (e startError) Unwrap() error { return e.cause }
-
-func failedStart(hint, format string, args ...any) error {
-	return startError{&api.Error{Code: api.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
-}
-
-// asFailedStart returns err, which may be nil, as a failure to start, with the hint that
-// it may have.
-func asFailedStart(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[startError](err); ok {
-		return err
-	}
-	if e, ok := err.(*api.Error); ok {
-		return startError{e}
-	}
-	return failedStart("", "%v", err)
+	return client.New(given)
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
 // What is meant for another program leaves every flag at its default.
@@ -18,7 +20,7 @@ func TestForeignEnvironmentVariablesChangeNothing(t *testing.T) {
 		}
 	})
 	cmd := newRunCommand()
-	if err := flagsFromEnv(cmd, "PARACHUTE_", ""); err != nil {
+	if err := cli.FlagsFromEnv(cmd, "PARACHUTE_", ""); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
@@ -26,29 +28,4 @@ func TestForeignEnvironmentVariablesChangeNothing(t *testing.T) {
 			t.Errorf("--%s is %s instead of %s; changed: %t", f.Name, f.Value, defaults[f.Name], f.Changed)
 		}
 	})
-}
-
-func TestMisspelledFlagsGetASuggestion(t *testing.T) {
-	flags := newDeployCommand().Flags()
-	for name, want := range map[string]string{
-		"hsot":              "host",
-		"hosts":             "host",
-		"HOST":              "host",
-		"sevrice":           "service",
-		"health_check_path": "health-check-path",
-		"healthcheck-path":  "health-check-path",
-		"drain":             "drain-timeout",
-		"path":              "path-prefix",
-		"tsl":               "tls",
-		"canonical":         "canonical-host",
-		// Several flags begin like this.
-		"health":   "",
-		"xy":       "",
-		"nonsense": "",
-		"":         "",
-	} {
-		if got := similarFlag(flags, name); got != want {
-			t.Errorf("--%s: %q, want %q", name, got, want)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package parachute
+package cli
 
 import (
 	"encoding/json"
@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,16 +13,19 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// deployPrinter shows a deploy as it goes.
-type deployPrinter interface {
-	event(api.Event) error
-	// end is called when no more events come, also after a failure.
-	end()
-	// result prints the outcome of a deploy that succeeded.
-	result(api.DeploymentStatus) error
+// DeployPrinter shows a deploy as it goes.
+type DeployPrinter interface {
+	// Event shows an event of the deployment.
+	Event(api.Event) error
+	// End is called when no more events come, also after a failure.
+	End()
+	// Result prints the outcome of a deploy that succeeded.
+	Result(api.DeploymentStatus) error
 }
 
-func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool, req api.DeployRequest) deployPrinter {
+// NewDeployPrinter returns the printer for a deploy of req: JSON on standard output, or
+// text, with the progress on standard error; quiet prints nothing but errors.
+func NewDeployPrinter(cmd *cobra.Command, output OutputFormat, quiet bool, req api.DeployRequest) DeployPrinter {
 	switch {
 	case output == outputJSON:
 		return &jsonPrinter{encoder: json.NewEncoder(os.Stdout), quiet: quiet}
@@ -40,9 +42,9 @@ func newDeployPrinter(cmd *cobra.Command, output outputFormat, quiet bool, req a
 // silentPrinter prints nothing: errors are printed by whoever ends the command.
 type silentPrinter struct{}
 
-func (silentPrinter) event(api.Event) error             { return nil }
-func (silentPrinter) end()                              {}
-func (silentPrinter) result(api.DeploymentStatus) error { return nil }
+func (silentPrinter) Event(api.Event) error             { return nil }
+func (silentPrinter) End()                              {}
+func (silentPrinter) Result(api.DeploymentStatus) error { return nil }
 
 // jsonPrinter prints a line of JSON for each event, and the deployment at the
 // end.
@@ -51,9 +53,9 @@ type jsonPrinter struct {
 	quiet   bool
 }
 
-func (*jsonPrinter) end() {}
+func (*jsonPrinter) End() {}
 
-func (p *jsonPrinter) event(ev api.Event) error {
+func (p *jsonPrinter) Event(ev api.Event) error {
 	if ev.Kind == api.EventEnded {
 		if ev.Result.Error != nil {
 			return p.encoder.Encode(ev.Result)
@@ -66,7 +68,7 @@ func (p *jsonPrinter) event(ev api.Event) error {
 	return p.encoder.Encode(ev)
 }
 
-func (p *jsonPrinter) result(s api.DeploymentStatus) error { return p.encoder.Encode(s) }
+func (p *jsonPrinter) Result(s api.DeploymentStatus) error { return p.encoder.Encode(s) }
 
 // textPrinter prints progress for people.
 type textPrinter struct {
@@ -81,7 +83,7 @@ type textPrinter struct {
 	draining string
 }
 
-func (p *textPrinter) event(ev api.Event) error {
+func (p *textPrinter) Event(ev api.Event) error {
 	switch ev.Kind {
 	case api.EventAccepted:
 		if p.req.Force {
@@ -127,13 +129,13 @@ func (p *textPrinter) event(ev api.Event) error {
 	return nil
 }
 
-func (p *textPrinter) end() {
+func (p *textPrinter) End() {
 	if p.live != nil {
 		p.live.stop()
 	}
 }
 
-func (p *textPrinter) result(s api.DeploymentStatus) error {
+func (p *textPrinter) Result(s api.DeploymentStatus) error {
 	if !s.State.Final() {
 		fmt.Fprintf(p.progress, " - it goes on by itself; see: parachute status %s\n", s.Service)
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
@@ -143,13 +145,13 @@ func (p *textPrinter) result(s api.DeploymentStatus) error {
 		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: parachute status %s\n",
 			someOf(missing, ", "), s.Service)
 	}
-	_, err := fmt.Fprintln(p.out, outcome(s))
+	_, err := fmt.Fprintln(p.out, Outcome(s))
 	return err
 }
 
-// outcome says what serves now that a deployment is done: by then, it need not be
+// Outcome says what serves now that a deployment is done: by then, it need not be
 // its release any more.
-func outcome(s api.DeploymentStatus) string {
+func Outcome(s api.DeploymentStatus) string {
 	switch s.Serving {
 	case s.Release:
 		return fmt.Sprintf("%s v%d is live", s.Service, s.Release)
@@ -180,78 +182,4 @@ func (p *textPrinter) line(text string) {
 		return
 	}
 	fmt.Fprintln(p.progress, text)
-}
-
-// liveLine is the last line of a terminal, with a spinner and a clock. Lines that
-// stay are printed above it.
-type liveLine struct {
-	w     io.Writer
-	style style
-
-	// mu guards what follows, and writes to w.
-	mu    sync.Mutex
-	text  string
-	since time.Time
-	frame int
-	quit  chan struct{}
-}
-
-const eraseLine = "\r\x1b[K"
-
-var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-
-func (l *liveLine) set(text string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text = text
-	if l.quit == nil {
-		l.since = time.Now()
-		l.quit = make(chan struct{})
-		go l.spin(l.quit)
-	}
-	l.draw()
-}
-
-func (l *liveLine) print(line string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	fmt.Fprint(l.w, eraseLine, line, "\n")
-	l.text = ""
-}
-
-func (l *liveLine) stop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.quit != nil {
-		close(l.quit)
-		l.quit = nil
-	}
-	fmt.Fprint(l.w, eraseLine)
-}
-
-func (l *liveLine) spin(quit <-chan struct{}) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-quit:
-			return
-		case <-tick.C:
-			l.mu.Lock()
-			if l.quit != nil {
-				l.frame++
-				l.draw()
-			}
-			l.mu.Unlock()
-		}
-	}
-}
-
-// draw paints the line. mu must be held.
-func (l *liveLine) draw() {
-	if l.text == "" {
-		return
-	}
-	clock := seconds(api.Duration(time.Since(l.since).Truncate(100 * time.Millisecond)))
-	fmt.Fprintf(l.w, "%s %c %s %s", eraseLine, spinner[l.frame%len(spinner)], l.text, l.style.dim("("+clock+")"))
 }

@@ -1,4 +1,4 @@
-package parachute
+package cli
 
 import (
 	"encoding/json"
@@ -12,19 +12,20 @@ import (
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
-// versionInfo names what a bug report needs.
-type versionInfo struct {
+// Versions names what a bug report needs.
+type Versions struct {
 	Parachute string `json:"parachute"`
 	Caddy     string `json:"caddy"`
 	Go        string `json:"go"`
 }
 
-func versions() versionInfo {
+// RunningVersions returns the versions of this program.
+func RunningVersions() Versions {
 	simple, _ := caddy.Version()
-	return versionInfo{Parachute: version.Version(), Caddy: simple, Go: runtime.Version()}
+	return Versions{Parachute: version.Version(), Caddy: simple, Go: runtime.Version()}
 }
 
-func (v versionInfo) String() string {
+func (v Versions) String() string {
 	return fmt.Sprintf("parachute %s, Caddy %s, %s", v.Parachute, v.Caddy, v.Go)
 }
 
@@ -34,12 +35,12 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the versions of parachute and of the Caddy in it",
 		Args:  cobra.NoArgs,
 	}
-	output := addOutputFlag(cmd)
+	output := AddOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if *output == outputJSON {
-			return json.NewEncoder(os.Stdout).Encode(versions())
+			return json.NewEncoder(os.Stdout).Encode(RunningVersions())
 		}
-		_, err := fmt.Println(versions())
+		_, err := fmt.Println(RunningVersions())
 		return err
 	}
 	return cmd

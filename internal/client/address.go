@@ -1,4 +1,4 @@
-package parachute
+package client
 
 import (
 	"fmt"
@@ -10,48 +10,48 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// adminAddress is where an admin endpoint listens.
-type adminAddress struct {
-	network string // "unix" or "tcp"
-	address string // a path, or host:port
+// Address is where an admin endpoint listens.
+type Address struct {
+	Network string // "unix" or "tcp"
+	Address string // a path, or host:port
 }
 
-// parseAdminAddress parses unix//path and host:port, which may have http:// in
+// ParseAdminAddress parses unix//path and host:port, which may have http:// in
 // front.
-func parseAdminAddress(s string) (adminAddress, error) {
+func ParseAdminAddress(s string) (Address, error) {
 	if socket, ok := strings.CutPrefix(s, "unix/"); ok {
 		if !filepath.IsAbs(socket) || strings.ContainsRune(socket, '|') {
-			return adminAddress{}, fmt.Errorf("admin address %q needs an absolute path, as in unix//run/parachute/admin.sock", s)
+			return Address{}, fmt.Errorf("admin address %q needs an absolute path, as in unix//run/parachute/admin.sock", s)
 		}
-		return adminAddress{"unix", filepath.Clean(socket)}, nil
+		return Address{"unix", filepath.Clean(socket)}, nil
 	}
 	hostport := strings.TrimSuffix(strings.TrimPrefix(s, "http://"), "/")
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil || port == "" || strings.Contains(hostport, "/") {
-		return adminAddress{}, fmt.Errorf("admin address %q is neither unix//path nor host:port", s)
+		return Address{}, fmt.Errorf("admin address %q is neither unix//path nor host:port", s)
 	}
-	return adminAddress{"tcp", net.JoinHostPort(host, port)}, nil
+	return Address{"tcp", net.JoinHostPort(host, port)}, nil
 }
 
-func (a adminAddress) String() string {
-	if a.network == "unix" {
-		return "unix/" + a.address
+func (a Address) String() string {
+	if a.Network == "unix" {
+		return "unix/" + a.Address
 	}
-	return a.address
+	return a.Address
 }
 
 // rootRuntimeDir is where a proxy that root runs has its socket.
 const rootRuntimeDir = "/run/parachute"
 
 // adminSocketIn returns the default socket in a directory.
-func adminSocketIn(dir string) adminAddress {
-	return adminAddress{"unix", filepath.Join(dir, "admin.sock")}
+func adminSocketIn(dir string) Address {
+	return Address{"unix", filepath.Join(dir, "admin.sock")}
 }
 
-// defaultAdminSocket is the socket that the proxy listens on when no one says
+// DefaultAdminSocket is the socket that the proxy listens on when no one says
 // otherwise. It belongs to the user, so that no other user of the machine can
 // drive deploys.
-func defaultAdminSocket() adminAddress { return adminSocketIn(runtimeDirs()[0]) }
+func DefaultAdminSocket() Address { return adminSocketIn(runtimeDirs()[0]) }
 
 // runtimeDirs returns the directories that a proxy of this user may have its
 // socket in, the preferred one first. The environment of a service is often not
@@ -68,18 +68,18 @@ func runtimeDirs() []string {
 }
 
 // defaultCaddyAdmin is where an ordinary Caddy listens.
-var defaultCaddyAdmin = adminAddress{"tcp", "localhost:2019"}
+var defaultCaddyAdmin = Address{"tcp", "localhost:2019"}
 
 // candidates returns the endpoints to try, the best first. given is the value of
 // --admin, which includes that of PARACHUTE_ADMIN.
-func candidates(given string) ([]adminAddress, error) {
+func candidates(given string) ([]Address, error) {
 	if given == "" {
-		var all []adminAddress
+		var all []Address
 		for _, dir := range runtimeDirs() {
 			// In a shared temporary directory, anyone could answer in the proxy's
 			// name. Root's is in none, and may be that of a service's user.
-			if err := checkPrivate(dir); err != nil && os.Getuid() != 0 {
-				return nil, &api.Error{Code: codeUnreachable, Message: err.Error()}
+			if err := CheckPrivate(dir); err != nil && os.Getuid() != 0 {
+				return nil, &api.Error{Code: CodeUnreachable, Message: err.Error()}
 			}
 			all = append(all, adminSocketIn(dir))
 		}
@@ -88,9 +88,9 @@ func candidates(given string) ([]adminAddress, error) {
 		}
 		return append(all, defaultCaddyAdmin), nil
 	}
-	a, err := parseAdminAddress(given)
+	a, err := ParseAdminAddress(given)
 	if err != nil {
 		return nil, &api.Error{Code: api.CodeInvalid, Message: err.Error()}
 	}
-	return []adminAddress{a}, nil
+	return []Address{a}, nil
 }

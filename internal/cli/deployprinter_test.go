@@ -1,4 +1,4 @@
-package parachute
+package cli
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func TestDeployTellsOfCertificatesThatAreNotThereYet(t *testing.T) {
 	} {
 		var out, progress bytes.Buffer
 		p := &textPrinter{out: &out, progress: &progress, req: api.DeployRequest{TLS: c.tls}}
-		err := p.result(api.DeploymentStatus{Service: "a.test", State: api.StateDone, Release: 1, Serving: 1, Certificates: c.certificates})
+		err := p.Result(api.DeploymentStatus{Service: "a.test", State: api.StateDone, Release: 1, Serving: 1, Certificates: c.certificates})
 		if err != nil || out.String() != "a.test v1 is live\n" {
 			t.Errorf("%s: %q, %v", name, out.String(), err)
 		}

@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
+)
+
+// CompleteServices completes the names of live services.
+func CompleteServices(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if FlagsFromEnv(cmd, "PARACHUTE_") != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := ClientFor(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), client.ConnectTimeout)
+	defer cancel()
+	var answer api.ServiceList
+	if c.Call(ctx, http.MethodGet, api.PathServices, &answer) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, s := range answer.Services {
+		if strings.HasPrefix(s.Name, prefix) {
+			names = append(names, s.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func completeOneService(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return CompleteServices(cmd, args, prefix)
+}

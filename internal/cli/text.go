@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// printError prints what happened, the outcome of health checks, and the way out.
+func printError(w io.Writer, err error) {
+	e, ok := errors.AsType[*api.Error](err)
+	if !ok {
+		fmt.Fprintf(w, "error: %s\n", err)
+		return
+	}
+	fmt.Fprintf(w, "error: %s\n", e.Message)
+	for _, r := range e.Details {
+		if !r.Healthy {
+			fmt.Fprintf(w, "  GET %s   %s\n", r.URL, failuresOf(r))
+		}
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(w, "  hint: %s\n", e.Hint)
+	}
+}
+
+// failuresOf tells the failures of a target in their order.
+func failuresOf(r api.ProbeReport) string {
+	if len(r.Failures) == 0 {
+		return "no check was finished"
+	}
+	var all []string
+	for _, f := range r.Failures {
+		all = append(all, fmt.Sprintf("%s (%s)", f.Reason, times(f.Count)))
+	}
+	return strings.Join(all, ", then ")
+}
+
+// someOf writes a list in short.
+func someOf(all []string, separator string) string {
+	const shown = 3
+	if len(all) > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], separator), len(all)-shown)
+	}
+	return strings.Join(all, separator)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// seconds writes a duration as people read it.
+func seconds(d api.Duration) string {
+	t := time.Duration(d)
+	switch {
+	case t < time.Millisecond:
+		return fmt.Sprintf("%d µs", t.Microseconds())
+	case t < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(t)/float64(time.Millisecond))
+	case t < time.Second:
+		return fmt.Sprintf("%d ms", t.Milliseconds())
+	case t < time.Minute:
+		return fmt.Sprintf("%.1fs", t.Seconds())
+	}
+	return t.Round(time.Second).String()
+}
