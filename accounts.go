@@ -67,6 +67,7 @@ func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), e
 	}
 	begin := time.Now()
 	var patience <-chan time.Time
+	var first <-chan struct{} // the order that was under way when this one came
 	for {
 		begun, complete := accountState(ctx, config.Storage, folder)
 		if complete {
@@ -81,17 +82,32 @@ func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), e
 				done() // it has been made meanwhile
 			}
 		} // else an order of Caddy's own makes it, or has left a half
+		if first == nil {
+			first = other
+		}
+		// The first may have ended unseen, between two looks: then it is another one that
+		// is under way.
+		if patience == nil && first != nil && (other != nil && other != first || closed(first)) {
+			patience = time.After(accountMaking)
+		}
 		select {
 		case <-other:
-			if patience == nil {
-				patience = time.After(accountMaking)
-			}
 		case <-patience:
 			return nothing, nil
 		case <-time.After(accountPoll):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
+	}
+}
+
+// closed reports whether a channel that carries nothing has been closed.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
