@@ -63,7 +63,7 @@ const (
 func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), err error) {
 	folder := accountFolder(config)
 	if folder == "" {
-		return nothing, nil
+		return func() {}, nil
 	}
 	begin := time.Now()
 	var patience <-chan time.Time
@@ -71,7 +71,7 @@ func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), e
 	for {
 		begun, complete := accountState(ctx, config.Storage, folder)
 		if complete {
-			return nothing, nil
+			return func() {}, nil
 		}
 		var other <-chan struct{}
 		if !begun || time.Since(begin) > accountMaking {
@@ -93,7 +93,7 @@ func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), e
 		select {
 		case <-other:
 		case <-patience:
-			return nothing, nil
+			return func() {}, nil
 		case <-time.After(accountPoll):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

@@ -111,7 +111,7 @@ func TestOrdersWaitForOneRegistration(t *testing.T) {
 			done, err := awaitAccount(t.Context(), orderBy("away"))
 			if err != nil {
 				t.Error(err)
-				done = nothing
+				done = func() {}
 			}
 			goOn <- done
 		}()

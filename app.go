@@ -66,13 +66,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 	key := storageKey(ctx.Storage())
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		c := newCertificates()
-		c.engine = proxy.NewEngine(proxy.EngineOptions{
+		engine := proxy.NewEngine(proxy.EngineOptions{
 			Store:     a.store,
 			Certifier: c,
 			Logger:    a.logger,
 			UserAgent: "parachute/" + version.Version(),
 		})
-		return sharedEngine{c.engine, c}, c.engine.Load(context.Background())
+		c.bind(engine)
+		return sharedEngine{engine, c}, engine.Load(context.Background())
 	})
 	if err != nil {
 		return err
@@ -90,12 +91,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start begins to watch the health of services and makes the API answer for this
 // config.
 func (a *App) Start() error {
-	a.host = newCertificateHost(a.ctx)
+	a.host = newCertificateHost(a.ctx, isCertificateGetter)
 	switch {
 	case !a.host.servesTLS():
 		atomic.StoreInt32(&a.httpsPort, -1)
-	case a.host.http != nil:
-		atomic.StoreInt32(&a.httpsPort, int32(a.host.http.HTTPSPort))
+	default:
+		atomic.StoreInt32(&a.httpsPort, int32(a.host.httpsPort()))
 	}
 	a.attach()
 	a.engine.Start()

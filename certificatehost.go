@@ -21,6 +21,8 @@ type certificateHost struct {
 	tls    *caddytls.TLS  // nil if the config has no TLS app
 	http   *caddyhttp.App // nil if it has no HTTP app
 	events *caddyevents.App
+	// isOurs reports whether a source of certificates asks parachute for them.
+	isOurs func(certmagic.Manager) bool
 	// internal is the issuer of Caddy's own authority; nil without one.
 	internal certmagic.Issuer
 
@@ -33,9 +35,10 @@ type configKey struct {
 	policy *caddytls.AutomationPolicy
 }
 
-// newCertificateHost looks at the apps of a config that has been provisioned.
-func newCertificateHost(ctx caddy.Context) *certificateHost {
-	h := &certificateHost{ctx: ctx, configs: make(map[configKey]*certmagic.Config)}
+// newCertificateHost looks at the apps of a config that has been provisioned. isOurs
+// reports whether a source of certificates asks parachute for them.
+func newCertificateHost(ctx caddy.Context, isOurs func(certmagic.Manager) bool) *certificateHost {
+	h := &certificateHost{ctx: ctx, isOurs: isOurs, configs: make(map[configKey]*certmagic.Config)}
 	if app, err := ctx.AppIfConfigured("tls"); err == nil {
 		h.tls = app.(*caddytls.TLS)
 	}
@@ -66,6 +69,9 @@ func (h *certificateHost) servesTLS() bool {
 	}
 	return false
 }
+
+// httpsPort returns the port that the config serves HTTPS on. The config has to serve it.
+func (h *certificateHost) httpsPort() int { return h.http.HTTPSPort }
 
 // dnsHint says how to get certificates for wildcards.
 const dnsHint = "build the proxy with the plugin of your DNS provider, as in: xcaddy build --with github.com/parachute-proxy/parachute --with github.com/caddy-dns/PROVIDER; then start it with --acme-dns"
@@ -125,10 +131,7 @@ func (h *certificateHost) asksUs(host string) bool {
 		return false
 	}
 	policy := policyFor(h.tls, host)
-	return policy != nil && slices.ContainsFunc(policy.Managers, func(m certmagic.Manager) bool {
-		_, ours := m.(*CertificateGetter)
-		return ours
-	})
+	return policy != nil && slices.ContainsFunc(policy.Managers, h.isOurs)
 }
 
 // hasSite reports whether the config has a site for exactly this host, whose

@@ -17,7 +17,7 @@ import (
 // certificates gets the certificates of deployed hosts by Caddy's issuers and keeps
 // them. Like the engine, whose [proxy.Certifier] it is, it outlives reloads.
 type certificates struct {
-	engine *proxy.Engine
+	engine tlsNames
 	// attached is closed when there is a config to work with.
 	attached   chan struct{}
 	attachOnce sync.Once
@@ -37,6 +37,25 @@ type certificates struct {
 	// failures are the last ones, by certificate.
 	failures map[keptCertificate]issuanceFailure
 }
+
+// tlsNames is what the engine says of the names that clients ask for in TLS handshakes.
+// [proxy.Engine] implements it.
+type tlsNames interface {
+	// TLSSite returns what the handshake for a server name is answered with, and whether
+	// there is anything.
+	TLSSite(serverName string) (proxy.TLSSite, bool)
+	// DefaultTLSSite returns what a handshake without a server name is answered with.
+	DefaultTLSSite() (proxy.TLSSite, bool)
+	// NeedsCertificate reports whether a service that claims host has its certificates
+	// from issuer.
+	NeedsCertificate(host string, issuer api.Issuer) bool
+	// AllowCertificate returns nil if host may have a certificate on demand.
+	AllowCertificate(ctx context.Context, service, host string) error
+}
+
+// bind makes e the engine that certificates are kept for. It is to be called before
+// anything else.
+func (c *certificates) bind(e tlsNames) { c.engine = e }
 
 type keptCertificate struct {
 	issuer api.Issuer

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -16,7 +17,7 @@ import (
 func newTestHost(t testing.TB) *certificateHost {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
-	return newCertificateHost(ctx)
+	return newCertificateHost(ctx, func(certmagic.Manager) bool { return false })
 }
 
 // newTestCertificates returns certificates without an engine, which work with a config

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"github.com/caddyserver/certmagic"
 
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -53,6 +54,12 @@ func (g *CertificateGetter) GetCertificate(ctx context.Context, hello *tls.Clien
 	}
 	// Caddy would go on and get a certificate for any name at all.
 	return nil, errNotDeployed
+}
+
+// isCertificateGetter reports whether a source of certificates is a [CertificateGetter].
+func isCertificateGetter(m certmagic.Manager) bool {
+	_, ours := m.(*CertificateGetter)
+	return ours
 }
 
 var errNotDeployed = errors.New("no service is deployed with TLS for this name")
