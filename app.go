@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/parachute-proxy/parachute/internal/certs"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
@@ -32,14 +33,14 @@ type App struct {
 	BoundExit bool `json:"bound_exit,omitempty"`
 
 	engine       *proxy.Engine
-	certificates *certificates
+	certificates *certs.Manager
 	// key is what the engine was acquired with; empty if it was not.
 	key    string
 	store  *store
 	logger *zap.Logger
 	ctx    caddy.Context
-	// host is what the config has for certificates, once it has started.
-	host *certificateHost
+	// caddyConfig is what the config has for certificates, once it has started.
+	caddyConfig *certs.CaddyConfig
 	// httpsPort is the port that clients of plain HTTP are redirected to, 0 as long as
 	// it is not known, -1 if there is none. Accessed atomically: requests may come before the config has started.
 	httpsPort int32
@@ -65,14 +66,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.store = &store{storage: ctx.Storage()}
 	key := storageKey(ctx.Storage())
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
-		c := newCertificates()
+		c := certs.New()
 		engine := proxy.NewEngine(proxy.EngineOptions{
 			Store:     a.store,
 			Certifier: c,
 			Logger:    a.logger,
 			UserAgent: "parachute/" + version.Version(),
 		})
-		c.bind(engine)
+		c.Bind(engine)
 		return sharedEngine{engine, c}, engine.Load(context.Background())
 	})
 	if err != nil {
@@ -91,12 +92,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start begins to watch the health of services and makes the API answer for this
 // config.
 func (a *App) Start() error {
-	a.host = newCertificateHost(a.ctx, isCertificateGetter)
+	a.caddyConfig = certs.NewCaddyConfig(a.ctx, isCertificateGetter)
 	switch {
-	case !a.host.servesTLS():
+	case !a.caddyConfig.ServesTLS():
 		atomic.StoreInt32(&a.httpsPort, -1)
 	default:
-		atomic.StoreInt32(&a.httpsPort, int32(a.host.httpsPort()))
+		atomic.StoreInt32(&a.httpsPort, int32(a.caddyConfig.HTTPSPort()))
 	}
 	a.attach()
 	a.engine.Start()
@@ -108,7 +109,7 @@ func (a *App) Start() error {
 func (a *App) attach() {
 	a.engine.Attach(a.store, a.logger)
 	if a.certificates != nil {
-		a.certificates.attach(a.host)
+		a.certificates.Attach(a.caddyConfig)
 	}
 }
 
@@ -160,7 +161,7 @@ var engines = caddy.NewUsagePool()
 
 type sharedEngine struct {
 	*proxy.Engine
-	certificates *certificates
+	certificates *certs.Manager
 }
 
 // Destruct is called when the last config that used the engine is gone. Its
@@ -171,7 +172,7 @@ func (e sharedEngine) Destruct() error {
 	} else {
 		e.Retire()
 	}
-	e.certificates.close()
+	e.certificates.Close()
 	return nil
 }
 

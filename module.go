@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/parachute-proxy/parachute/internal/certs"
 	_ "github.com/parachute-proxy/parachute/internal/extendedconnect" // WebSockets over HTTP/2
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -76,6 +77,6 @@ var (
 	_ caddy.WriterOpener = StderrWriter{}
 
 	_ proxy.Store          = (*store)(nil)
-	_ proxy.Certifier      = (*certificates)(nil)
+	_ proxy.Certifier      = (*certs.Manager)(nil)
 	_ prometheus.Collector = (*collector)(nil)
 )

@@ -48,7 +48,7 @@ func (g *CertificateGetter) Provision(ctx caddy.Context) error {
 
 // GetCertificate implements certmagic.Manager.
 func (g *CertificateGetter) GetCertificate(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	certificate, err := g.app.certificates.get(ctx, hello)
+	certificate, err := g.app.certificates.Get(ctx, hello)
 	if certificate != nil || err != nil || g.restricted() {
 		return certificate, err
 	}
@@ -106,7 +106,7 @@ func (p *Permission) Provision(ctx caddy.Context) error {
 // certificates, it is not for Caddy to get them as well.
 func (p *Permission) CertificateAllowed(ctx context.Context, name string) error {
 	site, ok := p.app.engine.TLSSite(name)
-	if ok && site.Certificate == nil && !p.app.certificates.running().asksUs(name) {
+	if ok && site.Certificate == nil && !p.app.certificates.Current().AsksParachute(name) {
 		if !site.OnDemand {
 			return nil
 		}

@@ -226,7 +226,8 @@ func (e *Engine) ask(ctx context.Context, tr *http.Transport, u *url.URL, header
 	case status == http.StatusOK:
 		return nil
 	case status >= 500:
-		// The one who knows is unwell, which is no answer.
+		// The application that was asked has failed, which does not say that the name may
+		// not have a certificate.
 		return fmt.Errorf("%w: %s answered %d", ErrNoPermission, api.Printable(req.URL.Host), status)
 	default:
 		return fmt.Errorf("%w: %s answered %d", ErrNoCertificate, api.Printable(req.URL.Host), status)

@@ -42,6 +42,11 @@ var layers = map[string]layer{
 		ours: []string{"internal/api"},
 		why:  "whoever drives the proxy speaks the contract and links nothing else of it",
 	},
+	"internal/certs": {
+		ours: []string{"internal/api", "internal/proxy"},
+		host: true,
+		why:  "certificates come from Caddy's issuers, and the engine says for whom",
+	},
 	"internal/cli": {
 		ours: []string{"internal/api", "internal/client", "internal/version"},
 		host: true,
@@ -50,7 +55,7 @@ var layers = map[string]layer{
 	"internal/extendedconnect": {why: "it has to be initialised before net/http"},
 	".": {
 		ours: []string{
-			"internal/api", "internal/cli", "internal/client", "internal/extendedconnect",
+			"internal/api", "internal/certs", "internal/cli", "internal/client", "internal/extendedconnect",
 			"internal/proxy", "internal/transport", "internal/version",
 		},
 		host: true,

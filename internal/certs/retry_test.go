@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"context"
@@ -14,18 +14,18 @@ import (
 )
 
 // newTestHost returns what a config has that serves no TLS.
-func newTestHost(t testing.TB) *certificateHost {
+func newTestHost(t testing.TB) *CaddyConfig {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
-	return newCertificateHost(ctx, func(certmagic.Manager) bool { return false })
+	return NewCaddyConfig(ctx, func(certmagic.Manager) bool { return false })
 }
 
 // newTestCertificates returns certificates without an engine, which work with a config
 // that serves no TLS.
-func newTestCertificates(t testing.TB) *certificates {
-	c := newCertificates()
-	c.attach(newTestHost(t))
-	t.Cleanup(c.close)
+func newTestCertificates(t testing.TB) *Manager {
+	c := New()
+	c.Attach(newTestHost(t))
+	t.Cleanup(c.Close)
 	return c
 }
 
@@ -47,7 +47,7 @@ func TestReloadDoesNotBringARemovedHostBack(t *testing.T) {
 		}
 		next := newTestHost(t)
 		var both sync.WaitGroup
-		both.Go(func() { c.attach(next) })
+		both.Go(func() { c.Attach(next) })
 		both.Go(func() {
 			<-begun
 			for i := range 200 {
@@ -72,13 +72,13 @@ func TestOnlyAnotherConfigBeginsAnew(t *testing.T) {
 		c.kept[k].end = func() { begun++; end() }
 	}
 	count()
-	c.attach(c.host)
+	c.Attach(c.config)
 	if begun != 0 {
 		t.Errorf("the same config has begun %d times", begun)
 	}
 	before := c.kept[k]
 	before.failed(time.Now())
-	c.attach(newTestHost(t))
+	c.Attach(newTestHost(t))
 	if begun != 1 {
 		t.Errorf("another config has begun %d times", begun)
 	}

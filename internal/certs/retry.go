@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"context"
@@ -45,25 +45,25 @@ func (p *pursuit) reloaded() {
 
 // Keep implements [proxy.Certifier]. It comes with a deploy, which may have mended
 // things, so a certificate that is missing is tried for at once.
-func (c *certificates) Keep(host string, issuer api.Issuer) {
+func (c *Manager) Keep(host string, issuer api.Issuer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.host != nil {
+	if c.config != nil {
 		c.keep(keptCertificate{issuer, host}, new(pursuit))
 	}
 }
 
 // keep looks after a certificate, by the config that is running, instead of what was
 // done about it before. mu must be held.
-func (c *certificates) keep(k keptCertificate, p *pursuit) {
+func (c *Manager) keep(k keptCertificate, p *pursuit) {
 	if before := c.kept[k]; before != nil {
 		before.end()
 	}
-	h, a := c.host, c.authorities[k.issuer]
+	h, a := c.config, c.pools[k.issuer]
 	ctx, end := context.WithCancel(h.ctx)
 	p.end = end
 	c.kept[k] = p
-	if !h.servesTLS() {
+	if !h.ServesTLS() {
 		return // until a config does
 	}
 	keeping.submit(func() {
@@ -80,7 +80,7 @@ func (c *certificates) keep(k keptCertificate, p *pursuit) {
 // pursue obtains a certificate, however often that has to be tried, until ctx ends.
 // certmagic's own way of doing that keeps a lock between two attempts, which a deploy
 // that comes to mend things would wait for.
-func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertificate, p *pursuit) {
+func (c *Manager) pursue(ctx context.Context, a *issuerPool, k keptCertificate, p *pursuit) {
 	for {
 		c.mu.Lock()
 		pause := time.Until(p.next)
@@ -111,7 +111,7 @@ func (c *certificates) pursue(ctx context.Context, a *authority, k keptCertifica
 }
 
 // Forget implements [proxy.Certifier].
-func (c *certificates) Forget(host string, issuer api.Issuer) {
+func (c *Manager) Forget(host string, issuer api.Issuer) {
 	k := keptCertificate{issuer, host}
 	c.mu.Lock()
 	if p := c.kept[k]; p != nil {
@@ -120,7 +120,7 @@ func (c *certificates) Forget(host string, issuer api.Issuer) {
 	delete(c.kept, k)
 	delete(c.looked, k)
 	delete(c.failures, k)
-	a := c.authorities[issuer]
+	a := c.pools[issuer]
 	c.mu.Unlock()
 	if a != nil {
 		a.forget(host)

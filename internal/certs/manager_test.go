@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"context"
@@ -56,7 +56,7 @@ func (s *countedStorage) Load(ctx context.Context, key string) ([]byte, error) {
 // and again.
 func TestStoredCertificateIsThereBeforeItsTurn(t *testing.T) {
 	c := newTestCertificates(t)
-	a, h := c.authority(api.IssuerAuto)
+	a, h := c.pool(api.IssuerAuto)
 	storage := &countedStorage{Storage: &certmagic.FileStorage{Path: t.TempDir()}}
 	config := certmagic.New(a.cache, certmagic.Config{Issuers: []certmagic.Issuer{testIssuer{}}, Storage: storage, Logger: zap.NewNop()})
 	h.configs[configKey{api.IssuerAuto, nil}] = config

@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"context"
@@ -14,9 +14,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
-// certificates gets the certificates of deployed hosts by Caddy's issuers and keeps
+// Manager gets the certificates of deployed hosts by Caddy's issuers and keeps
 // them. Like the engine, whose [proxy.Certifier] it is, it outlives reloads.
-type certificates struct {
+type Manager struct {
 	engine tlsNames
 	// attached is closed when there is a config to work with.
 	attached   chan struct{}
@@ -27,9 +27,9 @@ type certificates struct {
 
 	// mu guards what follows.
 	mu sync.Mutex
-	// host is the config that is running.
-	host        *certificateHost
-	authorities map[api.Issuer]*authority
+	// config is the config of Caddy that is running.
+	config *CaddyConfig
+	pools  map[api.Issuer]*issuerPool
 	// kept are the certificates to look after.
 	kept map[keptCertificate]*pursuit
 	// looked are the certificates that a request has had looked for in storage.
@@ -53,9 +53,9 @@ type tlsNames interface {
 	AllowCertificate(ctx context.Context, service, host string) error
 }
 
-// bind makes e the engine that certificates are kept for. It is to be called before
+// Bind makes e the engine that certificates are kept for. It is to be called before
 // anything else.
-func (c *certificates) bind(e tlsNames) { c.engine = e }
+func (c *Manager) Bind(e tlsNames) { c.engine = e }
 
 type keptCertificate struct {
 	issuer api.Issuer
@@ -67,8 +67,10 @@ type issuanceFailure struct {
 	when time.Time
 }
 
-func newCertificates() *certificates {
-	return &certificates{
+// New returns a Manager with no certificates. [Manager.Bind] has to give it its engine, and
+// [Manager.Attach] a config.
+func New() *Manager {
+	return &Manager{
 		attached: make(chan struct{}),
 		pursued:  make(chan struct{}, maxPursued),
 		kept:     make(map[keptCertificate]*pursuit),
@@ -77,24 +79,24 @@ func newCertificates() *certificates {
 	}
 }
 
-// attach makes h what certificates are obtained with. What was being obtained with
+// Attach makes h what certificates are obtained with. What was being obtained with
 // the config before is begun anew, after the pause that it would have had, or some of it.
-func (c *certificates) attach(h *certificateHost) {
+func (c *Manager) Attach(h *CaddyConfig) {
 	// One step, or a host that is forgotten meanwhile would be looked after again.
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.host == h {
+	if c.config == h {
 		return
 	}
-	c.host = h
-	if c.authorities == nil {
+	c.config = h
+	if c.pools == nil {
 		var renewal, ocsp time.Duration
 		if h.tls != nil && h.tls.Automation != nil {
 			renewal, ocsp = time.Duration(h.tls.Automation.RenewCheckInterval), time.Duration(h.tls.Automation.OCSPCheckInterval)
 		}
-		c.authorities = make(map[api.Issuer]*authority)
+		c.pools = make(map[api.Issuer]*issuerPool)
 		for _, issuer := range []api.Issuer{api.IssuerAuto, api.IssuerInternal} {
-			c.authorities[issuer] = newAuthority(renewal, ocsp, h.ctx.Logger().Named("certificates"),
+			c.pools[issuer] = newIssuerPool(renewal, ocsp, h.ctx.Logger().Named("certificates"),
 				func(host string) (*certmagic.Config, error) { return c.configFor(issuer, host) })
 		}
 	}
@@ -105,42 +107,42 @@ func (c *certificates) attach(h *certificateHost) {
 	c.attachOnce.Do(func() { close(c.attached) })
 }
 
-// close ends all renewals, when the engine is gone.
-func (c *certificates) close() {
+// Close ends all renewals, when the engine is gone.
+func (c *Manager) Close() {
 	c.mu.Lock()
-	authorities := c.authorities
+	pools := c.pools
 	for _, p := range c.kept {
 		p.end()
 	}
 	c.mu.Unlock()
-	for _, a := range authorities {
+	for _, a := range pools {
 		// It waits for what is being done, which for an authority that cannot be reached
 		// can be minutes.
 		go a.cache.Stop()
 	}
 }
 
-// authority returns the authority for an issuer and the config that is running,
-// which may be nil before the first has started.
-func (c *certificates) authority(issuer api.Issuer) (*authority, *certificateHost) {
+// pool returns the certificates of an issuer and the config that is running, which may
+// be nil before the first has started.
+func (c *Manager) pool(issuer api.Issuer) (*issuerPool, *CaddyConfig) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.authorities[issuer], c.host
+	return c.pools[issuer], c.config
 }
 
-// running returns the config that is running, or nil before the first has started.
-func (c *certificates) running() *certificateHost {
+// Current returns the config that is running, or nil before the first has started.
+func (c *Manager) Current() *CaddyConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.host
+	return c.config
 }
 
 // configFor returns how the certificate of a host is obtained: by the issuers that
 // Caddy's policy for it has, or by the internal one.
-func (c *certificates) configFor(issuer api.Issuer, host string) (*certmagic.Config, error) {
+func (c *Manager) configFor(issuer api.Issuer, host string) (*certmagic.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h, a := c.host, c.authorities[issuer]
+	h, a := c.config, c.pools[issuer]
 	policy := policyFor(h.tls, host)
 	key := configKey{issuer, policy}
 	if config := h.configs[key]; config != nil {
@@ -154,7 +156,7 @@ func (c *certificates) configFor(issuer api.Issuer, host string) (*certmagic.Con
 		issuers = policy.Issuers
 	}
 	var defaults []certmagic.Issuer
-	if len(issuers) == 0 && issuer == api.IssuerAuto && h.servesTLS() {
+	if len(issuers) == 0 && issuer == api.IssuerAuto && h.ServesTLS() {
 		// Caddy leaves it at that if it gets no certificates by itself.
 		var err error
 		if defaults, err = caddytls.DefaultIssuersProvisioned(h.ctx); err != nil {
@@ -176,14 +178,14 @@ func (c *certificates) configFor(issuer api.Issuer, host string) (*certmagic.Con
 }
 
 // onEvent hears what becomes of certificates, and passes it on to Caddy's events.
-func (c *certificates) onEvent(issuer api.Issuer) func(context.Context, string, map[string]any) error {
+func (c *Manager) onEvent(issuer api.Issuer) func(context.Context, string, map[string]any) error {
 	return func(ctx context.Context, event string, data map[string]any) error {
 		host, _ := data["identifier"].(string)
 		k := keptCertificate{issuer, host}
 		switch renewal, _ := data["renewal"].(bool); {
 		case event == "cert_obtaining" && renewal:
 			if err := c.mayRenew(ctx, k); err != nil {
-				a, _ := c.authority(issuer)
+				a, _ := c.pool(issuer)
 				go a.forget(host) // or it would be tried again and again
 				return err
 			}
@@ -195,7 +197,7 @@ func (c *certificates) onEvent(issuer api.Issuer) func(context.Context, string, 
 		case event == "cert_obtained":
 			c.failed(k, nil)
 		}
-		h := c.running()
+		h := c.Current()
 		if h.events == nil {
 			return nil
 		}
@@ -204,7 +206,7 @@ func (c *certificates) onEvent(issuer api.Issuer) func(context.Context, string, 
 }
 
 // mayRenew refuses to renew what nobody is served with any more.
-func (c *certificates) mayRenew(ctx context.Context, k keptCertificate) error {
+func (c *Manager) mayRenew(ctx context.Context, k keptCertificate) error {
 	if ctx.Value(wantedKey{}) != nil || c.engine.NeedsCertificate(k.host, k.issuer) {
 		return nil
 	}
@@ -219,7 +221,7 @@ func (c *certificates) mayRenew(ctx context.Context, k keptCertificate) error {
 }
 
 // failed remembers why a certificate could not be obtained; nil if it was.
-func (c *certificates) failed(k keptCertificate, err error) {
+func (c *Manager) failed(k keptCertificate, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
@@ -235,15 +237,15 @@ func (c *certificates) failed(k keptCertificate, err error) {
 // maxRemembered bounds what is remembered of names, which clients can make up.
 const maxRemembered = 20_000
 
-func (c *certificates) failure(k keptCertificate) issuanceFailure {
+func (c *Manager) failure(k keptCertificate) issuanceFailure {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failures[k]
 }
 
 // Check implements [proxy.Certifier].
-func (c *certificates) Check(host string, issuer api.Issuer) error {
-	h := c.running()
+func (c *Manager) Check(host string, issuer api.Issuer) error {
+	h := c.Current()
 	if h == nil {
 		return &api.Error{Code: api.CodeStopping, Message: "the proxy is just starting"}
 	}
@@ -255,14 +257,14 @@ func (c *certificates) Check(host string, issuer api.Issuer) error {
 const siteCertificatePause = 250 * time.Millisecond
 
 // Certify implements [proxy.Certifier].
-func (c *certificates) Certify(ctx context.Context, host string, issuer api.Issuer) (api.Certificate, error) {
-	a, h := c.authority(issuer)
+func (c *Manager) Certify(ctx context.Context, host string, issuer api.Issuer) (api.Certificate, error) {
+	a, h := c.pool(issuer)
 	own := h.ownCertificate(host)
 	for own.Empty() && h.hasSite(host) {
 		// Caddy gets it, and may have begun just now.
 		select {
 		case <-time.After(siteCertificatePause):
-			h = c.running() // there may have been a reload
+			h = c.Current() // there may have been a reload
 			own = h.ownCertificate(host)
 		case <-ctx.Done():
 			return api.Certificate{}, context.Cause(ctx)
@@ -287,8 +289,8 @@ const lookTimeout = 5 * time.Second
 
 // HasCertificate implements [proxy.Certifier]. After a start, a certificate may still wait
 // for its turn to be loaded from storage.
-func (c *certificates) HasCertificate(host string, issuer api.Issuer) bool {
-	a, h := c.authority(issuer)
+func (c *Manager) HasCertificate(host string, issuer api.Issuer) bool {
+	a, h := c.pool(issuer)
 	if h == nil {
 		return false // nor is it known yet which port to send anybody to
 	}
@@ -302,7 +304,7 @@ func (c *certificates) HasCertificate(host string, issuer api.Issuer) bool {
 // look loads a certificate from storage, if there is one, the first time that it is called
 // for it: whoever is served before there is one would otherwise cost a look each. What it
 // returns is closed when that has been done, or takes too long: a storage may hang.
-func (c *certificates) look(a *authority, h *certificateHost, k keptCertificate) <-chan struct{} {
+func (c *Manager) look(a *issuerPool, h *CaddyConfig, k keptCertificate) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	looked := c.looked[k]
@@ -322,9 +324,9 @@ func (c *certificates) look(a *authority, h *certificateHost, k keptCertificate)
 }
 
 // Certificate implements [proxy.Certifier].
-func (c *certificates) Certificate(host string, issuer api.Issuer) api.Certificate {
+func (c *Manager) Certificate(host string, issuer api.Issuer) api.Certificate {
 	described := api.Certificate{Host: host}
-	a, h := c.authority(issuer)
+	a, h := c.pool(issuer)
 	if h == nil {
 		return described
 	}

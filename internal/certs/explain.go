@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"errors"
@@ -74,7 +74,7 @@ func problemHint(host, kind, detail string) string {
 	case "externalAccountRequired", "unauthorizedAccount":
 		return "the authority wants an account: see --acme-eab-key-id and --acme-eab-mac-key"
 	case "serverInternal":
-		return "the authority is unwell: try again later, or deploy with --tls-wait=false"
+		return "the authority has a fault of its own: try again later, or deploy with --tls-wait=false"
 	}
 	return "see the proxy's log; --tls-wait=false deploys without waiting for the certificate"
 }

@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"context"
@@ -17,26 +17,26 @@ import (
 	"go.uber.org/zap"
 )
 
-// authority keeps the certificates of one kind of issuer in memory, and renews them
+// issuerPool keeps the certificates of one kind of issuer in memory, and renews them
 // in time. Its own cache makes it possible to forget a host; Caddy's TLS app can only
 // add to its.
-type authority struct {
+type issuerPool struct {
 	cache *certmagic.Cache
 	// configFor says how the certificate of a host is obtained and renewed.
 	configFor func(host string) (*certmagic.Config, error)
 }
 
-// newAuthority returns an authority that checks for renewals in the given intervals,
+// newIssuerPool returns a pool without certificates, which checks for renewals in the given intervals,
 // or in those that certmagic has by default if they are 0.
-func newAuthority(renewal, ocsp time.Duration, logger *zap.Logger, configFor func(host string) (*certmagic.Config, error)) *authority {
-	return &authority{configFor: configFor, cache: certmagic.NewCache(certmagic.CacheOptions{
+func newIssuerPool(renewal, ocsp time.Duration, logger *zap.Logger, configFor func(host string) (*certmagic.Config, error)) *issuerPool {
+	return &issuerPool{configFor: configFor, cache: certmagic.NewCache(certmagic.CacheOptions{
 		RenewCheckInterval: renewal, OCSPCheckInterval: ocsp, Logger: logger,
 		GetConfigForCert: func(c certmagic.Certificate) (*certmagic.Config, error) { return configFor(c.Names[0]) },
 	})}
 }
 
 // cached returns the newest certificate for exactly host, or an empty one.
-func (a *authority) cached(host string) certmagic.Certificate {
+func (a *issuerPool) cached(host string) certmagic.Certificate {
 	var newest certmagic.Certificate
 	for _, c := range a.cache.AllMatchingCertificates(host) {
 		if c.Leaf != nil && slices.Contains(c.Names, host) && (newest.Empty() || c.Leaf.NotAfter.After(newest.Leaf.NotAfter)) {
@@ -48,7 +48,7 @@ func (a *authority) cached(host string) certmagic.Certificate {
 
 // load returns the certificate of host, from memory or from storage. The error is
 // [fs.ErrNotExist] if there is none.
-func (a *authority) load(ctx context.Context, host string) (certmagic.Certificate, error) {
+func (a *issuerPool) load(ctx context.Context, host string) (certmagic.Certificate, error) {
 	if c := a.cached(host); !c.Empty() {
 		return c, nil
 	}
@@ -61,7 +61,7 @@ func (a *authority) load(ctx context.Context, host string) (certmagic.Certificat
 
 // obtain returns the certificate of host, trying once to have one issued if there is
 // none that is valid.
-func (a *authority) obtain(ctx context.Context, host string) (certmagic.Certificate, error) {
+func (a *issuerPool) obtain(ctx context.Context, host string) (certmagic.Certificate, error) {
 	config, err := a.configFor(host)
 	if err != nil {
 		return certmagic.Certificate{}, err
@@ -142,7 +142,7 @@ func discard(ctx context.Context, config *certmagic.Config, host string) (discar
 }
 
 // forget ends the renewal of the certificate of host.
-func (a *authority) forget(host string) {
+func (a *issuerPool) forget(host string) {
 	a.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: host}})
 }
 
@@ -196,7 +196,7 @@ func policyFor(app *caddytls.TLS, host string) *caddytls.AutomationPolicy {
 
 // newConfig returns how certificates are obtained: as a policy says, but by issuers,
 // and whether or not anybody asks for them in a handshake.
-func (a *authority) newConfig(ctx caddy.Context, p *caddytls.AutomationPolicy, issuers []certmagic.Issuer, onEvent func(context.Context, string, map[string]any) error) *certmagic.Config {
+func (a *issuerPool) newConfig(ctx caddy.Context, p *caddytls.AutomationPolicy, issuers []certmagic.Issuer, onEvent func(context.Context, string, map[string]any) error) *certmagic.Config {
 	config := certmagic.Config{
 		Issuers: issuers,
 		Storage: ctx.Storage(),

@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"fmt"
@@ -15,8 +15,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// certificateHost is what a config of Caddy's has for certificates.
-type certificateHost struct {
+// CaddyConfig is what a config of Caddy's has for certificates.
+type CaddyConfig struct {
 	ctx    caddy.Context
 	tls    *caddytls.TLS  // nil if the config has no TLS app
 	http   *caddyhttp.App // nil if it has no HTTP app
@@ -35,10 +35,10 @@ type configKey struct {
 	policy *caddytls.AutomationPolicy
 }
 
-// newCertificateHost looks at the apps of a config that has been provisioned. isOurs
+// NewCaddyConfig looks at the apps of a config that has been provisioned. isOurs
 // reports whether a source of certificates asks parachute for them.
-func newCertificateHost(ctx caddy.Context, isOurs func(certmagic.Manager) bool) *certificateHost {
-	h := &certificateHost{ctx: ctx, isOurs: isOurs, configs: make(map[configKey]*certmagic.Config)}
+func NewCaddyConfig(ctx caddy.Context, isOurs func(certmagic.Manager) bool) *CaddyConfig {
+	h := &CaddyConfig{ctx: ctx, isOurs: isOurs, configs: make(map[configKey]*certmagic.Config)}
 	if app, err := ctx.AppIfConfigured("tls"); err == nil {
 		h.tls = app.(*caddytls.TLS)
 	}
@@ -57,8 +57,8 @@ func newCertificateHost(ctx caddy.Context, isOurs func(certmagic.Manager) bool) 
 	return h
 }
 
-// servesTLS reports whether any server of the config takes TLS connections.
-func (h *certificateHost) servesTLS() bool {
+// ServesTLS reports whether any server of the config takes TLS connections.
+func (h *CaddyConfig) ServesTLS() bool {
 	if h.tls == nil || h.http == nil {
 		return false
 	}
@@ -70,18 +70,18 @@ func (h *certificateHost) servesTLS() bool {
 	return false
 }
 
-// httpsPort returns the port that the config serves HTTPS on. The config has to serve it.
-func (h *certificateHost) httpsPort() int { return h.http.HTTPSPort }
+// HTTPSPort returns the port that the config serves HTTPS on. The config has to serve it.
+func (h *CaddyConfig) HTTPSPort() int { return h.http.HTTPSPort }
 
 // dnsHint says how to get certificates for wildcards.
 const dnsHint = "build the proxy with the plugin of your DNS provider, as in: xcaddy build --with github.com/parachute-proxy/parachute --with github.com/caddy-dns/PROVIDER; then start it with --acme-dns"
 
 // check returns why a host cannot have a certificate, without asking anybody.
-func (h *certificateHost) check(host string, issuer api.Issuer) error {
+func (h *CaddyConfig) check(host string, issuer api.Issuer) error {
 	refuse := func(hint, format string, args ...any) error {
 		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf(format, args...), Hint: hint}
 	}
-	if !h.servesTLS() {
+	if !h.ServesTLS() {
 		return refuse("start it with --https-port", "this proxy serves no HTTPS")
 	}
 	if !h.ownCertificate(host).Empty() {
@@ -90,7 +90,7 @@ func (h *certificateHost) check(host string, issuer api.Issuer) error {
 	if h.hasSite(host) {
 		return nil // Caddy gets its certificate
 	}
-	if !h.asksUs(host) {
+	if !h.AsksParachute(host) {
 		return refuse("add to a site for all names: tls { get_certificate parachute }",
 			"the config of this Caddy does not ask parachute for the certificate of %s", host)
 	}
@@ -112,7 +112,7 @@ func (h *certificateHost) check(host string, issuer api.Issuer) error {
 
 // ownCertificate returns the certificate that the config itself has for a host, and
 // that Caddy therefore serves before it asks us, or an empty one.
-func (h *certificateHost) ownCertificate(host string) certmagic.Certificate {
+func (h *CaddyConfig) ownCertificate(host string) certmagic.Certificate {
 	// Once the config is gone, Caddy's cache may be, too.
 	if h.tls == nil || h.ctx.Err() != nil || !h.tls.HasCertificateForSubject(host) {
 		return certmagic.Certificate{}
@@ -125,8 +125,8 @@ func (h *certificateHost) ownCertificate(host string) certmagic.Certificate {
 	return certmagic.Certificate{}
 }
 
-// asksUs reports whether Caddy asks parachute for the certificate of a host.
-func (h *certificateHost) asksUs(host string) bool {
+// AsksParachute reports whether Caddy asks parachute for the certificate of a host.
+func (h *CaddyConfig) AsksParachute(host string) bool {
 	if h == nil {
 		return false
 	}
@@ -136,8 +136,8 @@ func (h *certificateHost) asksUs(host string) bool {
 
 // hasSite reports whether the config has a site for exactly this host, whose
 // certificate Caddy gets by itself.
-func (h *certificateHost) hasSite(host string) bool {
-	if h.http == nil || h.asksUs(host) {
+func (h *CaddyConfig) hasSite(host string) bool {
+	if h.http == nil || h.AsksParachute(host) {
 		return false
 	}
 	for _, server := range h.http.Servers {

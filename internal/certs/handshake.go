@@ -1,4 +1,4 @@
-package parachute
+package certs
 
 import (
 	"context"
@@ -25,9 +25,9 @@ const (
 	onDemandPause = 5 * time.Minute
 )
 
-// get returns the certificate for a handshake, or nil if no service was deployed with
+// Get returns the certificate for a handshake, or nil if no service was deployed with
 // TLS for its name.
-func (c *certificates) get(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *Manager) Get(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	select {
 	case <-c.attached:
 	case <-ctx.Done():
@@ -40,7 +40,7 @@ func (c *certificates) get(ctx context.Context, hello *tls.ClientHelloInfo) (*tl
 	case site.Certificate != nil:
 		return site.Certificate, nil
 	}
-	a, _ := c.authority(site.Issuer)
+	a, _ := c.pool(site.Issuer)
 	if cached := a.cached(site.Host); !cached.Empty() && (!site.OnDemand || !cached.Expired()) {
 		return &cached.Certificate, nil
 	}
@@ -59,15 +59,15 @@ func (c *certificates) get(ctx context.Context, hello *tls.ClientHelloInfo) (*tl
 	return &stored.Certificate, nil
 }
 
-func (c *certificates) debug(message, host string, err error) {
-	if entry := c.running().ctx.Logger().Check(zapcore.DebugLevel, message); entry != nil {
+func (c *Manager) debug(message, host string, err error) {
+	if entry := c.Current().ctx.Logger().Check(zapcore.DebugLevel, message); entry != nil {
 		entry.Write(zap.String("host", host), zap.Error(err))
 	}
 }
 
 // siteFor returns what a handshake is answered with. One without a name is about the
 // address that it came to or, failing that, about the first host.
-func (c *certificates) siteFor(hello *tls.ClientHelloInfo) (proxy.TLSSite, bool) {
+func (c *Manager) siteFor(hello *tls.ClientHelloInfo) (proxy.TLSSite, bool) {
 	if hello.ServerName != "" {
 		return c.engine.TLSSite(hello.ServerName)
 	}
@@ -83,7 +83,7 @@ func (c *certificates) siteFor(hello *tls.ClientHelloInfo) (proxy.TLSSite, bool)
 // onDemand returns the certificate of a name that has none in memory, if the one who
 // knows allows it. One that is in storage was allowed once: silence does not take it
 // away.
-func (c *certificates) onDemand(ctx context.Context, a *authority, site proxy.TLSSite) (*tls.Certificate, error) {
+func (c *Manager) onDemand(ctx context.Context, a *issuerPool, site proxy.TLSSite) (*tls.Certificate, error) {
 	if !certmagic.SubjectQualifiesForCert(site.Host) || strings.Contains(site.Host, "*") {
 		return nil, nil
 	}
