@@ -23,12 +23,50 @@ func TestArchitectureNamesFilesThatExist(t *testing.T) {
 	must(t, err)
 	names := regexp.MustCompile(`[a-z_A-Z]+\.(?:go|md|yaml)\b`).FindAllString(string(text), -1)
 	for _, name := range names {
-		if !exists[name] && name != "cmd.go" { // as in *cmd.go
+		if !exists[name] {
 			t.Errorf("there is no %s", name)
 		}
 	}
 	if len(names) == 0 {
 		t.Error("it names no file, and this test shows nothing")
+	}
+}
+
+// The tests that guard an assumption are looked for by their names, and a package that is
+// not on the map is not found at all.
+func TestArchitectureKnowsTestsAndPackages(t *testing.T) {
+	var sources strings.Builder
+	var packages []string
+	must(t, filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "bin"):
+			return filepath.SkipDir
+		case entry.IsDir() && filepath.Dir(path) == filepath.Join("..", "internal"):
+			packages = append(packages, "internal/"+entry.Name())
+		case strings.HasSuffix(path, "_test.go"):
+			b, err := os.ReadFile(path)
+			must(t, err)
+			sources.Write(b)
+		}
+		return nil
+	}))
+	text, err := os.ReadFile("../docs/ARCHITECTURE.md")
+	must(t, err)
+	tests := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)
+	for _, m := range tests {
+		if !strings.Contains(sources.String(), "func "+m[1]+"(") {
+			t.Errorf("there is no test %s", m[1])
+		}
+	}
+	for _, name := range packages {
+		if !strings.Contains(string(text), "| `"+name+"` |") {
+			t.Errorf("%s is in no row of the table of folders", name)
+		}
+	}
+	if len(tests) == 0 || len(packages) == 0 {
+		t.Error("nothing was found, and this test shows nothing")
 	}
 }
 
