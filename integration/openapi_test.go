@@ -173,7 +173,7 @@ func TestAPIDescriptionHasEveryField(t *testing.T) {
 func jsonFields(of reflect.Type) (all, required []string) {
 	for field := range of.Fields() {
 		name, rest, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if name == "" {
+		if name == "" || name == "-" {
 			continue
 		}
 		all = append(all, name)
@@ -196,10 +196,10 @@ func sortedStrings(list any) (all []string) {
 }
 
 // TestAPIDescriptionHasEveryCode compares enumerations with the constants of the
-// engine.
+// contract.
 func TestAPIDescriptionHasEveryCode(t *testing.T) {
 	d := readDescription(t)
-	constants := engineConstants(t)
+	constants := apiConstants(t)
 	for goType, at := range map[string][2]string{
 		"Code":   {"Error", "code"},
 		"State":  {"DeploymentStatus", "state"},
@@ -216,15 +216,15 @@ func TestAPIDescriptionHasEveryCode(t *testing.T) {
 	}
 }
 
-// engineConstants returns the values of the engine's string constants, sorted, by
+// apiConstants returns the values of the contract's string constants, sorted, by
 // the names of their types.
-func engineConstants(t *testing.T) map[string][]string {
+func apiConstants(t *testing.T) map[string][]string {
 	t.Helper()
 	all := make(map[string][]string)
-	files, err := fs.Glob(os.DirFS("../internal/proxy"), "*.go")
+	files, err := fs.Glob(os.DirFS("../internal/api"), "*.go")
 	must(t, err)
 	for _, name := range files {
-		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../internal/proxy", name), nil, 0)
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../internal/api", name), nil, 0)
 		must(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.ValueSpec)
