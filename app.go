@@ -60,7 +60,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("grace_period %s is negative", time.Duration(a.GracePeriod))
 	}
 	if a.GracePeriod == 0 {
-		a.GracePeriod = caddy.Duration(DefaultGracePeriod)
+		a.GracePeriod = caddy.Duration(defaultGracePeriod)
 	}
 	a.logger, a.ctx = ctx.Logger(), ctx
 	a.store = &store{storage: ctx.Storage()}

@@ -50,17 +50,23 @@ func TestServerWatchesIfItHasBegunTo(t *testing.T) {
 		// Whether the server's read has come or not, one of the two contexts ends.
 		defer c.OnGone(func() { close(told) })()
 		close(arrived)
-		select {
-		case <-r.Context().Done():
-			close(told)
-		case <-told:
-		}
+		untilTold(r, told)
 	})
 	c, _ := dialServer(t, s)
 	send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	within(t, "the request", arrived)
 	c.Close()
 	within(t, "the client's end to be noticed", told)
+}
+
+// untilTold waits until told is closed, or closes it when the server has noticed that the
+// client went away.
+func untilTold(r *http.Request, told chan struct{}) {
+	select {
+	case <-r.Context().Done():
+		close(told)
+	case <-told:
+	}
 }
 
 // A request may be sent to one release after the other, and each time somebody wants to
@@ -72,21 +78,15 @@ func TestEveryAttemptOfARequestCanBeWatched(t *testing.T) {
 			s := startServer(t, func(_ http.ResponseWriter, r *http.Request) {
 				c := clientConnOf(r).takeWatch(r)
 				defer c.returnWatch()
-				if serverFirst {
-					c.watcher.Store(serverWatches) // as if nobody had read yet when the first attempt asked
-				} else {
+				if !serverFirst { // else the first attempt asks before the server reads, as a rule
 					until(t, "the server's read", func() bool { return c.watcher.Load() == weWatch })
 				}
 				for range 3 {
 					c.OnGone(func() { t.Error("the client has not gone") })()
 				}
 				defer c.OnGone(func() { close(told) })()
-				attempted <- struct{}{}
-				select {
-				case <-r.Context().Done():
-					close(told)
-				case <-told:
-				}
+				close(attempted)
+				untilTold(r, told)
 			})
 			c, _ := dialServer(t, s)
 			send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -21,10 +21,10 @@ import (
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
-// DefaultGracePeriod is the time that requests and streams have to end when the proxy
+// defaultGracePeriod is the time that requests and streams have to end when the proxy
 // stops. It leaves a container runtime, which kills after 10s by default, nothing to
 // kill when streams alone are open.
-const DefaultGracePeriod = 10 * time.Second
+const defaultGracePeriod = 10 * time.Second
 
 // runOptions are the flags of run.
 type runOptions struct {
@@ -52,7 +52,7 @@ type runOptions struct {
 }
 
 func newRunCommand() *cobra.Command {
-	o := runOptions{gracePeriod: api.Duration(DefaultGracePeriod), clientTimeout: api.Duration(time.Minute)}
+	o := runOptions{gracePeriod: api.Duration(defaultGracePeriod), clientTimeout: api.Duration(time.Minute)}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the proxy in the foreground",

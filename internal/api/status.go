@@ -41,7 +41,7 @@ type ServiceStatus struct {
 	// Deployments are those that are under way.
 	Deployments []DeploymentStatus `json:"deployments,omitempty"`
 	// FailedDeployment is the last that has ended, if it failed and is among those that
-	// are remembered. Only [Engine.Service] tells of it.
+	// are remembered. Only a call for one service tells of it.
 	FailedDeployment *DeploymentStatus `json:"failed_deployment,omitempty"`
 }
 

@@ -85,29 +85,21 @@ func awaitAccount(ctx context.Context, config *certmagic.Config) (done func(), e
 		if first == nil {
 			first = other
 		}
-		// The first may have ended unseen, between two looks: then it is another one that
-		// is under way.
-		if patience == nil && first != nil && (other != nil && other != first || closed(first)) {
-			patience = time.After(accountMaking)
+		ended := other
+		if patience == nil {
+			ended = first // maybe unseen, between two looks: then other is the next one
 		}
 		select {
-		case <-other:
+		case <-ended:
+			if patience == nil {
+				patience = time.After(accountMaking)
+			}
 		case <-patience:
 			return func() {}, nil
 		case <-time.After(accountPoll):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-	}
-}
-
-// closed reports whether a channel that carries nothing has been closed.
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }
 

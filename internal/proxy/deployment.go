@@ -15,7 +15,7 @@ import (
 type Deployment struct {
 	id   string
 	spec api.Spec
-	// ctx ends, with an [Error] as its cause, when the deployment is ended from
+	// ctx ends, with an [api.Error] as its cause, when the deployment is ended from
 	// outside before it commits.
 	ctx   context.Context
 	abort context.CancelCauseFunc

@@ -71,7 +71,7 @@ func (c *deploymentCounters) count(s api.State) {
 }
 
 // Deployment returns a deployment that is running or has ended lately, or an
-// [Error] with [CodeNotFound].
+// [api.Error] with [api.CodeNotFound].
 func (e *Engine) Deployment(id string) (*Deployment, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -7,7 +7,7 @@
 //
 // A service claims routes, pairs of (host, path prefix). A release is one
 // immutable, numbered set of targets and options of a service. A deployment is
-// the operation that takes a release from a [DeployRequest] to live traffic.
+// the operation that takes a release from a [api.DeployRequest] to live traffic.
 //
 // # Invariants
 //

@@ -14,7 +14,7 @@ import (
 // Remove ends the deployments of a service, forgets its state, takes its routes
 // out of the table and drains it, and waits for older releases that still drain.
 // Once it has begun it goes on, whatever happens to the caller. It returns an
-// [Error] with [CodeDrainTimeout] if something had to be cut: the service is gone
+// [api.Error] with [api.CodeDrainTimeout] if something had to be cut: the service is gone
 // all the same.
 func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error) {
 	removal := api.Removal{Service: name}

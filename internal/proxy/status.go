@@ -22,7 +22,7 @@ func (e *Engine) Services() []api.ServiceStatus {
 	return all
 }
 
-// Service returns one service, or an [Error] with [CodeNotFound].
+// Service returns one service, or an [api.Error] with [api.CodeNotFound].
 func (e *Engine) Service(name string) (api.ServiceStatus, error) {
 	e.mu.Lock()
 	s := e.services[name]

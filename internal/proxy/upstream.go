@@ -7,7 +7,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// upstream is the running side of a [Target]: its connections, its load and its
+// upstream is the running side of a [api.Target]: its connections, its load and its
 // health, as one release sees them. Two releases with the same address share
 // none of it, so that redeploying an address drains nothing but the old release.
 type upstream struct {
