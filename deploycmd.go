@@ -3,7 +3,6 @@ package parachute
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -193,7 +192,7 @@ func interrupted(c *client.Client, name, id string) error {
 	defer cancel()
 	for id != "" {
 		var status api.DeploymentStatus
-		if err := c.Call(ctx, http.MethodGet, api.DeploymentPath(id), &status); err != nil {
+		if err := c.Call(ctx, http.MethodGet, api.DeploymentPath(id), nil, &status); err != nil {
 			break
 		}
 		switch {
@@ -219,18 +218,9 @@ func interrupted(c *client.Client, name, id string) error {
 }
 
 func deployDetached(ctx context.Context, c *client.Client, path string, req api.DeployRequest, printer cli.DeployPrinter) error {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	resp, err := c.Do(ctx, http.MethodPost, path, body, api.MediaJSON)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
 	var status api.DeploymentStatus
-	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil {
-		return c.Lost(ctx, err)
+	if err := c.Call(ctx, http.MethodPost, path, req, &status); err != nil {
+		return err
 	}
 	return printer.Result(status)
 }

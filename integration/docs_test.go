@@ -9,16 +9,25 @@ import (
 	"testing"
 )
 
+// walkSources visits what is in the repository, but for what is built.
+func walkSources(t *testing.T, visit func(path string, entry fs.DirEntry)) {
+	t.Helper()
+	must(t, filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "bin") {
+			return filepath.SkipDir
+		}
+		visit(path, entry)
+		return nil
+	}))
+}
+
 // Whoever is about to change something looks for the files that are named.
 func TestArchitectureNamesFilesThatExist(t *testing.T) {
 	exists := make(map[string]bool)
-	must(t, filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "bin") {
-			return filepath.SkipDir
-		}
-		exists[filepath.Base(path)] = true
-		return err
-	}))
+	walkSources(t, func(path string, _ fs.DirEntry) { exists[filepath.Base(path)] = true })
 	text, err := os.ReadFile("../docs/ARCHITECTURE.md")
 	must(t, err)
 	names := regexp.MustCompile(`[a-z_A-Z]+\.(?:go|md|yaml)\b`).FindAllString(string(text), -1)
@@ -37,12 +46,8 @@ func TestArchitectureNamesFilesThatExist(t *testing.T) {
 func TestArchitectureKnowsTestsAndPackages(t *testing.T) {
 	var sources strings.Builder
 	var packages []string
-	must(t, filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+	walkSources(t, func(path string, entry fs.DirEntry) {
 		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "bin"):
-			return filepath.SkipDir
 		case entry.IsDir() && filepath.Dir(path) == filepath.Join("..", "internal"):
 			packages = append(packages, "internal/"+entry.Name())
 		case strings.HasSuffix(path, "_test.go"):
@@ -50,8 +55,7 @@ func TestArchitectureKnowsTestsAndPackages(t *testing.T) {
 			must(t, err)
 			sources.Write(b)
 		}
-		return nil
-	}))
+	})
 	text, err := os.ReadFile("../docs/ARCHITECTURE.md")
 	must(t, err)
 	tests := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)

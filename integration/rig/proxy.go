@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
 )
 
 // startTimeout bounds how long the proxy may take to answer on its admin socket.
@@ -263,19 +263,11 @@ func (p *Proxy) API() *http.Client {
 
 // Services returns the list of services.
 func (p *Proxy) Services() ([]api.ServiceStatus, error) {
-	resp, err := p.API().Get("http://localhost/parachute/services")
+	c, err := client.New(p.Admin())
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("listing services: %s", resp.Status)
-	}
-	var list struct {
-		Services []api.ServiceStatus `json:"services"`
-	}
-	err = json.NewDecoder(resp.Body).Decode(&list)
-	return list.Services, err
+	return c.Services(context.Background())
 }
 
 // Deploy deploys over the API and returns when the deployment has ended.
@@ -290,7 +282,7 @@ func (p *Proxy) Deploy(ctx context.Context, req api.DeployRequest) (api.Deployme
 		name = api.DefaultServiceName(req.Hosts)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost,
-		"http://localhost/parachute/services/"+url.PathEscape(name)+"/deployments", bytes.NewReader(body))
+		"http://localhost"+api.DeployPath(name), bytes.NewReader(body))
 	if err != nil {
 		return status, err
 	}
@@ -319,7 +311,7 @@ func (p *Proxy) Deploy(ctx context.Context, req api.DeployRequest) (api.Deployme
 // Remove removes a service over the API and cuts off what is left of its traffic.
 func (p *Proxy) Remove(ctx context.Context, service string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodDelete,
-		"http://localhost/parachute/services/"+url.PathEscape(service)+"?drain_timeout=1ms&stream_timeout=0s", nil)
+		"http://localhost"+api.ServicePath(service)+"?drain_timeout=1ms&stream_timeout=0s", nil)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,10 @@ package cli
 
 import (
 	"context"
-	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/client"
 )
 
@@ -22,12 +20,12 @@ func CompleteServices(cmd *cobra.Command, _ []string, prefix string) ([]string, 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), client.ConnectTimeout)
 	defer cancel()
-	var answer api.ServiceList
-	if c.Call(ctx, http.MethodGet, api.PathServices, &answer) != nil {
+	services, err := c.Services(ctx)
+	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string
-	for _, s := range answer.Services {
+	for _, s := range services {
 		if strings.HasPrefix(s.Name, prefix) {
 			names = append(names, s.Name)
 		}

@@ -55,14 +55,12 @@ func fetchServices(cmd *cobra.Command, names ...string) ([]api.ServiceStatus, er
 	defer cancel()
 	if len(names) > 0 {
 		var one api.ServiceStatus
-		if err := client.Call(ctx, http.MethodGet, api.ServicePath(names[0]), &one); err != nil {
+		if err := client.Call(ctx, http.MethodGet, api.ServicePath(names[0]), nil, &one); err != nil {
 			return nil, err
 		}
 		return []api.ServiceStatus{one}, nil
 	}
-	var all api.ServiceList
-	err = client.Call(ctx, http.MethodGet, api.PathServices, &all)
-	return all.Services, err
+	return client.Services(ctx)
 }
 
 // printList prints a table with a row for each release that has traffic.

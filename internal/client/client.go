@@ -66,29 +66,27 @@ func adminTransport(a Address) *http.Transport {
 			var d net.Dialer
 			return d.DialContext(ctx, a.Network, a.Address)
 		},
+		// A client makes a call or two. None of its connections stays open behind them.
+		DisableKeepAlives: true,
 	}
 }
 
-// Call makes a request and decodes the answer into out.
-func (c *Client) Call(ctx context.Context, method, path string, out any) error {
-	resp, err := c.Do(ctx, method, path, nil, api.MediaJSON)
+// Call makes a request and decodes the answer into out. A nil body sends none.
+func (c *Client) Call(ctx context.Context, method, path string, body, out any) error {
+	resp, err := c.do(ctx, method, path, body, api.MediaJSON)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return c.Lost(ctx, err)
+		return c.lost(ctx, err)
 	}
 	return nil
 }
 
 // Stream makes a request whose answer is a line for each event.
 func (c *Client) Stream(ctx context.Context, path string, body any, yield func(api.Event) error) error {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	resp, err := c.Do(ctx, http.MethodPost, path, b, api.MediaNDJSON)
+	resp, err := c.do(ctx, http.MethodPost, path, body, api.MediaNDJSON)
 	if err != nil {
 		return err
 	}
@@ -97,11 +95,11 @@ func (c *Client) Stream(ctx context.Context, path string, body any, yield func(a
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return c.Lost(ctx, err)
+			return c.lost(ctx, err)
 		}
 		var ev api.Event
 		if err := json.Unmarshal(line, &ev); err != nil {
-			return c.Lost(ctx, err)
+			return c.lost(ctx, err)
 		}
 		if err := yield(ev); err != nil {
 			return err
@@ -112,10 +110,24 @@ func (c *Client) Stream(ctx context.Context, path string, body any, yield func(a
 	}
 }
 
-// Do makes a request. An answer that is not a success becomes the [api.Error]
+// Services returns all services, by name.
+func (c *Client) Services(ctx context.Context) ([]api.ServiceStatus, error) {
+	var list api.ServiceList
+	err := c.Call(ctx, http.MethodGet, api.PathServices, nil, &list)
+	return list.Services, err
+}
+
+// do makes a request. An answer that is not a success becomes the [api.Error]
 // that it carries.
-func (c *Client) Do(ctx context.Context, method, path string, body []byte, accept string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.baseURL()+path, bytes.NewReader(body))
+func (c *Client) do(ctx context.Context, method, path string, body any, accept string) (*http.Response, error) {
+	var encoded []byte
+	if body != nil {
+		var err error
+		if encoded, err = json.Marshal(body); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.baseURL()+path, bytes.NewReader(encoded))
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +135,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body []byte, accep
 	req.Header.Set("Content-Type", api.MediaJSON)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.Lost(ctx, err)
+		return nil, c.lost(ctx, err)
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -147,8 +159,8 @@ func (c *Client) Do(ctx context.Context, method, path string, body []byte, accep
 	}
 }
 
-// Lost explains a call that got no whole answer.
-func (c *Client) Lost(ctx context.Context, err error) error {
+// lost explains a call that got no whole answer.
+func (c *Client) lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &api.Error{Code: CodeInterrupted, Message: "interrupted"}
 	}
