@@ -182,7 +182,7 @@ func validateConfig(t *testing.T, config []byte) error {
 		return err
 	}
 	if c.StorageRaw == nil {
-		storage, err := json.Marshal(object{"module": "file_system", "root": t.TempDir()})
+		storage, err := json.Marshal(map[string]any{"module": "file_system", "root": t.TempDir()})
 		if err != nil {
 			return err
 		}

@@ -33,12 +33,16 @@ func (StderrWriter) WriterKey() string { return "parachute:stderr" }
 
 // OpenWriter implements caddy.WriterOpener. All openers share one writer, which
 // lives as long as the process.
-func (StderrWriter) OpenWriter() (io.WriteCloser, error) {
+func (StderrWriter) OpenWriter() (io.WriteCloser, error) { return stderr(), nil }
+
+// stderr returns the writer of this process to standard error, which never waits for
+// the reader. To close it does nothing.
+func stderr() io.WriteCloser {
 	stderrLines.start.Do(func() {
 		go stderrLines.run()
 		caddy.OnExit(func(context.Context) { stderrLines.flush() })
 	})
-	return nopCloser{stderrLines}, nil
+	return nopCloser{stderrLines}
 }
 
 type nopCloser struct{ io.Writer }

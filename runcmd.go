@@ -52,7 +52,7 @@ type runOptions struct {
 }
 
 func newRunCommand() *cobra.Command {
-	o := runOptions{gracePeriod: api.Duration(defaultGracePeriod), clientTimeout: api.Duration(time.Minute)}
+	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the proxy in the foreground",
@@ -87,6 +87,22 @@ to stop cleanly.`,
 	return cmd
 }
 
+// runConfig returns the Caddy config that run starts the proxy with when it is given
+// args, as JSON. Every flag has its effect but those for the process itself.
+func runConfig(args ...string) ([]byte, error) {
+	var o runOptions
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	o.register(flags)
+	flags.StringVar(&o.admin, "admin", "", "")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return o.buildConfig()
+}
+
 func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.IntVar(&o.httpPort, "http-port", 80, "`port` to serve HTTP on; 0 serves none")
 	flags.IntVar(&o.httpsPort, "https-port", 443, "`port` to serve HTTPS on, over TCP and QUIC; 0 serves none")
@@ -105,6 +121,7 @@ func (o *runOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
 	flags.BoolVar(&o.debug, "debug", false, "log in detail")
 	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
+	o.gracePeriod, o.clientTimeout = api.Duration(defaultGracePeriod), api.Duration(time.Minute)
 	flags.Var(&o.clientTimeout, "client-timeout", "`time` that a client may stall while it sends a request body or takes an answer")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to end when the proxy stops")
 }

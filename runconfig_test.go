@@ -13,41 +13,43 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
-// newRunOptions returns the options of `parachute run` on unprivileged ports, and
-// with a storage of its own.
-func newRunOptions(t *testing.T) runOptions {
+// runFlags returns flags of `parachute run` for unprivileged ports and a storage of its
+// own. Flags that are appended win over them.
+func runFlags(t *testing.T) []string {
 	t.Helper()
-	return runOptions{
-		httpPort: 8080, httpsPort: 8443, gracePeriod: api.Duration(10 * time.Second), clientTimeout: api.Duration(time.Minute), minTLS: "1.2",
-		admin: "unix//run/test.sock", storage: t.TempDir(),
-	}
+	return []string{"--http-port=8080", "--https-port=8443", "--admin=unix//run/test.sock", "--storage=" + t.TempDir()}
 }
+
+// storageOf returns the storage that flags of runFlags name.
+func storageOf(flags []string) string { return strings.TrimPrefix(flags[3], "--storage=") }
 
 // builtConfig is a config that Caddy has accepted.
 type builtConfig struct {
 	t    *testing.T
-	json object
+	json map[string]any
 }
 
-func build(t *testing.T, o runOptions) builtConfig {
+func build(t *testing.T, flags []string) builtConfig {
 	t.Helper()
-	if err := o.validate(); err != nil {
-		t.Fatal(err)
-	}
-	b, err := o.buildConfig()
+	b, err := runConfig(flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := validateConfig(t, b); err != nil {
+	var whole *caddy.Config
+	if err := json.Unmarshal(b, &whole); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Validate(whole); err != nil {
 		t.Fatalf("Caddy refuses the config: %v\n%s", err, b)
 	}
-	var config object
+	var config map[string]any
 	if err := json.Unmarshal(b, &config); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +62,7 @@ func (c builtConfig) has(path, want string) {
 	c.t.Helper()
 	var found any = c.json
 	for key := range strings.SplitSeq(path, "/") {
-		o, _ := found.(object)
+		o, _ := found.(map[string]any)
 		found = o[key]
 	}
 	var wanted any
@@ -84,8 +86,8 @@ const (
 )
 
 func TestRunServesDeployedServicesAlone(t *testing.T) {
-	o := newRunOptions(t)
-	c := build(t, o)
+	flags := runFlags(t)
+	c := build(t, flags)
 	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
 		"read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
 		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}]}`)
@@ -99,7 +101,7 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	c.has("admin/listen", `"unix//run/test.sock|0600"`)
 	// The config of the next start is made from its flags.
 	c.has("admin/config/persist", `false`)
-	c.has("storage/root", `"`+o.storage+`"`)
+	c.has("storage/root", `"`+storageOf(flags)+`"`)
 	c.has("logging/logs/default/writer/output", `"parachute_stderr"`)
 	c.has("logging/logs/default/level", `"INFO"`)
 }
@@ -107,29 +109,29 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 func TestRunFlagsReachTheConfig(t *testing.T) {
 	root := writeRoot(t)
 	for name, tc := range map[string]struct {
-		set  func(*runOptions)
-		want map[string]string
+		flags []string
+		want  map[string]string
 	}{
 		"no http": {
-			func(o *runOptions) { o.httpPort = 0 },
+			[]string{"--http-port=0"},
 			map[string]string{httpAt: `null`, "apps/http/http_port": `null`, httpsAt + "/listen": `[":8443"]`},
 		},
 		"no https": {
-			func(o *runOptions) { o.httpsPort = 0 },
+			[]string{"--https-port=0"},
 			map[string]string{
 				httpsAt: `null`, "apps/http/https_port": `null`, httpAt + "/listen": `[":8080"]`,
 				"apps/tls": `null`, "apps/pki": `null`,
 			},
 		},
 		"bind": {
-			func(o *runOptions) { o.bind, o.metricsPort = "::1", 9090 },
+			[]string{"--bind=::1", "--metrics-port=9090"},
 			map[string]string{
 				httpAt + "/listen": `["[::1]:8080"]`, httpsAt + "/listen": `["[::1]:8443"]`,
 				"apps/http/servers/parachute_metrics/listen": `["[::1]:9090"]`,
 			},
 		},
 		"metrics": {
-			func(o *runOptions) { o.metricsPort = 9090 },
+			[]string{"--metrics-port=9090"},
 			map[string]string{
 				"apps/http/metrics": `{}`,
 				"apps/http/servers/parachute_metrics/routes": `[
@@ -138,7 +140,7 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 			},
 		},
 		"trusted proxies": {
-			func(o *runOptions) { o.trustedProxies = []string{"10.0.0.0/8", "192.0.2.1"} },
+			[]string{"--trusted-proxies=10.0.0.0/8,192.0.2.1"},
 			map[string]string{
 				httpAt + "/trusted_proxies":         `{"source": "static", "ranges": ["10.0.0.0/8", "192.0.2.1"]}`,
 				httpAt + "/trusted_proxies_strict":  `1`,
@@ -147,14 +149,12 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 			},
 		},
 		"certificate authority": {
-			func(o *runOptions) {
-				o.acmeCA, o.acmeCARoot, o.acmeEmail = "https://ca.test/dir", root, "ops@example.com"
-			},
+			[]string{"--acme-ca=https://ca.test/dir", "--acme-ca-root=" + root, "--acme-email=ops@example.com"},
 			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `,
 				"ca": "https://ca.test/dir", "email": "ops@example.com", "trusted_roots_pem_files": ["` + root + `"]}]}]`},
 		},
 		"no certificate authority": {
-			func(*runOptions) {},
+			nil,
 			map[string]string{
 				"apps/tls/automation/policies":       `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `}]}]`,
 				"apps/tls/automation/on_demand":      `{"permission": {"module": "parachute"}}`,
@@ -163,53 +163,49 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 			},
 		},
 		"account of an authority": {
-			func(o *runOptions) {
-				o.acmeCA, o.acmeEABKeyID, o.acmeEABMACKey = "https://ca.test/dir", "kid", "a2V5"
-			},
+			[]string{"--acme-ca=https://ca.test/dir", "--acme-eab-key-id=kid", "--acme-eab-mac-key=a2V5"},
 			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `,
 				"ca": "https://ca.test/dir", "external_account": {"key_id": "kid", "mac_key": "a2V5"}}]}]`},
 		},
 		"two authorities": {
-			func(o *runOptions) { o.acmeEmail, o.httpPort, o.bind = "ops@example.com", 0, "::1" },
+			[]string{"--acme-email=ops@example.com", "--http-port=0", "--bind=::1"},
 			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [
 				{"module": "acme", "email": "ops@example.com", "challenges": {"bind_host": "::1", "http": {"disabled": true, "alternate_port": 0}, "tls-alpn": {"alternate_port": 8443}}},
 				{"module": "acme", "email": "ops@example.com", "challenges": {"bind_host": "::1", "http": {"disabled": true, "alternate_port": 0}, "tls-alpn": {"alternate_port": 8443}},
 				 "ca": "https://acme.zerossl.com/v2/DV90"}]}]`},
 		},
 		"staging": {
-			func(o *runOptions) { o.tlsStaging = true },
+			[]string{"--tls-staging"},
 			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `,
 				"ca": "https://acme-staging-v02.api.letsencrypt.org/directory"}]}]`},
 		},
 		"oldest TLS": {
-			func(o *runOptions) { o.minTLS = "1.3" },
+			[]string{"--min-tls=1.3"},
 			map[string]string{httpsAt + "/tls_connection_policies": `[{"protocol_min": "tls1.3"}]`},
 		},
 		"access log": {
-			func(o *runOptions) { o.accessLog = true },
+			[]string{"--access-log"},
 			map[string]string{httpAt + "/logs": `{}`, httpsAt + "/logs": `{}`},
 		},
 		"debug": {
-			func(o *runOptions) { o.debug = true },
+			[]string{"--debug"},
 			map[string]string{"logging/logs/default/level": `"DEBUG"`},
 		},
 		"grace period": {
-			func(o *runOptions) { o.gracePeriod = api.Duration(90 * time.Second) },
+			[]string{"--grace-period=90s"},
 			map[string]string{"apps/parachute/grace_period": `"1m30s"`},
 		},
 		"client timeout": {
-			func(o *runOptions) { o.clientTimeout = api.Duration(5 * time.Second) },
+			[]string{"--client-timeout=5s"},
 			map[string]string{httpAt + "/routes": `[{"handle": [{"handler": "parachute", "client_timeout": "5s"}]}]`},
 		},
 		"admin on TCP": {
-			func(o *runOptions) { o.admin = "http://localhost:2019/" },
+			[]string{"--admin=http://localhost:2019/"},
 			map[string]string{"admin/listen": `"localhost:2019"`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newRunOptions(t)
-			tc.set(&o)
-			c := build(t, o)
+			c := build(t, append(runFlags(t), tc.flags...))
 			for path, want := range tc.want {
 				c.has(path, want)
 			}
@@ -236,15 +232,14 @@ func writeRoot(t *testing.T) string {
 	return path
 }
 
-// withFile returns options with a user's file.
-func withFile(t *testing.T, name, text string) runOptions {
+// withFile returns flags with a user's file.
+func withFile(t *testing.T, name, text string) []string {
 	t.Helper()
-	o := newRunOptions(t)
-	o.configFile = filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(o.configFile, []byte(text), 0o600); err != nil {
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return o
+	return append(runFlags(t), "--config="+path)
 }
 
 func TestSitesComeBeforeServicesOnTheSamePort(t *testing.T) {
@@ -274,17 +269,15 @@ func TestSitesOverTLSShareThePortWithServices(t *testing.T) {
 
 // A site without a port belongs on the proxy's ports, wherever those are.
 func TestSitesMoveToTheProxysPorts(t *testing.T) {
-	o := withFile(t, "Caddyfile", "http://www.test {\n respond ok\n}\napp.test {\n parachute\n}")
-	o.bind = "127.0.0.1"
-	c := build(t, o)
+	c := build(t, append(withFile(t, "Caddyfile", "http://www.test {\n respond ok\n}\napp.test {\n parachute\n}"), "--bind=127.0.0.1"))
 	c.has("apps/http/http_port", "8080")
 	c.has(httpAt, "null")
 	c.has(httpsAt, "null")
 	c.has("apps/http/servers/srv0/listen", `["127.0.0.1:8443"]`)
 	c.has("apps/http/servers/srv1/listen", `["127.0.0.1:8080"]`)
 
-	o = withFile(t, "Caddyfile", "{\n http_port 9090\n}\nhttp://www.test {\n respond ok\n}")
-	if _, err := o.buildConfig(); err == nil || !strings.Contains(err.Error(), "http_port is 9090") {
+	flags := withFile(t, "Caddyfile", "{\n http_port 9090\n}\nhttp://www.test {\n respond ok\n}")
+	if _, err := runConfig(flags...); err == nil || !strings.Contains(err.Error(), "http_port is 9090") {
 		t.Errorf("ports that contradict each other: %v", err)
 	}
 }
@@ -298,13 +291,12 @@ func TestSitesOnOtherPortsAreLeftAlone(t *testing.T) {
 }
 
 func TestFileWinsOverWhatFlagsDoNotSay(t *testing.T) {
-	o := withFile(t, "caddy.json", `{
+	flags := withFile(t, "caddy.json", `{
 		"admin": {"listen": "localhost:2020", "origins": ["localhost"]},
 		"logging": {"logs": {"default": {"level": "ERROR"}}},
 		"apps": {"http": {"grace_period": "1s"}, "tls": null}
 	}`)
-	o.admin = ""
-	c := build(t, o)
+	c := build(t, append(flags, "--admin="))
 	c.has("admin", `{"listen": "localhost:2020", "origins": ["localhost"], "config": {"persist": false}}`)
 	c.has("logging/logs/default/level", `"ERROR"`)
 	c.has("logging/logs/default/writer/output", `"parachute_stderr"`)
@@ -316,13 +308,13 @@ func TestFileWinsOverWhatFlagsDoNotSay(t *testing.T) {
 }
 
 func TestFlagsForPlacesWinOverTheFile(t *testing.T) {
-	o := withFile(t, "caddy.json", `{
+	flags := withFile(t, "caddy.json", `{
 		"admin": {"listen": "localhost:2020"},
 		"storage": {"module": "file_system", "root": "/elsewhere"}
 	}`)
-	c := build(t, o)
+	c := build(t, flags)
 	c.has("admin/listen", `"unix//run/test.sock|0600"`)
-	c.has("storage", `{"module": "file_system", "root": "`+o.storage+`"}`)
+	c.has("storage", `{"module": "file_system", "root": "`+storageOf(flags)+`"}`)
 }
 
 func TestAutomationPoliciesOfTheFileComeFirst(t *testing.T) {
@@ -337,9 +329,8 @@ func TestAutomationPoliciesOfTheFileComeFirst(t *testing.T) {
 		"for all names, without issuers": {`[{"key_type": "p384"}]`, `[{"key_type": "p384", ` + askUs + `, ` + issuers + `}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := withFile(t, "caddy.json", `{"apps": {"tls": {"automation": {"policies": `+tc.theirs+`}}}}`)
-			o.acmeCA = "https://ca.test/dir"
-			build(t, o).has("apps/tls/automation/policies", tc.want)
+			flags := withFile(t, "caddy.json", `{"apps": {"tls": {"automation": {"policies": `+tc.theirs+`}}}}`)
+			build(t, append(flags, "--acme-ca=https://ca.test/dir")).has("apps/tls/automation/policies", tc.want)
 		})
 	}
 }
@@ -359,9 +350,8 @@ func TestSitesOfTheFileHavePoliciesThatAskNobody(t *testing.T) {
 			{` + askUs + `, ` + issuers + `}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := withFile(t, "Caddyfile", tc.file)
-			o.acmeCA = "https://ca.test/dir"
-			build(t, o).has("apps/tls/automation/policies", tc.want)
+			flags := append(withFile(t, "Caddyfile", tc.file), "--acme-ca=https://ca.test/dir")
+			build(t, flags).has("apps/tls/automation/policies", tc.want)
 		})
 	}
 }
@@ -374,16 +364,14 @@ func TestOnDemandPermissionOfTheFileStays(t *testing.T) {
 }
 
 func TestFlagsForCertificatesThatContradictEachOtherAreRefused(t *testing.T) {
-	for want, set := range map[string]func(*runOptions){
-		"name two authorities":                     func(o *runOptions) { o.tlsStaging, o.acmeCA = true, "https://ca.test/dir" },
-		"belong together":                          func(o *runOptions) { o.acmeEABKeyID = "kid" },
-		"neither 1.2 nor 1.3":                      func(o *runOptions) { o.minTLS = "1.1" },
-		"no plugin for the DNS provider nosuchdns": func(o *runOptions) { o.acmeDNS = "nosuchdns {env.TOKEN}" },
-		"--with github.com/caddy-dns/nosuchdns":    func(o *runOptions) { o.acmeDNS = "nosuchdns" },
+	for want, flags := range map[string][]string{
+		"name two authorities":                     {"--tls-staging", "--acme-ca=https://ca.test/dir"},
+		"belong together":                          {"--acme-eab-key-id=kid"},
+		"neither 1.2 nor 1.3":                      {"--min-tls=1.1"},
+		"no plugin for the DNS provider nosuchdns": {"--acme-dns=nosuchdns {env.TOKEN}"},
+		"--with github.com/caddy-dns/nosuchdns":    {"--acme-dns=nosuchdns"},
 	} {
-		o := newRunOptions(t)
-		set(&o)
-		if err := o.validate(); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := runConfig(append(runFlags(t), flags...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got the error %v instead of one with %q", err, want)
 		}
 	}
@@ -399,8 +387,7 @@ func TestFilesThatCannotBeMergedAreRefused(t *testing.T) {
 		"no Caddyfile":       {"Caddyfile", "http://:8080 {", "Caddyfile"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := withFile(t, tc.file, tc.text)
-			if _, err := o.buildConfig(); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := runConfig(withFile(t, tc.file, tc.text)...); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got the error %v instead of one with %q", err, tc.want)
 			}
 		})
@@ -412,8 +399,7 @@ func TestFilesWithOddLogsAreMerged(t *testing.T) {
 	for _, logging := range []string{
 		`1`, `{"logs": 1}`, `{"logs": {"default": "INFO"}}`, `{"logs": {"default": {"exclude": 1}}}`, `{"logs": {"parachute_api": []}}`,
 	} {
-		o := withFile(t, "caddy.json", `{"logging": `+logging+`}`)
-		if _, err := o.buildConfig(); err != nil {
+		if _, err := runConfig(withFile(t, "caddy.json", `{"logging": `+logging+`}`)...); err != nil {
 			t.Errorf("%s: %v", logging, err)
 		}
 	}
@@ -425,35 +411,13 @@ func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
 		"sites.conf": "name it Caddyfile or *.caddyfile",
 		"sites.json": "",
 	} {
-		o := newRunOptions(t)
-		o.configFile = filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(o.configFile, []byte("a.test {\n\trespond hello\n}\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := o.buildConfig()
+		_, err := runConfig(withFile(t, name, "a.test {\n\trespond hello\n}\n")...)
 		failed, ok := errors.AsType[*api.Error](cli.AsFailedStart(err))
 		if !ok || !strings.Contains(failed.Message, name+" is not valid JSON: ") || strings.Contains(failed.Message, "--adapter") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if ok && (!strings.Contains(failed.Hint, hint) || hint == "" && failed.Hint != "") {
 			t.Errorf("%s: the hint is %q", name, failed.Hint)
-		}
-	}
-}
-
-func TestStorageThatIsAFileGetsAHint(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, storage := range []string{file, filepath.Join(file, "below")} {
-		o := newRunOptions(t)
-		o.storage = storage
-		_, err := o.lockStorage()
-		failed, _ := errors.AsType[*api.Error](err)
-		if failed == nil || failed.Message != "the storage cannot be "+storage+": "+file+" is not a directory" ||
-			!strings.Contains(failed.Hint, "name a directory with --storage") {
-			t.Errorf("%s: %+v", storage, failed)
 		}
 	}
 }

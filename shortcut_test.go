@@ -13,15 +13,21 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
+// httpServerOf returns the server for plain HTTP in a config of run.
+func httpServerOf(config map[string]any) map[string]any {
+	servers := config["apps"].(map[string]any)["http"].(map[string]any)["servers"].(map[string]any)
+	return servers["parachute_http"].(map[string]any)
+}
+
 // provisionHTTP has Caddy make the HTTP app of run, after change has been made to its
 // config.
-func provisionHTTP(t *testing.T, o runOptions, change func(config object)) *caddyhttp.App {
+func provisionHTTP(t *testing.T, flags []string, change func(config map[string]any)) *caddyhttp.App {
 	t.Helper()
-	b, err := o.buildConfig()
+	b, err := runConfig(append([]string{"--storage=" + t.TempDir(), "--http-port=8080", "--https-port=8443"}, flags...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var config object
+	var config map[string]any
 	if err := json.Unmarshal(b, &config); err != nil {
 		t.Fatal(err)
 	}
@@ -59,19 +65,19 @@ func ourHandler(t *testing.T, server *caddyhttp.Server) *Handler {
 }
 
 func TestShortcutIsOnlyTakenWhereNothingIsLeftOut(t *testing.T) {
-	set := func(key string, value any) func(object) {
-		return func(config object) { at(config, "apps", "http", "servers", httpServer)[key] = value }
+	set := func(key string, value any) func(map[string]any) {
+		return func(config map[string]any) { httpServerOf(config)[key] = value }
 	}
-	static := object{"handler": "static_response"}
+	static := map[string]any{"handler": "static_response"}
 	for name, tt := range map[string]struct {
-		flags  func(*runOptions)
-		config func(object)
+		flags  []string
+		config func(map[string]any)
 		taken  bool
 	}{
 		"run":             {taken: true},
-		"trusted proxies": {flags: func(o *runOptions) { o.trustedProxies = []string{"10.0.0.0/8"} }, taken: true},
-		"access log":      {flags: func(o *runOptions) { o.accessLog = true }},
-		"metrics":         {flags: func(o *runOptions) { o.metricsPort = 9090 }},
+		"trusted proxies": {flags: []string{"--trusted-proxies=10.0.0.0/8"}, taken: true},
+		"access log":      {flags: []string{"--access-log"}},
+		"metrics":         {flags: []string{"--metrics-port=9090"}},
 
 		"longer idle timeout":  {config: set("idle_timeout", "10m"), taken: true},
 		"whole timeouts":       {config: set("write_timeout", "10m"), taken: true},
@@ -81,24 +87,20 @@ func TestShortcutIsOnlyTakenWhereNothingIsLeftOut(t *testing.T) {
 		"dots":                 {config: set("expected_dot_headers", []string{"Client.Id"})},
 		"full duplex":          {config: set("enable_full_duplex", true)},
 		"strict host":          {config: set("strict_sni_host", true)},
-		"error routes":         {config: set("errors", object{"routes": []any{object{"handle": []any{static}}}})},
-		"named routes":         {config: set("named_routes", object{"a": object{"handle": []any{static}}})},
-		"metrics of a server":  {config: set("metrics", object{})},
-		"another route":        {config: set("routes", []any{object{"handle": []any{static}}, object{"handle": []any{object{"handler": "parachute"}}}})},
-		"route for some":       {config: set("routes", []any{object{"match": []any{object{"host": []any{"a.test"}}}, "handle": []any{object{"handler": "parachute"}}}})},
-		"handler before ours":  {config: set("routes", []any{object{"handle": []any{object{"handler": "headers"}, object{"handler": "parachute"}}}})},
-		"requests passed thru": {config: set("routes", []any{object{"handle": []any{object{"handler": "parachute", "pass_thru": true}}}})},
+		"error routes":         {config: set("errors", map[string]any{"routes": []any{map[string]any{"handle": []any{static}}}})},
+		"named routes":         {config: set("named_routes", map[string]any{"a": map[string]any{"handle": []any{static}}})},
+		"metrics of a server":  {config: set("metrics", map[string]any{})},
+		"another route":        {config: set("routes", []any{map[string]any{"handle": []any{static}}, map[string]any{"handle": []any{map[string]any{"handler": "parachute"}}}})},
+		"route for some":       {config: set("routes", []any{map[string]any{"match": []any{map[string]any{"host": []any{"a.test"}}}, "handle": []any{map[string]any{"handler": "parachute"}}}})},
+		"handler before ours":  {config: set("routes", []any{map[string]any{"handle": []any{map[string]any{"handler": "headers"}, map[string]any{"handler": "parachute"}}}})},
+		"requests passed thru": {config: set("routes", []any{map[string]any{"handle": []any{map[string]any{"handler": "parachute", "pass_thru": true}}}})},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newRunOptions(t)
-			if tt.flags != nil {
-				tt.flags(&o)
-			}
-			server := provisionHTTP(t, o, func(config object) {
+			server := provisionHTTP(t, tt.flags, func(config map[string]any) {
 				if tt.config != nil {
 					tt.config(config)
 				}
-			}).Servers[httpServer]
+			}).Servers["parachute_http"]
 			if taken := ourHandler(t, server).isAllOf(server); taken != tt.taken {
 				t.Errorf("is the shortcut taken? %v", taken)
 			}
@@ -109,16 +111,14 @@ func TestShortcutIsOnlyTakenWhereNothingIsLeftOut(t *testing.T) {
 // The first request of each connection is Caddy's, and so are those that Caddy would not
 // hand to its routes as they are.
 func TestShortcutIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
-	o := newRunOptions(t)
-	o.bind, o.httpsPort = "127.0.0.1", 0
-	app := provisionHTTP(t, o, func(config object) {
-		at(config, "apps", "http", "servers", httpServer)["listen"] = []any{"127.0.0.1:0"}
+	app := provisionHTTP(t, []string{"--bind=127.0.0.1", "--https-port=0"}, func(config map[string]any) {
+		httpServerOf(config)["listen"] = []any{"127.0.0.1:0"}
 	})
 	if err := app.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = app.Stop() })
-	server := app.Servers[httpServer]
+	server := app.Servers["parachute_http"]
 	address := "http://" + server.Listeners()[0].Addr().String()
 
 	for name, set := range map[string]func(*http.Protocols, bool){"h1": (*http.Protocols).SetHTTP1, "h2": (*http.Protocols).SetUnencryptedHTTP2} {
