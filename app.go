@@ -15,6 +15,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/certs"
 	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/run"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
@@ -60,7 +61,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("grace_period %s is negative", time.Duration(a.GracePeriod))
 	}
 	if a.GracePeriod == 0 {
-		a.GracePeriod = caddy.Duration(defaultGracePeriod)
+		a.GracePeriod = caddy.Duration(run.DefaultGracePeriod)
 	}
 	a.logger, a.ctx = ctx.Logger(), ctx
 	a.store = &store{storage: ctx.Storage()}

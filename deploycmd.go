@@ -20,6 +20,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/client"
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 func newDeployCommand() *cobra.Command {
@@ -280,13 +281,13 @@ func rootCommand() caddycmd.Command {
 		Short: "Proxies web applications and deploys them without downtime",
 		CobraFunc: func(cmd *cobra.Command) {
 			if !calledAsParachute {
-				cli.Describe(cmd, newRunCommand(), newDeployCommand())
+				cli.Describe(cmd, run.Command(), newDeployCommand())
 				return
 			}
 			cmd.DisableFlagParsing = true
 			cmd.RunE = func(_ *cobra.Command, args []string) error {
 				root := &cobra.Command{Use: "parachute"}
-				cli.Describe(root, newRunCommand(), newDeployCommand())
+				cli.Describe(root, run.Command(), newDeployCommand())
 				root.SetArgs(args)
 				if err := root.Execute(); err != nil {
 					cli.Exit(cli.UsageError(err))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 // collector reads the engine whenever Prometheus asks. It holds no state of its
@@ -105,7 +106,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range c.engine.DeploymentCounts() {
 		counter(deploymentsTotal, n, string(state))
 	}
-	counter(logLinesDropped, stderrLines.dropped.Load())
+	counter(logLinesDropped, run.DroppedLogLines())
 }
 
 // targetsOf counts the targets of the active release by health.

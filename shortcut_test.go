@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 // httpServerOf returns the server for plain HTTP in a config of run.
@@ -23,7 +25,7 @@ func httpServerOf(config map[string]any) map[string]any {
 // config.
 func provisionHTTP(t *testing.T, flags []string, change func(config map[string]any)) *caddyhttp.App {
 	t.Helper()
-	b, err := runConfig(append([]string{"--storage=" + t.TempDir(), "--http-port=8080", "--https-port=8443"}, flags...)...)
+	b, err := run.Config(append([]string{"--storage=" + t.TempDir(), "--http-port=8080", "--https-port=8443"}, flags...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

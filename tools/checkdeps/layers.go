@@ -52,11 +52,16 @@ var layers = map[string]layer{
 		host: true,
 		why:  "commands are clients of the API: what they show is what the API says",
 	},
+	"internal/run": {
+		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/version"},
+		host: true,
+		why:  "run writes a config for Caddy, which names the modules of the root and knows none of their types",
+	},
 	"internal/extendedconnect": {why: "it has to be initialised before net/http"},
 	".": {
 		ours: []string{
 			"internal/api", "internal/certs", "internal/cli", "internal/client", "internal/extendedconnect",
-			"internal/proxy", "internal/transport", "internal/version",
+			"internal/proxy", "internal/run", "internal/transport", "internal/version",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",

@@ -1,4 +1,4 @@
-package parachute
+package run_test
 
 import (
 	"crypto/ecdsa"
@@ -15,9 +15,12 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/standard" // what configs refer to
 
+	_ "github.com/parachute-proxy/parachute" // the modules that the config names
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 // runFlags returns flags of `parachute run` for unprivileged ports and a storage of its
@@ -38,7 +41,7 @@ type builtConfig struct {
 
 func build(t *testing.T, flags []string) builtConfig {
 	t.Helper()
-	b, err := runConfig(flags...)
+	b, err := run.Config(flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +280,7 @@ func TestSitesMoveToTheProxysPorts(t *testing.T) {
 	c.has("apps/http/servers/srv1/listen", `["127.0.0.1:8080"]`)
 
 	flags := withFile(t, "Caddyfile", "{\n http_port 9090\n}\nhttp://www.test {\n respond ok\n}")
-	if _, err := runConfig(flags...); err == nil || !strings.Contains(err.Error(), "http_port is 9090") {
+	if _, err := run.Config(flags...); err == nil || !strings.Contains(err.Error(), "http_port is 9090") {
 		t.Errorf("ports that contradict each other: %v", err)
 	}
 }
@@ -371,7 +374,7 @@ func TestFlagsForCertificatesThatContradictEachOtherAreRefused(t *testing.T) {
 		"no plugin for the DNS provider nosuchdns": {"--acme-dns=nosuchdns {env.TOKEN}"},
 		"--with github.com/caddy-dns/nosuchdns":    {"--acme-dns=nosuchdns"},
 	} {
-		if _, err := runConfig(append(runFlags(t), flags...)...); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := run.Config(append(runFlags(t), flags...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got the error %v instead of one with %q", err, want)
 		}
 	}
@@ -387,7 +390,7 @@ func TestFilesThatCannotBeMergedAreRefused(t *testing.T) {
 		"no Caddyfile":       {"Caddyfile", "http://:8080 {", "Caddyfile"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := runConfig(withFile(t, tc.file, tc.text)...); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := run.Config(withFile(t, tc.file, tc.text)...); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got the error %v instead of one with %q", err, tc.want)
 			}
 		})
@@ -399,7 +402,7 @@ func TestFilesWithOddLogsAreMerged(t *testing.T) {
 	for _, logging := range []string{
 		`1`, `{"logs": 1}`, `{"logs": {"default": "INFO"}}`, `{"logs": {"default": {"exclude": 1}}}`, `{"logs": {"parachute_api": []}}`,
 	} {
-		if _, err := runConfig(withFile(t, "caddy.json", `{"logging": `+logging+`}`)...); err != nil {
+		if _, err := run.Config(withFile(t, "caddy.json", `{"logging": `+logging+`}`)...); err != nil {
 			t.Errorf("%s: %v", logging, err)
 		}
 	}
@@ -411,7 +414,7 @@ func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
 		"sites.conf": "name it Caddyfile or *.caddyfile",
 		"sites.json": "",
 	} {
-		_, err := runConfig(withFile(t, name, "a.test {\n\trespond hello\n}\n")...)
+		_, err := run.Config(withFile(t, name, "a.test {\n\trespond hello\n}\n")...)
 		failed, ok := errors.AsType[*api.Error](cli.AsFailedStart(err))
 		if !ok || !strings.Contains(failed.Message, name+" is not valid JSON: ") || strings.Contains(failed.Message, "--adapter") {
 			t.Errorf("%s: %v", name, err)

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package parachute
+package run
 
 import "os"
 

@@ -1,4 +1,4 @@
-package parachute
+package run
 
 import (
 	"bytes"
@@ -16,34 +16,19 @@ import (
 // maxPendingLog bounds the log that waits to be written, in bytes.
 const maxPendingLog = 1 << 20
 
-// StderrWriter writes logs to standard error without ever waiting for its
-// reader. When the reader falls behind by a mebibyte, lines are dropped and
-// counted: a log sink that blocks must not block traffic.
-type StderrWriter struct{}
-
-// CaddyModule returns the Caddy module information.
-func (StderrWriter) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "caddy.logging.writers.parachute_stderr", New: func() caddy.Module { return new(StderrWriter) }}
-}
-
-func (StderrWriter) String() string { return "stderr (lines are dropped when it blocks)" }
-
-// WriterKey implements caddy.WriterOpener.
-func (StderrWriter) WriterKey() string { return "parachute:stderr" }
-
-// OpenWriter implements caddy.WriterOpener. All openers share one writer, which
-// lives as long as the process.
-func (StderrWriter) OpenWriter() (io.WriteCloser, error) { return stderr(), nil }
-
-// stderr returns the writer of this process to standard error, which never waits for
+// Stderr returns the writer of this process to standard error, which never waits for
 // the reader. To close it does nothing.
-func stderr() io.WriteCloser {
+func Stderr() io.WriteCloser {
 	stderrLines.start.Do(func() {
 		go stderrLines.run()
 		caddy.OnExit(func(context.Context) { stderrLines.flush() })
 	})
 	return nopCloser{stderrLines}
 }
+
+// DroppedLogLines returns how many lines of the log have been dropped since the process
+// began because standard error was not read.
+func DroppedLogLines() int64 { return stderrLines.dropped.Load() }
 
 type nopCloser struct{ io.Writer }
 

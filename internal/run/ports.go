@@ -1,4 +1,4 @@
-package parachute
+package run
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 // with every other program of the same user that does (SO_REUSEPORT), so without
 // this check a second proxy would start and take half of the traffic of the
 // first.
-func (o *runOptions) checkPorts() error {
+func (o *options) checkPorts() error {
 	for _, p := range []struct {
 		flag string
 		port *int

@@ -1,4 +1,4 @@
-package parachute
+package run
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 )
 
 // connectionPolicy returns what is demanded of TLS connections.
-func (o *runOptions) connectionPolicy() object {
+func (o *options) connectionPolicy() object {
 	if o.minTLS == "1.3" {
 		return object{"protocol_min": "tls1.3"}
 	}
@@ -21,7 +21,7 @@ func (o *runOptions) connectionPolicy() object {
 
 // automation returns how certificates are obtained: for deployed hosts by asking us,
 // for all else as the user's own policies say.
-func (o *runOptions) automation() object {
+func (o *options) automation() object {
 	return object{
 		"policies":  []any{o.catchAllPolicy()},
 		"on_demand": object{"permission": object{"module": "parachute"}},
@@ -29,7 +29,7 @@ func (o *runOptions) automation() object {
 }
 
 // catchAllPolicy returns the policy for all names that have no other.
-func (o *runOptions) catchAllPolicy() object {
+func (o *options) catchAllPolicy() object {
 	return askParachute(object{"issuers": o.issuers()})
 }
 
@@ -43,7 +43,7 @@ func askParachute(policy object) object {
 
 // issuers returns the issuers that the flags ask for. Without any flag, they are
 // Caddy's.
-func (o *runOptions) issuers() []any {
+func (o *options) issuers() []any {
 	// Caddy tells its issuers which ports it has, but only if it gets certificates by
 	// itself.
 	challenges := object{
@@ -83,7 +83,7 @@ func (o *runOptions) issuers() []any {
 
 // dnsProvider returns the settings of the DNS provider that --acme-dns names, which
 // are written as in a Caddyfile, or nil.
-func (o *runOptions) dnsProvider() (json.RawMessage, error) {
+func (o *options) dnsProvider() (json.RawMessage, error) {
 	if o.acmeDNS == "" {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package parachute
+package run
 
 import "testing"
 

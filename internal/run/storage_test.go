@@ -1,4 +1,4 @@
-package parachute
+package run
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ func TestStorageThatIsAFileGetsAHint(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, storage := range []string{file, filepath.Join(file, "below")} {
-		o := runOptions{storage: storage}
+		o := options{storage: storage}
 		_, err := o.lockStorage()
 		failed, _ := errors.AsType[*api.Error](err)
 		if failed == nil || failed.Message != "the storage cannot be "+storage+": "+file+" is not a directory" ||

@@ -1,4 +1,4 @@
-package parachute
+package run
 
 import (
 	"encoding/json"
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/parachute-proxy/parachute/internal/cli"
@@ -31,7 +32,7 @@ const (
 
 // buildConfig returns the Caddy config of run as JSON, with the user's file
 // merged in.
-func (o *runOptions) buildConfig() ([]byte, error) {
+func (o *options) buildConfig() ([]byte, error) {
 	config := o.baseConfig()
 	if o.configFile != "" {
 		user, err := o.userConfig()
@@ -61,7 +62,7 @@ func (o *runOptions) buildConfig() ([]byte, error) {
 // trustAdminSocket leaves out what Caddy has to say of an admin endpoint on a Unix
 // socket: that it is on an open interface. Ours is private. One that the user's file has
 // put elsewhere may not be, and whoever wants a detailed log gets all of it.
-func (o *runOptions) trustAdminSocket(config object) {
+func (o *options) trustAdminSocket(config object) {
 	logs := at(config, "logging", "logs")
 	main, mainIsObject := logs["default"].(object)
 	api, apiIsObject := logs["parachute_api"].(object)
@@ -75,7 +76,7 @@ func (o *runOptions) trustAdminSocket(config object) {
 	logs["parachute_admin"] = admin
 }
 
-func (o *runOptions) baseConfig() object {
+func (o *options) baseConfig() object {
 	servers := object{}
 	if o.httpPort != 0 {
 		servers[httpServer] = o.server(o.httpPort, object{"protocols": []any{"h1", "h2c"}})
@@ -120,7 +121,7 @@ func (o *runOptions) baseConfig() object {
 	}
 }
 
-func (o *runOptions) fileStorage() object {
+func (o *options) fileStorage() object {
 	dir := o.storage
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
@@ -129,7 +130,7 @@ func (o *runOptions) fileStorage() object {
 }
 
 // server returns a server that hands every request to the table of services.
-func (o *runOptions) server(port int, more object) object {
+func (o *options) server(port int, more object) object {
 	s := object{
 		"listen":          []any{o.listen(port)},
 		"routes":          []any{o.serviceRoute()},
@@ -155,13 +156,13 @@ func (o *runOptions) server(port int, more object) object {
 	return s
 }
 
-func (o *runOptions) serviceRoute() object {
+func (o *options) serviceRoute() object {
 	return object{"handle": []any{object{"handler": "parachute", "client_timeout": o.clientTimeout.String()}}}
 }
 
-func (o *runOptions) listen(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }
+func (o *options) listen(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }
 
-func (o *runOptions) caddyAdminListen() string {
+func (o *options) caddyAdminListen() string {
 	a := o.adminListener()
 	if a.Network == "unix" {
 		return a.String() + "|0600"
@@ -172,7 +173,7 @@ func (o *runOptions) caddyAdminListen() string {
 // logs returns the logs: to standard error, like Caddy's, but without ever waiting
 // for whoever reads it. Calls of the API are logged when they fail, unless the log
 // is to be detailed: every list would be a line.
-func (o *runOptions) logs() object {
+func (o *options) logs() object {
 	format := "json"
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		format = "console"
@@ -193,7 +194,7 @@ func (o *runOptions) logs() object {
 }
 
 // userConfig reads and adapts the user's file.
-func (o *runOptions) userConfig() (object, error) {
+func (o *options) userConfig() (object, error) {
 	b, _, _, err := caddycmd.LoadConfig(o.configFile, "")
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		// Caddy's own words are of a flag that we do not have.
@@ -211,4 +212,20 @@ func (o *runOptions) userConfig() (object, error) {
 		return nil, fmt.Errorf("%s: the config is not a JSON object: %w", o.configFile, err)
 	}
 	return user, nil
+}
+
+// Config returns the Caddy config that run starts the proxy with when it is given
+// args, as JSON. Every flag has its effect but those for the process itself.
+func Config(args ...string) ([]byte, error) {
+	var o options
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	o.register(flags)
+	flags.StringVar(&o.admin, "admin", "", "")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return o.buildConfig()
 }

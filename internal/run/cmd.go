@@ -1,0 +1,98 @@
+package run
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/version"
+)
+
+// DefaultGracePeriod is the time that requests and streams have to end when the proxy
+// stops. It leaves a container runtime, which kills after 10s by default, nothing to
+// kill when streams alone are open.
+const DefaultGracePeriod = 10 * time.Second
+
+// Command returns the command `parachute run`. It ends the process when it starts the
+// proxy, and returns an error for [cli.Exit] when it cannot.
+func Command() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the proxy in the foreground",
+		Long: `run starts the proxy. It serves HTTP and HTTPS for every service that is
+deployed to it. After a restart it serves again what it served before.
+
+It needs no configuration file. With --config it serves the sites of a Caddyfile
+or JSON file as well, on the same ports; a host that has a site there is that
+site's. SIGUSR1 reloads the file without touching services. A Caddyfile has to be
+named Caddyfile or *.caddyfile; files with other names are read as JSON.
+
+Every flag is an environment variable, too: --http-port is PARACHUTE_HTTP_PORT
+or, for this command, HTTP_PORT.
+
+SIGTERM and SIGINT stop it: requests finish and streams are closed politely
+within the grace period.
+
+Exit codes are Caddy's: 0 stopped; 1 failed to start; 2 forced to quit; 3 failed
+to stop cleanly.`,
+		Example: `  parachute run
+  parachute run --http-port 8080 --https-port 8443
+  parachute run --trusted-proxies 10.0.0.0/8 --metrics-port 9090`,
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	o.register(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.admin, _ = cmd.Flags().GetString("admin")
+		o.httpsPortGiven = cmd.Flags().Changed("https-port") || !cmd.Flags().Changed("http-port")
+		return run(o)
+	}
+	return cmd
+}
+
+// run starts the proxy. It returns only if that fails.
+func run(o options) error {
+	if err := o.validate(); err != nil {
+		return cli.FailedStart("see: parachute run --help", "%v", err)
+	}
+	if err := o.checkPorts(); err != nil {
+		return err
+	}
+	if err := o.prepareAdminSocket(); err != nil {
+		return err
+	}
+	unlock, err := o.lockStorage()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	paceGC()
+	caddy.TrapSignals()
+	config, err := o.buildConfig()
+	if err != nil {
+		return cli.AsFailedStart(err)
+	}
+	if o.configFile != "" {
+		// What SIGUSR1 does.
+		caddy.SetLastConfig(o.configFile, "", func(string, string) error {
+			config, err := o.buildConfig()
+			if err != nil {
+				return err
+			}
+			return caddy.Load(config, true)
+		})
+	}
+	if err := caddy.Load(config, true); err != nil {
+		stderrLines.flush()
+		return cli.FailedStart("", "starting the proxy: %v", err)
+	}
+	caddy.Log().Named("parachute").Info("ready",
+		zap.String("version", version.Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),
+		zap.String("admin", o.adminListener().String()))
+	select {} // the signal handlers end the process
+}

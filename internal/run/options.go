@@ -1,0 +1,57 @@
+package run
+
+import (
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// options are the flags of run.
+type options struct {
+	httpPort       int
+	httpsPort      int
+	httpsPortGiven bool
+	metricsPort    int
+	bind           string
+	admin          string
+	storage        string
+	trustedProxies []string
+	acmeCA         string
+	acmeCARoot     string
+	acmeEmail      string
+	acmeEABKeyID   string
+	acmeEABMACKey  string
+	acmeDNS        string
+	tlsStaging     bool
+	minTLS         string
+	accessLog      bool
+	debug          bool
+	configFile     string
+	gracePeriod    api.Duration
+	clientTimeout  api.Duration
+}
+
+func (o *options) register(flags *pflag.FlagSet) {
+	flags.IntVar(&o.httpPort, "http-port", 80, "`port` to serve HTTP on; 0 serves none")
+	flags.IntVar(&o.httpsPort, "https-port", 443, "`port` to serve HTTPS on, over TCP and QUIC; 0 serves none")
+	flags.IntVar(&o.metricsPort, "metrics-port", 0, "`port` to serve Prometheus metrics on, at /metrics; 0 serves none")
+	flags.StringVar(&o.bind, "bind", "", "`address` to listen on (default: all)")
+	flags.StringVar(&o.storage, "storage", "", "`directory` for state and certificates (default: Caddy's data directory)")
+	flags.StringSliceVar(&o.trustedProxies, "trusted-proxies", nil, "`CIDRs` of proxies whose X-Forwarded headers are believed (default: none)")
+	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates (default: Let's Encrypt, then ZeroSSL if there is an --acme-email)")
+	flags.StringVar(&o.acmeCARoot, "acme-ca-root", "", "PEM `file` with the root certificate of the ACME server itself")
+	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
+	flags.StringVar(&o.acmeEABKeyID, "acme-eab-key-id", "", "`id` of an account that exists at the ACME server (external account binding)")
+	flags.StringVar(&o.acmeEABMACKey, "acme-eab-mac-key", "", "`key` of that account, in base64url; better given as ACME_EAB_MAC_KEY")
+	flags.StringVar(&o.acmeDNS, "acme-dns", "", "DNS `provider` to prove the control of domains with, which wildcards need, and its settings, such as 'cloudflare {env.CF_API_TOKEN}'")
+	flags.BoolVar(&o.tlsStaging, "tls-staging", false, "get certificates from Let's Encrypt's staging environment: no rate limits, but nobody trusts them")
+	flags.StringVar(&o.minTLS, "min-tls", "1.2", "oldest `version` of TLS that clients may use: 1.2 or 1.3")
+	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
+	flags.BoolVar(&o.debug, "debug", false, "log in detail")
+	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
+	o.gracePeriod, o.clientTimeout = api.Duration(DefaultGracePeriod), api.Duration(time.Minute)
+	flags.Var(&o.clientTimeout, "client-timeout", "`time` that a client may stall while it sends a request body or takes an answer")
+	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to end when the proxy stops")
+}

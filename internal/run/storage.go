@@ -1,0 +1,51 @@
+package run
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/parachute-proxy/parachute/internal/cli"
+)
+
+// lockStorage keeps a second proxy away from the state of the first.
+func (o *options) lockStorage() (unlock func(), err error) {
+	if !filepath.IsAbs(o.storageDir()) && o.storage == "" {
+		return nil, cli.FailedStart("name a directory with --storage, such as /var/lib/parachute",
+			"there is no place for the state: neither HOME nor XDG_DATA_HOME is set")
+	}
+	dir := filepath.Join(o.storageDir(), "parachute")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		if failed, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, syscall.ENOTDIR) {
+			return nil, cli.FailedStart("name a directory with --storage, such as /var/lib/parachute",
+				"the storage cannot be %s: %s is not a directory", o.storageDir(), failed.Path)
+		}
+		return nil, cli.FailedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, cli.FailedStart("make it writable for this user, or choose another with --storage", "opening the storage directory: %v", err)
+	}
+	locked, err := tryLock(f)
+	switch {
+	case err != nil:
+		f.Close()
+		return nil, cli.FailedStart("", "locking the storage %s: %v", o.storageDir(), err)
+	case !locked:
+		f.Close()
+		return nil, cli.FailedStart("stop it, or give this one a storage of its own with --storage",
+			"another proxy is running with the storage %s", o.storageDir())
+	}
+	return func() { f.Close() }, nil
+}
+
+func (o *options) storageDir() string {
+	if o.storage != "" {
+		return o.storage
+	}
+	return caddy.AppDataDir()
+}

@@ -1,0 +1,89 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
+)
+
+func (o *options) validate() error {
+	for name, port := range map[string]int{"http-port": o.httpPort, "https-port": o.httpsPort, "metrics-port": o.metricsPort} {
+		if port < 0 || port > 65535 {
+			return fmt.Errorf("--%s %d is not a port; a port is a number from 1 to 65535", name, port)
+		}
+	}
+	if o.httpPort == 0 && o.httpsPort == 0 {
+		return errors.New("--http-port and --https-port are both 0: there is nothing to serve on")
+	}
+	seen := make(map[int]bool)
+	for _, port := range []int{o.httpPort, o.httpsPort, o.metricsPort} {
+		if port != 0 && seen[port] {
+			return fmt.Errorf("port %d is given twice", port)
+		}
+		seen[port] = true
+	}
+	if o.bind != "" && net.ParseIP(o.bind) == nil {
+		return fmt.Errorf("--bind %q is not an IP address", o.bind)
+	}
+	for _, cidr := range o.trustedProxies {
+		if _, _, err := net.ParseCIDR(cidr); err != nil && net.ParseIP(cidr) == nil {
+			return fmt.Errorf("--trusted-proxies %q is neither an IP address nor a CIDR, such as 10.0.0.0/8", cidr)
+		}
+	}
+	for name, d := range map[string]api.Duration{"grace-period": o.gracePeriod, "client-timeout": o.clientTimeout} {
+		if d < api.Duration(100*time.Millisecond) || d > api.Duration(24*time.Hour) {
+			return fmt.Errorf("--%s %s is out of bounds; it has to be from 100ms to 24h", name, d)
+		}
+	}
+	if o.minTLS != "1.2" && o.minTLS != "1.3" {
+		return fmt.Errorf("--min-tls %q is neither 1.2 nor 1.3", o.minTLS)
+	}
+	if err := o.validateACME(); err != nil {
+		return err
+	}
+	return o.validateAdmin()
+}
+
+func (o *options) validateACME() error {
+	if o.acmeCARoot != "" {
+		if _, err := os.Stat(o.acmeCARoot); err != nil {
+			return fmt.Errorf("--acme-ca-root: %w", err)
+		}
+	}
+	if o.tlsStaging && o.acmeCA != "" {
+		return errors.New("--tls-staging and --acme-ca name two authorities; leave one of them out")
+	}
+	if (o.acmeEABKeyID == "") != (o.acmeEABMACKey == "") {
+		return errors.New("--acme-eab-key-id and --acme-eab-mac-key belong together; give both")
+	}
+	_, err := o.dnsProvider()
+	return err
+}
+
+// validateAdmin refuses to put the control of the proxy on the network: whoever
+// reaches the endpoint may do anything.
+func (o *options) validateAdmin() error {
+	if o.admin == "" {
+		return nil
+	}
+	a, err := client.ParseAdminAddress(o.admin)
+	if err != nil {
+		return err
+	}
+	if a.Network == "unix" {
+		if len(a.Address) > 103 {
+			return fmt.Errorf("--admin: the socket path is longer than the 103 bytes that systems allow")
+		}
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(a.Address)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("--admin %s would let everyone who reaches it control the proxy; use a unix socket or a loopback address", o.admin)
+	}
+	return nil
+}
