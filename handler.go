@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/clientconn"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -30,15 +31,12 @@ type Handler struct {
 	// server -1 for both.
 	ClientTimeout caddy.Duration `json:"client_timeout,omitempty"`
 
-	app           *App
-	engine        *proxy.Engine
-	logger        *zap.Logger
-	clientTimeout clientTimeout
-	// watches says that we may take it on us to notice that a client goes away,
-	// because no other handler comes after us.
-	watches bool
-	// shortcut is nil where there is no server to take it on.
-	shortcut *shortcut
+	app    *App
+	engine *proxy.Engine
+	logger *zap.Logger
+	guards clientconn.Guards
+	// fastPath is nil for a handler that is in no server.
+	fastPath *clientconn.FastPath
 }
 
 // CaddyModule returns the Caddy module information.
@@ -67,11 +65,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !ok {
 		return nil
 	}
-	h.clientTimeout = clientTimeout{limit: time.Duration(h.ClientTimeout), logger: h.logger}.on(server)
-	h.watches = !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
-	server.RegisterConnContext(rememberClientConn)
-	h.shortcut = &shortcut{handler: h}
-	server.RegisterConnContext(h.shortcut.install(server))
+	last := !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
+	h.guards = clientconn.Guard(server, time.Duration(h.ClientTimeout), last, h.logger)
+	owns := func() bool { return h.owns(server) }
+	h.fastPath = clientconn.NewFastPath(server, owns, func(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool) {
+		_ = h.serve(c, w, r, trusted, nil) // a server of ours alone has no error routes
+	})
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
 	// HTTP/2 as it does for requests: they have to begin to close when it does.
 	closeStreams := h.app.closeStreams
@@ -83,37 +82,31 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
+// owns reports whether h is all that there is to server, which then has no use for what
+// Caddy does with a request before it hands it to a handler.
+func (h *Handler) owns(server *caddyhttp.Server) bool {
+	app, err := h.app.ctx.AppIfConfigured("http")
+	return err == nil && app.(*caddyhttp.App).Metrics == nil && !h.PassThru && clientconn.OwnsServer(server, h)
+}
+
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	c := clientConnOf(r)
-	h.shortcut.introduce(c, w, trusted)
+	c := clientconn.Of(r)
+	h.fastPath.Remember(c, w, trusted)
 	return h.serve(c, w, r, trusted, next)
 }
 
 // serve serves a request of a client that is a trusted proxy or not. c is nil if the
 // connection is not one of ours.
-func (h *Handler) serve(c *clientConn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
-	if r.ContentLength != 0 {
-		// What reads the body is changed, and the server looks into its own request
-		// afterwards.
-		r = r.WithContext(r.Context())
-	}
-	if c != nil && r.ProtoMajor == 1 {
-		if body := c.begin(r); body != nil {
-			defer c.end(body) // when nothing else of ours moves the deadline any more
-		}
-	}
-	w, r, guarded := h.clientTimeout.guard(w, r)
-	defer guarded.done()
+func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
+	w, r, guarded := h.guards.Begin(c, w, r)
+	defer guarded.Done()
 	client := proxy.Client{
-		Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort)), AllowSilence: guarded.allowSilence,
+		Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort)), AllowSilence: guarded.AllowSilence,
 	}
-	if h.watches {
-		if c := c.takeWatch(r); c != nil {
-			client.Connection = c
-			defer c.returnWatch()
-		}
+	if watched := guarded.Watched(); watched != nil {
+		client.Connection = watched
 	}
 	err := h.engine.ServeHTTP(w, r, h.Service, client)
 	switch {

@@ -2,9 +2,11 @@ package parachute
 
 import (
 	"io"
+	"net"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/parachute-proxy/parachute/internal/clientconn"
 	"github.com/parachute-proxy/parachute/internal/run"
 )
 
@@ -26,3 +28,18 @@ func (StderrWriter) WriterKey() string { return "parachute:stderr" }
 // OpenWriter implements caddy.WriterOpener. All openers share one writer, which
 // lives as long as the process.
 func (StderrWriter) OpenWriter() (io.WriteCloser, error) { return run.Stderr(), nil }
+
+// ClientListener is a listener wrapper that makes the connections of clients cheaper
+// to serve. It has no settings. It goes before the wrapper
+// "tls", since it is about sockets, and belongs to servers whose routes lead to
+// nothing but the handler "parachute": others would not be told for some requests
+// that the client goes away.
+type ClientListener struct{}
+
+// CaddyModule returns the Caddy module information.
+func (ClientListener) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.listeners.parachute", New: func() caddy.Module { return new(ClientListener) }}
+}
+
+// WrapListener implements [caddy.ListenerWrapper].
+func (*ClientListener) WrapListener(l net.Listener) net.Listener { return clientconn.NewListener(l) }

@@ -5,9 +5,6 @@
 package parachute
 
 import (
-	"io"
-	"syscall"
-
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -20,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parachute-proxy/parachute/internal/certs"
+	"github.com/parachute-proxy/parachute/internal/clientconn"
 	_ "github.com/parachute-proxy/parachute/internal/extendedconnect" // WebSockets over HTTP/2
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -55,9 +53,7 @@ var (
 
 	_ caddy.ListenerWrapper = (*ClientListener)(nil)
 
-	_ proxy.ClientConnection = (*clientConn)(nil)
-	_ io.ReaderFrom          = (*clientConn)(nil) // else large bodies would be copied
-	_ syscall.Conn           = (*clientConn)(nil) // else idle tunnels would hold buffers
+	_ proxy.ClientConnection = (*clientconn.Conn)(nil)
 
 	_ caddy.Provisioner           = (*Upstreams)(nil)
 	_ caddy.Validator             = (*Upstreams)(nil)

@@ -52,6 +52,11 @@ var layers = map[string]layer{
 		host: true,
 		why:  "commands are clients of the API: what they show is what the API says",
 	},
+	"internal/clientconn": {
+		ours: []string{"internal/transport"},
+		host: true,
+		why:  "it works between a client's socket and Caddy's server, and knows nothing of services",
+	},
 	"internal/run": {
 		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/version"},
 		host: true,
@@ -60,7 +65,7 @@ var layers = map[string]layer{
 	"internal/extendedconnect": {why: "it has to be initialised before net/http"},
 	".": {
 		ours: []string{
-			"internal/api", "internal/certs", "internal/cli", "internal/client", "internal/extendedconnect",
+			"internal/api", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/extendedconnect",
 			"internal/proxy", "internal/run", "internal/transport", "internal/version",
 		},
 		host: true,

@@ -1,4 +1,4 @@
-package parachute
+package clientconn
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 // for it. That has to work when the read has not begun yet, too: until this was so, an
 // early answer to an upload could be held back for as long as the client may stall.
 func TestDeadlineInThePastEndsReadsThatAreYetToBegin(t *testing.T) {
-	for name, timeout := range map[string]clientTimeout{
+	for name, timeout := range map[string]stallLimit{
 		"by the server": {limit: time.Minute, logger: zap.NewNop()},
 		"by the system": {limit: time.Minute, logger: zap.NewNop(), bySystem: true},
 		"no timeout":    {},
@@ -60,7 +60,7 @@ func TestDeadlineInThePastEndsReadsThatAreYetToBegin(t *testing.T) {
 // requests.
 func TestClientTimeoutDoesNotLiftTheServersTimeouts(t *testing.T) {
 	t.Parallel()
-	timeout := clientTimeout{limit: time.Minute, logger: zap.NewNop(), read: 100 * time.Millisecond}
+	timeout := stallLimit{limit: time.Minute, logger: zap.NewNop(), read: 100 * time.Millisecond}
 	read := make(chan error, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, r, guarded := timeout.guard(w, r)

@@ -67,10 +67,10 @@ var sampleAnswers = map[string]string{
 	"/broken":   "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
 }
 
-// TestShortcutChangesNothing makes each request twice, as the first of its connection and
+// TestFastPathChangesNothing makes each request twice, as the first of its connection and
 // as the second. The second may go a shorter way through the proxy, though not over
 // HTTP/3; whoever sends or gets it must not be able to tell.
-func TestShortcutChangesNothing(t *testing.T) {
+func TestFastPathChangesNothing(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		if protocol == h3 {

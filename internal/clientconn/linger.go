@@ -1,4 +1,4 @@
-package parachute
+package clientconn
 
 import (
 	"io"
@@ -15,22 +15,23 @@ import (
 // for all requests.
 
 const (
-	// drainTimeout is how long the server may read on, for the sake of the next request.
-	// What has come is there at once; it must not wait for a client that stalls.
-	drainTimeout = 50 * time.Millisecond
+	// lingerRead is how long the server may read the rest of a request, so that the
+	// connection can be used for the next one. Bytes that have arrived are there at
+	// once; the server must not wait for a client that stalls.
+	lingerRead = 50 * time.Millisecond
 	// lingerTimeout is how long a client may send on after the connection has ended.
 	lingerTimeout = 5 * time.Second
 )
 
-// clientBody is the body of a request over HTTP/1.
-type clientBody struct {
+// body is the body of a request over HTTP/1.
+type body struct {
 	io.ReadCloser
 	ended atomic.Bool
 }
 
 // Read implements [io.Reader]. The server tells the end of a body with its last bytes if
 // it has a length.
-func (b *clientBody) Read(p []byte) (int, error) {
+func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		b.ended.Store(true)
@@ -38,21 +39,21 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// begin watches how much of the body of r is read, if it has one.
-func (c *clientConn) begin(r *http.Request) *clientBody {
+// beginBody watches how much of the body of r is read, if it has one. Else it returns nil.
+func (c *Conn) beginBody(r *http.Request) *body {
 	if c.lingers.Load() {
 		c.lingers.Store(false) // the server has found the end of the request before this one
 	}
 	if r.ContentLength == 0 {
 		return nil
 	}
-	body := &clientBody{ReadCloser: r.Body}
+	body := &body{ReadCloser: r.Body}
 	r.Body = body
 	return body
 }
 
-// end is called when a request with a body has been served.
-func (c *clientConn) end(body *clientBody) {
+// endBody is called when a request with a body has been served.
+func (c *Conn) endBody(body *body) {
 	if body.ended.Load() {
 		return
 	}
@@ -61,13 +62,13 @@ func (c *clientConn) end(body *clientBody) {
 	c.mu.Unlock()
 	if !taken {
 		c.lingers.Store(true)
-		_ = c.SetReadDeadline(time.Now().Add(drainTimeout))
+		_ = c.SetReadDeadline(time.Now().Add(lingerRead))
 	}
 }
 
 // Close implements [net.Conn]. If the client may still be sending, Close ends our side
 // and leaves the rest to a goroutine, which the end of the process does not wait for.
-func (c *clientConn) Close() error {
+func (c *Conn) Close() error {
 	if !c.lingers.Swap(false) || c.CloseWrite() != nil {
 		return c.TCPConn.Close()
 	}

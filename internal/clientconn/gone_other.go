@@ -1,9 +1,9 @@
 //go:build !unix
 
-package parachute
+package clientconn
 
 // canWatchClient says that a socket can be looked at without reading from it.
 const canWatchClient = false
 
 // OnGone is never called.
-func (*clientConn) OnGone(func()) (stop func()) { return func() {} }
+func (*Conn) OnGone(func()) (stop func()) { return func() {} }

@@ -1,36 +1,38 @@
-package parachute
+package clientconn
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// clientConn is the connection to a client. It remembers what Caddy has said of the
-// client (shortcut.go), lets a client that has been answered send on for a moment
-// (lingering.go), and spares two things that net/http's server asks for with every
+// Conn is the connection to a client. It remembers what Caddy has said of the
+// client (fastpath.go), lets a client that has been answered send on for a moment
+// (linger.go), and saves two things that net/http's server asks for with every
 // request, and that are seldom needed.
 //
-// The server moves the read deadline up to six times. clientConn leaves the deadline
+// The server moves the read deadline up to six times. Conn leaves the deadline
 // of the socket where it is as long as it comes early enough. When it strikes too
 // early, it is moved and the read goes on.
 //
 // And the server reads in a goroutine while a request is served, to notice that the
 // client goes away. For a request that our handler serves, that read ends at once with
 // nothing, which the server takes for what it is, and a client is watched only if the
-// request takes long enough for somebody to want to know (clientgone.go).
-type clientConn struct {
+// request takes long enough for the engine to ask (gone_unix.go).
+type Conn struct {
 	*net.TCPConn
 	// watcher is who notices that the client goes away, a watcher.
 	watcher atomic.Int32
-	// introduction is what Caddy has said of the client, nil until it has.
-	introduction atomic.Pointer[introduction]
+	// facts are what Caddy has said of the client, nil until it has.
+	facts atomic.Pointer[clientFacts]
 	// lingers says that the client may still be sending when the connection is closed.
 	lingers atomic.Bool
 
@@ -44,9 +46,15 @@ type clientConn struct {
 	// exact says that the deadlines of the socket have to be those that are asked for:
 	// the connection has another owner, who may use the socket itself.
 	exact bool
-	// unwatched says that the watch of the client has to end.
-	unwatched bool
+	// waitOver says that OnGone has to stop waiting for the client.
+	waitOver bool
 }
+
+// Interface guards.
+var (
+	_ io.ReaderFrom = (*Conn)(nil) // else large bodies would be copied
+	_ syscall.Conn  = (*Conn)(nil) // else idle tunnels would hold buffers
+)
 
 // watcher says who notices that the client goes away while a request is served. It is
 // decided once for a request, however often the request is sent to a target: two reads
@@ -54,7 +62,7 @@ type clientConn struct {
 type watcher = int32
 
 const (
-	// serverWatches: the server does, by its read in the background.
+	// serverWatches: net/http's server notices it, by its read in the background.
 	serverWatches watcher = iota
 	// undecided: our handler serves a request, and nobody has looked yet. If the server
 	// comes to read first, we watch; if somebody wants to know first, the server does.
@@ -64,53 +72,53 @@ const (
 	weWatch
 )
 
-func newClientConn(socket *net.TCPConn) *clientConn { return &clientConn{TCPConn: socket} }
+func newConn(socket *net.TCPConn) *Conn { return &Conn{TCPConn: socket} }
 
 // longAgo is a deadline that ends all waiting.
 var longAgo = time.Unix(1, 0)
 
-// clientConnKey is the context key of the clientConn of a request.
-type clientConnKey struct{}
+// connKey is the context key of the Conn of a request.
+type connKey struct{}
 
-// rememberClientConn is for [http.Server.ConnContext].
-func rememberClientConn(ctx context.Context, c net.Conn) context.Context {
+// withConn is for [http.Server.ConnContext].
+func withConn(ctx context.Context, c net.Conn) context.Context {
 	if below, ok := c.(*tls.Conn); ok {
 		c = below.NetConn()
 	}
-	if c, ok := c.(*clientConn); ok {
-		return context.WithValue(ctx, clientConnKey{}, c)
+	if c, ok := c.(*Conn); ok {
+		return context.WithValue(ctx, connKey{}, c)
 	}
 	return ctx
 }
 
-// clientConnOf returns the connection that a request has come by, be it below TLS, or
+// Of returns the connection that a request has come by, be it below TLS, or
 // nil if that is not one of ours.
-func clientConnOf(r *http.Request) *clientConn {
-	c, _ := r.Context().Value(clientConnKey{}).(*clientConn)
+func Of(r *http.Request) *Conn {
+	c, _ := r.Context().Value(connKey{}).(*Conn)
 	return c
 }
 
-// takeWatch takes it over from the server to notice that the client of r, which came by
-// c, goes away. It returns c, of which returnWatch has to be called when r has been
-// served, or nil if that stays with the server, as it does if c is nil.
+// beginWatch lets c notice, instead of the server, that the client of r goes away, if
+// that is possible. Then it returns true, and endWatch has to be called when r has been
+// served. c may be nil.
 //
-// It is for requests without a body over HTTP/1.1. Then the server reads nothing else
-// meanwhile, and nobody else reads at all. Below TLS, the read in the background cannot
-// be told from others.
-func (c *clientConn) takeWatch(r *http.Request) *clientConn {
+// It is possible for requests without a body over HTTP/1.1, since the server reads nothing
+// else while they are served, and the engine reads nothing at all. Below TLS, c cannot
+// tell the server's read in the background from its other reads.
+func (c *Conn) beginWatch(r *http.Request) bool {
 	if c == nil || r.ProtoMajor != 1 || r.ContentLength != 0 || r.TLS != nil || !canWatchClient {
-		return nil
+		return false
 	}
 	c.watcher.Store(undecided)
-	return c
+	return true
 }
 
-// returnWatch ends what takeWatch began. A read in the background that comes only now
-// is like any other.
-func (c *clientConn) returnWatch() { c.watcher.Store(serverWatches) }
+// endWatch leaves it to the server again to notice that a client goes away. A read of the
+// server's that begins after this is an ordinary one.
+func (c *Conn) endWatch() { c.watcher.Store(serverWatches) }
 
 // Read implements [net.Conn].
-func (c *clientConn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 1 && c.watcher.CompareAndSwap(undecided, weWatch) {
 		return 0, nil // once: who calls again would do so forever
 	}
@@ -127,7 +135,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 //
 // A deadline that is set meanwhile is not lost: either it is seen here, or it is set
 // after this and ends the next read.
-func (c *clientConn) late() bool {
+func (c *Conn) late() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.readBy.IsZero() && !time.Now().Before(c.readBy) {
@@ -137,13 +145,13 @@ func (c *clientConn) late() bool {
 }
 
 // moveTo moves the deadline of the socket. mu must be held.
-func (c *clientConn) moveTo(t time.Time) error {
+func (c *Conn) moveTo(t time.Time) error {
 	c.socketBy = t
 	return c.TCPConn.SetReadDeadline(t)
 }
 
 // SetReadDeadline implements [net.Conn].
-func (c *clientConn) SetReadDeadline(t time.Time) error {
+func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.readBy = t
@@ -155,7 +163,7 @@ func (c *clientConn) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline implements [net.Conn].
-func (c *clientConn) SetWriteDeadline(t time.Time) error {
+func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t.IsZero() && !c.writeBounded {
@@ -167,7 +175,7 @@ func (c *clientConn) SetWriteDeadline(t time.Time) error {
 
 // SetDeadline implements [net.Conn]. The server calls it when it gives the connection
 // away, be it to a tunnel that waits for the socket without us.
-func (c *clientConn) SetDeadline(t time.Time) error {
+func (c *Conn) SetDeadline(t time.Time) error {
 	c.watcher.Store(serverWatches)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,4 +184,4 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 }
 
 // NetConn returns the connection below.
-func (c *clientConn) NetConn() net.Conn { return c.TCPConn }
+func (c *Conn) NetConn() net.Conn { return c.TCPConn }

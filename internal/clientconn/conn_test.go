@@ -1,4 +1,4 @@
-package parachute
+package clientconn
 
 import (
 	"bufio"
@@ -18,7 +18,7 @@ import (
 const connTimeout = 20 * time.Second
 
 // connPair returns both ends of a connection, the second one as our servers get it.
-func connPair(t *testing.T) (*net.TCPConn, *clientConn) {
+func connPair(t *testing.T) (*net.TCPConn, *Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,20 +30,20 @@ func connPair(t *testing.T) (*net.TCPConn, *clientConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	c, err := clientListener{l}.Accept()
+	c, err := listener{l}.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return client.(*net.TCPConn), c.(*clientConn)
+	return client.(*net.TCPConn), c.(*Conn)
 }
 
 // startServer starts a server whose connections are ours, and returns its address.
 func startServer(t *testing.T, h http.HandlerFunc, configure ...func(*httptest.Server)) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
-	s.Listener = clientListener{s.Listener}
-	s.Config.ConnContext = rememberClientConn
+	s.Listener = listener{s.Listener}
+	s.Config.ConnContext = withConn
 	s.Config.ReadHeaderTimeout, s.Config.IdleTimeout = time.Minute, 5*time.Minute
 	for _, f := range configure {
 		f(s)
@@ -144,8 +144,9 @@ func TestPipelinedRequestsAreAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			arrived, release := make(chan struct{}), make(chan struct{})
 			s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-				c := clientConnOf(r).takeWatch(r)
-				defer c.returnWatch()
+				c := Of(r)
+				c.beginWatch(r)
+				defer c.endWatch()
 				if r.URL.Path == "/slow" {
 					if watch {
 						defer c.OnGone(func() { t.Error("the client has not gone") })()
@@ -183,7 +184,7 @@ func TestPipelinedRequestsAreAnswered(t *testing.T) {
 // ever.
 func TestBodiesAreReadToTheEnd(t *testing.T) {
 	s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-		if c := clientConnOf(r).takeWatch(r); c != nil {
+		if Of(r).beginWatch(r) {
 			t.Error("a request with a body was taken for one without")
 		}
 		b, _ := io.ReadAll(r.Body)
@@ -285,7 +286,7 @@ func TestTLSAndHTTP2AreServed(t *testing.T) {
 	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-				if c := clientConnOf(r).takeWatch(r); c != nil {
+				if Of(r).beginWatch(r) {
 					t.Error("the connection below TLS was taken for the client's")
 				}
 				b, _ := io.ReadAll(r.Body)
@@ -313,7 +314,7 @@ func TestHTTP2WithoutTLSIsServed(t *testing.T) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-		if c := clientConnOf(r).takeWatch(r); c != nil {
+		if Of(r).beginWatch(r) {
 			t.Error("a request over HTTP/2 was taken for one over HTTP/1.1")
 		}
 		b, _ := io.ReadAll(r.Body)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package parachute
+package clientconn
 
 import (
 	"io"
@@ -45,8 +45,9 @@ func TestServerWatchesIfItHasBegunTo(t *testing.T) {
 	told := make(chan struct{})
 	arrived := make(chan struct{})
 	s := startServer(t, func(_ http.ResponseWriter, r *http.Request) {
-		c := clientConnOf(r).takeWatch(r)
-		defer c.returnWatch()
+		c := Of(r)
+		c.beginWatch(r)
+		defer c.endWatch()
 		// Whether the server's read has come or not, one of the two contexts ends.
 		defer c.OnGone(func() { close(told) })()
 		close(arrived)
@@ -76,8 +77,9 @@ func TestEveryAttemptOfARequestCanBeWatched(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			attempted, told := make(chan struct{}), make(chan struct{})
 			s := startServer(t, func(_ http.ResponseWriter, r *http.Request) {
-				c := clientConnOf(r).takeWatch(r)
-				defer c.returnWatch()
+				c := Of(r)
+				c.beginWatch(r)
+				defer c.endWatch()
 				if !serverFirst { // else the first attempt asks before the server reads, as a rule
 					until(t, "the server's read", func() bool { return c.watcher.Load() == weWatch })
 				}
@@ -129,8 +131,9 @@ func TestWatchIsEndedByNothingElse(t *testing.T) {
 // what they seem.
 func TestHijackedConnectionsHaveExactDeadlines(t *testing.T) {
 	s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-		c := clientConnOf(r).takeWatch(r)
-		defer c.returnWatch()
+		c := Of(r)
+		c.beginWatch(r)
+		defer c.endWatch()
 		c.OnGone(func() { t.Error("the client has not gone") })()
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package parachute
+package clientconn
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ const canWatchClient = true
 //
 // Like the server's, the watch ends with the next request if the client does not wait
 // for the answer before it sends that.
-func (c *clientConn) OnGone(gone func()) (stop func()) {
+func (c *Conn) OnGone(gone func()) (stop func()) {
 	if c.watcher.CompareAndSwap(undecided, serverWatches) || c.watcher.Load() == serverWatches {
 		return func() {} // the context of the request ends
 	}
@@ -42,7 +42,7 @@ func (c *clientConn) OnGone(gone func()) (stop func()) {
 				left = known && n == 0
 				return known
 			})
-			if errors.Is(err, os.ErrDeadlineExceeded) && c.watchOn() {
+			if errors.Is(err, os.ErrDeadlineExceeded) && c.waitOn() {
 				continue
 			}
 			if left || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -52,26 +52,26 @@ func (c *clientConn) OnGone(gone func()) (stop func()) {
 		}
 	}()
 	return func() {
-		c.endWatch(true)
+		c.endWait(true)
 		<-done
-		c.endWatch(false)
+		c.endWait(false)
 	}
 }
 
-// watchOn is called when the deadline of the socket has ended the wait for a client. If
-// that was not what it is for, watchOn takes it away and returns true.
-func (c *clientConn) watchOn() bool {
+// waitOn is called when the deadline of the socket has ended the wait of OnGone for the
+// client. If the deadline was not set by endWait, waitOn removes it and returns true.
+func (c *Conn) waitOn() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.unwatched && c.moveTo(time.Time{}) == nil
+	return !c.waitOver && c.moveTo(time.Time{}) == nil
 }
 
-// endWatch has the wait for a client end. The deadline of the socket, which it does
-// that by, is put right by the next read.
-func (c *clientConn) endWatch(end bool) {
+// endWait ends the wait of OnGone by a deadline of the socket in the past, which the next
+// read puts right, or allows the next wait.
+func (c *Conn) endWait(end bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unwatched = end
+	c.waitOver = end
 	if end {
 		_ = c.moveTo(longAgo)
 	}

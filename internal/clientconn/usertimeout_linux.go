@@ -1,4 +1,4 @@
-package parachute
+package clientconn
 
 import (
 	"net"
@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const canLimitUntaken = true
+const hasUserTimeout = true
 
-// limitUntaken has the system close a TCP connection on which something that was
+// setUserTimeout has the system close a TCP connection on which something that was
 // sent stays untaken for longer than d: unacknowledged, or behind a window that the
 // client keeps shut (tcp(7), TCP_USER_TIMEOUT).
-func limitUntaken(c net.Conn, d time.Duration) {
+func setUserTimeout(c net.Conn, d time.Duration) {
 	for {
 		wrapped, ok := c.(interface{ NetConn() net.Conn }) // TLS, or ours
 		if !ok {

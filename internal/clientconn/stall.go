@@ -1,4 +1,4 @@
-package parachute
+package clientconn
 
 import (
 	"context"
@@ -10,12 +10,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// clientTimeout bounds how long a client may stall: stop sending the body of its
+// stallLimit bounds how long a client may stall: stop sending the body of its
 // request, or stop taking the answer. Caddy's server does this for every request
 // with timers that cost a tenth of a small one. For HTTP/1.1, the system has a
 // timer for what a client does not take anyway (TCP_USER_TIMEOUT), and a request
 // without a body needs none for what it does not send.
-type clientTimeout struct {
+type stallLimit struct {
 	limit  time.Duration
 	logger *zap.Logger
 	// bySystem says that the system bounds how long an answer may wait to be taken.
@@ -25,20 +25,20 @@ type clientTimeout struct {
 	read, write time.Duration
 }
 
-// on returns the timeout for the clients of a server.
-func (t clientTimeout) on(server *caddyhttp.Server) clientTimeout {
+// on returns the limit for the clients of a server.
+func (t stallLimit) on(server *caddyhttp.Server) stallLimit {
 	t.read, t.write = time.Duration(server.ReadTimeout), time.Duration(server.WriteTimeout)
-	if t.limit > 0 && canLimitUntaken {
+	if t.limit > 0 && hasUserTimeout {
 		t.bySystem = true
 		server.RegisterConnContext(func(ctx context.Context, c net.Conn) context.Context {
-			limitUntaken(c, t.limit)
+			setUserTimeout(c, t.limit)
 			return ctx
 		})
 	}
 	return t
 }
 
-// guarded is a request that the timeout is applied to.
+// guarded is a request that the limit is applied to.
 type guarded struct {
 	// done has to be called when the request is over.
 	done func()
@@ -46,8 +46,8 @@ type guarded struct {
 	allowSilence func()
 }
 
-// guard returns w and r with the timeout applied. It changes the body of r.
-func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, guarded) {
+// guard returns w and r with the limit applied. It changes the body of r.
+func (t stallLimit) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, guarded) {
 	// What comes with a CONNECT is no body but what the client says on a WebSocket, and
 	// it may say nothing for as long as it likes.
 	tunnel := r.Method == http.MethodConnect
@@ -99,7 +99,7 @@ func (t clientTimeout) guard(w http.ResponseWriter, r *http.Request) (http.Respo
 
 // deadline returns the deadline of what begins now: after a stall of t.limit, and when
 // all of it has taken longer than whole, if that is not 0.
-func (t clientTimeout) deadline(now time.Time, whole time.Duration) caddyhttp.IdleDeadline {
+func (t stallLimit) deadline(now time.Time, whole time.Duration) caddyhttp.IdleDeadline {
 	d := caddyhttp.IdleDeadline{Start: now, Timeout: t.limit}
 	if whole > 0 {
 		d.HardDeadline = now.Add(whole)
@@ -111,7 +111,7 @@ func (t clientTimeout) deadline(now time.Time, whole time.Duration) caddyhttp.Id
 const noLimit = 100 * 365 * 24 * time.Hour
 
 // override changes the timers of a server that has its own.
-func (t clientTimeout) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter, tunnel bool) (g guarded) {
+func (t stallLimit) override(reader *caddyhttp.IdleTimeoutReader, writer *caddyhttp.IdleTimeoutWriter, tunnel bool) (g guarded) {
 	restoreReader, restoreWriter, restoreSilence := nothing, nothing, nothing
 	if reader != nil {
 		allowSilence := func() { restoreSilence = reader.Override(noLimit, 0) }

@@ -1,0 +1,162 @@
+package clientconn
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/certmagic"
+	"golang.org/x/net/http/httpguts"
+)
+
+// FastPath serves requests without Caddy's server, which makes a copy of each request
+// for a line in a log, a replacer and half a dozen contexts before a handler gets it.
+// That is a quarter of the CPU time of a small request, and of no use on a server that
+// has no other handler than ours.
+//
+// Caddy's server handles the first request of each connection. What it says of that
+// request holds for the next ones for a minute: whether the client is a trusted proxy,
+// and which header fields every answer has. Caddy's server also handles every request
+// that it would refuse, change or answer itself.
+//
+// What Caddy puts into the context of a request is not there on the fast path.
+type FastPath struct {
+	// serve is our handler.
+	serve func(c *Conn, w http.ResponseWriter, r *http.Request, trusted bool)
+	// caddyServer is Caddy's server, nil if the fast path is not taken.
+	caddyServer http.Handler
+	// facts are the newest ones, of clients that are not trusted and of those that are.
+	// Nearly all connections share them.
+	facts [2]atomic.Pointer[clientFacts]
+}
+
+// clientFacts are what Caddy says of a client.
+type clientFacts struct {
+	since   time.Time
+	trusted bool
+	// header has the fields that all answers have.
+	header http.Header
+}
+
+// fresh reports whether there are facts and they are not too old: the list of trusted
+// proxies may change.
+func (f *clientFacts) fresh() bool { return f != nil && time.Since(f.since) < time.Minute }
+
+// NewFastPath returns a fast path to serve for the requests of server. It is taken if
+// owns, which is asked when the first client connects, returns true.
+func NewFastPath(server *caddyhttp.Server, owns func() bool, serve func(c *Conn, w http.ResponseWriter, r *http.Request, trusted bool)) *FastPath {
+	p := &FastPath{serve: serve}
+	server.RegisterConnContext(p.install(owns))
+	return p
+}
+
+// install returns a function for [caddyhttp.Server.RegisterConnContext] that puts the
+// fast path before Caddy's server: there is no earlier moment at which Caddy shows us the
+// [http.Server].
+func (p *FastPath) install(owns func() bool) func(context.Context, net.Conn) context.Context {
+	var once sync.Once
+	return func(ctx context.Context, _ net.Conn) context.Context {
+		// net/http has not read the Handler yet: it serves a connection after it has
+		// called this for it.
+		once.Do(func() {
+			std, ok := ctx.Value(http.ServerContextKey).(*http.Server)
+			if ok && owns() {
+				p.caddyServer, std.Handler = std.Handler, p
+			}
+		})
+		return ctx
+	}
+}
+
+// ServeHTTP implements [http.Handler].
+func (p *FastPath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c := Of(r); c != nil && eligible(r) {
+		if known := c.facts.Load(); known.fresh() {
+			maps.Copy(w.Header(), known.header)
+			p.serve(c, w, r, known.trusted)
+			return
+		}
+	}
+	p.caddyServer.ServeHTTP(w, r)
+}
+
+// Remember keeps what Caddy says of the client of c, a request of which Caddy's server
+// has just handed to our handler. p may be nil, and so may c.
+func (p *FastPath) Remember(c *Conn, w http.ResponseWriter, trusted bool) {
+	if p == nil || c == nil || p.caddyServer == nil || c.facts.Load().fresh() {
+		return
+	}
+	newest := &p.facts[0]
+	if trusted {
+		newest = &p.facts[1]
+	}
+	known := newest.Load()
+	if !known.fresh() || !maps.EqualFunc(known.header, w.Header(), slices.Equal) {
+		known = &clientFacts{time.Now(), trusted, w.Header().Clone()}
+		newest.Store(known)
+	}
+	c.facts.Store(known)
+}
+
+// eligible reports whether Caddy's server would hand r to its routes as it is.
+func eligible(r *http.Request) bool {
+	switch {
+	case len(r.Method) > 32,
+		r.Host == "", r.Host[0] == '.', strings.HasPrefix(r.Host, "[."), !httpguts.ValidHostHeader(r.Host),
+		certmagic.LooksLikeHTTPChallenge(r), certmagic.LooksLikeZeroSSLHTTPValidation(r):
+		return false
+	}
+	for name := range r.Header {
+		if strings.ContainsAny(name, "_.") {
+			return false
+		}
+	}
+	return true
+}
+
+// knownSettings are the settings of a server with which the fast path can be taken. The
+// fast path would leave out what other settings ask for.
+var knownSettings = []string{
+	// About connections, and about trusted proxies.
+	"listen", "listener_wrappers", "packet_conn_wrappers", "protocols", "listen_protocols", "allow_0rtt",
+	"read_timeout", "read_header_timeout", "write_timeout", "idle_timeout",
+	"keepalive_interval", "keepalive_idle", "keepalive_count", "max_header_bytes",
+	"tls_connection_policies", "automatic_https",
+	"trusted_proxies", "trusted_proxies_strict", "trusted_proxies_unix", "client_ip_headers",
+	// OwnsServer looks at these itself, at the last three with the idle timeouts that they are part of.
+	"routes", "read_idle_timeout", "write_idle_timeout", "read_min_rate", "write_min_rate", "max_write_chunk",
+}
+
+// OwnsServer reports whether h is all that there is to server: the server has no other
+// routes, no log of its requests, and no setting that we do not know.
+func OwnsServer(server *caddyhttp.Server, h caddyhttp.MiddlewareHandler) bool {
+	if len(server.Routes) != 1 || server.ReadIdleTimeout > 0 || server.WriteIdleTimeout > 0 {
+		return false
+	}
+	route := server.Routes[0]
+	if len(route.MatcherSets) > 0 || len(route.Handlers) != 1 || route.Handlers[0] != h {
+		return false
+	}
+	config, err := json.Marshal(server)
+	if err != nil {
+		return false
+	}
+	var settings map[string]json.RawMessage
+	if err := json.Unmarshal(config, &settings); err != nil {
+		return false
+	}
+	for name := range settings {
+		if !slices.Contains(knownSettings, name) {
+			return false
+		}
+	}
+	return true
+}
