@@ -102,7 +102,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
 	w, r, guarded := h.guards.Begin(c, w, r)
 	defer guarded.Done()
-	client := proxy.Client{
+	client := proxy.Sender{
 		Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort)), AllowSilence: guarded.AllowSilence,
 	}
 	if watched := guarded.Watched(); watched != nil {

@@ -17,12 +17,12 @@ func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 	if len(r.upstreams) == 1 && len(tried) == 0 {
 		return r.upstreams[0]
 	}
-	if r.options.Sticky {
+	if r.Spec.Options.Sticky {
 		if u := r.upstreamOfClient(x); u != nil && !u.failing() && !slices.Contains(tried, u) {
 			return u
 		}
 	}
-	roundRobin := r.options.LB == api.RoundRobin
+	roundRobin := r.Spec.Options.LB == api.RoundRobin
 	// A random start makes the first of equals a random one.
 	start := rand.Uint64()
 	if roundRobin {
@@ -68,12 +68,12 @@ func stickyID(service string, t api.Target) string { return opaque(service, t.St
 // upstreamOfClient returns the upstream that the client has been with, or nil if it
 // has not, or if that is gone.
 func (r *Release) upstreamOfClient(x *exchange) *upstream {
-	cookie, err := x.in.Cookie(stickyCookie(r.service))
+	cookie, err := x.in.Cookie(stickyCookie(r.Spec.Service))
 	if err != nil {
 		return nil
 	}
 	for _, u := range r.upstreams {
-		if stickyID(r.service, u.target) == cookie.Value {
+		if stickyID(r.Spec.Service, u.target) == cookie.Value {
 			return u
 		}
 	}
@@ -83,11 +83,11 @@ func (r *Release) upstreamOfClient(x *exchange) *upstream {
 // stick tells the client which target it is with, unless it knows.
 func (x *exchange) stick(h http.Header) {
 	r := x.release
-	if !r.options.Sticky || len(r.upstreams) == 1 || r.upstreamOfClient(x) == x.upstream {
+	if !r.Spec.Options.Sticky || len(r.upstreams) == 1 || r.upstreamOfClient(x) == x.upstream {
 		return
 	}
 	cookie := http.Cookie{
-		Name: stickyCookie(r.service), Value: stickyID(r.service, x.upstream.target),
+		Name: stickyCookie(r.Spec.Service), Value: stickyID(r.Spec.Service, x.upstream.target),
 		Path: x.prefix, HttpOnly: true, Secure: x.in.TLS != nil, SameSite: http.SameSiteLaxMode,
 	}
 	h.Add("Set-Cookie", cookie.String())

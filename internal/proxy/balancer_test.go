@@ -13,8 +13,8 @@ import (
 )
 
 func TestPickPrefersTheHealthyAndTheIdle(t *testing.T) {
-	_, r := monitored(3)
-	defer r.close()
+	r := monitored(3)
+	defer r.Close()
 	a, b, c := r.upstreams[0], r.upstreams[1], r.upstreams[2]
 	for range 50 {
 		a.inFlight.Store(2)
@@ -45,8 +45,8 @@ func TestPickPrefersTheHealthyAndTheIdle(t *testing.T) {
 }
 
 func TestPickSharesAmongEquals(t *testing.T) {
-	_, r := monitored(3)
-	defer r.close()
+	r := monitored(3)
+	defer r.Close()
 	picked := make(map[*upstream]int)
 	for range 3000 {
 		picked[r.pick(nil, nil)]++
@@ -59,9 +59,9 @@ func TestPickSharesAmongEquals(t *testing.T) {
 }
 
 func TestTargetsTakeTurns(t *testing.T) {
-	_, r := monitored(3)
-	defer r.close()
-	r.options.LB = api.RoundRobin
+	r := monitored(3)
+	defer r.Close()
+	r.Spec.Options.LB = api.RoundRobin
 	r.upstreams[0].inFlight.Store(100) // which does not matter
 	first := r.pick(nil, nil)
 	second := r.pick(nil, nil)

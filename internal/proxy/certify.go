@@ -27,7 +27,9 @@ const (
 
 // certificateHosts returns the hosts of r that have certificates issued before they
 // are asked for.
-func (r *Release) certificateHosts() []string { return hostsToCertify(r.options.TLS, r.hosts) }
+func (r *release) certificateHosts() []string {
+	return hostsToCertify(r.Spec.Options.TLS, r.Spec.Hosts)
+}
 
 // hostsToCertify returns those of hosts that have certificates issued before they are
 // asked for.
@@ -66,7 +68,7 @@ func (e *Engine) checkCertificates(s api.Spec) error {
 }
 
 // certify gets the certificates of a release that is about to be switched to.
-func (e *Engine) certify(d *Deployment, r *Release) error {
+func (e *Engine) certify(d *Deployment, r *release) error {
 	if r.keyPair != nil {
 		if err := r.keyPair.read(time.Now()); err != nil {
 			return &api.Error{Code: api.CodeCertificate, Message: api.Printable(err.Error()), Hint: keyPairHint(err), Cause: err}
@@ -92,7 +94,7 @@ func certifyTimeoutFor(hosts int) time.Duration {
 
 // obtainCertificates waits for the certificates of all hosts of r. The first that
 // cannot be had ends it.
-func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
+func (e *Engine) obtainCertificates(d *Deployment, r *release) error {
 	hosts := r.certificateHosts()
 	if len(hosts) == 0 {
 		return nil
@@ -113,7 +115,7 @@ func (e *Engine) obtainCertificates(d *Deployment, r *Release) error {
 		orders.Go(func() {
 			defer func() { <-slots }()
 			d.send(api.Event{Kind: api.EventCertifying, Host: host})
-			certificate, err := e.opts.Certifier.Certify(ctx, host, r.options.TLS.Issuer)
+			certificate, err := e.opts.Certifier.Certify(ctx, host, r.Spec.Options.TLS.Issuer)
 			if err != nil {
 				fail(certificateError(host, err))
 				return
@@ -149,11 +151,11 @@ func certificateError(host string, err error) error {
 
 // hasCertificate reports whether a client of r that asks for host by HTTPS can be
 // served. A certificate that is obtained on demand counts.
-func (e *Engine) hasCertificate(r *Release, host string) bool {
+func (e *Engine) hasCertificate(r *release, host string) bool {
 	switch {
 	case r.keyPair != nil:
 		return r.keyPair.current.Load() != nil
-	case r.certified.Load() || r.options.TLS.OnDemandURL != "" || e.opts.Certifier == nil:
+	case r.certified.Load() || r.Spec.Options.TLS.OnDemandURL != "" || e.opts.Certifier == nil:
 		return true
 	}
 	site, ok := e.TLSSite(host)
@@ -161,14 +163,14 @@ func (e *Engine) hasCertificate(r *Release, host string) bool {
 		return false
 	}
 	there := e.opts.Certifier.HasCertificate(site.Host, site.Issuer)
-	if there && len(r.hosts) == 1 {
+	if there && len(r.Spec.Hosts) == 1 {
 		r.certified.Store(true) // no need to look again
 	}
 	return there
 }
 
 // keepCertificates has the certificates of a release that serves looked after.
-func (e *Engine) keepCertificates(r *Release) {
+func (e *Engine) keepCertificates(r *release) {
 	hosts := r.certificateHosts()
 	if len(hosts) == 0 || e.opts.Certifier == nil {
 		return
@@ -176,28 +178,28 @@ func (e *Engine) keepCertificates(r *Release) {
 	e.certifyingMu.Lock()
 	defer e.certifyingMu.Unlock()
 	for _, host := range hosts {
-		e.opts.Certifier.Keep(host, r.options.TLS.Issuer)
+		e.opts.Certifier.Keep(host, r.Spec.Options.TLS.Issuer)
 	}
 }
 
 // forgetCertificates ends that for the hosts of a release, which may be nil, that
 // nobody has certificates from the same issuer for any more.
-func (e *Engine) forgetCertificates(r *Release) {
+func (e *Engine) forgetCertificates(r *release) {
 	if r == nil || e.opts.Certifier == nil {
 		return
 	}
 	e.certifyingMu.Lock()
 	defer e.certifyingMu.Unlock()
 	for _, host := range r.certificateHosts() {
-		if issuer := r.options.TLS.Issuer; !e.NeedsCertificate(host, issuer) {
+		if issuer := r.Spec.Options.TLS.Issuer; !e.NeedsCertificate(host, issuer) {
 			e.opts.Certifier.Forget(host, issuer)
 		}
 	}
 }
 
 // certificatesOf returns what is known of the certificates of r, which may be nil.
-func (e *Engine) certificatesOf(r *Release) []api.Certificate {
-	if r == nil || r.options.TLS == nil {
+func (e *Engine) certificatesOf(r *release) []api.Certificate {
+	if r == nil || r.Spec.Options.TLS == nil {
 		return nil
 	}
 	if r.keyPair != nil {
@@ -206,7 +208,7 @@ func (e *Engine) certificatesOf(r *Release) []api.Certificate {
 	var all []api.Certificate
 	if e.opts.Certifier != nil {
 		for _, host := range r.certificateHosts() {
-			all = append(all, e.opts.Certifier.Certificate(host, r.options.TLS.Issuer))
+			all = append(all, e.opts.Certifier.Certificate(host, r.Spec.Options.TLS.Issuer))
 		}
 	}
 	slices.SortFunc(all, func(a, b api.Certificate) int { return cmp.Compare(a.Host, b.Host) })

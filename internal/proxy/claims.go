@@ -74,8 +74,8 @@ func (e *Engine) flagsOf(name string, r api.Route) string {
 // claiming returns the hosts and path prefixes of the release of s that has r, or of the
 // deployment that wants it.
 func (s *service) claiming(r api.Route) (hosts, prefixes []string) {
-	if active := s.release(); active != nil && slices.Contains(active.routes, r) {
-		return active.hosts, active.options.PathPrefixes
+	if active := s.release(); active != nil && slices.Contains(active.Spec.Routes, r) {
+		return active.Spec.Hosts, active.Spec.Options.PathPrefixes
 	}
 	for _, d := range s.deployments {
 		if slices.Contains(d.spec.Routes, r) {

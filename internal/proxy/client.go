@@ -1,7 +1,7 @@
 package proxy
 
-// Client is what the host knows about the sender of a request.
-type Client struct {
+// Sender is what the host knows about the sender of a request.
+type Sender struct {
 	// Trusted says that the sender is a proxy whose forwarding headers are
 	// believed.
 	Trusted bool

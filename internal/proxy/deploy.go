@@ -75,10 +75,10 @@ func (e *Engine) run(svc *service, d *Deployment) {
 
 // advance does the steps of a deployment in their order.
 func (e *Engine) advance(svc *service, d *Deployment) error {
-	candidate := e.newRelease(d.spec, 0, time.Time{})
+	candidate := e.newRelease(d.spec)
 	old, err := e.bringIntoService(svc, d, candidate)
 	if err != nil {
-		candidate.close()
+		candidate.Close()
 		return err
 	}
 	if err := e.drainOld(svc, old, d.spec.Drain, d.drainProgress, d.drained); err != nil {
@@ -89,7 +89,7 @@ func (e *Engine) advance(svc *service, d *Deployment) error {
 
 // bringIntoService does what has to be done before next serves, and switches to it. It
 // returns the release before.
-func (e *Engine) bringIntoService(svc *service, d *Deployment, next *Release) (old *Release, err error) {
+func (e *Engine) bringIntoService(svc *service, d *Deployment, next *release) (old *release, err error) {
 	var seen time.Time
 	if !d.spec.Force {
 		if seen, err = d.passGate(next); err != nil {
@@ -112,7 +112,7 @@ func (e *Engine) bringIntoService(svc *service, d *Deployment, next *Release) (o
 // commit stores the release and switches to it. Only one operation of a service
 // commits at a time; from the moment that d has the slot, it can no longer be
 // superseded or cancelled.
-func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Release, err error) {
+func (e *Engine) commit(svc *service, d *Deployment, next *release) (old *release, err error) {
 	select {
 	case svc.committing <- struct{}{}:
 	case <-d.ctx.Done():
@@ -125,7 +125,7 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 		e.mu.Unlock()
 		return nil, context.Cause(d.ctx)
 	}
-	next.version, next.deployedAt = svc.lastVersion+1, time.Now().UTC()
+	next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
 	if svc.active != nil {
 		old = svc.active.active.Load()
 	}
@@ -155,13 +155,13 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 	// A release that is in service keeps the claims of its deployment; those of
 	// its predecessor are free.
 	if old != nil {
-		e.free(old.routes)
+		e.free(old.Spec.Routes)
 		svc.draining = append(svc.draining, old)
 	}
 	e.mu.Unlock()
 	took := since(start)
 
-	next.startMonitor(e, time.Duration(next.options.HealthCheckInterval))
+	next.StartMonitor(time.Duration(next.Spec.Options.HealthCheckInterval))
 	e.keepCertificates(next)
 	e.forgetCertificates(old)
 	d.switched(old, next, took)
@@ -170,10 +170,10 @@ func (e *Engine) commit(svc *service, d *Deployment, next *Release) (old *Releas
 
 // switchTo makes next the active release of svc: one atomic store, whether the
 // routes have changed or not. Engine.mu must be held.
-func (e *Engine) switchTo(svc *service, next *Release) {
-	svc.lastVersion = next.version
+func (e *Engine) switchTo(svc *service, next *release) {
+	svc.lastVersion = next.Version
 	svc.broken = nil
-	if svc.active != nil && sameRoutes(svc.active.routes, next.routes) {
+	if svc.active != nil && sameRoutes(svc.active.routes, next.Spec.Routes) {
 		svc.active.active.Store(next)
 		return
 	}

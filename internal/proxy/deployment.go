@@ -125,25 +125,25 @@ func (d *Deployment) setCertificates(certificates []api.Certificate) {
 }
 
 // switched records the switch from old, which may be nil, to next.
-func (d *Deployment) switched(old, next *Release, took api.Duration) {
+func (d *Deployment) switched(old, next *release, took api.Duration) {
 	requests, streams := 0, 0
 	if old != nil {
-		requests, streams = old.inFlight(), old.streamCount()
+		requests, streams = old.InFlight(), old.Streams()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status.State = api.StateSwitched
-	d.status.Release, d.status.SwitchTime = next.version, took
+	d.status.Release, d.status.SwitchTime = next.Version, took
 	if old != nil {
-		d.status.Previous = old.version
-		d.status.Changes = api.Changes(old.hosts, old.options, next.hosts, next.options)
+		d.status.Previous = old.Version
+		d.status.Changes = api.Changes(old.Spec.Hosts, old.Spec.Options, next.Spec.Hosts, next.Spec.Options)
 	}
-	d.sendLocked(api.Event{Kind: api.EventSwitched, Release: next.version, Previous: d.status.Previous, SwitchTime: took, Changes: d.status.Changes})
+	d.sendLocked(api.Event{Kind: api.EventSwitched, Release: next.Version, Previous: d.status.Previous, SwitchTime: took, Changes: d.status.Changes})
 	if old == nil {
 		return
 	}
 	d.status.State = api.StateDraining
-	d.sendLocked(api.Event{Kind: api.EventDraining, Release: old.version, Targets: old.targets(), Requests: requests, Streams: streams})
+	d.sendLocked(api.Event{Kind: api.EventDraining, Release: old.Version, Targets: old.Targets(), Requests: requests, Streams: streams})
 }
 
 func (d *Deployment) drainProgress(requests, streams int) {

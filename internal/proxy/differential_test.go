@@ -68,7 +68,7 @@ func startOurs(t testing.TB, samples []sample) side {
 	app := startRecorderOf(t, samples)
 	e.deployRaw(nil, app.address)
 	return side{app: app, address: serveFront(t, func(w http.ResponseWriter, r *http.Request) {
-		if err := e.ServeHTTP(w, r, "", Client{}); err != nil {
+		if err := e.ServeHTTP(w, r, "", Sender{}); err != nil {
 			fails(w, err)
 		}
 	})}

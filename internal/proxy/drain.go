@@ -1,128 +1,53 @@
 package proxy
 
 import (
-	"context"
-	"runtime"
+	"fmt"
 	"slices"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// closeGap is the pause between two stream closes, unless there are so many that
-// the stream timeout asks for shorter ones. A handful of streams thus closes
-// almost at once, and thousands of clients do not reconnect in one instant.
-const closeGap = 50 * time.Millisecond
-
-// cutGrace is how long what has been cut may take to notice.
-const cutGrace = 5 * time.Second
-
-// drain waits until r, which must not be reachable any more, holds nothing. It
-// closes streams politely, cuts what does not end within limits, and gives up
-// r's connections. progress, if not nil, is called now and then with what is
-// left.
-func (r *Release) drain(limits api.DrainLimits, progress func(requests, streams int)) api.Drain {
-	start := time.Now()
-	r.stopMonitor()
-	r.requests.Or(drainingBit)
-
-	d := api.Drain{Release: r.version, Targets: r.targets(), Requests: r.inFlight()}
-	d.Streams = r.scheduleCloses(start, limits.Streams)
-
-	cutRequests := time.NewTimer(limits.Requests)
-	defer cutRequests.Stop()
-	beginCuts := time.NewTimer(limits.Streams + streamLinger)
-	defer beginCuts.Stop()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	// A handler that has been cut but is stuck in a write to its client notices by
-	// the server's own timeouts: it is given up on. Its target is let go all the same.
-	var giveUpRequests, giveUpStreams <-chan time.Time
-	var stuckRequests, stuckStreams bool
-	var turn <-chan time.Time
-	for (r.inFlight() > 0 && !stuckRequests) || (r.streamCount() > 0 && !stuckStreams) || r.hasUncutStreams() {
-		select {
-		case <-r.changed:
-		case <-tick.C:
-			if progress != nil {
-				progress(r.inFlight(), r.streamCount())
-			}
-		case <-cutRequests.C:
-			d.CutRequests = r.inFlight()
-			r.uncut.end()
-			giveUpRequests = time.After(cutGrace)
-		case <-beginCuts.C:
-			turns := time.NewTicker(streamLinger / lingerTurns)
-			defer turns.Stop()
-			turn = turns.C
-		case <-turn: // to the end: a request may still turn into a stream
-			runtime.Gosched() // a timer wakes us before those that have waited longer
-			if n := r.cutOverdueStreams(time.Since(start) > limits.Requests); n > 0 {
-				d.CutStreams += n
-				giveUpStreams, stuckStreams = time.After(cutGrace), false
-			}
-		case <-giveUpRequests:
-			stuckRequests = true
-		case <-giveUpStreams:
-			stuckStreams = true
+// drainOld drains old, which may be nil, and tells report of it; then it waits for
+// every older release of the service that still drains, so that the targets of all
+// of them may be removed. It returns an error if something of old had to be cut.
+func (e *Engine) drainOld(svc *service, old *release, limits api.DrainLimits, progress func(requests, streams int), report func(api.Drain)) *api.Error {
+	others := e.otherDrains(svc, old)
+	var failed *api.Error
+	if old != nil {
+		drain := e.drainRelease(svc, old, limits, progress)
+		report(drain)
+		if !drain.Clean() {
+			failed = drainError(svc.name, drain)
 		}
 	}
-	r.close()
-	d.Elapsed = since(start)
-	return d
-}
-
-// cutOverdueStreams cuts the streams that were asked to close long enough ago, and
-// returns their number. late says that the time of requests is over.
-func (r *Release) cutOverdueStreams(late bool) (n int) {
-	for _, s := range r.openStreams() {
-		if s.cutIfOverdue(late) {
-			n++
-		}
+	for _, r := range others {
+		<-r.drained
 	}
-	return n
+	return failed
 }
 
-func (r *Release) hasUncutStreams() bool {
-	return slices.ContainsFunc(r.openStreams(), func(s *stream) bool { return !s.wasCut() })
+// otherDrains returns the releases of a service that drain, without one of them.
+func (e *Engine) otherDrains(svc *service, without *release) []*release {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(svc.draining), func(r *release) bool { return r == without })
 }
 
-// scheduleCloses spreads the polite closes of r's streams so that the last one
-// comes when the stream timeout is over, and returns their number.
-func (r *Release) scheduleCloses(start time.Time, timeout time.Duration) int {
-	r.streamsMu.Lock()
-	r.closeStreamsAt = start.Add(timeout)
-	r.streamsMu.Unlock()
-	// A stream that registers from here on finds closeStreamsAt.
-	streams := r.openStreams()
-	gap := closeGap
-	if n := len(streams); n > 0 {
-		gap = min(gap, timeout/time.Duration(n))
+// drainRelease drains a release and takes it off the service's record.
+func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, progress func(requests, streams int)) api.Drain {
+	result := r.Drain(limits, progress)
+	e.mu.Lock()
+	svc.draining = slices.DeleteFunc(svc.draining, func(o *release) bool { return o == r })
+	svc.retired += r.Served.Load()
+	e.mu.Unlock()
+	close(r.drained)
+	return result
+}
+
+func drainError(service string, d api.Drain) *api.Error {
+	return &api.Error{
+		Code:    api.CodeDrainTimeout,
+		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, d.CutSummary()),
+		Hint:    "raise --drain-timeout if requests need longer, or --stream-timeout for streams",
 	}
-	for i, s := range streams {
-		s.closeAfter(timeout - time.Duration(i)*gap)
-	}
-	return len(streams)
-}
-
-// shutdown closes r's streams politely, spread over the given time, and waits
-// for them until ctx ends. Requests are left to the server, which waits for them.
-func (r *Release) shutdown(ctx context.Context, spread time.Duration) {
-	r.stopMonitor()
-	r.scheduleCloses(time.Now(), spread)
-	// If r drains, the drain may be the one that is woken.
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for r.streamCount() > 0 {
-		select {
-		case <-r.changed:
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func since(start time.Time) api.Duration {
-	return api.Duration(time.Since(start).Round(time.Microsecond))
 }

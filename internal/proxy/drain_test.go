@@ -1,118 +1,100 @@
 package proxy
 
 import (
-	"context"
-	"net/http"
-	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-func TestDrainWaitsForTheLastRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := bareRelease()
-		for range 3 {
-			r.acquire()
-		}
-		var progress []int
-		done := make(chan api.Drain, 1)
-		go func() {
-			done <- r.drain(api.DrainLimits{Requests: 30 * time.Second}, func(requests, _ int) { progress = append(progress, requests) })
-		}()
-		for range 3 {
-			time.Sleep(1500 * time.Millisecond)
-			synctest.Wait()
-			select {
-			case <-done:
-				t.Fatal("the drain ends while a request is in flight")
-			default:
-			}
-			if r.acquire() {
-				t.Fatal("a release that drains takes a request")
-			}
-			r.done()
-		}
-		d := <-done
-		if d.Requests != 3 || !d.Clean() || time.Duration(d.Elapsed) != 4500*time.Millisecond {
-			t.Errorf("%+v, want 3 requests in 4.5s", d)
-		}
-		// In the third second a request ends in the very instant of the tick.
-		if want := []int{3, 2, 2, 1}; len(progress) != 4 || progress[0] != 3 || progress[1] != 2 || progress[3] != 1 {
-			t.Errorf("progress %v, want %v", progress, want)
-		}
-		if r.alive.Err() == nil {
-			t.Error("the release can still be dialled")
-		}
-	})
-}
-
-func TestDrainCutsRequestsWhenItsTimeIsOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := bareRelease()
-		r.acquire()
-		r.acquire()
-		context.AfterFunc(&r.uncut, r.done) // one ends when it is cut, the other is stuck
-		d := r.drain(api.DrainLimits{Requests: 30 * time.Second}, nil)
-		if d.CutRequests != 2 || time.Duration(d.Elapsed) != 30*time.Second+cutGrace {
-			t.Errorf("%+v, want 2 requests cut after 30s and given up on after %s", d, cutGrace)
-		}
-	})
-}
-
-// TestCutRequestsAreTold deploys over a request that does not end.
-func TestCutRequestsAreTold(t *testing.T) {
+func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	old := startApp(t, "old")
 	e.deploy(requestFor("app", old))
-	answer := make(chan int, 1)
+	answer := make(chan string, 1)
 	go func() {
-		status, _ := e.get("h", "/slow")
-		answer <- status
+		_, body := e.get("h", "/slow")
+		answer <- body
 	}()
 	receive(t, old.arrived, "the slow request")
-	req := requestFor("app", startApp(t, "new"))
-	req.DrainTimeout = ms(50)
-	status, err := wait(t, e.start(req))
-	wantCode(t, err, api.CodeDrainTimeout)
-	if !strings.Contains(err.Error(), "app v1 did not drain in time: 1 request and 0 streams were cut") {
-		t.Errorf("error %q does not say what was cut", err)
+
+	d := e.start(requestFor("app", startApp(t, "new")))
+	// The second of these events comes a second after the first.
+	if ev := await(t, d, api.EventDraining, 2); ev.Requests != 1 || ev.Release != 1 {
+		t.Errorf("event %+v, want one request of v1", ev)
 	}
-	if status.State != api.StateDone || status.Serving != 2 || status.Drained[0].CutRequests != 1 {
-		t.Errorf("status %+v, want done, v2 serving, one request cut", status)
+	if state := d.Status().State; state != api.StateDraining {
+		t.Errorf("the deployment is %s while a request is in flight, want draining", state)
 	}
-	if got := receive(t, answer, "the answer"); got != http.StatusServiceUnavailable {
-		t.Errorf("the cut request is answered with %d", got)
+	e.wantAnswer("h", "/", "new") // nobody else waits
+	if s, err := e.Service("app"); err != nil || len(s.Draining) != 1 || s.Draining[0].Requests != 1 || s.Active.Release != 2 {
+		t.Errorf("service %+v, %v, want v1 draining one request", s, err)
 	}
-	e.wantAnswer("h", "/", "new")
+	close(old.finish)
+	if got := receive(t, answer, "the slow answer"); got != "old" {
+		t.Errorf("the slow request is answered with %q", got)
+	}
+	status, err := wait(t, d)
+	if err != nil || len(status.Drained) != 1 || status.Drained[0].Requests != 1 || !status.Drained[0].Clean() {
+		t.Errorf("drained %+v, %v, want one request", status.Drained, err)
+	}
 }
 
-// deafStream ignores that it is asked to close.
-type deafStream struct{ onCut func() }
-
-func (deafStream) closePolitely()  {}
-func (deafStream) parted() bool    { return false }
-func (deafStream) answering() bool { return false }
-func (s deafStream) cut()          { s.onCut() }
-
-// TestStreamThatIsBornLateIsCutAndTold although the others were cut long before.
-func TestStreamThatIsBornLateIsCutAndTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := bareRelease()
-		r.acquire()
-		done := make(chan api.Drain, 1)
-		go func() { done <- r.drain(api.DrainLimits{Requests: time.Hour}, nil) }()
-		time.Sleep(20 * time.Second)
-		var s *stream
-		s = &stream{closer: deafStream{func() { go r.removeStream(s) }}}
-		r.addStream(s)
-		r.done() // the request has become the stream
-		d := <-done
-		if d.CutStreams != 1 || d.CutRequests != 0 {
-			t.Errorf("%+v, want one stream cut", d)
+// TestDeployWaitsForOlderDrainsToo lets all targets before the newest be removed
+// when a deploy returns.
+func TestDeployWaitsForOlderDrainsToo(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	first := startApp(t, "first")
+	e.deploy(requestFor("app", first))
+	go e.get("h", "/slow")
+	receive(t, first.arrived, "the slow request")
+	second := e.start(requestFor("app", startApp(t, "second")))
+	await(t, second, api.EventSwitched, 1)
+	third := e.start(requestFor("app", startApp(t, "third")))
+	await(t, third, api.EventDrained, 1)
+	select {
+	case <-third.ended:
+		t.Error("the third deploy has ended while v1 drains")
+	default:
+	}
+	close(first.finish)
+	for _, d := range []*Deployment{second, third} {
+		if _, err := wait(t, d); err != nil {
+			t.Error(err)
 		}
-	})
+	}
+}
+
+// TestNothingReachesTheOldAddressAfterTheDeploy is about an address that belongs
+// to another app as soon as the deploy has returned.
+func TestNothingReachesTheOldAddressAfterTheDeploy(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	path := socketPath(t)
+	old := newApp("old").start(t, listen(t, "unix", path))
+	req := requestFor("app", old)
+	req.Targets = append(req.Targets, startApp(t, "sibling").target) // so that probes are frequent
+	e.deploy(req)
+	stop := e.hammer(4, "h", "/")
+	e.deploy(requestFor("app", startApp(t, "new")))
+	old.kill()
+
+	strangers := listen(t, "unix", path)
+	touched := make(chan struct{}, 100)
+	go func() {
+		for {
+			conn, err := strangers.Accept()
+			if err != nil {
+				return
+			}
+			touched <- struct{}{}
+			_ = conn.Close()
+		}
+	}()
+	e.deploy(requestFor("app", startApp(t, "newer"))) // some time, with probes in it
+	stop()
+	if n := len(touched); n > 0 {
+		t.Errorf("%d connections to the old address after the deploy has returned", n)
+	}
 }

@@ -16,10 +16,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// maxParallelProbes bounds the probes of running releases that are under way at
-// a time. Deployments do not share it.
-const maxParallelProbes = 64
-
 // Engine is the table of services and everything that happens to it. Its zero
 // value is not usable; call [NewEngine].
 type Engine struct {
@@ -27,8 +23,8 @@ type Engine struct {
 	store  atomic.Pointer[Store]
 	logger atomic.Pointer[zap.Logger]
 	table  atomic.Pointer[table]
-	// probeSlots bounds parallel probes.
-	probeSlots chan struct{}
+	// forwarder makes the releases.
+	forwarder *Forwarder
 
 	// mu guards what follows. See the package comment for what may be done
 	// while it is held.
@@ -57,11 +53,13 @@ type Engine struct {
 func NewEngine(opts EngineOptions) *Engine {
 	e := &Engine{
 		opts:        opts.withDefaults(),
-		probeSlots:  make(chan struct{}, maxParallelProbes),
 		services:    make(map[string]*service),
 		owners:      make(map[api.Route]*owner),
 		deployments: newDeploymentLog(),
 	}
+	e.forwarder = NewForwarder(ForwarderOptions{
+		UserAgent: e.opts.UserAgent, Resolver: e.opts.Resolver, HealthChanged: e.logHealth,
+	})
 	e.Attach(e.opts.Store, e.opts.Logger)
 	e.table.Store(newTable(nil))
 	return e
@@ -87,7 +85,7 @@ func (e *Engine) Start() {
 		return
 	}
 	e.started = true
-	var active []*Release
+	var active []*release
 	for _, s := range e.services {
 		if s.active != nil {
 			active = append(active, s.active.active.Load())
@@ -95,7 +93,7 @@ func (e *Engine) Start() {
 	}
 	e.mu.Unlock()
 	for _, r := range active {
-		r.startMonitor(e, 0)
+		r.StartMonitor(0)
 		e.keepCertificates(r)
 	}
 }
@@ -104,11 +102,7 @@ func (e *Engine) Start() {
 // gets it back: of owner, or of one that a deployment gives the request's host and path.
 // Probes of others may come through owner.
 func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
-	id := r.Header[probeHeader]
-	if len(id) == 0 {
-		return false
-	}
-	prober, ours := strings.CutPrefix(id[0], e.opts.probeOf(""))
+	prober, ours := e.forwarder.ProbedService(r)
 	switch {
 	case !ours:
 		return false
@@ -138,29 +132,29 @@ func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
 // service is empty. When it returns one of the request errors of this package,
 // nothing has been written to w. An answer that breaks off half-way ends in a panic
 // with [http.ErrAbortHandler].
-func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Client) error {
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Sender) error {
 	for {
 		release, prefix, err := e.acquire(r, service)
-		if err == nil && e.isLoop(r, release.service, service != "") {
-			release.done()
+		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
+			release.Done()
 			err = ErrLoop
 		}
 		if err != nil {
-			abandon(r)
+			DiscardBody(r)
 			return err
 		}
-		release.served.Add(1)
+		release.Served.Add(1)
 		if location := e.redirect(release, r, client); location != "" {
-			release.done()
-			abandon(r)
+			release.Done()
+			DiscardBody(r)
 			writeRedirect(w, r, location)
 			return nil
 		}
-		err = release.forward(w, r, prefix, client)
+		err = release.Forward(w, r, prefix, client)
 		switch {
 		case errors.Is(err, errMoved):
 		case errors.Is(err, errBrokenOff):
-			e.log().Debug("an answer broke off", zap.String("service", release.service),
+			e.log().Debug("an answer broke off", zap.String("service", release.Spec.Service),
 				zap.String("host", r.Host), zap.String("uri", r.RequestURI), zap.Error(err))
 			if _, told := errors.AsType[*callError](err); told {
 				return nil
@@ -173,15 +167,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	}
 }
 
-// abandon gives up the body of a request that comes from a release and goes to none.
-func abandon(r *http.Request) {
-	if body, ok := r.Body.(*requestBody); ok {
-		body.detach()
-	}
-}
-
 // acquire counts the request on the release that serves it.
-func (e *Engine) acquire(r *http.Request, service string) (*Release, string, error) {
+func (e *Engine) acquire(r *http.Request, service string) (*release, string, error) {
 	path := matchPath(r.URL)
 	for {
 		c, prefix, err := e.route(r, path, service)
@@ -190,7 +177,7 @@ func (e *Engine) acquire(r *http.Request, service string) (*Release, string, err
 		}
 		// If the release is draining, its successor is in the table already, or
 		// the service is gone from it.
-		if release := c.active.Load(); release.acquire() {
+		if release := c.active.Load(); release.Acquire() {
 			return release, prefix, nil
 		}
 		if e.retired.Load() {
@@ -232,19 +219,19 @@ func (e *Engine) Upstreams(ctx context.Context, service string) ([]api.Target, e
 	if err != nil {
 		return nil, err
 	}
-	release.served.Add(1)
-	context.AfterFunc(ctx, release.done)
-	return release.usableTargets(), nil
+	release.Served.Add(1)
+	context.AfterFunc(ctx, release.Done)
+	return release.UsableTargets(), nil
 }
 
 // acquireNamed counts something on the release that serves the named service.
-func (e *Engine) acquireNamed(service string) (*Release, error) {
+func (e *Engine) acquireNamed(service string) (*release, error) {
 	for {
 		c := e.table.Load().named[service]
 		if c == nil {
 			return nil, ErrNoRoute
 		}
-		if release := c.active.Load(); release.acquire() {
+		if release := c.active.Load(); release.Acquire() {
 			return release, nil
 		}
 		if e.retired.Load() {
@@ -253,25 +240,11 @@ func (e *Engine) acquireNamed(service string) (*Release, error) {
 	}
 }
 
-// usableTargets returns the targets that are not failing, or all if all are.
-func (r *Release) usableTargets() []api.Target {
-	var usable, all []api.Target
-	for _, u := range r.upstreams {
-		all = append(all, u.target)
-		if !u.failing() {
-			usable = append(usable, u.target)
-		}
-	}
-	if len(usable) == 0 {
-		return all
-	}
-	return usable
-}
-
-func (e *Engine) logHealth(r *Release, u *upstream, h health) {
-	fields := []zap.Field{zap.String("service", r.service), zap.Int("release", r.version), zap.Stringer("target", u.target)}
-	if h.state == api.HealthFailing {
-		e.log().Warn("target is failing its health check", append(fields, zap.String("reason", h.reason))...)
+// logHealth logs that the health of a target of r has changed.
+func (e *Engine) logHealth(r *Release, target api.Target, health api.Health, reason string) {
+	fields := []zap.Field{zap.String("service", r.Spec.Service), zap.Int("release", r.Version), zap.Stringer("target", target)}
+	if health == api.HealthFailing {
+		e.log().Warn("target is failing its health check", append(fields, zap.String("reason", reason))...)
 		return
 	}
 	e.log().Info("target is healthy", fields...)

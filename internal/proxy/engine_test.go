@@ -34,10 +34,10 @@ func (e *testEngine) checkConsistent() {
 		}
 		active++
 		r := svc.active.active.Load()
-		if table.named[name] != svc.active || r.version != svc.lastVersion || r.requests.Load() != 0 {
-			e.t.Errorf("%s: v%d serves with requests %#x, the last is v%d", name, r.version, r.requests.Load(), svc.lastVersion)
+		if table.named[name] != svc.active || r.Version != svc.lastVersion || r.requests.Load() != 0 {
+			e.t.Errorf("%s: v%d serves with requests %#x, the last is v%d", name, r.Version, r.requests.Load(), svc.lastVersion)
 		}
-		for _, route := range r.routes {
+		for _, route := range r.Spec.Routes {
 			wantOwners[route] = owner{name, 1}
 			if c, _ := table.lookup(cmp.Or(route.Host, "unclaimed.test"), route.Prefix); c != svc.active {
 				e.t.Errorf("%s is not routed to %s", route, name)
@@ -47,13 +47,13 @@ func (e *testEngine) checkConsistent() {
 			e.t.Errorf("%s has no document", name)
 			continue
 		}
-		if s, doc, err := decodeRelease(name, documents[name][0]); err != nil || doc.Release != r.version ||
-			!slices.Equal(s.Routes, r.routes) || !slices.Equal(doc.Targets, r.targets()) {
-			e.t.Errorf("%s: v%d %s %s serves, v%d %s %s is stored, %v", name, r.version, r.routes, r.targets(), doc.Release, s.Routes, doc.Targets, err)
+		if s, doc, err := decodeRelease(name, documents[name][0]); err != nil || doc.Release != r.Version ||
+			!slices.Equal(s.Routes, r.Spec.Routes) || !slices.Equal(doc.Targets, r.Targets()) {
+			e.t.Errorf("%s: v%d %s %s serves, v%d %s %s is stored, %v", name, r.Version, r.Spec.Routes, r.Targets(), doc.Release, s.Routes, doc.Targets, err)
 		}
-		if status := svc.statusOf(); status.Active == nil || status.Active.Release != r.version || status.Broken != "" ||
-			len(status.Draining)+len(status.Deployments) > 0 || !slices.Equal(status.Hosts, append([]string{}, r.hosts...)) {
-			e.t.Errorf("%s: v%d serves, the status is %+v", name, r.version, status)
+		if status := svc.statusOf(); status.Active == nil || status.Active.Release != r.Version || status.Broken != "" ||
+			len(status.Draining)+len(status.Deployments) > 0 || !slices.Equal(status.Hosts, append([]string{}, r.Spec.Hosts...)) {
+			e.t.Errorf("%s: v%d serves, the status is %+v", name, r.Version, status)
 		}
 	}
 	if len(table.named) != active || len(documents) != active {

@@ -17,7 +17,7 @@ import (
 type exchange struct {
 	client context.Context
 	prefix string
-	from   Client
+	from   Sender
 	w      http.ResponseWriter
 	in     *http.Request
 	lent   *targetHeader
@@ -131,7 +131,7 @@ func (x *exchange) becomeStream(closer streamCloser) {
 	x.mu.Unlock()
 	x.stream = &stream{closer: closer}
 	x.release.addStream(x.stream)
-	x.release.done()
+	x.release.Done()
 }
 
 // end ends the exchange and gives up its place.
@@ -173,7 +173,7 @@ func (p *place) leave() {
 	if p.stream != nil {
 		p.release.removeStream(p.stream)
 	} else {
-		p.release.done()
+		p.release.Done()
 	}
 }
 

@@ -65,7 +65,7 @@ func TestConnectionTellsThatTheClientHasGone(t *testing.T) {
 					}
 				}()
 				r := httptest.NewRequest(http.MethodGet, path, nil)
-				ended <- e.ServeHTTP(&writerThatTells{httptest.NewRecorder(), begun}, r, "", Client{Connection: c})
+				ended <- e.ServeHTTP(&writerThatTells{httptest.NewRecorder(), begun}, r, "", Sender{Connection: c})
 			}()
 			receive(t, begun, "the exchange to begin")
 			gone := receive(t, c.watched, "the watch")
@@ -88,7 +88,7 @@ func TestConnectionTellsThatTheClientHasGone(t *testing.T) {
 func TestConnectionIsNotWatchedAfterTheExchange(t *testing.T) {
 	t.Parallel()
 	c := newWatchedConnection()
-	x := &exchange{client: context.Background(), from: Client{Connection: c}, place: place{release: new(Release)}}
+	x := &exchange{client: context.Background(), from: Sender{Connection: c}, place: place{release: new(Release)}}
 	x.releaseClient()
 	_ = x.Done()
 	if len(c.watched) > 0 {

@@ -11,10 +11,10 @@ import (
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
-// forward sends the request, which the caller has acquired r for, to one of r's
+// Forward sends the request, which the caller has acquired r for, to one of r's
 // targets and the answer to w. It ends what the caller acquired. An error means
 // that nothing has been written, unless it is errBrokenOff.
-func (r *Release) forward(w http.ResponseWriter, in *http.Request, prefix string, from Client) error {
+func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string, from Sender) error {
 	x := &exchange{client: in.Context(), prefix: prefix, from: from, w: w, in: in, place: place{release: r}}
 	detached := false
 	defer func() {

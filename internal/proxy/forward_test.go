@@ -216,7 +216,7 @@ func TestWhatAClientSendsDoesNotBlameTheTarget(t *testing.T) {
 	// A method the server lets through but no field name is.
 	r := e.request("GET", "h", "/", nil)
 	r.Method = "GET?"
-	if err := e.ServeHTTP(nil, r, "", Client{}); !errors.Is(err, ErrBadRequest) {
+	if err := e.ServeHTTP(nil, r, "", Sender{}); !errors.Is(err, ErrBadRequest) {
 		t.Errorf("bad method: %v, want %v", err, ErrBadRequest)
 	}
 	if after := e.upstreams("app")[0].currentHealth(); after != before {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -15,7 +14,7 @@ import (
 // passGate probes every target of a release until all are healthy, the deploy
 // timeout is over or the deployment is ended. seen is when the first of them was
 // healthy.
-func (d *Deployment) passGate(r *Release) (seen time.Time, err error) {
+func (d *Deployment) passGate(r *release) (seen time.Time, err error) {
 	d.enter(api.StateProbing)
 	start := time.Now()
 	reports, err := d.probeAll(r, d.targetHealthy)
@@ -35,8 +34,8 @@ func (d *Deployment) passGate(r *Release) (seen time.Time, err error) {
 
 // confirmGate passes the gate once more if a target was seen healthy too long ago:
 // another may have taken its time since, and certificates can take minutes.
-func (d *Deployment) confirmGate(r *Release, seen time.Time) error {
-	if time.Since(seen) < time.Duration(r.options.HealthCheckInterval) {
+func (d *Deployment) confirmGate(r *release, seen time.Time) error {
+	if time.Since(seen) < time.Duration(r.Spec.Options.HealthCheckInterval) {
 		return nil
 	}
 	reports, err := d.probeAll(r, func(api.ProbeReport) {})
@@ -48,20 +47,10 @@ func (d *Deployment) confirmGate(r *Release, seen time.Time) error {
 
 // probeAll probes the targets of a release, side by side, until all are healthy, and
 // tells of each that is.
-func (d *Deployment) probeAll(r *Release, healthy func(api.ProbeReport)) ([]api.ProbeReport, error) {
+func (d *Deployment) probeAll(r *release, healthy func(api.ProbeReport)) ([]api.ProbeReport, error) {
 	ctx, cancel := context.WithTimeoutCause(d.ctx, d.spec.DeployTimeout, errDeployTimeout)
 	defer cancel()
-	reports := make([]api.ProbeReport, len(r.upstreams))
-	var gates sync.WaitGroup
-	for i, u := range r.upstreams {
-		gates.Go(func() {
-			reports[i] = u.untilHealthy(ctx, time.Duration(r.options.HealthCheckInterval), d.probeFailed)
-			if reports[i].Healthy {
-				healthy(reports[i])
-			}
-		})
-	}
-	gates.Wait()
+	reports := r.UntilHealthy(ctx, healthy, d.probeFailed)
 	if allHealthy(reports) {
 		return reports, nil
 	}
@@ -75,71 +64,6 @@ var errDeployTimeout = errors.New("deploy timeout")
 
 func allHealthy(reports []api.ProbeReport) bool {
 	return !slices.ContainsFunc(reports, func(r api.ProbeReport) bool { return !r.Healthy })
-}
-
-// gatePause is the pause between two probes of a target that is booting. It
-// bounds how long readiness can go unnoticed.
-const gatePause = 50 * time.Millisecond
-
-// untilHealthy probes u until it is healthy or ctx ends. A target that does not
-// accept connections costs nothing to ask, so it is asked every 50ms; one that
-// answers, though not well, is asked less and less often, so that the checks
-// never delay a switch by more than a twentieth of the boot time.
-func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed func(target, reason string)) api.ProbeReport {
-	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
-	start := time.Now()
-	for {
-		result := u.prober.probe(ctx)
-		if !result.ok() && over(ctx) {
-			// The probe was interrupted: its failure says nothing, but that there
-			// was no other says that the target is slow.
-			if report.Probes == 0 {
-				report.Probes = 1
-				report.AddFailure(fmt.Sprintf("no answer within %s", time.Since(start).Round(time.Millisecond)))
-			}
-			break
-		}
-		report.Probes++
-		if result.ok() {
-			u.observe(result, time.Now())
-			report.Healthy = true
-			break
-		}
-		report.AddFailure(result.reason)
-		if n := len(report.Failures); report.Failures[n-1].Count == 1 {
-			failed(report.Target, result.reason)
-		}
-		pause := gatePause
-		if !result.unreachable {
-			pause = max(pause, time.Since(start)/20)
-		}
-		if !sleep(ctx, min(pause, interval)) {
-			break
-		}
-	}
-	report.Elapsed = since(start)
-	return report
-}
-
-// over reports whether ctx has ended. A connection that is being made until ctx's
-// deadline may have noticed it an instant earlier.
-func over(ctx context.Context) bool {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		<-ctx.Done()
-	}
-	return ctx.Err() != nil
-}
-
-// sleep waits for d, or until ctx ends, in which case it returns false.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // notHealthy explains a gate that did not open.

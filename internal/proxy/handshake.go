@@ -31,8 +31,8 @@ func (e *Engine) TLSSite(serverName string) (TLSSite, bool) {
 	if r == nil {
 		return TLSSite{}, false
 	}
-	t := r.options.TLS
-	site := TLSSite{Service: r.service, Host: host, Issuer: t.Issuer}
+	t := r.Spec.Options.TLS
+	site := TLSSite{Service: r.Spec.Service, Host: host, Issuer: t.Issuer}
 	if r.keyPair != nil {
 		site.Certificate = r.keyPair.get(e.log())
 		return site, site.Certificate != nil
@@ -55,7 +55,7 @@ func (e *Engine) NeedsCertificate(host string, issuer api.Issuer) bool {
 	}
 	for _, c := range hr.all() {
 		r := c.active.Load()
-		if t := r.options.TLS; t != nil && t.Issuer == issuer && slices.Contains(r.certificateHosts(), host) {
+		if t := r.Spec.Options.TLS; t != nil && t.Issuer == issuer && slices.Contains(r.certificateHosts(), host) {
 			return true
 		}
 	}
@@ -70,7 +70,7 @@ func canonicalName(name string) string {
 // tlsRelease returns the release that has the certificate for a server name, and
 // the host that it claims. Of a host that several services share, the one with the
 // shortest path prefix that has TLS decides.
-func (t *table) tlsRelease(serverName string) (*Release, string) {
+func (t *table) tlsRelease(serverName string) (*release, string) {
 	if name := canonicalName(strings.TrimPrefix(serverName, "*.")); !api.IsWildcard(serverName) {
 		if hr := t.exact[name]; hr != nil {
 			return hr.tlsRelease(), name
@@ -91,7 +91,7 @@ func (t *table) tlsRelease(serverName string) (*Release, string) {
 
 // tlsRelease returns the release that has the certificate of a host, or nil. One whose
 // certificate files cannot be read stands back for others.
-func (hr *hostRoutes) tlsRelease() (found *Release) {
+func (hr *hostRoutes) tlsRelease() (found *release) {
 	var candidates []*claim
 	if hr.root != nil {
 		if r := hr.root.active.Load(); r.answersTLS() {
@@ -107,7 +107,7 @@ func (hr *hostRoutes) tlsRelease() (found *Release) {
 		if r.answersTLS() {
 			return r
 		}
-		if found == nil && r.options.TLS != nil {
+		if found == nil && r.Spec.Options.TLS != nil {
 			found = r
 		}
 	}
@@ -115,8 +115,8 @@ func (hr *hostRoutes) tlsRelease() (found *Release) {
 }
 
 // answersTLS reports whether handshakes for r can be answered, or be tried to.
-func (r *Release) answersTLS() bool {
-	return r.options.TLS != nil && (r.keyPair == nil || r.keyPair.current.Load() != nil)
+func (r *release) answersTLS() bool {
+	return r.Spec.Options.TLS != nil && (r.keyPair == nil || r.keyPair.current.Load() != nil)
 }
 
 // defaultSite remembers which host answers handshakes without a name. Whether a host

@@ -193,7 +193,7 @@ func withStore(s Store) func(*EngineOptions) {
 func (e *testEngine) handle(w http.ResponseWriter, r *http.Request) {
 	e.handling.Add(1)
 	defer e.handling.Add(-1)
-	client := Client{Trusted: r.Header.Get("X-Test-Trusted") != ""}
+	client := Sender{Trusted: r.Header.Get("X-Test-Trusted") != ""}
 	err := e.ServeHTTP(w, r, r.Header.Get("X-Test-Service"), client)
 	select {
 	case e.errs <- err:
@@ -355,7 +355,7 @@ func (e *testEngine) picture() string {
 	all.Services, all.Documents, all.Routes = e.Services(), e.store.dump(), make(map[string]string)
 	for _, c := range e.table.Load().named {
 		for _, r := range c.routes {
-			all.Routes[r.String()] = c.service + " " + c.active.Load().targets()[0]
+			all.Routes[r.String()] = c.service + " " + c.active.Load().Targets()[0]
 		}
 	}
 	e.mu.Lock()

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"net"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -57,20 +55,7 @@ type EngineOptions struct {
 	UserAgent string
 	// Resolver looks up the names of targets. Default: the system's.
 	Resolver *net.Resolver
-
-	// dialer opens the connections to all targets.
-	dialer *net.Dialer
-	// id tells this engine's probes from others.
-	id string
 }
-
-// probeHeader says whose probe a request is, so that it is known if it comes back: a
-// deployment whose target is the proxy itself would be healthy for as long as the
-// release before it, and then forward every request to itself.
-const probeHeader = "Parachute-Probe"
-
-// probeOf returns what the probes of a service have in the header probeHeader.
-func (o EngineOptions) probeOf(service string) string { return o.id + "/" + service }
 
 func (o EngineOptions) withDefaults() EngineOptions {
 	if o.Logger == nil {
@@ -79,7 +64,5 @@ func (o EngineOptions) withDefaults() EngineOptions {
 	if o.UserAgent == "" {
 		o.UserAgent = "parachute"
 	}
-	o.id = rand.Text()
-	o.dialer = &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: o.Resolver}
 	return o
 }

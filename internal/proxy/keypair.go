@@ -247,11 +247,11 @@ func (k *keyPair) certificates(log *zap.Logger) []api.Certificate {
 
 // restoreKeyPair gives a release that is loaded its own certificate. Without one, it
 // serves plain HTTP, and says so.
-func (e *Engine) restoreKeyPair(r *Release, stored *pemPair) {
+func (e *Engine) restoreKeyPair(r *release, stored *pemPair) {
 	if r.keyPair == nil {
 		return
 	}
-	log, now := e.log().With(zap.String("service", r.service)), time.Now()
+	log, now := e.log().With(zap.String("service", r.Spec.Service)), time.Now()
 	switch problem, err := r.keyPair.restore(stored, now); {
 	case err != nil:
 		log.Error("service has no certificate: its files cannot be used", zap.Error(err))

@@ -44,15 +44,15 @@ type monitor struct {
 }
 
 // start makes the first probe after delay.
-func (m *monitor) start(e *Engine, r *Release, u *upstream, delay time.Duration) {
+func (m *monitor) start(r *Release, u *upstream, delay time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped || m.timer != nil {
 		return
 	}
-	m.interval = time.Duration(r.options.HealthCheckInterval)
+	m.interval = time.Duration(r.Spec.Options.HealthCheckInterval)
 	m.due = time.Now().Add(delay)
-	m.timer = time.AfterFunc(delay, func() { m.probe(e, r, u) })
+	m.timer = time.AfterFunc(delay, func() { m.probe(r, u) })
 }
 
 // hasten makes the next probe come soon: traffic has met a failure that a probe
@@ -68,7 +68,7 @@ func (m *monitor) hasten() {
 	}
 }
 
-func (m *monitor) probe(e *Engine, r *Release, u *upstream) {
+func (m *monitor) probe(r *Release, u *upstream) {
 	m.mu.Lock()
 	if m.stopped {
 		m.mu.Unlock()
@@ -79,18 +79,18 @@ func (m *monitor) probe(e *Engine, r *Release, u *upstream) {
 	defer m.probing.Done()
 
 	select {
-	case e.probeSlots <- struct{}{}:
+	case r.forwarder.probeSlots <- struct{}{}:
 	case <-m.ended.Done():
 		return
 	}
 	result := u.prober.probe(&m.ended)
-	<-e.probeSlots
+	<-r.forwarder.probeSlots
 	if m.ended.Err() != nil {
 		return
 	}
 	h, changed := u.observe(result, time.Now())
 	if changed {
-		e.logHealth(r, u, h)
+		r.forwarder.opts.HealthChanged(r, u.target, h.state, h.reason)
 	}
 
 	m.mu.Lock()

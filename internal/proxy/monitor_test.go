@@ -69,21 +69,29 @@ func well(context.Context) (int, error) { return http.StatusOK, nil }
 func sick(context.Context) (int, error) { return http.StatusServiceUnavailable, nil }
 func dead(context.Context) (int, error) { return 0, &dialError{syscall.ECONNREFUSED} }
 
-// monitored returns an engine and a release of it with n targets.
-func monitored(n int) (*Engine, *Release) {
-	e := NewEngine(EngineOptions{})
+// newTestForwarder returns a forwarder that nobody listens to.
+func newTestForwarder(configure ...func(*ForwarderOptions)) *Forwarder {
+	o := ForwarderOptions{UserAgent: "parachute/test", HealthChanged: func(*Release, api.Target, api.Health, string) {}}
+	for _, f := range configure {
+		f(&o)
+	}
+	return NewForwarder(o)
+}
+
+// monitored returns a release with n targets.
+func monitored(n int) *Release {
 	req := api.DeployRequest{Targets: []string{"a:1", "b:1", "c:1"}[:n]}
 	s, err := req.Resolve()
 	if err != nil {
 		panic(err)
 	}
-	return e, e.newRelease(s, 1, time.Time{})
+	return newTestForwarder().NewRelease(s)
 }
 
 func TestMonitorNoticesEveryChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, r := monitored(2)
-		defer r.close()
+		r := monitored(2)
+		defer r.Close()
 		app, other := fakeProbes(r.upstreams[0], well), fakeProbes(r.upstreams[1], well)
 		state := func() api.Health {
 			synctest.Wait()
@@ -92,7 +100,7 @@ func TestMonitorNoticesEveryChange(t *testing.T) {
 		if got := state(); got != api.HealthUnverified {
 			t.Errorf("before the first probe: %s", got)
 		}
-		r.startMonitor(e, 0)
+		r.StartMonitor(0)
 		if got := state(); got != api.HealthHealthy {
 			t.Errorf("after a good probe: %s", got)
 		}
@@ -128,10 +136,10 @@ func TestMonitorNoticesEveryChange(t *testing.T) {
 // TestOnlyTargetIsWatchedSlowly because its health changes nothing.
 func TestOnlyTargetIsWatchedSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, r := monitored(1)
-		defer r.close()
+		r := monitored(1)
+		defer r.Close()
 		app := fakeProbes(r.upstreams[0], well)
-		r.startMonitor(e, time.Second)
+		r.StartMonitor(time.Second)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		for _, p := range app.pauses() {
@@ -150,8 +158,8 @@ func TestOnlyTargetIsWatchedSlowly(t *testing.T) {
 func TestDeadTargetIsAskedLessAndLessOften(t *testing.T) {
 	for _, away := range []time.Duration{5 * time.Second, time.Minute, 20 * time.Minute, 5 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			e, r := monitored(1)
-			defer r.close()
+			r := monitored(1)
+			defer r.Close()
 			back := time.Now().Add(away)
 			u := r.upstreams[0]
 			app := fakeProbes(u, func(ctx context.Context) (int, error) {
@@ -160,7 +168,7 @@ func TestDeadTargetIsAskedLessAndLessOften(t *testing.T) {
 				}
 				return well(ctx)
 			})
-			r.startMonitor(e, 0)
+			r.StartMonitor(0)
 			time.Sleep(away)
 			asked := len(app.pauses())
 			if most := 60 + int(away/(9*soloInterval/10)); asked > most {
@@ -180,11 +188,11 @@ func TestDeadTargetIsAskedLessAndLessOften(t *testing.T) {
 // TestFailureOfARequestHastensTheProbe that will take it back.
 func TestFailureOfARequestHastensTheProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, r := monitored(1)
-		defer r.close()
+		r := monitored(1)
+		defer r.Close()
 		u, start := r.upstreams[0], time.Now()
 		fakeProbes(u, well)
-		r.startMonitor(e, 0)
+		r.StartMonitor(0)
 		time.Sleep(time.Second)
 		u.observe(probeResult{reason: "connection refused", unreachable: true}, time.Now())
 		for range 10 { // however many fail
@@ -202,7 +210,7 @@ func TestFailureOfARequestHastensTheProbe(t *testing.T) {
 // TestStoppedMonitorAsksNothing even if a probe is under way.
 func TestStoppedMonitorAsksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e, r := monitored(2)
+		r := monitored(2)
 		asked := make(chan struct{}, 10)
 		for _, u := range r.upstreams {
 			fakeProbes(u, func(ctx context.Context) (int, error) {
@@ -211,17 +219,17 @@ func TestStoppedMonitorAsksNothing(t *testing.T) {
 				return 0, ctx.Err()
 			})
 		}
-		r.startMonitor(e, 0)
+		r.StartMonitor(0)
 		synctest.Wait()
 		if len(asked) != 2 {
 			t.Fatalf("%d probes are under way, want 2", len(asked))
 		}
 		start := time.Now()
-		r.stopMonitor()
+		r.StopMonitor()
 		if took := time.Since(start); took != 0 {
 			t.Errorf("stopping takes %s, as long as the probe", took)
 		}
-		r.startMonitor(e, 0) // once stopped, it stays so
+		r.StartMonitor(0) // once stopped, it stays so
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if len(asked) != 2 {
@@ -239,7 +247,7 @@ func TestStoppedMonitorAsksNothing(t *testing.T) {
 // after a start.
 func TestParallelProbesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := NewEngine(EngineOptions{})
+		f := newTestForwarder()
 		var mu sync.Mutex
 		var now, most, total int
 		var releases []*Release
@@ -248,7 +256,7 @@ func TestParallelProbesAreBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := e.newRelease(s, 1, time.Time{})
+			r := f.NewRelease(s)
 			fakeProbes(r.upstreams[0], func(context.Context) (int, error) {
 				mu.Lock()
 				now++
@@ -261,7 +269,7 @@ func TestParallelProbesAreBounded(t *testing.T) {
 				return http.StatusOK, nil
 			})
 			releases = append(releases, r)
-			r.startMonitor(e, 0)
+			r.StartMonitor(0)
 		}
 		time.Sleep(time.Second)
 		mu.Lock()
@@ -270,7 +278,7 @@ func TestParallelProbesAreBounded(t *testing.T) {
 		}
 		mu.Unlock()
 		for _, r := range releases {
-			r.close()
+			r.Close()
 		}
 	})
 }

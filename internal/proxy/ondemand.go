@@ -73,10 +73,10 @@ func (e *Engine) AllowCertificate(ctx context.Context, service, host string) err
 		return ErrNoCertificate
 	}
 	r := c.active.Load()
-	if r.options.TLS == nil || r.options.TLS.OnDemandURL == "" {
+	if r.Spec.Options.TLS == nil || r.Spec.Options.TLS.OnDemandURL == "" {
 		return ErrNoCertificate
 	}
-	key := permissionKey{r.options.TLS.OnDemandURL, host}
+	key := permissionKey{r.Spec.Options.TLS.OnDemandURL, host}
 	if key.url[0] == '/' {
 		key.url = service + key.url
 	}
@@ -163,16 +163,16 @@ func (c *permissionCache) tidy(url string) {
 }
 
 // askPermission asks the URL, or the service itself, about host.
-func (e *Engine) askPermission(ctx context.Context, r *Release, host string) error {
-	address := r.options.TLS.OnDemandURL
+func (e *Engine) askPermission(ctx context.Context, r *release, host string) error {
+	address := r.Spec.Options.TLS.OnDemandURL
 	if strings.HasPrefix(address, "/") {
-		return e.askService(ctx, r.service, address, host)
+		return e.askService(ctx, r.Spec.Service, address, host)
 	}
 	u, err := url.Parse(address)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPermission, err)
 	}
-	tr := &http.Transport{DisableKeepAlives: true, DialContext: e.opts.dialer.DialContext} // no proxy
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: e.forwarder.Dialer().DialContext} // no proxy
 	return e.ask(ctx, tr, u, "", host)
 }
 
@@ -183,21 +183,17 @@ func (e *Engine) askService(ctx context.Context, service, path, host string) err
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPermission, err)
 	}
-	defer r.done()
-	if r.options.TLS == nil || r.options.TLS.OnDemandURL != path {
+	defer r.Done()
+	if r.Spec.Options.TLS == nil || r.Spec.Options.TLS.OnDemandURL != path {
 		return fmt.Errorf("%w: %s has been deployed with another URL meanwhile", ErrNoPermission, service)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer context.AfterFunc(&r.uncut, cancel)()
+	ctx, cancel := r.WithCut(ctx)
 	defer cancel()
-	target := r.usableTargets()[0]
-	u, err := target.URL(path)
+	tr, u, header, err := r.Page(path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoPermission, err)
 	}
-	tr := newHTTPTransport(target, dialer(target, &r.alive, e.opts))
-	tr.DisableKeepAlives = true
-	return e.ask(ctx, tr, u, probeHost(target, r.options, r.hosts), host)
+	return e.ask(ctx, tr, u, header, host)
 }
 
 // ask asks the URL about host. header is the Host header; empty: that of the URL.
@@ -218,7 +214,7 @@ func (e *Engine) ask(ctx context.Context, tr *http.Transport, u *url.URL, header
 	// The transport alone follows no redirect.
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("%w: %s", ErrNoPermission, dialReason(err))
+		return fmt.Errorf("%w: %s", ErrNoPermission, DialReason(err))
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	resp.Body.Close()

@@ -42,20 +42,20 @@ type probeTransport interface {
 	CloseIdleConnections()
 }
 
-func newProber(t api.Target, r *Release, opts EngineOptions) *prober {
-	o := r.options
+func newProber(t api.Target, r *Release) *prober {
+	o := r.Spec.Options
 	checked := t.WithPort(o.HealthCheckPort)
 	p := &prober{
-		host:    probeHost(checked, o, r.hosts),
-		agent:   opts.UserAgent,
-		id:      opts.probeOf(r.service),
+		host:    probeHost(checked, o, r.Spec.Hosts),
+		agent:   r.forwarder.opts.UserAgent,
+		id:      r.forwarder.probeID(r.Spec.Service),
 		timeout: time.Duration(o.HealthCheckTimeout),
 	}
 	// The path was checked when the request was validated.
 	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
-	dial, timeout := dialer(checked, &r.alive, opts), p.timeout
+	dial, timeout := dialer(checked, &r.alive, r.forwarder), p.timeout
 	p.newTransport = func() probeTransport {
 		if checked.Scheme == "http" {
 			return &transport.Transport{Dial: dial, ResponseHeaderTimeout: timeout}
@@ -108,7 +108,7 @@ func (p *prober) probe(ctx context.Context) probeResult {
 		if context.Cause(ctx) == errProbeTimeout || isTimeout(err) && !isDialError(err) {
 			return probeResult{reason: fmt.Sprintf("no answer within %s", p.timeout)}
 		}
-		return probeResult{reason: dialReason(err), unreachable: isDialError(err)}
+		return probeResult{reason: DialReason(err), unreachable: isDialError(err)}
 	}
 	// Read a little, so that an app that answers in full is not cut short.
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
@@ -124,9 +124,9 @@ func (p *prober) probe(ctx context.Context) probeResult {
 
 var errProbeTimeout = errors.New("health check timed out")
 
-// dialReason says in few words why a connection failed, the same words for the
+// DialReason says in few words why a connection failed, the same words for the
 // same reason, so that repetitions can be counted.
-func dialReason(err error) string {
+func DialReason(err error) string {
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -152,7 +152,7 @@ func dialReason(err error) string {
 		return "connecting timed out"
 	}
 	if inner := errors.Unwrap(err); inner != nil {
-		return dialReason(inner)
+		return DialReason(inner)
 	}
 	return api.Printable(err.Error())
 }

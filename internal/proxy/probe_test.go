@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -28,8 +27,8 @@ func probe(t *testing.T, target string, change func(*api.DeployRequest)) probeRe
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := NewEngine(EngineOptions{UserAgent: "parachute/test"}).newRelease(s, 1, time.Time{})
-	defer r.close()
+	r := newTestForwarder().NewRelease(s)
+	defer r.Close()
 	return r.upstreams[0].prober.probe(t.Context())
 }
 
@@ -163,7 +162,7 @@ func TestTheSameFailureHasTheSameWords(t *testing.T) {
 		"connecting timed out":                 &dialError{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
 		"something else":                       &url.Error{Op: "Get", URL: "http://web", Err: errors.New("something else")},
 	} {
-		if got := dialReason(&url.Error{Op: "Get", URL: "http://web/up", Err: &dialError{err}}); got != want {
+		if got := DialReason(&url.Error{Op: "Get", URL: "http://web/up", Err: &dialError{err}}); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}

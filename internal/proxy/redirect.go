@@ -13,8 +13,8 @@ const acmeChallenges = "/.well-known/acme-challenge/"
 
 // redirect returns where a request has to go instead, or nothing: to HTTPS, to the
 // canonical host, or to both in one hop.
-func (e *Engine) redirect(r *Release, in *http.Request, from Client) string {
-	o := &r.options
+func (e *Engine) redirect(r *release, in *http.Request, from Sender) string {
+	o := &r.Spec.Options
 	if o.TLS == nil && o.CanonicalHost == "" {
 		return ""
 	}

@@ -14,18 +14,14 @@ const drainingBit = 1 << 62
 // Release is one immutable, numbered set of targets and options of a service,
 // together with the traffic it has at the moment.
 type Release struct {
-	service    string
-	version    int
-	deployedAt time.Time
-	hosts      []string
-	routes     []api.Route
-	options    api.Options
-	// keyPair is the certificate of the service's own; nil without one.
-	keyPair *keyPair
-	// certified says that there were certificates for all hosts before r took traffic, or
-	// have been since.
-	certified atomic.Bool
+	// Spec is what was deployed. It must not be changed.
+	Spec api.Spec
+	// Version is the number of the release, and DeployedAt the time of its switch. They
+	// are set before the release takes traffic.
+	Version    int
+	DeployedAt time.Time
 
+	forwarder *Forwarder
 	upstreams []*upstream
 	// turn counts the requests that were spread by turns.
 	turn atomic.Uint64
@@ -35,8 +31,8 @@ type Release struct {
 	// requests counts the requests in flight and carries drainingBit, so that
 	// one atomic add both counts a request and learns whether it may go on.
 	requests atomic.Int64
-	// served counts the requests that it was ever to serve.
-	served atomic.Int64
+	// Served counts the requests that it was ever to serve.
+	Served atomic.Int64
 
 	// streamsMu guards streams and closeStreamsAt.
 	streamsMu sync.Mutex
@@ -47,9 +43,6 @@ type Release struct {
 	// changed is signalled when the last request or a stream of a draining
 	// release ends.
 	changed chan struct{}
-	// drained is closed when the drain has ended.
-	drained chan struct{}
-
 	// alive ends when the release is retired: its connections are closed and
 	// dials that are under way are abandoned.
 	alive ending
@@ -57,41 +50,31 @@ type Release struct {
 	uncut ending
 }
 
-// newRelease returns a release that has no traffic yet. It opens nothing.
-func (e *Engine) newRelease(s api.Spec, version int, deployedAt time.Time) *Release {
-	r := &Release{
-		service:    s.Service,
-		version:    version,
-		deployedAt: deployedAt,
-		hosts:      s.Hosts,
-		routes:     s.Routes,
-		options:    s.Options,
-		changed:    make(chan struct{}, 1),
-		drained:    make(chan struct{}),
-	}
-	if t := s.Options.TLS; t != nil && t.OwnFiles() {
-		r.keyPair = newKeyPair(t, s.Hosts)
-	}
-	r.plain = true
+// NewRelease returns a release that has no traffic yet. It opens nothing.
+func (f *Forwarder) NewRelease(s api.Spec) *Release {
+	r := &Release{Spec: s, forwarder: f, changed: make(chan struct{}, 1), plain: true}
 	for _, t := range s.Targets {
 		r.plain = r.plain && t.Scheme == "http"
-		r.upstreams = append(r.upstreams, newUpstream(t, r, e.opts))
+		r.upstreams = append(r.upstreams, newUpstream(t, r))
 	}
 	return r
 }
 
-// acquire counts a request on r. It returns false if r is draining: the caller
+// Acquire counts a request on r. It returns false if r is draining: the caller
 // then looks the route up again, since the table already has r's successor.
-func (r *Release) acquire() bool {
+func (r *Release) Acquire() bool {
 	if r.requests.Add(1)&drainingBit != 0 {
-		r.done()
+		r.Done()
 		return false
 	}
 	return true
 }
 
-// done ends a request that acquire counted.
-func (r *Release) done() {
+// StopAcquiring lets no request be counted on r any more.
+func (r *Release) StopAcquiring() { r.requests.Or(drainingBit) }
+
+// Done ends a request that acquire counted.
+func (r *Release) Done() {
 	if r.requests.Add(-1) == drainingBit {
 		r.signal()
 	}
@@ -100,8 +83,8 @@ func (r *Release) done() {
 // draining reports whether r takes no new requests.
 func (r *Release) draining() bool { return r.requests.Load()&drainingBit != 0 }
 
-// inFlight returns the number of requests in flight, streams not included.
-func (r *Release) inFlight() int { return int(r.requests.Load() &^ drainingBit) }
+// InFlight returns the number of requests in flight, streams not included.
+func (r *Release) InFlight() int { return int(r.requests.Load() &^ drainingBit) }
 
 // signal wakes the drain, if there is one, to look at the counts again.
 func (r *Release) signal() {
@@ -145,14 +128,14 @@ func (r *Release) openStreams() []*stream {
 	return all
 }
 
-func (r *Release) streamCount() int {
+func (r *Release) Streams() int {
 	r.streamsMu.Lock()
 	defer r.streamsMu.Unlock()
 	return len(r.streams)
 }
 
-// targets returns the addresses of r's targets.
-func (r *Release) targets() []string {
+// Targets returns the addresses of r's targets.
+func (r *Release) Targets() []string {
 	names := make([]string, len(r.upstreams))
 	for i, u := range r.upstreams {
 		names[i] = u.target.String()
@@ -160,27 +143,42 @@ func (r *Release) targets() []string {
 	return names
 }
 
-// startMonitor begins to watch the health of r's targets.
+// StartMonitor begins to watch the health of r's targets.
 // The first probe comes after delay.
-func (r *Release) startMonitor(e *Engine, delay time.Duration) {
+func (r *Release) StartMonitor(delay time.Duration) {
 	for _, u := range r.upstreams {
-		u.monitor.start(e, r, u, delay)
+		u.monitor.start(r, u, delay)
 	}
 }
 
-// stopMonitor ends the watch. When it returns, no probe of r is under way.
-func (r *Release) stopMonitor() {
+// StopMonitor ends the watch. When it returns, no probe of r is under way.
+func (r *Release) StopMonitor() {
 	for _, u := range r.upstreams {
 		u.monitor.stop()
 	}
 }
 
-// close gives up everything that r holds.
-func (r *Release) close() {
-	r.stopMonitor()
+// Close gives up everything that r holds.
+func (r *Release) Close() {
+	r.StopMonitor()
 	r.uncut.end()
 	r.alive.end()
 	for _, u := range r.upstreams {
 		u.transport.Close()
 	}
+}
+
+// UsableTargets returns the targets that are not failing, or all if all are.
+func (r *Release) UsableTargets() []api.Target {
+	var usable, all []api.Target
+	for _, u := range r.upstreams {
+		all = append(all, u.target)
+		if !u.failing() {
+			usable = append(usable, u.target)
+		}
+	}
+	if len(usable) == 0 {
+		return all
+	}
+	return usable
 }

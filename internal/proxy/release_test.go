@@ -13,18 +13,18 @@ import (
 
 func TestDrainingReleaseTakesNoRequests(t *testing.T) {
 	r := bareRelease()
-	if !r.acquire() {
+	if !r.Acquire() {
 		t.Fatal("a new release takes no request")
 	}
 	r.requests.Or(drainingBit)
-	if r.acquire() {
+	if r.Acquire() {
 		t.Fatal("a release that drains takes a request")
 	}
-	if n := r.inFlight(); n != 1 {
+	if n := r.InFlight(); n != 1 {
 		t.Errorf("%d requests in flight, want 1: the refused one is not counted", n)
 	}
-	r.done()
-	if n := r.inFlight(); n != 0 {
+	r.Done()
+	if n := r.InFlight(); n != 0 {
 		t.Errorf("%d requests in flight, want none", n)
 	}
 	select {
@@ -67,7 +67,7 @@ func TestReleaseLifeCycle(t *testing.T) {
 			all.Go(func() {
 				for range 200 {
 					seen := drainSeen.Load()
-					if !r.acquire() {
+					if !r.Acquire() {
 						refused.Add(1)
 						drainSeen.Store(true)
 						return
@@ -85,14 +85,14 @@ func TestReleaseLifeCycle(t *testing.T) {
 					}
 					if own.IntN(8) > 0 {
 						held.Add(-1)
-						r.done()
+						r.Done()
 						continue
 					}
 					// It becomes a stream.
 					c := idleCloser{make(chan struct{}, 1)}
 					s := &stream{closer: c}
 					r.addStream(s)
-					r.done()
+					r.Done()
 					if own.IntN(2) == 0 {
 						<-c.asked // until the drain closes it
 					}
@@ -105,13 +105,13 @@ func TestReleaseLifeCycle(t *testing.T) {
 			})
 		}
 		all.Go(func() {
-			for acquired.Load() < drainAfter && refused.Load() == 0 && r.streamCount() < workers {
+			for acquired.Load() < drainAfter && refused.Load() == 0 && r.Streams() < workers {
 				runtime.Gosched()
-				if r.inFlight() < 0 {
+				if r.InFlight() < 0 {
 					t.Error("a negative number of requests is in flight")
 				}
 			}
-			d := r.drain(api.DrainLimits{Requests: time.Minute, Streams: 0}, nil)
+			d := r.Drain(api.DrainLimits{Requests: time.Minute, Streams: 0}, nil)
 			drainEnded.Store(true)
 			if n := held.Load(); n != 0 || !d.Clean() {
 				t.Errorf("the drain ends while %d are held, %+v", n, d)
@@ -121,8 +121,8 @@ func TestReleaseLifeCycle(t *testing.T) {
 			}
 		})
 		all.Wait()
-		if r.inFlight() != 0 || r.streamCount() != 0 {
-			t.Fatalf("in the end %d requests, %d streams", r.inFlight(), r.streamCount())
+		if r.InFlight() != 0 || r.Streams() != 0 {
+			t.Fatalf("in the end %d requests, %d streams", r.InFlight(), r.Streams())
 		}
 	}
 }

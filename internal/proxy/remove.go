@@ -67,7 +67,7 @@ func (e *Engine) removed(svc *service) {
 
 // unroute forgets the state of a service and takes it out of the table. It
 // returns the release that served, which is now unreachable, or nil.
-func (e *Engine) unroute(svc *service) (*Release, error) {
+func (e *Engine) unroute(svc *service) (*release, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := e.currentStore().Delete(ctx, svc.name); err != nil {
@@ -86,7 +86,7 @@ func (e *Engine) unroute(svc *service) (*Release, error) {
 	}
 	old := svc.active.active.Load()
 	e.table.Store(e.table.Load().without(svc.active))
-	e.free(old.routes)
+	e.free(old.Spec.Routes)
 	svc.active = nil
 	svc.draining = append(svc.draining, old)
 	return old, nil

@@ -197,3 +197,11 @@ func (b *requestBody) touched() bool {
 
 // complete reports whether the body has been read to its end.
 func (b *requestBody) complete() bool { return b.ended.Load() }
+
+// DiscardBody gives up the body of a request that [Release.Forward] has handed back and
+// that goes to no other release.
+func DiscardBody(r *http.Request) {
+	if body, ok := r.Body.(*requestBody); ok {
+		body.detach()
+	}
+}

@@ -30,7 +30,7 @@ func (r *Release) roundTrip(x *exchange, out *http.Request) (*http.Response, err
 
 // repeat is what roundTrip does when the first attempt, on u, has failed with err.
 func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error) (*http.Response, error) {
-	holdUntil := time.Now().Add(time.Duration(r.options.HoldTimeout))
+	holdUntil := time.Now().Add(time.Duration(r.Spec.Options.HoldTimeout))
 	pause := 10 * time.Millisecond
 	var tried []*upstream
 	repeated := false
@@ -40,7 +40,7 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 		case x.Err() != nil || x.body != nil && x.body.touched():
 			return nil, err
 		case isDialError(err):
-			u.observe(probeResult{reason: dialReason(err), unreachable: true}, time.Now())
+			u.observe(probeResult{reason: DialReason(err), unreachable: true}, time.Now())
 			u.monitor.hasten()
 		case isTimeout(err):
 			// A slow answer may be the client's doing. The next probe tells.

@@ -192,7 +192,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 			answers <- body
 		}()
 	}
-	for !old.upstreams[0].failing() || old.inFlight() < 2 {
+	for !old.upstreams[0].failing() || old.InFlight() < 2 {
 		runtime.Gosched()
 	}
 	echo := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
@@ -225,8 +225,8 @@ func TestRequestsAreNotHeldForEver(t *testing.T) {
 // TestHeldRequestIsTriedAgainAndAgain with growing pauses, until its time is over.
 func TestHeldRequestIsTriedAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, r := monitored(2)
-		r.options.HoldTimeout = api.Duration(5 * time.Second)
+		r := monitored(2)
+		r.Spec.Options.HoldTimeout = api.Duration(5 * time.Second)
 		var tries atomic.Int64
 		for _, u := range r.upstreams {
 			u.transport = &fakeApp{answer: dead}

@@ -18,14 +18,14 @@ type claim struct {
 	routes  []api.Route
 	// prefixes are those of routes, whatever their hosts.
 	prefixes hostRoutes
-	active   atomic.Pointer[Release]
+	active   atomic.Pointer[release]
 }
 
-func newClaim(r *Release) *claim {
-	c := &claim{service: r.service, routes: r.routes}
+func newClaim(r *release) *claim {
+	c := &claim{service: r.Spec.Service, routes: r.Spec.Routes}
 	c.active.Store(r)
 	prefixes := make(map[string]*claim, 1)
-	for _, route := range r.routes {
+	for _, route := range r.Spec.Routes {
 		prefixes[route.Prefix] = c
 	}
 	c.prefixes = *newHostRoutes(prefixes)

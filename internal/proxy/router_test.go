@@ -14,7 +14,7 @@ import (
 
 // claimFor returns the claim of a service on every pair of hosts and prefixes.
 func claimFor(service string, hosts, prefixes []string) *claim {
-	return newClaim(&Release{service: service, routes: api.RoutesOf(hosts, prefixes)})
+	return newClaim(&release{Release: &Release{Spec: api.Spec{Service: service, Routes: api.RoutesOf(hosts, prefixes)}}})
 }
 
 // serviceOf returns the name of the service that t has for host and path.
@@ -481,7 +481,7 @@ func FuzzNormalizePrefix(f *testing.F) {
 		if again, err := api.NormalizePrefix(prefix); err != nil || again != prefix {
 			t.Fatalf("%q becomes %q, which becomes %q, %v", s, prefix, again, err)
 		}
-		c := newClaim(&Release{service: "s", routes: api.RoutesOf(nil, []string{prefix})})
+		c := newClaim(&release{Release: &Release{Spec: api.Spec{Service: "s", Routes: api.RoutesOf(nil, []string{prefix})}}})
 		for _, below := range []string{"", "/", "/x"} {
 			path := strings.TrimSuffix(prefix, "/") + below
 			if _, got := newTable([]*claim{c}).lookup("h", path); got != prefix {

@@ -16,7 +16,7 @@ type service struct {
 	// record stays, so that they and new deployments share one commit slot.
 	removals int
 	// draining are releases that still have traffic.
-	draining []*Release
+	draining []*release
 	// retired counts the requests of releases that have drained.
 	retired int64
 	// broken says why the state of the service could not be loaded.
@@ -43,7 +43,7 @@ func (e *Engine) forgetIfUnused(s *service) {
 }
 
 // release returns the release that serves, or nil.
-func (s *service) release() *Release {
+func (s *service) release() *release {
 	if s.active == nil {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (s *service) release() *Release {
 // servingVersion returns the number of the release that serves, or 0.
 func (s *service) servingVersion() int {
 	if r := s.release(); r != nil {
-		return r.version
+		return r.Version
 	}
 	return 0
 }

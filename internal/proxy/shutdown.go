@@ -11,7 +11,7 @@ import (
 
 // stop ends deployments that have not switched, refuses new ones, and returns the
 // releases that are active and those that are draining.
-func (e *Engine) stop() (active, draining []*Release) {
+func (e *Engine) stop() (active, draining []*release) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stopping = true
@@ -39,7 +39,7 @@ func (e *Engine) Shutdown(ctx context.Context) {
 	}
 	var closing sync.WaitGroup
 	for _, r := range slices.Concat(active, draining) {
-		closing.Go(func() { r.shutdown(ctx, spread) })
+		closing.Go(func() { r.Shutdown(ctx, spread) })
 	}
 	closing.Wait()
 
@@ -61,8 +61,8 @@ func (e *Engine) Retire() {
 	e.retired.Store(true)
 	active, _ := e.stop() // the others drain already
 	for _, r := range active {
-		r.requests.Or(drainingBit)
-		go r.drain(api.DrainLimits{Requests: time.Duration(api.DefaultDrainTimeout), Streams: time.Duration(api.DefaultStreamTimeout)}, nil)
+		r.StopAcquiring()
+		go r.Drain(api.DrainLimits{Requests: time.Duration(api.DefaultDrainTimeout), Streams: time.Duration(api.DefaultStreamTimeout)}, nil)
 	}
 }
 
@@ -70,6 +70,6 @@ func (e *Engine) Retire() {
 func (e *Engine) Close() {
 	active, _ := e.stop()
 	for _, r := range active {
-		r.close()
+		r.Close()
 	}
 }

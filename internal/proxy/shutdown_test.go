@@ -45,18 +45,18 @@ func TestStoppingEngineAcceptsNothing(t *testing.T) {
 func TestShutdownDoesNotWaitForAStreamThatADrainSawEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := bareRelease()
-		r.acquire()
+		r.Acquire()
 		openFake(r)
 		drained, start := make(chan api.Drain, 1), time.Now()
-		go func() { drained <- r.drain(api.DrainLimits{Requests: time.Minute, Streams: time.Minute}, nil) }()
+		go func() { drained <- r.Drain(api.DrainLimits{Requests: time.Minute, Streams: time.Minute}, nil) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		r.shutdown(ctx, time.Second)
+		r.Shutdown(ctx, time.Second)
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("the shutdown takes %s", took)
 		}
-		r.done()
+		r.Done()
 		<-drained
 	})
 }

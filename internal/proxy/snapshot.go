@@ -37,15 +37,15 @@ type document struct {
 // program. It must not be guessed at, nor overwritten.
 var ErrNewerFormat = errors.New("written by a newer version of parachute")
 
-func encodeRelease(r *Release) ([]byte, error) {
+func encodeRelease(r *release) ([]byte, error) {
 	doc := document{
 		Format:     documentFormat,
-		Service:    r.service,
-		Release:    r.version,
-		DeployedAt: r.deployedAt,
-		Targets:    r.targets(),
-		Hosts:      r.hosts,
-		Options:    r.options,
+		Service:    r.Spec.Service,
+		Release:    r.Version,
+		DeployedAt: r.DeployedAt,
+		Targets:    r.Targets(),
+		Hosts:      r.Spec.Hosts,
+		Options:    r.Spec.Options,
 		Certified:  r.certified.Load(),
 	}
 	if r.keyPair != nil {
@@ -94,15 +94,15 @@ func decodeRelease(name string, b []byte) (api.Spec, document, error) {
 	return s, doc, err
 }
 
-func (e *Engine) save(r *Release) error {
+func (e *Engine) save(r *release) error {
 	b, err := encodeRelease(r)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return e.currentStore().Save(ctx, r.service, b, func(document []byte) bool {
-		_, _, err := decodeRelease(r.service, document)
+	return e.currentStore().Save(ctx, r.Spec.Service, b, func(document []byte) bool {
+		_, _, err := decodeRelease(r.Spec.Service, document)
 		return err == nil
 	})
 }
@@ -118,7 +118,7 @@ func (e *Engine) Load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listing the stored services: %w", err)
 	}
-	var loaded []*Release
+	var loaded []*release
 	for _, name := range names {
 		r, err := e.loadRelease(ctx, store, name)
 		switch {
@@ -139,7 +139,7 @@ func (e *Engine) Load(ctx context.Context) error {
 }
 
 // loadRelease returns the newest generation of a service's document that loads.
-func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Release, error) {
+func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*release, error) {
 	if err := api.ValidateServiceName(name); err != nil {
 		return nil, err
 	}
@@ -159,7 +159,8 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Re
 			e.log().Warn("service falls back to the previous generation of its state",
 				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
 		}
-		r := e.newRelease(s, doc.Release, doc.DeployedAt)
+		r := e.newRelease(s)
+		r.Version, r.DeployedAt = doc.Release, doc.DeployedAt
 		r.certified.Store(doc.Certified)
 		e.restoreKeyPair(r, doc.KeyPair)
 		return r, nil
@@ -171,21 +172,21 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*Re
 }
 
 // install puts releases in service. It builds the table once.
-func (e *Engine) install(releases []*Release) {
+func (e *Engine) install(releases []*release) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var claims []*claim
 	for _, r := range releases {
-		svc := e.service(r.service)
-		if err := e.reserve(r.service, r.routes); err != nil {
-			svc.broken, svc.lastVersion = err, r.version
+		svc := e.service(r.Spec.Service)
+		if err := e.reserve(r.Spec.Service, r.Spec.Routes); err != nil {
+			svc.broken, svc.lastVersion = err, r.Version
 			e.log().Error("service is broken: its route belongs to another one",
-				zap.String("service", r.service), zap.Error(err))
-			r.close()
+				zap.String("service", r.Spec.Service), zap.Error(err))
+			r.Close()
 			continue
 		}
 		c := newClaim(r)
-		svc.active, svc.lastVersion = c, r.version
+		svc.active, svc.lastVersion = c, r.Version
 		claims = append(claims, c)
 	}
 	e.table.Store(newTable(claims))

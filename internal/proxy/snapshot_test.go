@@ -23,7 +23,7 @@ func documentOf(t *testing.T, req api.DeployRequest, version int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := encodeRelease(NewEngine(EngineOptions{}).newRelease(s, version, time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)))
+	b, err := encodeRelease(releaseOf(s, version, time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,8 +184,8 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 			t.Fatalf("format %s: %v", format, svc.broken)
 		}
 		r := svc.active.active.Load()
-		if r.version != want.release || fmt.Sprint(r.targets()) != fmt.Sprint(want.targets) || fmt.Sprint(r.routes) != fmt.Sprint(want.routes) ||
-			time.Duration(r.options.HoldTimeout) != want.hold || r.deployedAt.IsZero() {
+		if r.Version != want.release || fmt.Sprint(r.Targets()) != fmt.Sprint(want.targets) || fmt.Sprint(r.Spec.Routes) != fmt.Sprint(want.routes) ||
+			time.Duration(r.Spec.Options.HoldTimeout) != want.hold || r.DeployedAt.IsZero() {
 			t.Errorf("format %s: %+v", format, r)
 		}
 		e.Close()
@@ -343,8 +343,8 @@ func FuzzDecodeRelease(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r := NewEngine(EngineOptions{}).newRelease(s, doc.Release, doc.DeployedAt)
-		defer r.close()
+		r := releaseOf(s, doc.Release, doc.DeployedAt)
+		defer r.Close()
 		encoded, err := encodeRelease(r)
 		if err != nil {
 			if _, err := json.Marshal(doc.DeployedAt); err != nil {
@@ -384,8 +384,8 @@ func FuzzDeployRequestJSON(f *testing.F) {
 			}
 			return
 		}
-		r := NewEngine(EngineOptions{}).newRelease(s, 7, time.Unix(0, 0).UTC())
-		defer r.close()
+		r := releaseOf(s, 7, time.Unix(0, 0).UTC())
+		defer r.Close()
 		encoded, err := encodeRelease(r)
 		if err != nil {
 			t.Fatal(err)
@@ -400,4 +400,11 @@ func FuzzDeployRequestJSON(f *testing.F) {
 			t.Fatalf("%s is stored as %s, which loads as\n%+v, want\n%+v", b, encoded, again, s)
 		}
 	})
+}
+
+// releaseOf returns a release as it is when it is stored.
+func releaseOf(s api.Spec, version int, deployedAt time.Time) *release {
+	r := NewEngine(EngineOptions{}).newRelease(s)
+	r.Version, r.DeployedAt = version, deployedAt
+	return r
 }

@@ -10,7 +10,7 @@ import (
 func (e *Engine) Services() []api.ServiceStatus {
 	e.mu.Lock()
 	all := make([]api.ServiceStatus, 0, len(e.services))
-	active := make([]*Release, 0, len(e.services))
+	active := make([]*release, 0, len(e.services))
 	for _, name := range e.sortedNames() {
 		s := e.services[name]
 		all, active = append(all, s.statusOf()), append(active, s.release())
@@ -43,7 +43,7 @@ func (e *Engine) Service(name string) (api.ServiceStatus, error) {
 	return status, nil
 }
 
-// statusOf describes s, without its certificates. Engine.mu must be held.
+// Status describes s, without its certificates. Engine.mu must be held.
 func (s *service) statusOf() api.ServiceStatus {
 	status := api.ServiceStatus{Name: s.name, Hosts: []string{}, PathPrefixes: []string{}}
 	if s.broken != nil {
@@ -51,44 +51,22 @@ func (s *service) statusOf() api.ServiceStatus {
 	}
 	if s.active != nil {
 		r := s.active.active.Load()
-		active := r.statusOf()
+		active := r.Status()
 		status.Active = &active
-		status.Hosts = append(status.Hosts, r.hosts...)
-		status.PathPrefixes = r.options.PathPrefixes
-		status.TLS = r.options.TLS != nil
+		status.Hosts = append(status.Hosts, r.Spec.Hosts...)
+		status.PathPrefixes = r.Spec.Options.PathPrefixes
+		status.TLS = r.Spec.Options.TLS != nil
 	}
 	status.Served = s.retired
 	if status.Active != nil {
 		status.Served += status.Active.Served
 	}
 	for _, r := range s.draining {
-		status.Served += r.served.Load()
-		status.Draining = append(status.Draining, r.statusOf())
+		status.Served += r.Served.Load()
+		status.Draining = append(status.Draining, r.Status())
 	}
 	for _, d := range s.deployments {
 		status.Deployments = append(status.Deployments, d.Status())
-	}
-	return status
-}
-
-func (r *Release) statusOf() api.ReleaseStatus {
-	status := api.ReleaseStatus{
-		Release: r.version, DeployedAt: r.deployedAt,
-		Requests: r.inFlight(), Streams: r.streamCount(), Served: r.served.Load(),
-		Options: r.options,
-	}
-	for _, u := range r.upstreams {
-		h := u.currentHealth()
-		conns := u.transport.Stats()
-		t := api.TargetStatus{
-			Address: u.target.String(), Health: h.state, Reason: h.reason,
-			Requests: int(u.inFlight.Load()), Connections: conns.Open, IdleConnections: conns.Idle,
-		}
-		if !h.since.IsZero() {
-			at := h.since.UTC()
-			t.Since = &at
-		}
-		status.Targets = append(status.Targets, t)
 	}
 	return status
 }

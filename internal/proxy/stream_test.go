@@ -22,11 +22,11 @@ type fakeCloser struct {
 func openFake(r *Release) *fakeCloser {
 	c := &fakeCloser{r: r}
 	c.stream = &stream{closer: c}
-	if !r.acquire() {
+	if !r.Acquire() {
 		panic("the release drains")
 	}
 	r.addStream(c.stream)
-	r.done()
+	r.Done()
 	return c
 }
 
@@ -50,7 +50,7 @@ func bareRelease() *Release {
 	if err != nil {
 		panic(err)
 	}
-	return NewEngine(EngineOptions{}).newRelease(s, 1, time.Time{})
+	return newTestForwarder().NewRelease(s)
 }
 
 // TestStreamClosesAreSpread keeps thousands of clients from reconnecting in one
@@ -74,7 +74,7 @@ func TestStreamClosesAreSpread(t *testing.T) {
 			for range tt.streams {
 				closers = append(closers, openFake(r))
 			}
-			d := r.drain(api.DrainLimits{Requests: time.Second, Streams: tt.timeout}, nil)
+			d := r.Drain(api.DrainLimits{Requests: time.Second, Streams: tt.timeout}, nil)
 			if d.Streams != tt.streams || d.CutStreams != 0 || time.Duration(d.Elapsed) != tt.timeout {
 				t.Errorf("%d streams: %+v, want all closed within %s", tt.streams, d, tt.timeout)
 			}
@@ -107,16 +107,16 @@ func TestStreamClosesAreSpread(t *testing.T) {
 func TestStreamThatBeginsDuringTheDrainIsClosedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, start := bareRelease(), time.Now()
-		if !r.acquire() {
+		if !r.Acquire() {
 			t.Fatal("a new release drains")
 		}
 		done := make(chan api.Drain, 1)
-		go func() { done <- r.drain(api.DrainLimits{Requests: time.Hour, Streams: 10 * time.Second}, nil) }()
+		go func() { done <- r.Drain(api.DrainLimits{Requests: time.Hour, Streams: 10 * time.Second}, nil) }()
 		time.Sleep(4 * time.Second)
 		c := &fakeCloser{r: r}
 		c.stream = &stream{closer: c}
 		r.addStream(c.stream)
-		r.done()
+		r.Done()
 		d := <-done
 		if got := c.closedAt.Sub(start); got != 10*time.Second || d.CutStreams != 0 {
 			t.Errorf("the stream is closed after %s, %+v, want 10s", got, d)
@@ -129,7 +129,7 @@ func TestStreamThatDoesNotCloseIsCut(t *testing.T) {
 		r, start := bareRelease(), time.Now()
 		deaf, good := openFake(r), openFake(r)
 		deaf.deaf = true
-		d := r.drain(api.DrainLimits{Requests: time.Hour, Streams: 10 * time.Second}, nil)
+		d := r.Drain(api.DrainLimits{Requests: time.Hour, Streams: 10 * time.Second}, nil)
 		if want := 10*time.Second + 2*streamLinger; deaf.cutAt.Sub(start) != want || d.CutStreams != 1 || d.Clean() {
 			t.Errorf("cut after %s, %+v, want one stream cut after %s", deaf.cutAt.Sub(start), d, want)
 		}

@@ -160,7 +160,7 @@ func (x *exchange) describe(h http.Header) {
 	set("X-Forwarded-For", peer)
 	setAbsent("X-Forwarded-Host", x.in.Host)
 	setAbsent("X-Forwarded-Proto", proto)
-	if x.prefix != "/" && x.release.options.StripPathPrefix {
+	if x.prefix != "/" && x.release.Spec.Options.StripPathPrefix {
 		setAbsent("X-Forwarded-Prefix", x.prefix)
 	}
 	if len(h["X-Request-Start"]) == 0 || len(h["X-Request-Id"]) == 0 {
@@ -193,7 +193,7 @@ func startAndID() (start, id string) {
 // the prefix.
 func (x *exchange) requestTarget() string {
 	target, path, query := originForm(x.in)
-	if x.release.options.StripPathPrefix && x.prefix != "/" {
+	if x.release.Spec.Options.StripPathPrefix && x.prefix != "/" {
 		path = stripPrefix(path, x.prefix)
 		target = path + query
 	}

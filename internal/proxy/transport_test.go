@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -189,7 +188,7 @@ func TestRetiredReleaseDialsNoMore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := NewEngine(EngineOptions{Resolver: resolver}).newRelease(s, 1, time.Time{})
+	r := newTestForwarder(func(o *ForwarderOptions) { o.Resolver = resolver }).NewRelease(s)
 	done := make(chan error, 1)
 	go func() {
 		req, _ := http.NewRequest(http.MethodGet, "http://app.test", nil)
@@ -197,7 +196,7 @@ func TestRetiredReleaseDialsNoMore(t *testing.T) {
 		done <- err
 	}()
 	receive(t, asked, "the dial")
-	r.close()
+	r.Close()
 	if err := receive(t, done, "the end of the dial"); !isDialError(err) {
 		t.Errorf("ended with %v, want a dial error", err)
 	}

@@ -88,7 +88,7 @@ func TestCutEndsAWriteThatWasAboutToBegin(t *testing.T) {
 	ended := make(chan any, 1)
 	go func() {
 		defer func() { ended <- recover() }()
-		_ = e.ServeHTTP(w, r, "", Client{})
+		_ = e.ServeHTTP(w, r, "", Sender{})
 	}()
 	receive(t, w.writing, "a write to the client")
 	req := requestFor("app", startApp(t, "new"))
@@ -137,7 +137,7 @@ func TestNobodyReadsFromAStreamThatIsOver(t *testing.T) {
 	w := streamWriter{httptest.NewRecorder(), body}
 	ended := make(chan error, 1)
 	go func() {
-		err := e.ServeHTTP(w, r, "", Client{})
+		err := e.ServeHTTP(w, r, "", Sender{})
 		if n := body.reads.Load(); n != 0 {
 			t.Errorf("%d reads are still under way", n)
 		}

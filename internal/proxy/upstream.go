@@ -22,10 +22,10 @@ type upstream struct {
 	health   health
 }
 
-func newUpstream(t api.Target, r *Release, opts EngineOptions) *upstream {
+func newUpstream(t api.Target, r *Release) *upstream {
 	return &upstream{
 		target:    t,
-		transport: newTransport(t, r.options, &r.alive, opts),
-		prober:    newProber(t, r, opts),
+		transport: newTransport(t, r.Spec.Options, &r.alive, r.forwarder),
+		prober:    newProber(t, r),
 	}
 }
