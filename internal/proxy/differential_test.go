@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -59,16 +60,29 @@ func serveFront(t testing.TB, handler http.HandlerFunc) string {
 func fails(w http.ResponseWriter, err error) {
 	clear(w.Header())
 	w.Header().Set("X-Failed", err.Error())
-	w.WriteHeader(statusOf(err))
+	status := http.StatusBadGateway
+	if errors.Is(err, ErrBadRequest) {
+		status = http.StatusBadRequest
+	}
+	w.WriteHeader(status)
 }
 
 // startOurs returns our forwarder.
 func startOurs(t testing.TB, samples []sample) side {
-	e := newTestEngine(t)
 	app := startRecorderOf(t, samples)
-	e.deployRaw(nil, app.address)
+	s, err := api.DeployRequest{Service: "app", Targets: []string{app.address}}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := newTestForwarder().NewRelease(s)
+	t.Cleanup(release.Close)
 	return side{app: app, address: serveFront(t, func(w http.ResponseWriter, r *http.Request) {
-		if err := e.ServeHTTP(w, r, "", Sender{}); err != nil {
+		release.Acquire()
+		err := release.Forward(w, r, "/", Sender{})
+		switch {
+		case errors.Is(err, errBrokenOff):
+			panic(http.ErrAbortHandler)
+		case err != nil:
 			fails(w, err)
 		}
 	})}

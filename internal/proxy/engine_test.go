@@ -34,8 +34,8 @@ func (e *testEngine) checkConsistent() {
 		}
 		active++
 		r := svc.active.active.Load()
-		if table.named[name] != svc.active || r.Version != svc.lastVersion || r.requests.Load() != 0 {
-			e.t.Errorf("%s: v%d serves with requests %#x, the last is v%d", name, r.Version, r.requests.Load(), svc.lastVersion)
+		if table.named[name] != svc.active || r.Version != svc.lastVersion || r.InFlight() != 0 {
+			e.t.Errorf("%s: v%d serves with %d requests, the last is v%d", name, r.Version, r.InFlight(), svc.lastVersion)
 		}
 		for _, route := range r.Spec.Routes {
 			wantOwners[route] = owner{name, 1}

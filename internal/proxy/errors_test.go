@@ -6,8 +6,9 @@ import (
 )
 
 func TestRequestErrorsAreWhatTheyAreMadeOf(t *testing.T) {
-	request := wrap(ErrBadGateway, errDiskFull)
-	if !errors.Is(request, ErrBadGateway) || !errors.Is(request, errDiskFull) || errors.Is(request, ErrTimeout) {
+	cause := errors.New("cause")
+	request := wrap(ErrBadGateway, cause)
+	if !errors.Is(request, ErrBadGateway) || !errors.Is(request, cause) || errors.Is(request, ErrTimeout) {
 		t.Errorf("%v is not what it is made of", request)
 	}
 }

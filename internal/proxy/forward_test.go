@@ -185,7 +185,7 @@ func TestWhatAClientSendsDoesNotBlameTheTarget(t *testing.T) {
 	}))
 	req.HealthCheckInterval = ms(60_000)
 	e.deploy(req)
-	before := e.upstreams("app")[0].currentHealth()
+	before := e.target("app", 0)
 	const head = "POST /x HTTP/1.1\r\nHost: h\r\n"
 	for name, request := range map[string]string{
 		"bad chunk size":         head + "Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n0\r\n\r\n",
@@ -219,7 +219,8 @@ func TestWhatAClientSendsDoesNotBlameTheTarget(t *testing.T) {
 	if err := e.ServeHTTP(nil, r, "", Sender{}); !errors.Is(err, ErrBadRequest) {
 		t.Errorf("bad method: %v, want %v", err, ErrBadRequest)
 	}
-	if after := e.upstreams("app")[0].currentHealth(); after != before {
+	after := e.target("app", 0)
+	if after.Health != before.Health || after.Reason != before.Reason || !after.Since.Equal(*before.Since) {
 		t.Errorf("the target's health is %+v, was %+v", after, before)
 	}
 	e.settle()
@@ -240,8 +241,8 @@ func TestClientThatGoesAwayIsNotTheTargetsFault(t *testing.T) {
 	if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrClientGone) {
 		t.Errorf("%v, want %v", err, ErrClientGone)
 	}
-	if u := e.upstreams("app")[0]; u.currentHealth().state != api.HealthHealthy || u.inFlight.Load() != 0 {
-		t.Errorf("the target is %s with %d requests", u.currentHealth().state, u.inFlight.Load())
+	if u := e.target("app", 0); u.Health != api.HealthHealthy || u.Requests != 0 {
+		t.Errorf("the target is %s with %d requests", u.Health, u.Requests)
 	}
 }
 

@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,61 +54,90 @@ func fail(u *upstream) {
 	}
 }
 
-// upstreams returns those of the release that serves.
-func (e *testEngine) upstreams(service string) []*upstream {
-	return e.table.Load().named[service].active.Load().upstreams
-}
-
 // TestOnlyTargetIsNeverTakenOut keeps health checks from turning an overload into
 // an outage.
 func TestOnlyTargetIsNeverTakenOut(t *testing.T) {
 	t.Parallel()
-	e := newTestEngine(t)
-	req := requestFor("app", startApp(t, "app"))
-	req.HealthCheckInterval = ms(60_000)
-	e.deploy(req)
-	fail(e.upstreams("app")[0])
-	e.wantAnswer("h", "/", "app")
-	if s, _ := e.Service("app"); s.Active.Targets[0].Health != api.HealthFailing || s.Active.Targets[0].Reason != "503 Service Unavailable" ||
-		s.Active.Targets[0].Since == nil {
-		t.Errorf("target %+v, want it to be shown as failing", s.Active.Targets[0])
+	r, front := startRelease(t, startNamed(t, "app"))
+	fail(r.upstreams[0])
+	if got := answersOf(t, front, 1); !got["app"] {
+		t.Errorf("%v answers, want the only target", got)
+	}
+	if s := r.Status().Targets[0]; s.Health != api.HealthFailing || s.Reason != "503 Service Unavailable" || s.Since == nil {
+		t.Errorf("target %+v, want it to be shown as failing", s)
 	}
 }
 
 func TestFailingTargetsLeaveTheRotationUnlessAllFail(t *testing.T) {
 	t.Parallel()
-	e := newTestEngine(t)
-	req := requestFor("app", startApp(t, "one"), startApp(t, "two"))
-	req.HealthCheckInterval = ms(60_000)
-	e.deploy(req)
-	seen := func() map[string]bool {
-		all := make(map[string]bool)
-		for range 40 {
-			status, body := e.get("h", "/")
-			if status != http.StatusOK {
-				t.Fatalf("%d %q, want 200", status, body)
-			}
-			all[body] = true
-		}
-		return all
-	}
-	if all := seen(); len(all) != 2 {
+	r, front := startRelease(t, startNamed(t, "one"), startNamed(t, "two"))
+	if all := answersOf(t, front, 40); len(all) != 2 {
 		t.Errorf("%v answer, want both", all)
 	}
-	fail(e.upstreams("app")[0])
-	if all := seen(); len(all) != 1 || !all["two"] {
+	fail(r.upstreams[0])
+	if all := answersOf(t, front, 40); len(all) != 1 || !all["two"] {
 		t.Errorf("%v answer, want the one that is not failing", all)
 	}
-	if targets, _ := e.Upstreams(t.Context(), "app"); len(targets) != 1 {
+	if targets := r.UsableTargets(); len(targets) != 1 {
 		t.Errorf("usable targets: %v, want one", targets)
 	}
-	fail(e.upstreams("app")[1])
-	if all := seen(); len(all) != 2 {
+	fail(r.upstreams[1])
+	if all := answersOf(t, front, 40); len(all) != 2 {
 		t.Errorf("%v answer, want both again", all)
 	}
-	if targets, _ := e.Upstreams(t.Context(), "app"); len(targets) != 2 {
+	if targets := r.UsableTargets(); len(targets) != 2 {
 		t.Errorf("usable targets: %v, want both again", targets)
 	}
+}
+
+// startNamed starts an app that answers with its name, and returns its address.
+func startNamed(t testing.TB, name string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) }))
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// startRelease returns a release with the given targets, and a server that forwards
+// every request to it.
+func startRelease(t testing.TB, targets ...string) (*Release, *httptest.Server) {
+	t.Helper()
+	s, err := api.DeployRequest{Service: "app", Targets: targets}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newTestForwarder().NewRelease(s)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
+		r.Acquire()
+		if err := r.Forward(w, in, "/", Sender{}); err != nil {
+			t.Error(err)
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	}))
+	t.Cleanup(func() {
+		front.Close()
+		r.Close()
+	})
+	return r, front
+}
+
+// answersOf makes n requests and returns the bodies of the answers.
+func answersOf(t *testing.T, front *httptest.Server, n int) map[string]bool {
+	t.Helper()
+	all := make(map[string]bool)
+	for range n {
+		resp, err := front.Client().Get(front.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("%d %q, want 200", resp.StatusCode, body)
+		}
+		all[string(body)] = true
+	}
+	return all
 }
 
 // TestKilledTargetCostsNoRequest kills one of two in the middle of the load.

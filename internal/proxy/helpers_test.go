@@ -275,6 +275,16 @@ func (e *testEngine) wantAnswer(host, path, body string) {
 	}
 }
 
+// target returns the status of a target of the release that serves.
+func (e *testEngine) target(service string, i int) api.TargetStatus {
+	e.t.Helper()
+	s, err := e.Service(service)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return s.Active.Targets[i]
+}
+
 // start begins a deployment that has to be accepted.
 func (e *testEngine) start(req api.DeployRequest) *Deployment {
 	e.t.Helper()

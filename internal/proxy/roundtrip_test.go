@@ -102,7 +102,7 @@ func TestGetIsRepeatedOnAnotherTarget(t *testing.T) {
 	for resets.Load() < 3 {
 		e.wantAnswer("h", "/", "good")
 	}
-	if h := e.upstreams("app")[0].currentHealth().state; h != api.HealthUnverified {
+	if h := e.target("app", 0).Health; h != api.HealthUnverified {
 		t.Errorf("the target is %s; only probes and refused connections tell its health", h)
 	}
 }
@@ -133,7 +133,7 @@ func TestUploadArrivesAtTheSecondTarget(t *testing.T) {
 			if n := calls.Load() - before; n != 1 {
 				t.Fatalf("the upload arrives %d times", n)
 			}
-			if e.upstreams("app")[0].failing() {
+			if e.target("app", 0).Health == api.HealthFailing {
 				break
 			}
 		}
@@ -192,7 +192,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 			answers <- body
 		}()
 	}
-	for !old.upstreams[0].failing() || old.InFlight() < 2 {
+	for old.Status().Targets[0].Health != api.HealthFailing || old.InFlight() < 2 {
 		runtime.Gosched()
 	}
 	echo := startHandler(t, func(w http.ResponseWriter, r *http.Request) {

@@ -77,7 +77,7 @@ func TestShutdownClosesStreamsPolitely(t *testing.T) {
 		close(stopped)
 	}()
 	opcode, payload := readFrame(t, r)
-	if opcode != opcodeClose || binary.BigEndian.Uint16(payload) != 1001 {
+	if opcode != closeOpcode || binary.BigEndian.Uint16(payload) != 1001 {
 		t.Errorf("opcode %x, payload %q, want a close frame with 1001", opcode, payload)
 	}
 	select {
@@ -85,7 +85,7 @@ func TestShutdownClosesStreamsPolitely(t *testing.T) {
 		t.Error("the shutdown does not wait for the stream")
 	default:
 	}
-	mustWrite(t, conn, frame(opcodeClose, payload, key...))
+	mustWrite(t, conn, frame(closeOpcode, payload, key...))
 	_ = conn.Close()
 	receive(t, stopped, "the shutdown")
 	if ctx.Err() != nil {

@@ -84,7 +84,7 @@ func (p *upgradedPair) wantBytes(t *testing.T, toClient, toTarget string) {
 		}
 		_, payload := readFrame(t, bytes.NewReader(b[start:]))
 		masked := ""
-		if b[start+1]&maskBit != 0 {
+		if b[start+1]&0x80 != 0 {
 			masked = " masked"
 		}
 		return fmt.Sprintf("%s[close %d%s]", b[:start], binary.BigEndian.Uint16(payload), masked)
@@ -112,7 +112,7 @@ func TestIdleWebSocketIsClosedAtOnce(t *testing.T) {
 		p.wantBytes(t, "[close 1001]", "[close 1001 masked]")
 		// The client answers, and is not made to wait.
 		start := time.Now()
-		mustWrite(t, p, frame(opcodeClose, []byte{3, 233}, key...))
+		mustWrite(t, p, frame(closeOpcode, []byte{3, 233}, key...))
 		p.wantBytes(t, "[close 1001]", "[close 1001 masked]")
 		if _, err := p.toClient.result(); err != io.EOF || time.Since(start) != 0 {
 			t.Errorf("ended with %v after %s, want EOF at once", err, time.Since(start))
@@ -121,9 +121,9 @@ func TestIdleWebSocketIsClosedAtOnce(t *testing.T) {
 }
 
 func TestCloseWaitsForTheFrameInProgress(t *testing.T) {
-	down := frame(opcodeText, []byte("from the app"))
-	up := frame(opcodeText, []byte("from the client"), key...)
-	next := frame(opcodeText, []byte("next"), key...)
+	down := frame(textFrame, []byte("from the app"))
+	up := frame(textFrame, []byte("from the client"), key...)
+	next := frame(textFrame, []byte("next"), key...)
 	for cut := 1; cut < len(down); cut++ {
 		synctest.Test(t, func(t *testing.T) {
 			p := newUpgradedPair(t, true)
@@ -153,7 +153,7 @@ func TestCloseWaitsForTheFrameInProgress(t *testing.T) {
 func TestCloseLeavesATornFrameToTheCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newUpgradedPair(t, true)
-		half := frame(opcodeText, []byte("from the app"))[:5]
+		half := frame(textFrame, []byte("from the app"))[:5]
 		mustWrite(t, p.target, half)
 		synctest.Wait()
 		p.closePolitely()
@@ -171,7 +171,7 @@ func TestCloseLeavesATornFrameToTheCut(t *testing.T) {
 }
 
 func TestNobodyGetsASecondCloseFrame(t *testing.T) {
-	bye := func(key ...byte) []byte { return frame(opcodeClose, []byte{3, 232}, key...) }
+	bye := func(key ...byte) []byte { return frame(closeOpcode, []byte{3, 232}, key...) }
 	t.Run("the app says goodbye", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newUpgradedPair(t, true)
@@ -194,7 +194,7 @@ func TestNobodyGetsASecondCloseFrame(t *testing.T) {
 	t.Run("the app begins to say goodbye", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newUpgradedPair(t, true)
-			hello := frame(opcodeText, []byte("hello"))
+			hello := frame(textFrame, []byte("hello"))
 			mustWrite(t, p.target, hello[:3])
 			synctest.Wait()
 			p.closePolitely()
@@ -206,7 +206,7 @@ func TestNobodyGetsASecondCloseFrame(t *testing.T) {
 	t.Run("the client begins to say goodbye", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newUpgradedPair(t, true)
-			hello := frame(opcodeText, []byte("hello"), key...)
+			hello := frame(textFrame, []byte("hello"), key...)
 			mustWrite(t, p, hello[:3])
 			p.closePolitely()
 			mustWrite(t, p, append(bytes.Clone(hello[3:]), bye(key...)[:3]...))
@@ -258,7 +258,7 @@ func startWebSocketApp(t testing.TB) (*app, <-chan []byte) {
 			if _, err := conn.Write(frame(opcode, payload)); err != nil {
 				t.Error(err)
 			}
-			if opcode == opcodeClose {
+			if opcode == closeOpcode {
 				close(seen)
 				return
 			}
@@ -284,10 +284,10 @@ func (e *testEngine) upgrade(path, protocol string) (net.Conn, *bufio.Reader) {
 // echo sends a text and expects it back.
 func echo(t testing.TB, conn net.Conn, r io.Reader, text string) {
 	t.Helper()
-	if _, err := conn.Write(frame(opcodeText, []byte(text), key...)); err != nil {
+	if _, err := conn.Write(frame(textFrame, []byte(text), key...)); err != nil {
 		t.Fatal(err)
 	}
-	if opcode, payload := readFrame(t, r); opcode != opcodeText || string(payload) != text {
+	if opcode, payload := readFrame(t, r); opcode != textFrame || string(payload) != text {
 		t.Fatalf("sent %q, got %q back, opcode %x", text, payload, opcode)
 	}
 }
@@ -310,14 +310,14 @@ func TestWebSocketLivesThroughTheStreamTimeoutAndEndsPolitely(t *testing.T) {
 	e.wantAnswer("h", "/", "new")
 
 	header, err := r.Peek(2)
-	if err != nil || header[1]&maskBit != 0 {
+	if err != nil || header[1]&0x80 != 0 {
 		t.Fatalf("frame header %x, %v, want one without a mask", header, err)
 	}
 	opcode, payload := readFrame(t, r)
-	if opcode != opcodeClose || binary.BigEndian.Uint16(payload) != 1001 {
+	if opcode != closeOpcode || binary.BigEndian.Uint16(payload) != 1001 {
 		t.Fatalf("opcode %x, payload %q, want a close frame with 1001", opcode, payload)
 	}
-	mustWrite(t, conn, frame(opcodeClose, payload, key...))
+	mustWrite(t, conn, frame(closeOpcode, payload, key...))
 	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
 		t.Errorf("after the close frame: %q, %v, want the end", rest, err)
 	}
@@ -326,7 +326,7 @@ func TestWebSocketLivesThroughTheStreamTimeoutAndEndsPolitely(t *testing.T) {
 	for b := range seen {
 		last = b
 	}
-	if len(last) < 4 || last[0]&0xf != opcodeClose || last[1]&maskBit == 0 || binary.BigEndian.Uint16(last[2:]) != 1001 {
+	if len(last) < 4 || last[0]&0xf != closeOpcode || last[1]&0x80 == 0 || binary.BigEndian.Uint16(last[2:]) != 1001 {
 		t.Errorf("the last frame that the app saw is %q, want a masked close frame with 1001", last)
 	}
 	status, err := wait(t, d)
@@ -346,13 +346,13 @@ func TestWebSocketOfAClientThatIgnoresTheCloseIsCut(t *testing.T) {
 	req := requestFor("app", startApp(t, "new"))
 	req.StreamTimeout = ms(0)
 	d := e.start(req)
-	if opcode, _ := readFrame(t, r); opcode != opcodeClose {
+	if opcode, _ := readFrame(t, r); opcode != closeOpcode {
 		t.Fatalf("opcode %x, want a close frame", opcode)
 	}
 	status, err := wait(t, d)
 	wantCode(t, err, api.CodeDrainTimeout)
 	drained := status.Drained[0]
-	if drained.CutStreams != 1 || time.Duration(drained.Elapsed) > 2*streamLinger+cutGrace/2 {
+	if drained.CutStreams != 1 || time.Duration(drained.Elapsed) > 4500*time.Millisecond {
 		t.Errorf("drained %+v, want one stream cut, soon", drained)
 	}
 	// The client's side is closed as well. Its own end has not been.
@@ -360,7 +360,7 @@ func TestWebSocketOfAClientThatIgnoresTheCloseIsCut(t *testing.T) {
 		t.Errorf("the client's connection: %v, want it closed", err)
 	}
 	for err = nil; err == nil; {
-		_, err = conn.Write(frame(opcodeText, nil, key...))
+		_, err = conn.Write(frame(textFrame, nil, key...))
 	}
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 		t.Error("the client's connection is still open")

@@ -2,20 +2,30 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/binary"
 	"math/rand/v2"
 	"strings"
 	"testing"
 )
 
+// Opcodes of frames (RFC 6455, section 5.2).
 const (
-	opcodeText = 0x1
-	opcodePing = 0x9
+	textFrame   = 0x1
+	closeOpcode = 0x8
+	pingFrame   = 0x9
 )
+
+// webSocketAccept is what a server answers to a key (RFC 6455, section 4.2.2).
+func webSocketAccept(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
 
 // frame returns a WebSocket frame as a peer would send it; a key masks it.
 func frame(opcode byte, payload []byte, key ...byte) []byte {
-	b := []byte{finBit | opcode, 0}
+	b := []byte{0x80 | opcode, 0}
 	switch n := len(payload); {
 	case n < 126:
 		b[1] = byte(n)
@@ -29,7 +39,7 @@ func frame(opcode byte, payload []byte, key ...byte) []byte {
 	if len(key) == 0 {
 		return append(b, payload...)
 	}
-	b[1] |= maskBit
+	b[1] |= 0x80
 	b = append(b, key...)
 	for i, c := range payload {
 		b = append(b, c^key[i%4])
@@ -136,7 +146,7 @@ func TestCloseFrameIsOneAClientUnderstands(t *testing.T) {
 		if got := b[1]&maskBit != 0; got != masked {
 			t.Errorf("mask bit %v, want %v", got, masked)
 		}
-		if opcode, payload := readFrame(t, bytes.NewReader(b)); opcode != opcodeClose || binary.BigEndian.Uint16(payload) != 1001 ||
+		if opcode, payload := readFrame(t, bytes.NewReader(b)); opcode != closeOpcode || binary.BigEndian.Uint16(payload) != 1001 ||
 			!strings.Contains(string(payload[2:]), "new release") || len(payload) > 125 {
 			t.Errorf("masked %v: opcode %x, payload %q", masked, opcode, payload)
 		}
@@ -147,9 +157,9 @@ func TestCloseFrameIsOneAClientUnderstands(t *testing.T) {
 }
 
 func FuzzFrameBorders(f *testing.F) {
-	f.Add(frame(opcodeText, []byte("hello")), uint8(1))
-	f.Add(append(frame(opcodePing, nil, 1, 2, 3, 4), closeFrame(true)...), uint8(3))
-	f.Add(frame(opcodeText, make([]byte, 126))[:100], uint8(7))
+	f.Add(frame(textFrame, []byte("hello")), uint8(1))
+	f.Add(append(frame(pingFrame, nil, 1, 2, 3, 4), closeFrame(true)...), uint8(3))
+	f.Add(frame(textFrame, make([]byte, 126))[:100], uint8(7))
 	f.Add([]byte{0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5}, uint8(255))
 	f.Add([]byte{0x88, 126, 0, 0, 0x81}, uint8(2))
 	f.Fuzz(func(t *testing.T, b []byte, piece uint8) {
