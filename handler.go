@@ -14,6 +14,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/clientconn"
+	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -102,7 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
 	w, r, guarded := h.guards.Begin(c, w, r)
 	defer guarded.Done()
-	client := proxy.Sender{
+	client := forward.Sender{
 		Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort)), AllowSilence: guarded.AllowSilence,
 	}
 	if watched := guarded.Watched(); watched != nil {
@@ -133,13 +134,13 @@ var requestErrors = []struct {
 	{proxy.ErrRetired, http.StatusServiceUnavailable, "stopping", "the proxy's configuration has changed; try again"},
 	{proxy.ErrLoop, http.StatusLoopDetected, "loop", "the proxy is deployed as its own application"},
 	{proxy.ErrMisdirected, http.StatusMisdirectedRequest, "misdirected", "this connection was made for another service"},
-	{proxy.ErrClientTimeout, http.StatusRequestTimeout, "client_timeout", "the client stopped sending its request"},
-	{proxy.ErrBadRequest, http.StatusBadRequest, "bad_request", "the request is malformed"},
-	{proxy.ErrClientGone, statusClientClosedRequest, "client_gone", "the client went away"},
-	{proxy.ErrUnreachable, http.StatusBadGateway, "unreachable", "the application cannot be reached"},
-	{proxy.ErrTimeout, http.StatusGatewayTimeout, "timeout", "the application did not answer in time"},
-	{proxy.ErrCut, http.StatusBadGateway, "cut", "the request was cut off because its release had to make way"},
-	{proxy.ErrBadGateway, http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"},
+	{forward.ErrClientTimeout, http.StatusRequestTimeout, "client_timeout", "the client stopped sending its request"},
+	{forward.ErrBadRequest, http.StatusBadRequest, "bad_request", "the request is malformed"},
+	{forward.ErrClientGone, statusClientClosedRequest, "client_gone", "the client went away"},
+	{forward.ErrUnreachable, http.StatusBadGateway, "unreachable", "the application cannot be reached"},
+	{forward.ErrTimeout, http.StatusGatewayTimeout, "timeout", "the application did not answer in time"},
+	{forward.ErrCut, http.StatusBadGateway, "cut", "the request was cut off because its release had to make way"},
+	{forward.ErrBadGateway, http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"},
 }
 
 // fail answers a request that could not be served: with the site's own error
@@ -157,7 +158,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return caddyhttp.Error(status, err)
 	}
 	level := zapcore.DebugLevel
-	if status >= 500 && !proxy.IsOverdueCall(err) {
+	if status >= 500 && !forward.IsOverdueCall(err) {
 		level = zapcore.WarnLevel
 	}
 	if c := h.logger.Check(level, "request failed"); c != nil {
@@ -168,9 +169,13 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)
 	// 421 has the client come back over another connection, which only HTTP can say.
-	if proxy.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest && status != statusClientClosedRequest {
+	if forward.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest && status != statusClientClosedRequest {
 		header.Set("Content-Type", "application/grpc")
-		header.Set("Grpc-Status", proxy.GRPCStatusOf(err).String())
+		call := forward.GRPCStatusOf(err)
+		if errors.Is(err, proxy.ErrNoRoute) {
+			call = forward.GRPCUnimplemented // as of a server that has no such method
+		}
+		header.Set("Grpc-Status", call.String())
 		header.Set("Grpc-Message", "parachute: "+message)
 		w.WriteHeader(http.StatusOK)
 		return nil

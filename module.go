@@ -19,6 +19,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/certs"
 	"github.com/parachute-proxy/parachute/internal/clientconn"
 	_ "github.com/parachute-proxy/parachute/internal/extendedconnect" // WebSockets over HTTP/2
+	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -53,7 +54,7 @@ var (
 
 	_ caddy.ListenerWrapper = (*ClientListener)(nil)
 
-	_ proxy.ClientConnection = (*clientconn.Conn)(nil)
+	_ forward.ClientConnection = (*clientconn.Conn)(nil)
 
 	_ caddy.Provisioner           = (*Upstreams)(nil)
 	_ caddy.Validator             = (*Upstreams)(nil)

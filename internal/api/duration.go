@@ -44,3 +44,7 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	}
 	return d.Set(s)
 }
+
+func Since(start time.Time) Duration {
+	return Duration(time.Since(start).Round(time.Microsecond))
+}

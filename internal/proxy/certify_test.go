@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // fakeCertifier is a [Certifier] that issues at once, unless a test wants otherwise.
@@ -90,7 +91,7 @@ func (c *fakeCertifier) looksAfter() string {
 }
 
 // tlsRequestFor returns a request to deploy a with certificates for hosts.
-func tlsRequestFor(service string, a *app, hosts ...string) api.DeployRequest {
+func tlsRequestFor(service string, a *testkit.App, hosts ...string) api.DeployRequest {
 	req := requestFor(service, a)
 	req.Hosts, req.TLS = hosts, &api.TLSRequest{}
 	return req
@@ -106,10 +107,10 @@ func TestCertificatesAreThereBeforeTheSwitch(t *testing.T) {
 		return nil
 	}
 	e := newTestEngine(t, withCertifier(c))
-	old, next := startApp(t, "old"), startApp(t, "next")
-	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
+	old, next := testkit.StartApp(t, "old"), testkit.StartApp(t, "next")
+	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.Target}})
 	d := e.start(tlsRequestFor("app", next, "b.test", "a.test"))
-	hosts := []string{receive(t, asked, "an order"), receive(t, asked, "an order")}
+	hosts := []string{testkit.Receive(t, asked, "an order"), testkit.Receive(t, asked, "an order")}
 	slices.Sort(hosts)
 	if got := strings.Join(hosts, " "); got != "a.test b.test" {
 		t.Errorf("certificates were ordered for %s", got)
@@ -138,7 +139,7 @@ func TestFailedCertificateKeepsServing(t *testing.T) {
 	t.Parallel()
 	c := newFakeCertifier()
 	e := newTestEngine(t, withCertifier(c))
-	old, next := startApp(t, "old"), startApp(t, "next")
+	old, next := testkit.StartApp(t, "old"), testkit.StartApp(t, "next")
 	c.certify = func(ctx context.Context, host string) error {
 		if host == "b.test" {
 			return errors.New("the authority says no")
@@ -170,7 +171,7 @@ func TestFailedCertificateKeepsServing(t *testing.T) {
 	if status, _ := e.get("a.test", "/"); status != http.StatusNotFound {
 		t.Errorf("a first deploy that failed: %d", status)
 	}
-	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
+	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.Target}})
 	fail()
 	e.wantAnswer("a.test", "/", "old")
 }
@@ -180,16 +181,16 @@ func TestHealthIsNewWhenTheTrafficComes(t *testing.T) {
 	t.Parallel()
 	c := newFakeCertifier()
 	e := newTestEngine(t, withCertifier(c))
-	old, next := startApp(t, "old"), startApp(t, "next")
-	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.target}})
-	interval := ms(10)
+	old, next := testkit.StartApp(t, "old"), testkit.StartApp(t, "next")
+	e.deploy(api.DeployRequest{Service: "app", Hosts: []string{"a.test"}, Targets: []string{old.Target}})
+	interval := testkit.Milliseconds(10)
 	c.certify = func(context.Context, string) error {
-		next.health.Store(http.StatusServiceUnavailable)
+		next.Health.Store(http.StatusServiceUnavailable)
 		time.Sleep(2 * time.Duration(*interval)) // for the health to be old news
 		return nil
 	}
 	req := tlsRequestFor("app", next, "a.test")
-	req.HealthCheckInterval, req.DeployTimeout = interval, ms(300)
+	req.HealthCheckInterval, req.DeployTimeout = interval, testkit.Milliseconds(300)
 	status, err := wait(t, e.start(req))
 	wantCode(t, err, api.CodeNotHealthy)
 	if status.Release != 0 || len(status.Probes) != 1 || status.Probes[0].Healthy {
@@ -202,12 +203,12 @@ func TestHealthIsNewWhenTheTrafficComes(t *testing.T) {
 
 	// One that recovers is waited for.
 	c.certify = func(context.Context, string) error {
-		next.health.Store(http.StatusServiceUnavailable)
+		next.Health.Store(http.StatusServiceUnavailable)
 		time.Sleep(2 * time.Duration(*interval))
-		time.AfterFunc(50*time.Millisecond, func() { next.health.Store(http.StatusOK) })
+		time.AfterFunc(50*time.Millisecond, func() { next.Health.Store(http.StatusOK) })
 		return nil
 	}
-	next.health.Store(http.StatusOK)
+	next.Health.Store(http.StatusOK)
 	req.DeployTimeout = nil
 	e.deploy(req)
 }
@@ -216,12 +217,12 @@ func TestCertificatesThatCanNeverBeAreRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newFakeCertifier()
 	c.check = func(host string) error { return api.Invalid("%s is no good", host) }
-	a := startApp(t, "a")
+	a := testkit.StartApp(t, "a")
 	e := newTestEngine(t, withCertifier(c))
 	_, err := e.Deploy(tlsRequestFor("app", a, "a.test"))
 	wantCode(t, err, api.CodeInvalid)
-	if err.Error() != "a.test is no good" || a.probes.Load() > 0 {
-		t.Errorf("%v after %d probes", err, a.probes.Load())
+	if err.Error() != "a.test is no good" || a.Probes.Load() > 0 {
+		t.Errorf("%v after %d probes", err, a.Probes.Load())
 	}
 	_, err = newTestEngine(t).Deploy(tlsRequestFor("app", a, "a.test"))
 	wantCode(t, err, api.CodeInvalid)
@@ -233,7 +234,7 @@ func TestDeployDoesNotWaitForCertificatesIfToldSo(t *testing.T) {
 	c := newFakeCertifier()
 	c.certify = func(context.Context, string) error { return errors.New("nobody should ask") }
 	e := newTestEngine(t, withCertifier(c))
-	a := startApp(t, "a")
+	a := testkit.StartApp(t, "a")
 	req := tlsRequestFor("app", a, "a.test")
 	req.TLS.Wait = new(false)
 	e.deploy(req)
@@ -253,7 +254,7 @@ func TestCertificatesAreLookedAfterForAsLongAsTheyAreServed(t *testing.T) {
 	t.Parallel()
 	c := newFakeCertifier()
 	e := newTestEngine(t, withCertifier(c))
-	a := startApp(t, "a")
+	a := testkit.StartApp(t, "a")
 	want := func(after, want string) {
 		t.Helper()
 		if got := c.looksAfter(); got != want {
@@ -406,7 +407,7 @@ func TestManyHostsAreCertifiedAFewAtATime(t *testing.T) {
 	for i := range 40 {
 		hosts = append(hosts, fmt.Sprintf("h%02d.test", i))
 	}
-	status := e.deploy(tlsRequestFor("app", startApp(t, "a"), hosts...))
+	status := e.deploy(tlsRequestFor("app", testkit.StartApp(t, "a"), hosts...))
 	if len(status.Certificates) != 40 || most > maxParallelOrders {
 		t.Errorf("%d certificates, at most %d at a time", len(status.Certificates), most)
 	}

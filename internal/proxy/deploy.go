@@ -159,7 +159,7 @@ func (e *Engine) commit(svc *service, d *Deployment, next *release) (old *releas
 		svc.draining = append(svc.draining, old)
 	}
 	e.mu.Unlock()
-	took := since(start)
+	took := api.Since(start)
 
 	next.StartMonitor(time.Duration(next.Spec.Options.HealthCheckInterval))
 	e.keepCertificates(next)

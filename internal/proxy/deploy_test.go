@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // hammer sends requests from several clients until the test calls the function it
@@ -51,7 +52,7 @@ func TestFirstDeployServes(t *testing.T) {
 	if status, _ := e.get("h", "/"); status != http.StatusNotFound {
 		t.Errorf("before the first deploy: %d, want 404", status)
 	}
-	status := e.deploy(requestFor("app", startApp(t, "one")))
+	status := e.deploy(requestFor("app", testkit.StartApp(t, "one")))
 	if status.State != api.StateDone || status.Release != 1 || status.Previous != 0 || status.Serving != 1 ||
 		len(status.Drained) != 0 || len(status.Probes) != 1 || status.Probes[0].Probes != 1 || status.Ended == nil {
 		t.Errorf("status %+v", status)
@@ -64,7 +65,7 @@ func TestFirstDeployServes(t *testing.T) {
 func TestDeploysUnderLoadLoseNothing(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	apps := []*app{startApp(t, "one"), startApp(t, "two")}
+	apps := []*testkit.App{testkit.StartApp(t, "one"), testkit.StartApp(t, "two")}
 	e.deploy(requestFor("app", apps[0]))
 	stop := e.hammer(6, "h.example.com", "/")
 	for i := range 60 {
@@ -84,7 +85,7 @@ func TestDeploysUnderLoadLoseNothing(t *testing.T) {
 func TestSameAddressIsRedeployedUnderLoad(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "app")
+	a := testkit.StartApp(t, "app")
 	e.deploy(requestFor("app", a))
 	stop := e.hammer(4, "h", "/")
 	for range 20 {
@@ -96,9 +97,9 @@ func TestSameAddressIsRedeployedUnderLoad(t *testing.T) {
 func TestNewerDeployWins(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deploy(requestFor("app", startApp(t, "current")))
-	slow, fast := startApp(t, "slow"), startApp(t, "fast")
-	slow.health.Store(http.StatusServiceUnavailable)
+	e.deploy(requestFor("app", testkit.StartApp(t, "current")))
+	slow, fast := testkit.StartApp(t, "slow"), testkit.StartApp(t, "fast")
+	slow.Health.Store(http.StatusServiceUnavailable)
 	older := e.start(requestFor("app", slow))
 	await(t, older, api.EventProbeFailed, 1)
 	e.deploy(requestFor("app", fast))
@@ -108,7 +109,7 @@ func TestNewerDeployWins(t *testing.T) {
 	if status.State != api.StateSuperseded || status.Release != 0 || status.Serving == 0 {
 		t.Errorf("the older deployment: %+v, want superseded", status)
 	}
-	slow.health.Store(http.StatusOK) // too late
+	slow.Health.Store(http.StatusOK) // too late
 	e.wantAnswer("h", "/", "fast")
 	if s, _ := e.Service("app"); s.Active.Release != 2 {
 		t.Errorf("v%d serves, want v2", s.Active.Release)
@@ -119,13 +120,13 @@ func TestNewerDeployWins(t *testing.T) {
 // switch: nothing that anybody can see may have changed.
 func TestFailedDeployKeepsServing(t *testing.T) {
 	t.Parallel()
-	sick := func(t *testing.T) *app {
-		a := startApp(t, "sick")
-		a.health.Store(http.StatusInternalServerError)
+	sick := func(t *testing.T) *testkit.App {
+		a := testkit.StartApp(t, "sick")
+		a.Health.Store(http.StatusInternalServerError)
 		return a
 	}
 	other := func(r api.DeployRequest) api.DeployRequest {
-		r.Hosts, r.PathPrefixes, r.TargetTimeout = []string{"other.example.com", "h"}, []string{"/api"}, ms(1)
+		r.Hosts, r.PathPrefixes, r.TargetTimeout = []string{"other.example.com", "h"}, []string{"/api"}, testkit.Milliseconds(1)
 		return r
 	}
 	for name, tt := range map[string]struct {
@@ -135,7 +136,7 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 	}{
 		"invalid": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t)))
-			req.HealthCheckInterval = ms(0)
+			req.HealthCheckInterval = testkit.Milliseconds(0)
 			_, err := e.Deploy(req)
 			return err
 		}, api.CodeInvalid, ""},
@@ -148,13 +149,13 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 		}, api.CodeRouteConflict, ""},
 		"not healthy": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t)))
-			req.DeployTimeout = ms(50)
+			req.DeployTimeout = testkit.Milliseconds(50)
 			_, err := wait(t, e.start(req))
 			return err
 		}, api.CodeNotHealthy, api.StateFailed},
 		"one of two not healthy": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
-			req := other(requestFor("app", sick(t), startApp(t, "well")))
-			req.DeployTimeout = ms(200)
+			req := other(requestFor("app", sick(t), testkit.StartApp(t, "well")))
+			req.DeployTimeout = testkit.Milliseconds(200)
 			_, err := wait(t, e.start(req))
 			return err
 		}, api.CodeNotHealthy, api.StateFailed},
@@ -175,7 +176,7 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 		}, api.CodeSuperseded, api.StateSuperseded},
 		"disk full": {func(t *testing.T, e *testEngine, store *faultyStore) error {
 			store.onSave = func(string) error { return errDiskFull }
-			_, err := wait(t, e.start(other(requestFor("app", startApp(t, "new")))))
+			_, err := wait(t, e.start(other(requestFor("app", testkit.StartApp(t, "new")))))
 			if !errors.Is(err, errDiskFull) || !strings.Contains(err.Error(), "no space left") {
 				t.Errorf("error %v does not say why", err)
 			}
@@ -183,7 +184,7 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 		}, api.CodeStorage, api.StateFailed},
 		"first deploy of a service fails": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := requestFor("newcomer", sick(t))
-			req.Hosts, req.DeployTimeout = []string{"newcomer.example.com"}, ms(50)
+			req.Hosts, req.DeployTimeout = []string{"newcomer.example.com"}, testkit.Milliseconds(50)
 			_, err := wait(t, e.start(req))
 			return err
 		}, api.CodeNotHealthy, api.StateFailed},
@@ -193,11 +194,11 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 			store := &faultyStore{memoryStore: newMemoryStore()}
 			e := newTestEngine(t, withStore(store))
 			e.store = store.memoryStore
-			req := requestFor("app", startApp(t, "current"))
-			req.HealthCheckInterval = ms(60_000) // no probe may change the picture
+			req := requestFor("app", testkit.StartApp(t, "current"))
+			req.HealthCheckInterval = testkit.Milliseconds(60_000) // no probe may change the picture
 			e.deploy(req)
-			req = requestFor("neighbour", startApp(t, "neighbour"))
-			req.Hosts, req.HealthCheckInterval = []string{"neighbour.example.com"}, ms(60_000)
+			req = requestFor("neighbour", testkit.StartApp(t, "neighbour"))
+			req.Hosts, req.HealthCheckInterval = []string{"neighbour.example.com"}, testkit.Milliseconds(60_000)
 			e.deploy(req)
 			before := e.picture()
 
@@ -220,7 +221,7 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 			}
 			// And the next one succeeds.
 			store.onSave = nil
-			if status := e.deploy(requestFor("app", startApp(t, "next"))); status.Release != 2 {
+			if status := e.deploy(requestFor("app", testkit.StartApp(t, "next"))); status.Release != 2 {
 				t.Errorf("the next release is v%d, want v2", status.Release)
 			}
 			e.wantAnswer("h", "/", "next")
@@ -234,14 +235,14 @@ func TestReleaseIsStoredBeforeItServes(t *testing.T) {
 	store := &faultyStore{memoryStore: newMemoryStore()}
 	e := newTestEngine(t, withStore(store))
 	e.store = store.memoryStore
-	e.deploy(requestFor("app", startApp(t, "old")))
+	e.deploy(requestFor("app", testkit.StartApp(t, "old")))
 	var during atomic.Value
 	store.onSave = func(string) error {
 		_, body := e.get("h", "/")
 		during.Store(body)
 		return nil
 	}
-	e.deploy(requestFor("app", startApp(t, "new")))
+	e.deploy(requestFor("app", testkit.StartApp(t, "new")))
 	if during.Load() != "old" {
 		t.Errorf("%q serves while the release is being stored, want old", during.Load())
 	}
@@ -268,18 +269,18 @@ func TestCommitIsNotInterrupted(t *testing.T) {
 		}
 		return nil
 	}
-	first := e.start(requestFor("app", startApp(t, "first")))
-	receive(t, saving, "the save")
+	first := e.start(requestFor("app", testkit.StartApp(t, "first")))
+	testkit.Receive(t, saving, "the save")
 	first.Cancel()
-	second := e.start(requestFor("app", startApp(t, "second")))
+	second := e.start(requestFor("app", testkit.StartApp(t, "second")))
 	await(t, second, api.EventHealthy, 1)
-	other := requestFor("other", startApp(t, "other"))
+	other := requestFor("other", testkit.StartApp(t, "other"))
 	other.Hosts = []string{"other.example.com"}
 	e.deploy(other)
 	removed := make(chan error, 1)
 	otherRemoval := func() { _, err := e.Remove("other", api.RemoveRequest{}); removed <- err }
 	go otherRemoval()
-	if err := receive(t, removed, "the removal of the other service"); err != nil {
+	if err := testkit.Receive(t, removed, "the removal of the other service"); err != nil {
 		t.Error(err)
 	}
 	close(goOn)
@@ -295,8 +296,8 @@ func TestCommitIsNotInterrupted(t *testing.T) {
 func TestForceSkipsTheHealthCheck(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	sick := startApp(t, "sick")
-	sick.health.Store(http.StatusServiceUnavailable)
+	sick := testkit.StartApp(t, "sick")
+	sick.Health.Store(http.StatusServiceUnavailable)
 	req := requestFor("app", sick)
 	req.Force = true
 	if status := e.deploy(req); len(status.Probes) != 0 {
@@ -310,8 +311,8 @@ func TestForceSkipsTheHealthCheck(t *testing.T) {
 func TestDeploymentOutlivesItsWaiter(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "app")
-	a.health.Store(http.StatusServiceUnavailable)
+	a := testkit.StartApp(t, "app")
+	a.Health.Store(http.StatusServiceUnavailable)
 	req := requestFor("app", a)
 	req.Detach = true
 	d := e.start(req)
@@ -323,7 +324,7 @@ func TestDeploymentOutlivesItsWaiter(t *testing.T) {
 	if status, err := d.Wait(ctx); !errors.Is(err, context.Canceled) || status.State.Final() {
 		t.Errorf("state %s, %v", status.State, err)
 	}
-	a.health.Store(http.StatusOK)
+	a.Health.Store(http.StatusOK)
 	if _, err := wait(t, d); err != nil {
 		t.Error(err)
 	}

@@ -1,7 +1,7 @@
-// Package proxy is parachute's engine: the table of services, the readiness
-// gate, the switch, the drain and the forwarding. It knows neither Caddy nor
-// Prometheus nor a command line; what it needs from its host it declares in
-// [Store] and [Certifier].
+// Package proxy is parachute's engine, the control plane: the table of services, the
+// readiness gate, the switch, and the order of drains. Package forward carries the
+// requests. The engine knows neither Caddy nor Prometheus; what it needs from its host it
+// declares in [Store] and [Certifier].
 //
 // # Words
 //
@@ -12,8 +12,8 @@
 // # Invariants
 //
 //  1. A request is counted on a release before a byte of it is sent there, and
-//     a release that is draining takes no new ones. [Release.acquire] is one
-//     atomic add; whoever loses the race against the switch looks up again.
+//     a release that is draining takes no new ones. [forward.Release.Acquire] is
+//     one atomic add; whoever loses the race against the switch looks up again.
 //  2. The switch is one atomic store: of the active release when the routes
 //     stay the same, of the whole routing table when they change. No request
 //     ever waits for it.
@@ -31,18 +31,18 @@
 //	                │          │           │
 //	                └──────────┴───────────┴─→ failed | superseded | cancelled
 //
-// It is certified only if the service has TLS. Between that and switched the deployment commits: it takes the service's
-// commit slot, writes the release to storage and switches. From the moment it
-// begins to commit it can no longer be superseded or cancelled; a newer one
-// queues for the slot and switches after it.
+// It is certified only if the service has TLS. Between that and switched the deployment
+// commits: it takes the service's commit slot, writes the release to storage and
+// switches. From the moment it begins to commit it can no longer be superseded or
+// cancelled; a newer one queues for the slot and switches after it.
 //
 // # Locks
 //
 // Engine.mu guards the control plane: services, claims, deployments. It is held
-// for map operations only, never over I/O, a channel wait or a callback, and
-// never taken on the request path. Locks below it, in order: Engine.mu,
-// Release.streamsMu, Deployment.mu, upstream.healthMu, stream-local locks. No lock
-// is held while taking one further left. Engine.certifyingMu comes before all of
+// for map operations only, never over I/O, a channel wait or a callback. The request
+// path takes it for one kind of request alone: a probe of the engine's own that comes
+// back to it. Locks, in order: Engine.mu, Deployment.mu, the locks of package forward. No
+// lock is held while taking one further left. Engine.certifyingMu comes before all of
 // them; it makes one step of looking whether a host still needs its certificate and
 // telling the [Certifier].
 package proxy

@@ -4,21 +4,22 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	old := startApp(t, "old")
+	old := testkit.StartApp(t, "old")
 	e.deploy(requestFor("app", old))
 	answer := make(chan string, 1)
 	go func() {
 		_, body := e.get("h", "/slow")
 		answer <- body
 	}()
-	receive(t, old.arrived, "the slow request")
+	testkit.Receive(t, old.Arrived, "the slow request")
 
-	d := e.start(requestFor("app", startApp(t, "new")))
+	d := e.start(requestFor("app", testkit.StartApp(t, "new")))
 	// The second of these events comes a second after the first.
 	if ev := await(t, d, api.EventDraining, 2); ev.Requests != 1 || ev.Release != 1 {
 		t.Errorf("event %+v, want one request of v1", ev)
@@ -30,8 +31,8 @@ func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
 	if s, err := e.Service("app"); err != nil || len(s.Draining) != 1 || s.Draining[0].Requests != 1 || s.Active.Release != 2 {
 		t.Errorf("service %+v, %v, want v1 draining one request", s, err)
 	}
-	close(old.finish)
-	if got := receive(t, answer, "the slow answer"); got != "old" {
+	close(old.Finish)
+	if got := testkit.Receive(t, answer, "the slow answer"); got != "old" {
 		t.Errorf("the slow request is answered with %q", got)
 	}
 	status, err := wait(t, d)
@@ -45,20 +46,20 @@ func TestDeployReturnsOnlyWhenTheOldReleaseIsIdle(t *testing.T) {
 func TestDeployWaitsForOlderDrainsToo(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	first := startApp(t, "first")
+	first := testkit.StartApp(t, "first")
 	e.deploy(requestFor("app", first))
 	go e.get("h", "/slow")
-	receive(t, first.arrived, "the slow request")
-	second := e.start(requestFor("app", startApp(t, "second")))
+	testkit.Receive(t, first.Arrived, "the slow request")
+	second := e.start(requestFor("app", testkit.StartApp(t, "second")))
 	await(t, second, api.EventSwitched, 1)
-	third := e.start(requestFor("app", startApp(t, "third")))
+	third := e.start(requestFor("app", testkit.StartApp(t, "third")))
 	await(t, third, api.EventDrained, 1)
 	select {
 	case <-third.ended:
 		t.Error("the third deploy has ended while v1 drains")
 	default:
 	}
-	close(first.finish)
+	close(first.Finish)
 	for _, d := range []*Deployment{second, third} {
 		if _, err := wait(t, d); err != nil {
 			t.Error(err)
@@ -71,16 +72,16 @@ func TestDeployWaitsForOlderDrainsToo(t *testing.T) {
 func TestNothingReachesTheOldAddressAfterTheDeploy(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	path := socketPath(t)
-	old := newApp("old").start(t, listen(t, "unix", path))
+	path := testkit.SocketPath(t)
+	old := testkit.NewApp("old").Start(t, testkit.Listen(t, "unix", path))
 	req := requestFor("app", old)
-	req.Targets = append(req.Targets, startApp(t, "sibling").target) // so that probes are frequent
+	req.Targets = append(req.Targets, testkit.StartApp(t, "sibling").Target) // so that probes are frequent
 	e.deploy(req)
 	stop := e.hammer(4, "h", "/")
-	e.deploy(requestFor("app", startApp(t, "new")))
-	old.kill()
+	e.deploy(requestFor("app", testkit.StartApp(t, "new")))
+	old.Kill()
 
-	strangers := listen(t, "unix", path)
+	strangers := testkit.Listen(t, "unix", path)
 	touched := make(chan struct{}, 100)
 	go func() {
 		for {
@@ -92,7 +93,7 @@ func TestNothingReachesTheOldAddressAfterTheDeploy(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	e.deploy(requestFor("app", startApp(t, "newer"))) // some time, with probes in it
+	e.deploy(requestFor("app", testkit.StartApp(t, "newer"))) // some time, with probes in it
 	stop()
 	if n := len(touched); n > 0 {
 		t.Errorf("%d connections to the old address after the deploy has returned", n)

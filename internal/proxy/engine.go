@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
 // Engine is the table of services and everything that happens to it. Its zero
@@ -24,7 +25,7 @@ type Engine struct {
 	logger atomic.Pointer[zap.Logger]
 	table  atomic.Pointer[table]
 	// forwarder makes the releases.
-	forwarder *Forwarder
+	forwarder *forward.Forwarder
 
 	// mu guards what follows. See the package comment for what may be done
 	// while it is held.
@@ -57,7 +58,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		owners:      make(map[api.Route]*owner),
 		deployments: newDeploymentLog(),
 	}
-	e.forwarder = NewForwarder(ForwarderOptions{
+	e.forwarder = forward.NewForwarder(forward.Options{
 		UserAgent: e.opts.UserAgent, Resolver: e.opts.Resolver, HealthChanged: e.logHealth,
 	})
 	e.Attach(e.opts.Store, e.opts.Logger)
@@ -132,7 +133,7 @@ func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
 // service is empty. When it returns one of the request errors of this package,
 // nothing has been written to w. An answer that breaks off half-way ends in a panic
 // with [http.ErrAbortHandler].
-func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client Sender) error {
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client forward.Sender) error {
 	for {
 		release, prefix, err := e.acquire(r, service)
 		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
@@ -140,23 +141,23 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 			err = ErrLoop
 		}
 		if err != nil {
-			DiscardBody(r)
+			forward.DiscardBody(r)
 			return err
 		}
 		release.Served.Add(1)
 		if location := e.redirect(release, r, client); location != "" {
 			release.Done()
-			DiscardBody(r)
+			forward.DiscardBody(r)
 			writeRedirect(w, r, location)
 			return nil
 		}
 		err = release.Forward(w, r, prefix, client)
 		switch {
-		case errors.Is(err, errMoved):
-		case errors.Is(err, errBrokenOff):
+		case errors.Is(err, forward.ErrMoved):
+		case errors.Is(err, forward.ErrBrokenOff):
 			e.log().Debug("an answer broke off", zap.String("service", release.Spec.Service),
 				zap.String("host", r.Host), zap.String("uri", r.RequestURI), zap.Error(err))
-			if _, told := errors.AsType[*callError](err); told {
+			if forward.ClientTold(err) {
 				return nil
 			}
 			// Whatever else the server did would make it look complete.
@@ -241,7 +242,7 @@ func (e *Engine) acquireNamed(service string) (*release, error) {
 }
 
 // logHealth logs that the health of a target of r has changed.
-func (e *Engine) logHealth(r *Release, target api.Target, health api.Health, reason string) {
+func (e *Engine) logHealth(r *forward.Release, target api.Target, health api.Health, reason string) {
 	fields := []zap.Field{zap.String("service", r.Spec.Service), zap.Int("release", r.Version), zap.Stringer("target", target)}
 	if health == api.HealthFailing {
 		e.log().Warn("target is failing its health check", append(fields, zap.String("reason", reason))...)

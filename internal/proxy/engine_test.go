@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // checkConsistent fails the test unless the table, the store and the status of an
@@ -78,15 +79,15 @@ func (e *testEngine) checkConsistent() {
 // fits together.
 func TestLifeCycleOfDeployments(t *testing.T) {
 	t.Parallel()
-	rnd := newRand(t)
+	rnd := testkit.NewRand(t)
 	e := newTestEngine(t)
-	good, sick := startApp(t, "good"), startApp(t, "sick")
-	sick.health.Store(http.StatusServiceUnavailable)
+	good, sick := testkit.StartApp(t, "good"), testkit.StartApp(t, "sick")
+	sick.Health.Store(http.StatusServiceUnavailable)
 	hosts := []string{"a.example.com", "b.example.com", "*.example.com", "c.example.com"}
 	last := make(map[string]int) // the newest release that was seen of each service
 	var removed sync.Map         // a service that comes back begins anew
 
-	operation := func(own *rand.Rand, slow *app) func() {
+	operation := func(own *rand.Rand, slow *testkit.App) func() {
 		service := fmt.Sprint("s", own.IntN(3))
 		req := requestFor(service, good)
 		for range own.IntN(3) {
@@ -106,10 +107,10 @@ func TestLifeCycleOfDeployments(t *testing.T) {
 				}
 				return
 			case 1: // it never becomes healthy
-				req.Targets = []string{sick.target}
-				req.DeployTimeout = ms(30)
+				req.Targets = []string{sick.Target}
+				req.DeployTimeout = testkit.Milliseconds(30)
 			case 2, 3: // it does, after a while
-				req.Targets = []string{slow.target}
+				req.Targets = []string{slow.Target}
 			}
 			d, err := e.Deploy(req)
 			if err != nil {
@@ -130,14 +131,14 @@ func TestLifeCycleOfDeployments(t *testing.T) {
 		}
 	}
 	for range 60 {
-		slow := newApp("slow")
-		slow.health.Store(http.StatusServiceUnavailable)
-		slow.start(t, listen(t, "tcp", "127.0.0.1:0"))
+		slow := testkit.NewApp("slow")
+		slow.Health.Store(http.StatusServiceUnavailable)
+		slow.Start(t, testkit.Listen(t, "tcp", "127.0.0.1:0"))
 		var all sync.WaitGroup
 		for range 1 + rnd.IntN(5) {
 			all.Go(operation(rand.New(rand.NewPCG(rnd.Uint64(), 0)), slow))
 		}
-		slow.health.Store(http.StatusOK)
+		slow.Health.Store(http.StatusOK)
 		all.Wait()
 		e.running.Wait()
 		if e.checkConsistent(); t.Failed() {
@@ -162,7 +163,7 @@ func TestLifeCycleOfDeployments(t *testing.T) {
 func TestReleasesAreNumberedInTheirOrder(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "app")
+	a := testkit.StartApp(t, "app")
 	var mu sync.Mutex
 	seen := make(map[int]bool)
 	var all sync.WaitGroup
@@ -191,7 +192,7 @@ func TestRequestsAreRoutedByHostPathAndName(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	for _, name := range []string{"shop", "blog"} {
-		req := requestFor(name, startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		req := requestFor(name, testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprintf(w, "%s %s", name, r.URL.Path)
 		}))
 		req.Hosts, req.PathPrefixes = []string{name + ".example.com", "all.example.com"}, []string{"/" + name}
@@ -223,7 +224,7 @@ func TestMisdirectedRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	for _, name := range []string{"a", "b"} {
-		req := requestFor(name, startApp(t, name))
+		req := requestFor(name, testkit.StartApp(t, name))
 		req.Hosts = []string{name + ".example.com", "www." + name + ".example.com"}
 		e.deploy(req)
 	}
@@ -254,16 +255,16 @@ func TestUpstreamsCountTheRequest(t *testing.T) {
 	if _, err := e.Upstreams(t.Context(), "app"); err != ErrNoRoute {
 		t.Errorf("without the service: %v, want %v", err, ErrNoRoute)
 	}
-	a, b := startApp(t, "a"), startApp(t, "b")
+	a, b := testkit.StartApp(t, "a"), testkit.StartApp(t, "b")
 	req := requestFor("app", a, b)
-	req.HealthCheckInterval = ms(60_000)
+	req.HealthCheckInterval = testkit.Milliseconds(60_000)
 	e.deploy(req)
 	ctx, cancel := context.WithCancel(t.Context())
 	targets, err := e.Upstreams(ctx, "app")
 	if err != nil || len(targets) != 2 {
 		t.Fatalf("targets %v, %v, want 2", targets, err)
 	}
-	d := e.start(requestFor("app", startApp(t, "new")))
+	d := e.start(requestFor("app", testkit.StartApp(t, "new")))
 	if ev := await(t, d, api.EventDraining, 1); ev.Requests != 1 {
 		t.Errorf("event %+v, want one request", ev)
 	}

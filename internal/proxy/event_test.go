@@ -9,17 +9,18 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 func TestEventsTellTheWholeStory(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deploy(requestFor("app", startApp(t, "old")))
-	a, b := startApp(t, "a"), startApp(t, "b")
-	a.health.Store(http.StatusServiceUnavailable)
+	e.deploy(requestFor("app", testkit.StartApp(t, "old")))
+	a, b := testkit.StartApp(t, "a"), testkit.StartApp(t, "b")
+	a.Health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("app", a, b))
 	await(t, d, api.EventProbeFailed, 1)
-	a.health.Store(http.StatusOK)
+	a.Health.Store(http.StatusOK)
 	_, _ = wait(t, d)
 	var kinds []api.EventKind
 	if err := d.Events(t.Context(), func(ev api.Event) error {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // raw sends bytes and returns the status of the answer.
@@ -33,30 +35,10 @@ func (e *testEngine) raw(request string) int {
 	return resp.StatusCode
 }
 
-// rawApp is a server that answers the nth connection as a test says.
-func startRawApp(t testing.TB, answer func(n int, conn net.Conn, r *bufio.Reader)) string {
-	t.Helper()
-	l := listen(t, "tcp", "127.0.0.1:0")
-	go func() {
-		for n := 0; ; n++ {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(testTimeout))
-				answer(n, conn, bufio.NewReader(conn))
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
 // deployRaw deploys targets that answer no probes.
 func (e *testEngine) deployRaw(change func(*api.DeployRequest), targets ...string) {
 	e.t.Helper()
-	req := api.DeployRequest{Service: "app", Targets: targets, Force: true, HealthCheckInterval: ms(60_000)}
+	req := api.DeployRequest{Service: "app", Targets: targets, Force: true, HealthCheckInterval: testkit.Milliseconds(60_000)}
 	if change != nil {
 		change(&req)
 	}
@@ -67,7 +49,7 @@ func TestRequestLinesAreKeptByteForByte(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	lines := make(chan string, 1)
-	target := startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+	target := testkit.StartRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 		line, _ := r.ReadString('\n')
 		lines <- strings.TrimSpace(line)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -83,7 +65,7 @@ func TestRequestLinesAreKeptByteForByte(t *testing.T) {
 				t.Errorf("%s: %d", prefix+path, status)
 				continue
 			}
-			if got, want := receive(t, lines, "the request line"), "GET "+path+" HTTP/1.1"; got != want {
+			if got, want := testkit.Receive(t, lines, "the request line"), "GET "+path+" HTTP/1.1"; got != want {
 				t.Errorf("%s: the target gets %q, want %q", prefix+path, got, want)
 			}
 		}
@@ -95,8 +77,8 @@ func TestRequestLinesAreKeptByteForByte(t *testing.T) {
 func TestUnforwardableRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	app := startApp(t, "app")
-	e.deployRaw(nil, app.target)
+	app := testkit.StartApp(t, "app")
+	e.deployRaw(nil, app.Target)
 	const rest = " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 	for line, want := range map[string]int{
 		"GET http://h":      http.StatusOK,
@@ -117,11 +99,11 @@ func TestH2cUpgradeIsNotPassedOn(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	seen := make(chan http.Header, 1)
-	e.deployRaw(nil, startHandler(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }).target)
+	e.deployRaw(nil, testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header }).Target)
 	if status := e.raw("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"); status != http.StatusOK {
 		t.Errorf("%d", status)
 	}
-	h := receive(t, seen, "the request")
+	h := testkit.Receive(t, seen, "the request")
 	for _, name := range []string{"Upgrade", "Connection", "Http2-Settings"} {
 		if v, ok := h[name]; ok {
 			t.Errorf("the app gets %s: %q", name, v)
@@ -134,7 +116,7 @@ func TestEarlyAnswerDoesNotCutTheUploadShort(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	arrived := make(chan string, 1)
-	e.deployRaw(nil, startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+	e.deployRaw(nil, testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		_ = c.EnableFullDuplex()
 		first := make([]byte, len("first"))
@@ -142,7 +124,7 @@ func TestEarlyAnswerDoesNotCutTheUploadShort(t *testing.T) {
 		_ = c.Flush() // the answer begins
 		rest, err := io.ReadAll(r.Body)
 		arrived <- fmt.Sprint(string(first), string(rest), err)
-	}).target)
+	}).Target)
 	body, send := io.Pipe()
 	req := e.request("POST", "h", "/", body)
 	go func() { _, _ = io.WriteString(send, "first") }()
@@ -153,7 +135,7 @@ func TestEarlyAnswerDoesNotCutTheUploadShort(t *testing.T) {
 	defer resp.Body.Close()
 	_, _ = io.WriteString(send, "second")
 	send.Close()
-	if got := receive(t, arrived, "the upload"); got != "firstsecond<nil>" {
+	if got := testkit.Receive(t, arrived, "the upload"); got != "firstsecond<nil>" {
 		t.Errorf("the app got %q", got)
 	}
 }
@@ -163,12 +145,12 @@ func TestRequestTrailersArrive(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	trailers := make(chan http.Header, 1)
-	e.deployRaw(nil, startHandler(t, func(_ http.ResponseWriter, r *http.Request) {
+	e.deployRaw(nil, testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		trailers <- r.Trailer
-	}).target)
+	}).Target)
 	e.raw("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n")
-	if got := receive(t, trailers, "the trailers").Get("X-Sum"); got != "42" {
+	if got := testkit.Receive(t, trailers, "the trailers").Get("X-Sum"); got != "42" {
 		t.Errorf("the app gets the trailer %q", got)
 	}
 }
@@ -178,12 +160,12 @@ func TestRequestTrailersArrive(t *testing.T) {
 func TestWhatAClientSendsDoesNotBlameTheTarget(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	req := requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+	req := requestFor("app", testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			panic(http.ErrAbortHandler)
 		}
 	}))
-	req.HealthCheckInterval = ms(60_000)
+	req.HealthCheckInterval = testkit.Milliseconds(60_000)
 	e.deploy(req)
 	before := e.target("app", 0)
 	const head = "POST /x HTTP/1.1\r\nHost: h\r\n"
@@ -209,15 +191,15 @@ func TestWhatAClientSendsDoesNotBlameTheTarget(t *testing.T) {
 		conn, _ := e.dial()
 		_, _ = io.WriteString(conn, request)
 		_ = conn.Close()
-		if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrBadRequest) && !errors.Is(err, ErrClientGone) {
+		if err := testkit.Receive(t, e.errs, "the error"); !errors.Is(err, forward.ErrBadRequest) && !errors.Is(err, forward.ErrClientGone) {
 			t.Errorf("%s: %v, want the client to be blamed", name, err)
 		}
 	}
 	// A method the server lets through but no field name is.
 	r := e.request("GET", "h", "/", nil)
 	r.Method = "GET?"
-	if err := e.ServeHTTP(nil, r, "", Sender{}); !errors.Is(err, ErrBadRequest) {
-		t.Errorf("bad method: %v, want %v", err, ErrBadRequest)
+	if err := e.ServeHTTP(nil, r, "", forward.Sender{}); !errors.Is(err, forward.ErrBadRequest) {
+		t.Errorf("bad method: %v, want %v", err, forward.ErrBadRequest)
 	}
 	after := e.target("app", 0)
 	if after.Health != before.Health || after.Reason != before.Reason || !after.Since.Equal(*before.Since) {
@@ -232,14 +214,14 @@ func TestWhatAClientSendsDoesNotBlameTheTarget(t *testing.T) {
 func TestClientThatGoesAwayIsNotTheTargetsFault(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "app")
+	a := testkit.StartApp(t, "app")
 	e.deploy(requestFor("app", a))
 	ctx, cancel := context.WithCancel(t.Context())
 	go e.do(e.request("GET", "h", "/slow", nil).WithContext(ctx))
-	receive(t, a.arrived, "the request")
+	testkit.Receive(t, a.Arrived, "the request")
 	cancel()
-	if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrClientGone) {
-		t.Errorf("%v, want %v", err, ErrClientGone)
+	if err := testkit.Receive(t, e.errs, "the error"); !errors.Is(err, forward.ErrClientGone) {
+		t.Errorf("%v, want %v", err, forward.ErrClientGone)
 	}
 	if u := e.target("app", 0); u.Health != api.HealthHealthy || u.Requests != 0 {
 		t.Errorf("the target is %s with %d requests", u.Health, u.Requests)
@@ -255,23 +237,25 @@ func TestFailuresOfTargetsAreToldApart(t *testing.T) {
 		"garbage": {func(_ int, c net.Conn, r *bufio.Reader) {
 			_, _ = http.ReadRequest(r)
 			_, _ = io.WriteString(c, "220 mail ESMTP\r\n")
-		}, ErrBadGateway},
-		"hangs up":        {func(_ int, _ net.Conn, r *bufio.Reader) { _, _ = r.ReadString('\n') }, ErrBadGateway},
-		"does not answer": {func(_ int, _ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }, ErrTimeout},
+		}, forward.ErrBadGateway},
+		"hangs up":        {func(_ int, _ net.Conn, r *bufio.Reader) { _, _ = r.ReadString('\n') }, forward.ErrBadGateway},
+		"does not answer": {func(_ int, _ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }, forward.ErrTimeout},
 	} {
 		e := newTestEngine(t)
-		e.deployRaw(func(r *api.DeployRequest) { r.TargetTimeout, r.HoldTimeout = ms(50), ms(0) }, startRawApp(t, tt.answer))
+		e.deployRaw(func(r *api.DeployRequest) {
+			r.TargetTimeout, r.HoldTimeout = testkit.Milliseconds(50), testkit.Milliseconds(0)
+		}, testkit.StartRawApp(t, tt.answer))
 		status, _ := e.do(e.request("POST", "h", "/", strings.NewReader("x")))
-		err := receive(t, e.errs, "the error")
+		err := testkit.Receive(t, e.errs, "the error")
 		if !errors.Is(err, tt.want) || status != statusOf(tt.want) || errors.Unwrap(err) == nil {
 			t.Errorf("%s: %d, %v, want %v and its cause", name, status, err, tt.want)
 		}
 	}
 	e := newTestEngine(t)
-	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = ms(0) }, refusedAddress)
+	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = testkit.Milliseconds(0) }, testkit.RefusedAddress)
 	_, _ = e.get("h", "/")
-	if err := receive(t, e.errs, "the error"); !errors.Is(err, ErrUnreachable) {
-		t.Errorf("nothing listens: %v, want %v", err, ErrUnreachable)
+	if err := testkit.Receive(t, e.errs, "the error"); !errors.Is(err, forward.ErrUnreachable) {
+		t.Errorf("nothing listens: %v, want %v", err, forward.ErrUnreachable)
 	}
 }
 
@@ -284,7 +268,7 @@ func TestCutAnswerDoesNotLookComplete(t *testing.T) {
 		"chunked": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
 	} {
 		e := newTestEngine(t)
-		e.deployRaw(nil, startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+		e.deployRaw(nil, testkit.StartRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 			_, _ = http.ReadRequest(r)
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+head)
 		}))
@@ -311,7 +295,7 @@ func TestAnswersAreNotHeldBack(t *testing.T) {
 	} {
 		e := newTestEngine(t)
 		goOn := make(chan struct{})
-		e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, _ *http.Request) {
+		e.deploy(requestFor("app", testkit.StartHandler(t, func(w http.ResponseWriter, _ *http.Request) {
 			head(w.Header())
 			_, _ = io.WriteString(w, "first")
 			_ = http.NewResponseController(w).Flush()
@@ -337,7 +321,7 @@ func TestAnswersAreNotHeldBack(t *testing.T) {
 func TestTrailersAndEarlyHintsArrive(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deploy(requestFor("app", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+	e.deploy(requestFor("app", testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", "</style.css>")
 		for range 3 {
 			w.WriteHeader(http.StatusEarlyHints)
@@ -395,7 +379,7 @@ func TestHintsAndContinueComeWhole(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			e := newTestEngine(t)
-			e.deploy(api.DeployRequest{Service: "app", Targets: []string{startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+			e.deploy(api.DeployRequest{Service: "app", Targets: []string{testkit.StartRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 				req, err := http.ReadRequest(r)
 				if err != nil {
 					return
@@ -443,8 +427,8 @@ func TestClientOverHTTP2MayGoAmidHints(t *testing.T) {
 	for _, scheme := range []string{"", "h2c://"} {
 		t.Run("to "+scheme, func(t *testing.T) {
 			t.Parallel()
-			app := newApp("app")
-			app.handler = func(w http.ResponseWriter, r *http.Request) {
+			app := testkit.NewApp("app")
+			app.Handler = func(w http.ResponseWriter, r *http.Request) {
 				for i := range 20 {
 					w.Header().Set(fmt.Sprint("X-Hint-", i), "hint")
 				}
@@ -454,11 +438,11 @@ func TestClientOverHTTP2MayGoAmidHints(t *testing.T) {
 					}
 				}
 			}
-			app.server.Protocols = new(http.Protocols)
-			app.server.Protocols.SetHTTP1(scheme == "")
-			app.server.Protocols.SetUnencryptedHTTP2(scheme != "")
-			app.start(t, listen(t, "tcp", "127.0.0.1:0"))
-			app.target = scheme + app.target
+			app.Server.Protocols = new(http.Protocols)
+			app.Server.Protocols.SetHTTP1(scheme == "")
+			app.Server.Protocols.SetUnencryptedHTTP2(scheme != "")
+			app.Start(t, testkit.Listen(t, "tcp", "127.0.0.1:0"))
+			app.Target = scheme + app.Target
 			e := newTestEngine(t)
 			e.deploy(requestFor("app", app))
 			tr := &http.Transport{Protocols: new(http.Protocols)}
@@ -494,22 +478,22 @@ func TestClientOverHTTP2MayGoAmidHints(t *testing.T) {
 func TestTrafficFlowsToEveryKindOfTarget(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	h2c := newApp("h2c")
-	h2c.handler = func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, "h2c", r.ProtoMajor) }
-	h2c.server.Protocols = new(http.Protocols)
-	h2c.server.Protocols.SetUnencryptedHTTP2(true)
-	h2c.start(t, listen(t, "tcp", "127.0.0.1:0"))
-	h2c.target = "h2c://" + h2c.target
+	h2c := testkit.NewApp("h2c")
+	h2c.Handler = func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, "h2c", r.ProtoMajor) }
+	h2c.Server.Protocols = new(http.Protocols)
+	h2c.Server.Protocols.SetUnencryptedHTTP2(true)
+	h2c.Start(t, testkit.Listen(t, "tcp", "127.0.0.1:0"))
+	h2c.Target = "h2c://" + h2c.Target
 	e.deploy(requestFor("app", h2c))
 	e.wantAnswer("h", "/", "h2c2")
 
-	e.deploy(requestFor("app", newApp("unix").start(t, listen(t, "unix", socketPath(t)))))
+	e.deploy(requestFor("app", testkit.NewApp("unix").Start(t, testkit.Listen(t, "unix", testkit.SocketPath(t)))))
 	e.wantAnswer("h", "/", "unix")
 
 	l, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
 		t.Skip("there is no IPv6 here: ", err)
 	}
-	e.deploy(requestFor("app", newApp("ipv6").start(t, l)))
+	e.deploy(requestFor("app", testkit.NewApp("ipv6").Start(t, l)))
 	e.wantAnswer("h", "/", "ipv6")
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // TestReportsAreBounded keeps an app that gives another reason each time from
@@ -28,8 +29,8 @@ func TestReportsAreBounded(t *testing.T) {
 func TestAnAppThatNeverAnswersIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	silent := listen(t, "tcp", "127.0.0.1:0") // accepts, and says nothing
-	req := api.DeployRequest{Targets: []string{silent.Addr().String()}, DeployTimeout: ms(100)}
+	silent := testkit.Listen(t, "tcp", "127.0.0.1:0") // accepts, and says nothing
+	req := api.DeployRequest{Targets: []string{silent.Addr().String()}, DeployTimeout: testkit.Milliseconds(100)}
 	_, err := wait(t, e.start(req))
 	wantCode(t, err, api.CodeNotHealthy)
 	details := api.AsError(err).Details
@@ -44,11 +45,11 @@ func TestAnAppThatNeverAnswersIsToldAsSuch(t *testing.T) {
 func TestNotHealthySaysWhoAndWhy(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	sick := startApp(t, "sick")
-	sick.health.Store(http.StatusNotFound)
-	req := requestFor("app", sick, startApp(t, "well"))
-	req.Targets = append(req.Targets, refusedAddress)
-	req.DeployTimeout = ms(300)
+	sick := testkit.StartApp(t, "sick")
+	sick.Health.Store(http.StatusNotFound)
+	req := requestFor("app", sick, testkit.StartApp(t, "well"))
+	req.Targets = append(req.Targets, testkit.RefusedAddress)
+	req.DeployTimeout = testkit.Milliseconds(300)
 	status, err := wait(t, e.start(req))
 	wantCode(t, err, api.CodeNotHealthy)
 	if err.Error() != "2 of 3 targets were not healthy within 300ms" {
@@ -56,7 +57,7 @@ func TestNotHealthySaysWhoAndWhy(t *testing.T) {
 	}
 	details := api.AsError(err).Details
 	if len(details) != 3 || details[0].Failures[0].Reason != "404 Not Found" || !details[1].Healthy ||
-		details[2].Failures[0].Reason != "connection refused" || details[0].URL != "http://"+sick.target+"/up" {
+		details[2].Failures[0].Reason != "connection refused" || details[0].URL != "http://"+sick.Target+"/up" {
 		t.Errorf("details %+v", details)
 	}
 	if len(status.Probes) != 3 {
@@ -90,8 +91,8 @@ func TestHintsFitTheLastFailure(t *testing.T) {
 func TestCancelledGateTellsTheCause(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	sick := startApp(t, "a")
-	sick.health.Store(http.StatusServiceUnavailable)
+	sick := testkit.StartApp(t, "a")
+	sick.Health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("app", sick))
 	await(t, d, api.EventProbeFailed, 1)
 	cause := &api.Error{Code: api.CodeCancelled, Message: "cause"}
@@ -105,14 +106,14 @@ func TestCancelledGateTellsTheCause(t *testing.T) {
 func TestProxyIsNotItsOwnApp(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deploy(requestFor("app", startApp(t, "a")))
+	e.deploy(requestFor("app", testkit.StartApp(t, "a")))
 	for _, req := range []api.DeployRequest{
 		{Service: "app"},
 		{Service: "other", Hosts: []string{"other.test"}}, // whose probes app gets so far
 		{Service: "other", Hosts: []string{"*.test"}},
 		{Service: "other", PathPrefixes: []string{"/up"}},
 	} {
-		req.Targets, req.DeployTimeout = []string{strings.TrimPrefix(e.url, "http://")}, ms(2000)
+		req.Targets, req.DeployTimeout = []string{strings.TrimPrefix(e.url, "http://")}, testkit.Milliseconds(2000)
 		status, err := wait(t, e.start(req))
 		wantCode(t, err, api.CodeNotHealthy)
 		if e, _ := errors.AsType[*api.Error](err); !strings.Contains(e.Hint, "the proxy itself") {
@@ -129,10 +130,10 @@ func TestProxyIsNotItsOwnApp(t *testing.T) {
 func TestProbesMayComeThroughAnotherService(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	behind := requestFor("behind", startApp(t, "behind"))
+	behind := requestFor("behind", testkit.StartApp(t, "behind"))
 	behind.Hosts = []string{"behind.test"}
 	e.deploy(behind)
-	e.deploy(requestFor("gateway", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+	e.deploy(requestFor("gateway", testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		onwards := e.request(http.MethodGet, "behind.test", r.URL.Path, nil)
 		for name, values := range r.Header {
 			onwards.Header[name] = values

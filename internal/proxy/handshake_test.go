@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 func TestHandshakesFindTheirService(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
-	a := startApp(t, "a")
+	a := testkit.StartApp(t, "a")
 	deploy := func(service string, tls bool, prefix string, hosts ...string) {
 		req := tlsRequestFor(service, a, hosts...)
 		if !tls {
@@ -50,7 +51,7 @@ func TestHandshakesFindTheirService(t *testing.T) {
 func TestHandshakesWithoutANameAreAnswered(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
-	a := startApp(t, "a")
+	a := testkit.StartApp(t, "a")
 	want := func(want string) {
 		t.Helper()
 		if site, _ := e.DefaultTLSSite(); site.Host != want {
@@ -80,7 +81,7 @@ func TestHandshakesWithoutANameAreAnswered(t *testing.T) {
 func TestServiceWithoutItsCertificateStandsBack(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
-	a := startApp(t, "a")
+	a := testkit.StartApp(t, "a")
 	files := newPEMFiles(t, "a.test")
 	broken := requestFor("broken", a)
 	broken.Hosts, broken.TLS = []string{"a.test"}, files.request()

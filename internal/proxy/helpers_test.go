@@ -4,15 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,36 +18,9 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
-
-// testTimeout bounds every wait of a test. Nothing is expected to take that long.
-const testTimeout = 20 * time.Second
-
-// refusedAddress is an address at which nothing listens: tcpmux, RFC 1078.
-const refusedAddress = "127.0.0.1:1"
-
-// newRand returns a random source whose seed is in the log of a test that fails.
-func newRand(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
-
-// receive returns the next value of ch.
-func receive[T any](t testing.TB, ch <-chan T, what string) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(testTimeout):
-		t.Fatalf("waited in vain for %s", what)
-		panic("unreachable")
-	}
-}
-
-// ms returns a duration of n milliseconds for a request.
-func ms(n int) *api.Duration { return new(api.Duration(n) * api.Duration(time.Millisecond)) }
 
 // memoryStore is a [Store] that keeps two generations, as the real one does.
 type memoryStore struct {
@@ -165,14 +134,14 @@ func newTestEngine(t testing.TB, configure ...func(*EngineOptions)) *testEngine 
 		change(&opts)
 	}
 	e.Engine = NewEngine(opts)
-	l := listen(t, "tcp", "127.0.0.1:0")
-	front := &http.Server{Handler: http.HandlerFunc(e.handle), ReadHeaderTimeout: testTimeout, Protocols: new(http.Protocols)}
+	l := testkit.Listen(t, "tcp", "127.0.0.1:0")
+	front := &http.Server{Handler: http.HandlerFunc(e.handle), ReadHeaderTimeout: testkit.Timeout, Protocols: new(http.Protocols)}
 	front.Protocols.SetHTTP1(true)
 	front.Protocols.SetUnencryptedHTTP2(true)
 	go func() { _ = front.Serve(l) }()
 	e.url = "http://" + l.Addr().String()
 	tr := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64, Proxy: nil}
-	e.client = &http.Client{Transport: tr, Timeout: testTimeout, CheckRedirect: func(*http.Request, []*http.Request) error {
+	e.client = &http.Client{Transport: tr, Timeout: testkit.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
 	t.Cleanup(func() {
@@ -193,7 +162,7 @@ func withStore(s Store) func(*EngineOptions) {
 func (e *testEngine) handle(w http.ResponseWriter, r *http.Request) {
 	e.handling.Add(1)
 	defer e.handling.Add(-1)
-	client := Sender{Trusted: r.Header.Get("X-Test-Trusted") != ""}
+	client := forward.Sender{Trusted: r.Header.Get("X-Test-Trusted") != ""}
 	err := e.ServeHTTP(w, r, r.Header.Get("X-Test-Service"), client)
 	select {
 	case e.errs <- err:
@@ -207,8 +176,8 @@ func (e *testEngine) handle(w http.ResponseWriter, r *http.Request) {
 func statusOf(err error) int {
 	for target, status := range map[error]int{
 		ErrNoRoute: http.StatusNotFound, ErrRetired: http.StatusServiceUnavailable, ErrLoop: http.StatusLoopDetected, ErrMisdirected: http.StatusMisdirectedRequest,
-		ErrBadRequest: http.StatusBadRequest, ErrClientGone: 499, ErrCut: http.StatusServiceUnavailable,
-		ErrUnreachable: http.StatusBadGateway, ErrTimeout: http.StatusGatewayTimeout, ErrBadGateway: http.StatusBadGateway,
+		forward.ErrBadRequest: http.StatusBadRequest, forward.ErrClientGone: 499, forward.ErrCut: http.StatusServiceUnavailable,
+		forward.ErrUnreachable: http.StatusBadGateway, forward.ErrTimeout: http.StatusGatewayTimeout, forward.ErrBadGateway: http.StatusBadGateway,
 	} {
 		if errors.Is(err, target) {
 			return status
@@ -237,7 +206,7 @@ func (e *testEngine) dial() (net.Conn, *bufio.Reader) {
 		e.t.Fatal(err)
 	}
 	e.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(testTimeout))
+	_ = conn.SetDeadline(time.Now().Add(testkit.Timeout))
 	return conn, bufio.NewReader(conn)
 }
 
@@ -316,7 +285,7 @@ func wantCode(t testing.TB, err error, code api.Code) {
 // wait returns how d ends.
 func wait(t testing.TB, d *Deployment) (api.DeploymentStatus, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
 	status, err := d.Wait(ctx)
 	if ctx.Err() != nil {
@@ -328,7 +297,7 @@ func wait(t testing.TB, d *Deployment) (api.DeploymentStatus, error) {
 // await returns the nth event of a kind.
 func await(t testing.TB, d *Deployment, kind api.EventKind, nth int) api.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Timeout)
 	defer cancel()
 	var found api.Event
 	errFound := errors.New("found")
@@ -381,137 +350,11 @@ func (e *testEngine) picture() string {
 	return string(b)
 }
 
-// app is a web application. It answers /up with its health, holds requests for
-// /slow until it is told to finish them, and answers everything else with its name.
-type app struct {
-	name    string
-	target  string
-	server  *http.Server
-	health  atomic.Int32
-	probes  atomic.Int64
-	served  atomic.Int64
-	arrived chan struct{}
-	finish  chan struct{}
-	// handler, if set, answers what is not a probe.
-	handler http.HandlerFunc
-	// lastProbe is the last probe's request.
-	lastProbe atomic.Pointer[http.Request]
-}
-
-func newApp(name string) *app {
-	a := &app{name: name, arrived: make(chan struct{}, 100), finish: make(chan struct{})}
-	a.health.Store(http.StatusOK)
-	a.server = &http.Server{Handler: a, ReadHeaderTimeout: testTimeout}
-	return a
-}
-
-// startApp starts an app that is healthy.
-func startApp(t testing.TB, name string) *app {
-	t.Helper()
-	return newApp(name).start(t, listen(t, "tcp", "127.0.0.1:0"))
-}
-
-// startHandler starts an app that is healthy and answers with h.
-func startHandler(t testing.TB, h http.HandlerFunc) *app {
-	t.Helper()
-	a := newApp("")
-	a.handler = h
-	return a.start(t, listen(t, "tcp", "127.0.0.1:0"))
-}
-
-func (a *app) start(t testing.TB, l net.Listener) *app {
-	if a.target = l.Addr().String(); l.Addr().Network() == "unix" {
-		a.target = "unix/" + a.target
-	}
-	go func() { _ = a.server.Serve(l) }()
-	t.Cleanup(a.kill)
-	return a
-}
-
-// kill ends the app as a crash does.
-func (a *app) kill() { _ = a.server.Close() }
-
-func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == api.DefaultHealthCheckPath {
-		a.lastProbe.Store(r)
-		a.probes.Add(1)
-		w.WriteHeader(int(a.health.Load()))
-		return
-	}
-	a.served.Add(1)
-	switch {
-	case a.handler != nil:
-		a.handler(w, r)
-		return
-	case r.URL.Path == "/slow":
-		a.arrived <- struct{}{}
-		select {
-		case <-a.finish:
-		case <-r.Context().Done():
-		}
-	}
-	_, _ = io.WriteString(w, a.name)
-}
-
 // requestFor returns a request to deploy apps, with short intervals.
-func requestFor(service string, apps ...*app) api.DeployRequest {
-	req := api.DeployRequest{Service: service, HealthCheckInterval: ms(10)}
+func requestFor(service string, apps ...*testkit.App) api.DeployRequest {
+	req := api.DeployRequest{Service: service, HealthCheckInterval: testkit.Milliseconds(10)}
 	for _, a := range apps {
-		req.Targets = append(req.Targets, a.target)
+		req.Targets = append(req.Targets, a.Target)
 	}
 	return req
-}
-
-func listen(t testing.TB, network, address string) net.Listener {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l
-}
-
-// socketPath returns a path for a Unix socket: unlike a port, nobody else takes it
-// between two listeners. Directories of tests have names too long for a socket.
-func socketPath(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return filepath.Join(dir, "app.sock")
-}
-
-// readFrame reads a WebSocket frame and returns its opcode and its payload,
-// without the mask.
-func readFrame(t testing.TB, r io.Reader) (opcode byte, payload []byte) {
-	t.Helper()
-	read := func(n uint64) []byte {
-		b := make([]byte, n)
-		if _, err := io.ReadFull(r, b); err != nil {
-			t.Fatalf("reading a frame: %v", err)
-		}
-		return b
-	}
-	header := read(2)
-	n := uint64(header[1] & 0x7f)
-	switch n {
-	case 126:
-		n = uint64(binary.BigEndian.Uint16(read(2)))
-	case 127:
-		n = binary.BigEndian.Uint64(read(8))
-	}
-	var key []byte
-	if header[1]&0x80 != 0 {
-		key = read(4)
-	}
-	payload = read(n)
-	for i := range payload {
-		if key != nil {
-			payload[i] ^= key[i%4]
-		}
-	}
-	return header[0] & 0xf, payload
 }

@@ -13,12 +13,14 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "a")
+	a := testkit.StartApp(t, "a")
 	const readable, belonging = "PEM files on the proxy's machine that its user can read", "the key that belongs to it"
 	for want, c := range map[string]struct {
 		hint  string
@@ -106,7 +108,7 @@ func TestRenewedFilesAreUsedIfTheyAreOfUse(t *testing.T) {
 func TestMissingCertificateFilesCostNobodyElse(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a, b := startApp(t, "a"), startApp(t, "b")
+	a, b := testkit.StartApp(t, "a"), testkit.StartApp(t, "b")
 	files := newPEMFiles(t, "a.test")
 	req := requestFor("a", a)
 	req.Hosts, req.TLS = []string{"a.test"}, files.request()
@@ -184,7 +186,7 @@ func TestStartTellsOfAnExpiredCertificate(t *testing.T) {
 		_ = os.Remove(files.certificate)
 		core, logged := observer.New(zap.WarnLevel)
 		e := newTestEngine(t, func(o *EngineOptions) { o.Logger = zap.New(core) })
-		r := &release{Release: &Release{Spec: api.Spec{Service: "a"}}, keyPair: newKeyPair(&api.TLSOptions{CertificatePath: files.certificate, PrivateKeyPath: files.key}, []string{"a.test"})}
+		r := &release{Release: &forward.Release{Spec: api.Spec{Service: "a"}}, keyPair: newKeyPair(&api.TLSOptions{CertificatePath: files.certificate, PrivateKeyPath: files.key}, []string{"a.test"})}
 		e.restoreKeyPair(r, &stored)
 		if all := logged.All(); len(all) != 1 || !strings.Contains(all[0].Message, want) || !strings.Contains(fmt.Sprint(all[0].ContextMap()), "no such file") {
 			t.Errorf("logged %v, want %q", all, want)

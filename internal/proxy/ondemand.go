@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
 const (
@@ -214,7 +215,7 @@ func (e *Engine) ask(ctx context.Context, tr *http.Transport, u *url.URL, header
 	// The transport alone follows no redirect.
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("%w: %s", ErrNoPermission, DialReason(err))
+		return fmt.Errorf("%w: %s", ErrNoPermission, forward.DialReason(err))
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	resp.Body.Close()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // permissionApp says which names may have certificates, at /ask, and counts how often
@@ -45,7 +46,7 @@ func TestCertificatesOnDemandAreForWhoMayHaveThem(t *testing.T) {
 	t.Cleanup(external.Close)
 	for name, url := range map[string]string{"a URL": external.URL + "/ask?key=1", "the service itself": "/ask?key=1"} {
 		e := newTestEngine(t, withCertifier(newFakeCertifier()))
-		req := requestFor("app", startHandler(t, permissionApp(&asked)))
+		req := requestFor("app", testkit.StartHandler(t, permissionApp(&asked)))
 		req.TLS = &api.TLSRequest{OnDemandURL: url}
 		e.deploy(req)
 		asked.Store(0)
@@ -73,8 +74,8 @@ func TestCertificatesOnDemandAreForWhoMayHaveThem(t *testing.T) {
 func TestNobodyToAskMeansNoAnswer(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
-	req := requestFor("app", startApp(t, "a"))
-	req.TLS = &api.TLSRequest{OnDemandURL: "http://" + refusedAddress + "/ask"}
+	req := requestFor("app", testkit.StartApp(t, "a"))
+	req.TLS = &api.TLSRequest{OnDemandURL: "http://" + testkit.RefusedAddress + "/ask"}
 	e.deploy(req)
 	if err := e.AllowCertificate(t.Context(), "app", "yes.test"); !errors.Is(err, ErrNoPermission) || !strings.Contains(err.Error(), "connection refused") {
 		t.Error(err)
@@ -87,13 +88,13 @@ func TestNobodyToAskMeansNoAnswer(t *testing.T) {
 func TestSlowPermissionIsNone(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
-	slow := startHandler(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	slow := testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	req := requestFor("app", slow)
 	req.TLS = &api.TLSRequest{OnDemandURL: "/ask"}
 	e.deploy(req)
 	begun := time.Now()
 	err := e.AllowCertificate(context.Background(), "app", "yes.test")
-	if took := time.Since(begun); !errors.Is(err, ErrNoPermission) || took < permissionTimeout/2 || took > testTimeout {
+	if took := time.Since(begun); !errors.Is(err, ErrNoPermission) || took < permissionTimeout/2 || took > testkit.Timeout {
 		t.Errorf("%v after %s", err, took)
 	}
 }
@@ -164,7 +165,7 @@ func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
 	asked, goOn := make(chan struct{}, 2*maxParallelQuestions), make(chan struct{})
-	slow := requestFor("a", startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+	slow := requestFor("a", testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ask" {
 			asked <- struct{}{}
 			<-goOn
@@ -174,7 +175,7 @@ func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
 	slow.Hosts, slow.TLS = []string{"*.a.test"}, &api.TLSRequest{OnDemandURL: "/ask"}
 	e.deploy(slow)
 	var known atomic.Int64
-	quick := requestFor("b", startHandler(t, permissionApp(&known)))
+	quick := requestFor("b", testkit.StartHandler(t, permissionApp(&known)))
 	quick.Hosts, quick.TLS = []string{"*.test"}, &api.TLSRequest{OnDemandURL: "/ask?key=1"}
 	e.deploy(quick)
 
@@ -183,7 +184,7 @@ func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
 		all.Go(func() { _ = e.AllowCertificate(t.Context(), "a", fmt.Sprintf("x%d.a.test", i)) })
 	}
 	for range maxParallelQuestions {
-		receive(t, asked, "a question")
+		testkit.Receive(t, asked, "a question")
 	}
 	err := e.AllowCertificate(t.Context(), "b", "yes.test")
 	close(goOn)
@@ -207,13 +208,13 @@ func TestMadeUpNamesOfOneServiceCostNoOther(t *testing.T) {
 func TestDrainWaitsForTheQuestionAboutAName(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}), make(chan struct{})
-	ask := func(service *app) api.DeployRequest {
+	ask := func(service *testkit.App) api.DeployRequest {
 		req := requestFor("app", service)
 		req.TLS = &api.TLSRequest{OnDemandURL: "/ask"}
 		return req
 	}
 	e := newTestEngine(t, withCertifier(newFakeCertifier()))
-	e.deploy(ask(startHandler(t, func(_ http.ResponseWriter, r *http.Request) {
+	e.deploy(ask(testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ask" {
 			close(asked)
 			<-answer
@@ -221,11 +222,11 @@ func TestDrainWaitsForTheQuestionAboutAName(t *testing.T) {
 	})))
 	allowed := make(chan error, 1)
 	go func() { allowed <- e.AllowCertificate(t.Context(), "app", "name.test") }()
-	receive(t, asked, "the question")
-	next := e.start(ask(startApp(t, "next")))
+	testkit.Receive(t, asked, "the question")
+	next := e.start(ask(testkit.StartApp(t, "next")))
 	await(t, next, api.EventDraining, 1)
 	close(answer)
-	if err := receive(t, allowed, "the answer"); err != nil {
+	if err := testkit.Receive(t, allowed, "the answer"); err != nil {
 		t.Error(err)
 	}
 	if status, err := wait(t, next); err != nil || status.Drained[0].Requests != 1 || status.Drained[0].CutRequests != 0 {

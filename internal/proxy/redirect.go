@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
 // acmeChallenges is where a certificate authority looks for proof (RFC 8555,
@@ -13,7 +15,7 @@ const acmeChallenges = "/.well-known/acme-challenge/"
 
 // redirect returns where a request has to go instead, or nothing: to HTTPS, to the
 // canonical host, or to both in one hop.
-func (e *Engine) redirect(r *release, in *http.Request, from Sender) string {
+func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) string {
 	o := &r.Spec.Options
 	if o.TLS == nil && o.CanonicalHost == "" {
 		return ""
@@ -22,7 +24,7 @@ func (e *Engine) redirect(r *release, in *http.Request, from Sender) string {
 	toTLS := !secure && o.TLS != nil && o.TLS.Redirect && from.HTTPSPort >= 0
 	toHost := o.CanonicalHost != "" && canonicalName(in.Host) != o.CanonicalHost
 	// What will be refused is not redirected first.
-	if !toTLS && !toHost || !secure && strings.HasPrefix(in.URL.Path, acmeChallenges) || !forwardable(in) {
+	if !toTLS && !toHost || !secure && strings.HasPrefix(in.URL.Path, acmeChallenges) || !forward.Forwardable(in) {
 		return ""
 	}
 	host := in.Host
@@ -45,7 +47,7 @@ func (e *Engine) redirect(r *release, in *http.Request, from Sender) string {
 	if toTLS {
 		host = withPort(host, from.HTTPSPort)
 	}
-	target, path, query := originForm(in)
+	target, path, query := forward.OriginForm(in)
 	if path == "" {
 		target = "/" + query
 	}

@@ -9,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
 // redirectsOf returns a function that says where a request to a release goes.
-func redirectsOf(t *testing.T, req api.DeployRequest, from Sender) func(requestLine, host string, secure bool, header ...string) string {
+func redirectsOf(t *testing.T, req api.DeployRequest, from forward.Sender) func(requestLine, host string, secure bool, header ...string) string {
 	t.Helper()
 	req.Targets, req.Service = []string{"web:3000"}, "app"
 	s, err := req.Resolve()
@@ -39,7 +40,7 @@ func redirectsOf(t *testing.T, req api.DeployRequest, from Sender) func(requestL
 // Traps 32 and 33: a redirect keeps the path, with its prefix, and the query as they
 // were sent, byte for byte.
 func TestRedirectToHTTPSKeepsTheBytesOfThePath(t *testing.T) {
-	to := redirectsOf(t, api.DeployRequest{Hosts: []string{"a.test"}, PathPrefixes: []string{"/prefix"}, TLS: &api.TLSRequest{}}, Sender{})
+	to := redirectsOf(t, api.DeployRequest{Hosts: []string{"a.test"}, PathPrefixes: []string{"/prefix"}, TLS: &api.TLSRequest{}}, forward.Sender{})
 	for _, target := range []string{"/prefix/x?q", "/prefix/", "/", "/a%2Fb//c?x;y=%zz&z=|", "/?", "/%E2%98%83?%E2", "//evil.test/x", "/a?b?c=http://x"} {
 		if got := to("GET "+target, "a.test", false); got != "https://a.test"+target {
 			t.Errorf("GET %s goes to %q", target, got)
@@ -58,12 +59,12 @@ func TestRedirectToHTTPSKeepsTheBytesOfThePath(t *testing.T) {
 
 func TestRedirectGoesOnlyWhereItHasTo(t *testing.T) {
 	hosts := []string{"a.test", "www.a.test"}
-	secured := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, Sender{HTTPSPort: 8443})
-	unsecured := redirectsOf(t, api.DeployRequest{Hosts: hosts, CanonicalHost: "a.test"}, Sender{HTTPSPort: 8443})
-	optional := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{Redirect: new(false)}, CanonicalHost: "a.test"}, Sender{})
-	trusting := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}}, Sender{Trusted: true})
-	nowhere := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, Sender{HTTPSPort: -1})
-	address := redirectsOf(t, api.DeployRequest{Hosts: []string{"::1"}, TLS: &api.TLSRequest{}}, Sender{HTTPSPort: 8443})
+	secured := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, forward.Sender{HTTPSPort: 8443})
+	unsecured := redirectsOf(t, api.DeployRequest{Hosts: hosts, CanonicalHost: "a.test"}, forward.Sender{HTTPSPort: 8443})
+	optional := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{Redirect: new(false)}, CanonicalHost: "a.test"}, forward.Sender{})
+	trusting := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}}, forward.Sender{Trusted: true})
+	nowhere := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, forward.Sender{HTTPSPort: -1})
+	address := redirectsOf(t, api.DeployRequest{Hosts: []string{"::1"}, TLS: &api.TLSRequest{}}, forward.Sender{HTTPSPort: 8443})
 	https := "X-Forwarded-Proto: https"
 	for name, tc := range map[string]struct{ got, want string }{
 		"http":                             {secured("GET /x", "a.test:8080", false), "https://a.test:8443/x"},

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // removal is what Remove returns.
@@ -26,14 +27,14 @@ func (e *testEngine) remove(name string, req api.RemoveRequest) <-chan removal {
 func TestRemoveDrains(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "app")
+	a := testkit.StartApp(t, "app")
 	e.deploy(requestFor("app", a))
 	answer := make(chan string, 1)
 	go func() {
 		_, body := e.get("h", "/slow")
 		answer <- body
 	}()
-	receive(t, a.arrived, "the slow request")
+	testkit.Receive(t, a.Arrived, "the slow request")
 	done := e.remove("app", api.RemoveRequest{})
 	for status := 0; status != http.StatusNotFound; { // new requests are refused at once
 		status, _ = e.get("h", "/")
@@ -43,11 +44,11 @@ func TestRemoveDrains(t *testing.T) {
 		t.Fatalf("the removal ends while a request is in flight: %+v", r)
 	default:
 	}
-	close(a.finish)
-	if got := receive(t, answer, "the slow answer"); got != "app" {
+	close(a.Finish)
+	if got := testkit.Receive(t, answer, "the slow answer"); got != "app" {
 		t.Errorf("the slow request is answered with %q", got)
 	}
-	r := receive(t, done, "the removal")
+	r := testkit.Receive(t, done, "the removal")
 	if r.err != nil || r.Drained == nil || r.Drained.Requests == 0 || !r.Drained.Clean() {
 		t.Errorf("removal %+v", r)
 	}
@@ -60,11 +61,11 @@ func TestRemoveDrains(t *testing.T) {
 func TestRemoveTellsWhatItCut(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "app")
+	a := testkit.StartApp(t, "app")
 	e.deploy(requestFor("app", a))
 	go e.get("h", "/slow")
-	receive(t, a.arrived, "the slow request")
-	r := receive(t, e.remove("app", api.RemoveRequest{DrainTimeout: ms(20)}), "the removal")
+	testkit.Receive(t, a.Arrived, "the slow request")
+	r := testkit.Receive(t, e.remove("app", api.RemoveRequest{DrainTimeout: testkit.Milliseconds(20)}), "the removal")
 	wantCode(t, r.err, api.CodeDrainTimeout)
 	if r.Drained == nil || r.Drained.CutRequests != 1 {
 		t.Errorf("removal %+v, want one request cut", r)
@@ -77,11 +78,11 @@ func TestRemoveTellsWhatItCut(t *testing.T) {
 func TestRemoveWaitsForOlderDrains(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	old := startApp(t, "old")
+	old := testkit.StartApp(t, "old")
 	e.deploy(requestFor("app", old))
 	go e.get("h", "/slow")
-	receive(t, old.arrived, "the slow request")
-	d := e.start(requestFor("app", startApp(t, "new")))
+	testkit.Receive(t, old.Arrived, "the slow request")
+	d := e.start(requestFor("app", testkit.StartApp(t, "new")))
 	await(t, d, api.EventDraining, 1)
 	var removals []<-chan removal
 	for range 2 { // a second removal is no quicker
@@ -98,9 +99,9 @@ func TestRemoveWaitsForOlderDrains(t *testing.T) {
 		default:
 		}
 	}
-	close(old.finish)
+	close(old.Finish)
 	for _, done := range removals {
-		if r := receive(t, done, "the removal"); r.err != nil {
+		if r := testkit.Receive(t, done, "the removal"); r.err != nil {
 			t.Error(r.err)
 		}
 	}
@@ -109,10 +110,10 @@ func TestRemoveWaitsForOlderDrains(t *testing.T) {
 func TestRemoveEndsDeployments(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	sick := startApp(t, "sick")
-	sick.health.Store(http.StatusServiceUnavailable)
+	sick := testkit.StartApp(t, "sick")
+	sick.Health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("app", sick))
-	if r := receive(t, e.remove("app", api.RemoveRequest{}), "the removal"); r.err != nil || r.Drained != nil {
+	if r := testkit.Receive(t, e.remove("app", api.RemoveRequest{}), "the removal"); r.err != nil || r.Drained != nil {
 		t.Errorf("removal %+v", r)
 	}
 	_, err := wait(t, d)
@@ -129,14 +130,14 @@ func TestFailedRemoveKeepsServing(t *testing.T) {
 	store := &faultyStore{memoryStore: newMemoryStore()}
 	e := newTestEngine(t, withStore(store))
 	e.store = store.memoryStore
-	req := requestFor("app", startApp(t, "app"))
-	req.HealthCheckInterval = ms(60_000)
+	req := requestFor("app", testkit.StartApp(t, "app"))
+	req.HealthCheckInterval = testkit.Milliseconds(60_000)
 	e.deploy(req)
 	before := e.picture()
 	store.onDelete = func(string) error { return errDiskFull }
 	_, err := e.Remove("app", api.RemoveRequest{})
 	wantCode(t, err, api.CodeStorage)
-	_, err = e.Remove("app", api.RemoveRequest{DrainTimeout: ms(-1)})
+	_, err = e.Remove("app", api.RemoveRequest{DrainTimeout: testkit.Milliseconds(-1)})
 	wantCode(t, err, api.CodeInvalid)
 	if after := e.picture(); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
@@ -153,6 +154,6 @@ func TestRemoveOfAnUnknownServiceNamesTheOthers(t *testing.T) {
 		if hint := api.AsError(err).Hint; hint != want || strings.ContainsFunc(err.Error(), api.IsControl) {
 			t.Errorf("error %q, hint %q, want %q", err, hint, want)
 		}
-		e.deploy(requestFor("app", startApp(t, "app")))
+		e.deploy(requestFor("app", testkit.StartApp(t, "app")))
 	}
 }

@@ -8,16 +8,15 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // answerOK answers one request, whose body it reads.
@@ -43,7 +42,7 @@ func TestPostIsNeverDeliveredTwice(t *testing.T) {
 			}
 			_ = conn.(*net.TCPConn).SetLinger(0)
 		}
-		e.deployRaw(nil, startRawApp(t, reset), startRawApp(t, reset))
+		e.deployRaw(nil, testkit.StartRawApp(t, reset), testkit.StartRawApp(t, reset))
 		req := e.request("POST", "h", "/charge", strings.NewReader(body))
 		if status, _ := e.do(req); status != http.StatusBadGateway {
 			t.Errorf("%s: %d, want 502", name, status)
@@ -61,7 +60,7 @@ func TestIdempotencyKeyIsNoLeaveToRepeat(t *testing.T) {
 	e := newTestEngine(t)
 	var charges atomic.Int64
 	var key atomic.Value
-	app := startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+	app := testkit.StartRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 		for {
 			req, err := http.ReadRequest(r)
 			if err != nil {
@@ -92,13 +91,13 @@ func TestGetIsRepeatedOnAnotherTarget(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	var resets atomic.Int64
-	bad := startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+	bad := testkit.StartRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 		_, _ = r.ReadString('\n')
 		resets.Add(1)
 		_ = conn.(*net.TCPConn).SetLinger(0)
 	})
-	good := startApp(t, "good")
-	e.deployRaw(nil, bad, good.target)
+	good := testkit.StartApp(t, "good")
+	e.deployRaw(nil, bad, good.Target)
 	for resets.Load() < 3 {
 		e.wantAnswer("h", "/", "good")
 	}
@@ -113,7 +112,7 @@ func TestUploadArrivesAtTheSecondTarget(t *testing.T) {
 	upload := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	sum := func(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 	var calls atomic.Int64
-	good := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+	good := testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		body, _ := io.ReadAll(r.Body)
 		_, _ = io.WriteString(w, sum(body))
@@ -121,7 +120,7 @@ func TestUploadArrivesAtTheSecondTarget(t *testing.T) {
 	for _, chunked := range []bool{false, true} {
 		for range 10 { // until the dead one is asked first
 			e := newTestEngine(t)
-			e.deployRaw(nil, refusedAddress, good.target)
+			e.deployRaw(nil, testkit.RefusedAddress, good.Target)
 			req := e.request("POST", "h", "/", bytes.NewReader(upload))
 			if chunked {
 				req.ContentLength = -1
@@ -145,7 +144,7 @@ func TestUploadArrivesAtTheSecondTarget(t *testing.T) {
 func TestConnectionThatTheAppClosedCostsNoRequest(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deployRaw(nil, startRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+	e.deployRaw(nil, testkit.StartRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
 		answerOK(conn, r, "ok") // one, and no more
 	}))
 	for range 200 {
@@ -158,10 +157,10 @@ func TestConnectionThatTheAppClosedCostsNoRequest(t *testing.T) {
 func TestRestartedInstanceCostsLatencyAndNoError(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	path := socketPath(t)
-	first := newApp("first").start(t, listen(t, "unix", path))
+	path := testkit.SocketPath(t)
+	first := testkit.NewApp("first").Start(t, testkit.Listen(t, "unix", path))
 	e.deploy(requestFor("app", first))
-	first.kill()
+	first.Kill()
 	var all sync.WaitGroup
 	for i := range 10 {
 		all.Go(func() {
@@ -174,7 +173,7 @@ func TestRestartedInstanceCostsLatencyAndNoError(t *testing.T) {
 			}
 		})
 	}
-	time.AfterFunc(300*time.Millisecond, func() { newApp("second").start(t, listen(t, "unix", path)) })
+	time.AfterFunc(300*time.Millisecond, func() { testkit.NewApp("second").Start(t, testkit.Listen(t, "unix", path)) })
 	all.Wait()
 }
 
@@ -183,7 +182,7 @@ func TestRestartedInstanceCostsLatencyAndNoError(t *testing.T) {
 func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = ms(int(testTimeout.Milliseconds())) }, refusedAddress)
+	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = testkit.Milliseconds(int(testkit.Timeout.Milliseconds())) }, testkit.RefusedAddress)
 	old := e.table.Load().named["app"].active.Load()
 	answers := make(chan string, 2)
 	for _, method := range []string{"GET", "POST"} {
@@ -195,7 +194,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 	for old.Status().Targets[0].Health != api.HealthFailing || old.InFlight() < 2 {
 		runtime.Gosched()
 	}
-	echo := startHandler(t, func(w http.ResponseWriter, r *http.Request) {
+	echo := testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "new got %s", body)
 	})
@@ -203,7 +202,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 		t.Errorf("drained %+v", status.Drained)
 	}
 	for range 2 {
-		if got := receive(t, answers, "an answer"); got != "new got body" {
+		if got := testkit.Receive(t, answers, "an answer"); got != "new got body" {
 			t.Errorf("a held request is answered with %q", got)
 		}
 	}
@@ -212,7 +211,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 func TestRequestsAreNotHeldForEver(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = ms(100) }, refusedAddress)
+	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = testkit.Milliseconds(100) }, testkit.RefusedAddress)
 	start := time.Now()
 	if status, _ := e.get("h", "/"); status != http.StatusBadGateway {
 		t.Errorf("%d, want 502", status)
@@ -222,46 +221,16 @@ func TestRequestsAreNotHeldForEver(t *testing.T) {
 	}
 }
 
-// TestHeldRequestIsTriedAgainAndAgain with growing pauses, until its time is over.
-func TestHeldRequestIsTriedAgainAndAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := monitored(2)
-		r.Spec.Options.HoldTimeout = api.Duration(5 * time.Second)
-		var tries atomic.Int64
-		for _, u := range r.upstreams {
-			u.transport = &fakeApp{answer: dead}
-		}
-		in := httptest.NewRequest("GET", "/", nil)
-		start := time.Now()
-		_, err := r.roundTrip(&exchange{client: t.Context(), in: in, place: place{release: r}}, in)
-		for _, u := range r.upstreams {
-			tries.Add(int64(len(u.transport.(*fakeApp).at)))
-		}
-		took := time.Since(start)
-		if !isDialError(err) || took > 5*time.Second || took < 4*time.Second {
-			t.Errorf("ended with %v after %s", err, took)
-		}
-		if n := tries.Load(); n < 2*15 || n > 2*40 {
-			t.Errorf("tried %d times", n)
-		}
-		for _, u := range r.upstreams {
-			if !u.failing() {
-				t.Errorf("%s is not failing", u.target)
-			}
-		}
-	})
-}
-
 // TestRestartWithOneDeadTargetOfTwoCostsNoRequest though nobody knows yet which
 // of them is alive.
 func TestRestartWithOneDeadTargetOfTwoCostsNoRequest(t *testing.T) {
 	t.Parallel()
-	path := socketPath(t)
-	dying := newApp("dying").start(t, listen(t, "unix", path))
-	alive := startApp(t, "alive")
+	path := testkit.SocketPath(t)
+	dying := testkit.NewApp("dying").Start(t, testkit.Listen(t, "unix", path))
+	alive := testkit.StartApp(t, "alive")
 	before := newTestEngine(t)
 	before.deploy(requestFor("app", dying, alive))
-	dying.kill()
+	dying.Kill()
 
 	e := newTestEngine(t, withStore(before.store))
 	if err := e.Load(t.Context()); err != nil {
@@ -292,7 +261,7 @@ func TestBodyHasOneReader(t *testing.T) {
 			seen.Add(1)
 		}
 	}
-	e.deployRaw(nil, startRawApp(t, dying), startRawApp(t, dying))
+	e.deployRaw(nil, testkit.StartRawApp(t, dying), testkit.StartRawApp(t, dying))
 	// On a very slow machine, the client is asked for the body first.
 	if status := e.raw("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"); status != http.StatusBadGateway && status != http.StatusContinue || seen.Load() != 1 {
 		t.Errorf("answered with %d after %d attempts", status, seen.Load())

@@ -8,21 +8,20 @@ import (
 	"io"
 	"net/http"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 func TestStoppingEngineAcceptsNothing(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	a := startApp(t, "app")
+	a := testkit.StartApp(t, "app")
 	e.deploy(requestFor("app", a))
-	sick := startApp(t, "sick")
-	sick.health.Store(http.StatusServiceUnavailable)
+	sick := testkit.StartApp(t, "sick")
+	sick.Health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("app", sick))
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Timeout)
 	defer cancel()
 	e.Shutdown(ctx)
 	if ctx.Err() != nil {
@@ -40,27 +39,6 @@ func TestStoppingEngineAcceptsNothing(t *testing.T) {
 	e.wantAnswer("h", "/", "app") // requests are for the server to end
 }
 
-// TestShutdownDoesNotWaitForAStreamThatADrainSawEnd covers a stream whose end is
-// noticed by the drain of its release and not by the shutdown.
-func TestShutdownDoesNotWaitForAStreamThatADrainSawEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := bareRelease()
-		r.Acquire()
-		openFake(r)
-		drained, start := make(chan api.Drain, 1), time.Now()
-		go func() { drained <- r.Drain(api.DrainLimits{Requests: time.Minute, Streams: time.Minute}, nil) }()
-		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		r.Shutdown(ctx, time.Second)
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("the shutdown takes %s", took)
-		}
-		r.Done()
-		<-drained
-	})
-}
-
 // TestShutdownClosesStreamsPolitely and does not cut them.
 func TestShutdownClosesStreamsPolitely(t *testing.T) {
 	t.Parallel()
@@ -69,15 +47,15 @@ func TestShutdownClosesStreamsPolitely(t *testing.T) {
 	e.deploy(requestFor("app", a))
 	conn, r := e.upgrade("/", "websocket")
 	echo(t, conn, r, "before")
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Timeout)
 	defer cancel()
 	stopped := make(chan struct{})
 	go func() {
 		e.Shutdown(ctx)
 		close(stopped)
 	}()
-	opcode, payload := readFrame(t, r)
-	if opcode != closeOpcode || binary.BigEndian.Uint16(payload) != 1001 {
+	opcode, payload := testkit.ReadFrame(t, r)
+	if opcode != testkit.CloseOpcode || binary.BigEndian.Uint16(payload) != 1001 {
 		t.Errorf("opcode %x, payload %q, want a close frame with 1001", opcode, payload)
 	}
 	select {
@@ -85,9 +63,9 @@ func TestShutdownClosesStreamsPolitely(t *testing.T) {
 		t.Error("the shutdown does not wait for the stream")
 	default:
 	}
-	mustWrite(t, conn, frame(closeOpcode, payload, key...))
+	testkit.MustWrite(t, conn, testkit.Frame(testkit.CloseOpcode, payload, testkit.MaskKey...))
 	_ = conn.Close()
-	receive(t, stopped, "the shutdown")
+	testkit.Receive(t, stopped, "the shutdown")
 	if ctx.Err() != nil {
 		t.Error("the shutdown takes for ever")
 	}
@@ -99,17 +77,17 @@ func TestRetiredEngineFinishesItsRequests(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	entered, release := make(chan struct{}), make(chan struct{})
-	e.deployRaw(nil, startHandler(t, func(w http.ResponseWriter, _ *http.Request) {
+	e.deployRaw(nil, testkit.StartHandler(t, func(w http.ResponseWriter, _ *http.Request) {
 		close(entered)
 		<-release
 		_, _ = io.WriteString(w, "done")
-	}).target)
+	}).Target)
 	answer := make(chan string, 1)
 	go func() {
 		status, body := e.get("h", "/")
 		answer <- fmt.Sprint(status, " ", body)
 	}()
-	receive(t, entered, "the request")
+	testkit.Receive(t, entered, "the request")
 	e.Retire()
 	if status, body := e.get("h", "/"); status != http.StatusServiceUnavailable {
 		t.Errorf("a request that comes too late got %d %q", status, body)
@@ -118,7 +96,7 @@ func TestRetiredEngineFinishesItsRequests(t *testing.T) {
 		t.Errorf("somebody who forwards by himself got %v", err)
 	}
 	close(release)
-	if got := receive(t, answer, "the answer"); got != "200 done" {
+	if got := testkit.Receive(t, answer, "the answer"); got != "200 done" {
 		t.Errorf("the request got %q", got)
 	}
 	if _, err := e.Deploy(api.DeployRequest{Targets: []string{"a:1"}}); api.ErrorCode(err) != api.CodeStopping {
@@ -132,12 +110,12 @@ func TestRetiredEngineSwitchesToNothing(t *testing.T) {
 	t.Parallel()
 	store := &faultyStore{memoryStore: newMemoryStore()}
 	e := newTestEngine(t, withStore(store))
-	e.deploy(requestFor("app", startApp(t, "old")))
+	e.deploy(requestFor("app", testkit.StartApp(t, "old")))
 	store.onSave = func(string) error {
 		e.Retire()
 		return nil
 	}
-	status, err := wait(t, e.start(requestFor("app", startApp(t, "new"))))
+	status, err := wait(t, e.start(requestFor("app", testkit.StartApp(t, "new"))))
 	wantCode(t, err, api.CodeStopping)
 	if status.State != api.StateCancelled || status.Release != 0 {
 		t.Errorf("%+v", status)

@@ -6,30 +6,31 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 func TestStatusShowsTraffic(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
-	old := startApp(t, "old")
+	old := testkit.StartApp(t, "old")
 	e.deploy(requestFor("app", old))
 	for range 3 {
 		e.wantAnswer("h", "/", "old")
 	}
 	e.settle()
 	go e.get("h", "/slow")
-	receive(t, old.arrived, "the slow request")
+	testkit.Receive(t, old.Arrived, "the slow request")
 	s, err := e.Service("app")
 	if err != nil || s.Active.Requests != 1 || s.Active.Targets[0].Requests != 1 || s.Served != 4 || s.Active.Served != 4 {
 		t.Errorf("%+v, %v, want one request in flight and 4 served", s, err)
 	}
-	d := e.start(requestFor("app", startApp(t, "new")))
+	d := e.start(requestFor("app", testkit.StartApp(t, "new")))
 	await(t, d, api.EventSwitched, 1)
 	e.wantAnswer("h", "/", "new")
 	if s, _ = e.Service("app"); s.Served != 5 || s.Active.Served != 1 || len(s.Draining) != 1 || s.Draining[0].Served != 4 {
 		t.Errorf("during the drain %+v, want 5 served, 4 of them by v1", s)
 	}
-	close(old.finish)
+	close(old.Finish)
 	_, _ = wait(t, d)
 	if s, _ = e.Service("app"); s.Served != 5 || len(s.Draining) != 0 {
 		t.Errorf("after the drain %+v, want 5 served", s)
@@ -47,7 +48,7 @@ func TestStatusHasNoNulls(t *testing.T) {
 	if err := e.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	e.deploy(requestFor("app", startApp(t, "app")))
+	e.deploy(requestFor("app", testkit.StartApp(t, "app")))
 	b, err := json.Marshal(e.Services())
 	if err != nil || strings.Contains(string(b), "null") {
 		t.Errorf("%s, %v", b, err)
@@ -60,7 +61,7 @@ func TestStatusTellsThatTheLastDeploymentFailed(t *testing.T) {
 	e := newTestEngine(t)
 	fail := func(service string) api.DeploymentStatus {
 		t.Helper()
-		d, err := e.Deploy(api.DeployRequest{Service: service, Targets: []string{refusedAddress}, Hosts: []string{service + ".test"}, DeployTimeout: ms(50), Detach: true})
+		d, err := e.Deploy(api.DeployRequest{Service: service, Targets: []string{testkit.RefusedAddress}, Hosts: []string{service + ".test"}, DeployTimeout: testkit.Milliseconds(50), Detach: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestStatusTellsThatTheLastDeploymentFailed(t *testing.T) {
 		}
 		return s.FailedDeployment
 	}
-	good := requestFor("app", startApp(t, "a"))
+	good := requestFor("app", testkit.StartApp(t, "a"))
 	good.Hosts = []string{"app.test"}
 	e.deploy(good)
 	if f := failed("app"); f != nil {

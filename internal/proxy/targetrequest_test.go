@@ -7,13 +7,15 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // startRecorder starts an app that shows the requests it gets.
-func startRecorder(t testing.TB) (*app, <-chan *http.Request) {
+func startRecorder(t testing.TB) (*testkit.App, <-chan *http.Request) {
 	t.Helper()
 	requests := make(chan *http.Request, 100)
-	return startHandler(t, func(_ http.ResponseWriter, r *http.Request) { requests <- r }), requests
+	return testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) { requests <- r }), requests
 }
 
 // TestSpoofedForwardingHeadersAreReplaced unless a trusted proxy sends them.

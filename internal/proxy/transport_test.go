@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // nameServer is a DNS server for a few names, whatever domain is added to them.
@@ -91,20 +91,20 @@ func TestNewConnectionsGoToTheNewAddress(t *testing.T) {
 	dns, resolver := startNameServer(t)
 	dns.set("a", "127.0.0.1") // a name of one letter is one like any other
 	e := newTestEngine(t, withResolver(resolver))
-	first := startApp(t, "first")
-	_, port, _ := net.SplitHostPort(first.target)
+	first := testkit.StartApp(t, "first")
+	_, port, _ := net.SplitHostPort(first.Target)
 	l, err := net.Listen("tcp", "127.0.0.2:"+port)
 	if err != nil {
 		t.Skip("there is no second loopback address here: ", err)
 	}
-	second := newApp("second").start(t, l)
+	second := testkit.NewApp("second").Start(t, l)
 	e.deploy(api.DeployRequest{Service: "app", Targets: []string{"a:" + port}})
 	e.wantAnswer("h", "/", "first")
 	dns.set("a", "127.0.0.2")
-	first.kill() // and with it the connection that is idle
+	first.Kill() // and with it the connection that is idle
 	e.wantAnswer("h", "/", "second")
-	if second.served.Load() != 1 {
-		t.Errorf("the second served %d requests, want 1", second.served.Load())
+	if second.Served.Load() != 1 {
+		t.Errorf("the second served %d requests, want 1", second.Served.Load())
 	}
 }
 
@@ -112,7 +112,7 @@ func TestNameThatDoesNotResolveIsToldAsSuch(t *testing.T) {
 	t.Parallel()
 	_, resolver := startNameServer(t)
 	e := newTestEngine(t, withResolver(resolver))
-	_, err := wait(t, e.start(api.DeployRequest{Service: "app", Targets: []string{"nobody:80"}, DeployTimeout: ms(300)}))
+	_, err := wait(t, e.start(api.DeployRequest{Service: "app", Targets: []string{"nobody:80"}, DeployTimeout: testkit.Milliseconds(300)}))
 	wantCode(t, err, api.CodeNotHealthy)
 	if reason := api.AsError(err).Details[0].Failures[0].Reason; reason != "host name nobody does not resolve" {
 		t.Errorf("reason %q", reason)
@@ -138,7 +138,7 @@ func TestEnvironmentProxyIsIgnored(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	trap := listen(t, "tcp", "127.0.0.1:0")
+	trap := testkit.Listen(t, "tcp", "127.0.0.1:0")
 	var trapped atomic.Int64
 	go func() {
 		for {
@@ -150,13 +150,13 @@ func TestEnvironmentProxyIsIgnored(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	a := startApp(t, "direct")
-	_, port, _ := net.SplitHostPort(a.target)
+	a := testkit.StartApp(t, "direct")
+	_, port, _ := net.SplitHostPort(a.Target)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, exe, "-test.run=^TestEnvironmentProxyIsIgnored$")
 	cmd.Env = append(os.Environ(), "PARACHUTE_TEST_TARGET=app.test:"+port)
@@ -170,43 +170,7 @@ func TestEnvironmentProxyIsIgnored(t *testing.T) {
 	if n := trapped.Load(); n > 0 {
 		t.Errorf("the proxy of the environment was asked %d times", n)
 	}
-	if a.probes.Load() == 0 || a.served.Load() == 0 {
-		t.Errorf("%d probes and %d requests, want both", a.probes.Load(), a.served.Load())
-	}
-}
-
-// TestRetiredReleaseDialsNoMore even if a dial is under way.
-func TestRetiredReleaseDialsNoMore(t *testing.T) {
-	t.Parallel()
-	asked := make(chan struct{}, 10)
-	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		asked <- struct{}{}
-		<-ctx.Done() // a name server that does not answer
-		return nil, ctx.Err()
-	}}
-	s, err := api.DeployRequest{Targets: []string{"app.test:80"}, HoldTimeout: ms(0)}.Resolve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := newTestForwarder(func(o *ForwarderOptions) { o.Resolver = resolver }).NewRelease(s)
-	done := make(chan error, 1)
-	go func() {
-		req, _ := http.NewRequest(http.MethodGet, "http://app.test", nil)
-		_, err := r.upstreams[0].transport.RoundTrip(req)
-		done <- err
-	}()
-	receive(t, asked, "the dial")
-	r.Close()
-	if err := receive(t, done, "the end of the dial"); !isDialError(err) {
-		t.Errorf("ended with %v, want a dial error", err)
-	}
-}
-
-// TestDialErrorsAreFoundHoweverWrapped because they decide whether a request may
-// be sent again.
-func TestDialErrorsAreFoundHoweverWrapped(t *testing.T) {
-	err := &dialError{errors.New("x")}
-	if !isDialError(errors.Join(errors.New("y"), err)) || isDialError(errors.New("x")) || isDialError(nil) {
-		t.Error("dial errors are not told from others")
+	if a.Probes.Load() == 0 || a.Served.Load() == 0 {
+		t.Errorf("%d probes and %d requests, want both", a.Probes.Load(), a.Served.Load())
 	}
 }

@@ -33,11 +33,18 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/sys"},
 		why:     "the transport carries HTTP to one target and knows nothing of services",
 	},
+	"internal/boundary": {why: "it only looks at bytes"},
+	"internal/forward": {
+		ours:    []string{"internal/api", "internal/boundary", "internal/transport"},
+		outside: []string{"golang.org/x/net", "golang.org/x/sys"},
+		why:     "the data plane carries requests to the release that it is given, and asks nobody which one that is",
+	},
 	"internal/proxy": {
-		ours:    []string{"internal/api", "internal/transport"},
-		outside: []string{"golang.org/x/net", "golang.org/x/sys", "go.uber.org/zap"},
+		ours:    []string{"internal/api", "internal/forward"},
+		outside: []string{"golang.org/x/net", "go.uber.org/zap"},
 		why:     "the engine does not know its host: it declares what it needs as interfaces",
 	},
+	"internal/testkit": {ours: []string{"internal/api"}, why: "it is for tests, whatever they test"},
 	"internal/client": {
 		ours: []string{"internal/api"},
 		why:  "whoever drives the proxy speaks the contract and links nothing else of it",
@@ -66,7 +73,7 @@ var layers = map[string]layer{
 	".": {
 		ours: []string{
 			"internal/api", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/extendedconnect",
-			"internal/proxy", "internal/run", "internal/transport", "internal/version",
+			"internal/forward", "internal/proxy", "internal/run", "internal/version",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",

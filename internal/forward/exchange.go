@@ -1,0 +1,235 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// exchange is one request on its way through a release. It is also the context of
+// the request to the target: the client's, which ends with a cut as well. Deriving
+// a context costs more than a quick exchange has to wait, so that happens only
+// when someone asks to be told of its end.
+type exchange struct {
+	client context.Context
+	prefix string
+	from   Sender
+	w      http.ResponseWriter
+	in     *http.Request
+	lent   *targetHeader
+	body   *requestBody // nil without a body
+	call   *call        // nil unless it is a gRPC call
+	place
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	derived context.Context
+	cancel  context.CancelCauseFunc
+	// uncut says that a cut of the release does not end the exchange.
+	uncut bool
+	spare func() bool
+	// unwatch, if not nil, ends the watch of the client's connection.
+	unwatch func()
+	// released says that the connection must not be watched any more.
+	released bool
+}
+
+// errExchangeEnded is the cause of the end of an exchange that came to its end.
+var errExchangeEnded = errors.New("the exchange has ended")
+
+type exchangeKey struct{}
+
+// Deadline implements [context.Context].
+func (x *exchange) Deadline() (time.Time, bool) { return x.client.Deadline() }
+
+// Done implements [context.Context].
+func (x *exchange) Done() <-chan struct{} { return x.derive().Done() }
+
+// AfterFunc is what [context.AfterFunc] uses if there is one.
+func (x *exchange) AfterFunc(f func()) func() bool { return context.AfterFunc(x.derive(), f) }
+
+// Err implements [context.Context].
+func (x *exchange) Err() error {
+	x.mu.Lock()
+	derived, cut := x.derived, !x.uncut && x.release.uncut.Err() != nil
+	x.mu.Unlock()
+	switch {
+	case cut:
+		return ErrCut
+	case derived != nil && derived.Err() != nil:
+		return derived.Err()
+	}
+	return x.client.Err()
+}
+
+// Value implements [context.Context].
+func (x *exchange) Value(key any) any {
+	switch key {
+	case exchangeKey{}:
+		return x
+	case transport.InformationalKey:
+		return transport.InformationalFunc(x.passInformational)
+	}
+	return x.client.Value(key)
+}
+
+// derive returns a context that ends with the client's, with a cut, or with the
+// exchange.
+func (x *exchange) derive() context.Context {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.derived == nil {
+		x.derived, x.cancel = context.WithCancelCause(x.client)
+		if !x.uncut {
+			cancel := x.cancel
+			x.spare = context.AfterFunc(&x.release.uncut, func() { cancel(ErrCut) })
+		}
+		if x.from.Connection != nil && !x.released {
+			cancel := x.cancel
+			x.unwatch = x.from.Connection.OnGone(func() { cancel(ErrClientGone) })
+		}
+	}
+	return x.derived
+}
+
+// releaseClient ends the watch of the client's connection, for good.
+func (x *exchange) releaseClient() {
+	x.mu.Lock()
+	unwatch := x.unwatch
+	x.unwatch, x.released = nil, true
+	x.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
+}
+
+// clientGone reports whether the client is known to have gone away.
+func (x *exchange) clientGone() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.client.Err() != nil || x.derived != nil && context.Cause(x.derived) == ErrClientGone
+}
+
+// abort ends all waiting for the target.
+func (x *exchange) abort() {
+	x.derive()
+	x.cancel(errExchangeEnded)
+}
+
+// becomeStream turns the request into a stream: from here on it is closed by a
+// drain and not waited for.
+func (x *exchange) becomeStream(closer streamCloser) {
+	x.mu.Lock()
+	x.uncut = true
+	if x.spare != nil {
+		x.spare()
+	}
+	x.mu.Unlock()
+	x.stream = &stream{closer: closer}
+	x.release.addStream(x.stream)
+	x.release.Done()
+}
+
+// end ends the exchange and gives up its place.
+func (x *exchange) end() {
+	x.endRequest()
+	x.leave()
+}
+
+// endRequest gives back what a stream has no more use for.
+func (x *exchange) endRequest() {
+	if x.body != nil {
+		x.body.detach()
+	}
+	x.releaseClient()
+	x.mu.Lock()
+	if x.derived != nil {
+		x.cancel(errExchangeEnded)
+	}
+	if x.spare != nil {
+		x.spare()
+	}
+	x.mu.Unlock()
+	if x.lent != nil && x.body == nil && x.release.plain {
+		x.lent.release() // other transports may still be busy with it
+	}
+}
+
+// place is where an exchange is counted.
+type place struct {
+	release  *Release
+	upstream *upstream // nil if it is with none
+	// stream is set when the request has turned into a stream.
+	stream *stream
+}
+
+// leave gives up the place.
+func (p *place) leave() {
+	p.leaveUpstream()
+	if p.stream != nil {
+		p.release.removeStream(p.stream)
+	} else {
+		p.release.Done()
+	}
+}
+
+func (p *place) enterUpstream(u *upstream) {
+	p.leaveUpstream()
+	u.inFlight.Add(1)
+	p.upstream = u
+}
+
+func (p *place) leaveUpstream() {
+	if p.upstream != nil {
+		p.upstream.inFlight.Add(-1)
+		p.upstream = nil
+	}
+}
+
+// classify says whose fault err was, which ended the exchange before there was an
+// answer.
+func (x *exchange) classify(err error) error {
+	if x.body != nil && x.client.Err() != nil {
+		x.body.settle()
+	}
+	switch {
+	case errors.Is(err, ErrMoved):
+		return ErrMoved
+	case errors.Is(x.Err(), ErrCut):
+		return ErrCut
+	case x.body != nil && x.body.stalled.Load():
+		return wrap(ErrClientTimeout, err)
+	case x.clientGone():
+		return ErrClientGone
+	case x.body != nil && x.body.failed.Load() || isBodyError(err):
+		return wrap(ErrBadRequest, err)
+	case errors.Is(err, transport.ErrInvalidRequest):
+		return wrap(ErrBadRequest, err)
+	case isTimeout(err):
+		return wrap(ErrTimeout, err)
+	case isDialError(err):
+		return wrap(ErrUnreachable, err)
+	}
+	if x.call != nil {
+		err = x.call.failed(err)
+	}
+	return wrap(ErrBadGateway, err)
+}
+
+// isBodyError reports whether err is about the client's body.
+func isBodyError(err error) bool {
+	_, ok := errors.AsType[*transport.BodyError](err)
+	return ok
+}
+
+// requestError is a request error with its cause, for the log.
+type requestError struct{ kind, cause error }
+
+func wrap(kind, cause error) error           { return &requestError{kind, cause} }
+func (e *requestError) Error() string        { return e.kind.Error() + ": " + e.cause.Error() }
+func (e *requestError) Is(target error) bool { return e.kind == target }
+func (e *requestError) Unwrap() error        { return e.cause }

@@ -1,0 +1,96 @@
+package forward
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// Forward sends the request, which the caller has acquired r for, to one of r's
+// targets and the answer to w. It ends what the caller acquired. An error means
+// that nothing has been written, unless it is ErrBrokenOff.
+func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string, from Sender) error {
+	x := &exchange{client: in.Context(), prefix: prefix, from: from, w: w, in: in, place: place{release: r}}
+	detached := false
+	defer func() {
+		if detached {
+			x.endRequest()
+		} else {
+			x.end()
+		}
+	}()
+	if !Forwardable(in) {
+		return ErrBadRequest
+	}
+	if _, again := in.Body.(*requestBody); !again && in.ProtoMajor == 1 && len(in.TransferEncoding) > 0 {
+		// There may have been a Content-Length as well, which net/http drops before
+		// anybody can see it. To a client or a proxy before us that goes by that
+		// length, what follows would be the answer to something else: the connection
+		// has to end with this request (RFC 9112, section 6.3).
+		w.Header()["Connection"] = []string{"close"}
+	}
+	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
+		x.body = newRequestBody(in, w)
+		if in.ProtoMajor == 3 && in.ContentLength < 0 && !transport.HasBodyAsARule(in.Method) && x.body.empty() {
+			x.body = nil
+		}
+	}
+	if !r.plain && IsGRPCRequest(in) {
+		x.call = &call{deadline: callDeadline(in.Header)}
+	}
+	out, upgrade := x.targetRequest()
+	resp, err := r.roundTrip(x, out)
+	if errors.Is(err, ErrMoved) && x.body != nil {
+		// What has been read of it is for the next release, which goes on reading.
+		in.Body = x.body
+		x.body, x.lent = nil, nil
+		return ErrMoved
+	}
+	if x.body != nil {
+		x.body.answer()
+	}
+	if err != nil {
+		return x.classify(err)
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		detached, err = x.switchProtocols(resp, upgrade)
+		return err
+	}
+	if in.Method == http.MethodConnect && resp.StatusCode/100 == 2 {
+		// To a CONNECT this would say that the tunnel is open.
+		_ = resp.Body.Close()
+		return wrap(ErrBadGateway, errNoSwitch)
+	}
+	return x.relay(resp)
+}
+
+// ErrBrokenOff says that an answer could not be passed on to its end.
+var ErrBrokenOff = errors.New("broken off")
+
+// oneLength reports whether a request has at most one length, and that one a number
+// (RFC 9112, section 6.3). HTTP/2 and 3 leave it to us to look.
+func oneLength(in *http.Request) bool {
+	lengths := in.Header["Content-Length"]
+	if len(lengths) == 0 {
+		return true
+	}
+	n, err := strconv.ParseUint(lengths[0], 10, 63) // which takes no sign
+	return len(lengths) == 1 && err == nil && int64(n) == in.ContentLength
+}
+
+// Forwardable reports whether a request may be sent to a target: no CONNECT, which
+// asks for a tunnel to somewhere else, unless it is the way in which HTTP/2 and 3
+// ask for a WebSocket; and no request target that is no path (RFC 9112, section
+// 3.2) or is not ASCII, which apps read in different ways.
+func Forwardable(in *http.Request) bool {
+	path := in.URL.Path
+	return httpguts.ValidHeaderFieldName(in.Method) &&
+		(in.Method != http.MethodConnect || extendedConnect(in) != "") &&
+		in.URL.Opaque == "" && oneLength(in) && (path == "" || path[0] == '/') &&
+		!strings.ContainsFunc(in.RequestURI, func(r rune) bool { return r >= 0x7f || r <= ' ' })
+}

@@ -1,0 +1,62 @@
+package forward
+
+import (
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// failuresToFail is the number of probes in a row that have to fail before a
+// target that does accept connections counts as failing: one slow answer under
+// load must not move its share of the load to the others.
+const failuresToFail = 3
+
+// health is the health of an upstream and the reason for it.
+type health struct {
+	state    api.Health
+	reason   string
+	since    time.Time
+	failures int
+}
+
+// after returns the health that follows h when a probe has ended with result. A
+// refused connection counts at once, other failures only when they repeat.
+func (h health) after(result probeResult, now time.Time) health {
+	next := h
+	switch {
+	case result.ok():
+		next.state, next.failures, next.reason = api.HealthHealthy, 0, ""
+	default:
+		next.failures++
+		next.reason = result.reason
+		if result.unreachable || next.failures >= failuresToFail {
+			next.state = api.HealthFailing
+		}
+	}
+	if next.state != h.state {
+		next.since = now
+	}
+	return next
+}
+
+// observe takes the result of a probe into account and reports whether the
+// state changed.
+func (u *upstream) observe(result probeResult, now time.Time) (health, bool) {
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	before := u.health.state
+	u.health = u.health.after(result, now)
+	return u.health, u.health.state != before
+}
+
+func (u *upstream) currentHealth() health {
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	h := u.health
+	if h.state == "" {
+		h.state = api.HealthUnverified
+	}
+	return h
+}
+
+func (u *upstream) failing() bool { return u.currentHealth().state == api.HealthFailing }

@@ -1,0 +1,158 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// probeResult is the outcome of one probe. An empty reason means success.
+type probeResult struct {
+	reason string
+	// unreachable says that not even a connection came about.
+	unreachable bool
+}
+
+func (r probeResult) ok() bool { return r.reason == "" }
+
+// prober asks one target whether it is ready.
+type prober struct {
+	url     string
+	host    string
+	agent   string
+	id      string
+	timeout time.Duration
+	// newTransport makes the transport of one probe. Keeping it would be of no
+	// use, and ten thousand services would keep ten thousand.
+	newTransport func() probeTransport
+}
+
+// probeTransport carries a probe. [http.Transport] is one.
+type probeTransport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+func newProber(t api.Target, r *Release) *prober {
+	o := r.Spec.Options
+	checked := t.WithPort(o.HealthCheckPort)
+	p := &prober{
+		host:    probeHost(checked, o, r.Spec.Hosts),
+		agent:   r.forwarder.opts.UserAgent,
+		id:      r.forwarder.probeID(r.Spec.Service),
+		timeout: time.Duration(o.HealthCheckTimeout),
+	}
+	// The path was checked when the request was validated.
+	if u, err := checked.URL(o.HealthCheckPath); err == nil {
+		p.url = u.String()
+	}
+	dial, timeout := dialer(checked, &r.alive, r.forwarder), p.timeout
+	p.newTransport = func() probeTransport {
+		if checked.Scheme == "http" {
+			return &transport.Transport{Dial: dial, ResponseHeaderTimeout: timeout}
+		}
+		tr := newHTTPTransport(checked, dial)
+		tr.DisableKeepAlives = true
+		return tr
+	}
+	return p
+}
+
+// probeHost returns the Host header for probes: apps that check it should see
+// one that is theirs.
+func probeHost(t api.Target, o api.Options, hosts []string) string {
+	if o.HealthCheckHost != "" {
+		return o.HealthCheckHost
+	}
+	for _, h := range hosts {
+		if !api.IsWildcard(h) {
+			return h
+		}
+	}
+	if len(hosts) > 0 {
+		return "health-check" + strings.TrimPrefix(hosts[0], "*")
+	}
+	return t.HostHeader()
+}
+
+// probe asks once. It reads nothing from the environment and follows no
+// redirect; any 2xx is success.
+func (p *prober) probe(ctx context.Context) probeResult {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, errProbeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return probeResult{reason: api.Printable(err.Error())}
+	}
+	req.Host = p.host
+	req.Header.Set("User-Agent", p.agent)
+	req.Header.Set(probeHeader, p.id)
+	// A connection of its own for every probe: a pooled one would tell how the
+	// target was, not how it is.
+	req.Header.Set("Connection", "close")
+	// The transport alone follows no redirect: that may lead to another app,
+	// whose 200 would count for this one.
+	tr := p.newTransport()
+	defer tr.CloseIdleConnections()
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		if context.Cause(ctx) == errProbeTimeout || isTimeout(err) && !isDialError(err) {
+			return probeResult{reason: fmt.Sprintf("no answer within %s", p.timeout)}
+		}
+		return probeResult{reason: DialReason(err), unreachable: isDialError(err)}
+	}
+	// Read a little, so that an app that answers in full is not cut short.
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	resp.Body.Close()
+	switch {
+	case resp.StatusCode >= 200 && resp.StatusCode <= 299:
+		return probeResult{}
+	case resp.StatusCode >= 300 && resp.StatusCode <= 399 && resp.Header.Get("Location") != "":
+		return probeResult{reason: fmt.Sprintf("%d redirect to %s, which is not followed", resp.StatusCode, api.Printable(resp.Header.Get("Location")))}
+	}
+	return probeResult{reason: strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))}
+}
+
+var errProbeTimeout = errors.New("health check timed out")
+
+// DialReason says in few words why a connection failed, the same words for the
+// same reason, so that repetitions can be counted.
+func DialReason(err error) string {
+	dns, isDNS := errors.AsType[*net.DNSError](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "connection reset"
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		return "no route to host"
+	case errors.Is(err, syscall.ENETUNREACH):
+		return "network is unreachable"
+	case errors.Is(err, syscall.ENOENT):
+		return "no such socket"
+	case errors.Is(err, syscall.EACCES):
+		return "permission denied"
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, transport.ErrClosed):
+		return "connection closed without an answer"
+	case isDNS && dns.IsNotFound:
+		return fmt.Sprintf("host name %s does not resolve", api.Printable(dns.Name))
+	case isDNS:
+		return fmt.Sprintf("looking up %s failed: %s", api.Printable(dns.Name), api.Printable(dns.Err))
+	}
+	if isTimeout(err) {
+		return "connecting timed out"
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return DialReason(inner)
+	}
+	return api.Printable(err.Error())
+}

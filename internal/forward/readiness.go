@@ -1,0 +1,93 @@
+package forward
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// UntilHealthy probes the targets of r, side by side, each until it is healthy or ctx
+// ends. healthy is called for each that is, failed for each new reason why one is not;
+// both may be called at the same time for several targets.
+func (r *Release) UntilHealthy(ctx context.Context, healthy func(api.ProbeReport), failed func(target, reason string)) []api.ProbeReport {
+	reports := make([]api.ProbeReport, len(r.upstreams))
+	var probes sync.WaitGroup
+	for i, u := range r.upstreams {
+		probes.Go(func() {
+			reports[i] = u.untilHealthy(ctx, time.Duration(r.Spec.Options.HealthCheckInterval), failed)
+			if reports[i].Healthy {
+				healthy(reports[i])
+			}
+		})
+	}
+	probes.Wait()
+	return reports
+}
+
+// gatePause is the pause between two probes of a target that is booting. It
+// bounds how long readiness can go unnoticed.
+const gatePause = 50 * time.Millisecond
+
+// untilHealthy probes u until it is healthy or ctx ends. A target that does not
+// accept connections costs nothing to ask, so it is asked every 50ms; one that
+// answers, though not well, is asked less and less often, so that the checks
+// never delay a switch by more than a twentieth of the boot time.
+func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed func(target, reason string)) api.ProbeReport {
+	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
+	start := time.Now()
+	for {
+		result := u.prober.probe(ctx)
+		if !result.ok() && over(ctx) {
+			// The probe was interrupted: its failure says nothing, but that there
+			// was no other says that the target is slow.
+			if report.Probes == 0 {
+				report.Probes = 1
+				report.AddFailure(fmt.Sprintf("no answer within %s", time.Since(start).Round(time.Millisecond)))
+			}
+			break
+		}
+		report.Probes++
+		if result.ok() {
+			u.observe(result, time.Now())
+			report.Healthy = true
+			break
+		}
+		report.AddFailure(result.reason)
+		if n := len(report.Failures); report.Failures[n-1].Count == 1 {
+			failed(report.Target, result.reason)
+		}
+		pause := gatePause
+		if !result.unreachable {
+			pause = max(pause, time.Since(start)/20)
+		}
+		if !sleep(ctx, min(pause, interval)) {
+			break
+		}
+	}
+	report.Elapsed = api.Since(start)
+	return report
+}
+
+// over reports whether ctx has ended. A connection that is being made until ctx's
+// deadline may have noticed it an instant earlier.
+func over(ctx context.Context) bool {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	return ctx.Err() != nil
+}
+
+// sleep waits for d, or until ctx ends, in which case it returns false.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

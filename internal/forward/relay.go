@@ -1,0 +1,207 @@
+package forward
+
+import (
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// relay passes the answer on to the client. Its error is ErrBrokenOff.
+func (x *exchange) relay(resp *http.Response) error {
+	defer resp.Body.Close()
+	x.watchStream(resp)
+	h := x.w.Header()
+	x.copyAnswerHeader(h, resp)
+	if x.body != nil && !x.body.complete() && x.in.ProtoMajor == 1 {
+		// Otherwise net/http throws away what is left of the body as soon as the
+		// answer begins, and the target takes the rest for all of it.
+		_ = http.NewResponseController(x.w).EnableFullDuplex()
+		// The client may send the rest or not: what follows the answer on this
+		// connection would be anybody's guess.
+		h["Connection"] = []string{"close"}
+	}
+	x.w.WriteHeader(resp.StatusCode)
+	// To a 304 over HTTP/2 with a Content-Length, net/http misses the body.
+	if resp.Body != http.NoBody && resp.StatusCode != http.StatusNotModified {
+		if err := x.copyBody(resp); err != nil {
+			return wrap(ErrBrokenOff, err)
+		}
+	}
+	x.setTrailers(h, resp)
+	if x.call != nil && x.call.told != nil {
+		return wrap(ErrBrokenOff, x.call.told)
+	}
+	return nil
+}
+
+// copyAnswerHeader copies what is for the client into h.
+func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
+	deleteNamed(resp.Header, resp.Header["Connection"])
+	for name, values := range resp.Header {
+		if hopByHop(name) {
+			continue
+		}
+		if before, ok := h[name]; ok && name != "Server" && name != "Date" {
+			// Put there by a middleware before us, or Caddy's Alt-Svc.
+			values = append(slices.Clip(before), values...)
+		}
+		h[name] = values
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // net/http would guess one
+	}
+	if resp.StatusCode == http.StatusNoContent {
+		delete(h, "Content-Length") // RFC 9110, section 8.6
+	}
+	x.stick(h)
+	if len(resp.Trailer) > 0 {
+		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", ")}
+	}
+}
+
+// setTrailers sets the trailers, once the body has been copied.
+func (x *exchange) setTrailers(h http.Header, resp *http.Response) {
+	if len(resp.Trailer) == 0 {
+		return
+	}
+	// A body that is still in a buffer would get a length, and then no trailers.
+	_ = http.NewResponseController(x.w).Flush()
+	announced := strings.Split(h.Get("Trailer"), ", ")
+	for name, values := range resp.Trailer {
+		if !slices.Contains(announced, name) {
+			name = http.TrailerPrefix + name
+		}
+		if len(values) > 0 {
+			h[name] = values
+		}
+	}
+}
+
+// passInformational passes on an informational answer, to clients that know what
+// that is: HTTP/1.0 does not (RFC 9110, section 15.2).
+func (x *exchange) passInformational(status int, header http.Header) error {
+	switch {
+	case !x.in.ProtoAtLeast(1, 1):
+		return nil
+	case status == http.StatusContinue && x.in.ProtoMajor < 3:
+		return nil // which the client gets when the body is read
+	case x.body == nil:
+		inform(x.w, x.in.ProtoMajor, status, header)
+	default:
+		x.body.beforeAnswer(func() { inform(x.w, x.in.ProtoMajor, status, header) })
+	}
+	return nil
+}
+
+// inform writes an informational answer to a client that speaks HTTP/major.
+func inform(w http.ResponseWriter, major, status int, header http.Header) {
+	h := w.Header()
+	before := maps.Clone(h)
+	if status == http.StatusContinue {
+		clear(h) // as net/http sends it
+	}
+	for name, values := range header {
+		if !hopByHop(name) && name != "Content-Length" {
+			h[name] = values
+		}
+	}
+	if major == 2 {
+		// To a client that goes away meanwhile, the server for HTTP/2 may still be writing
+		// the header when WriteHeader has returned. One with a length, which has no place
+		// here, it copies (responseWriterState.writeHeader in golang.org/x/net/http2).
+		h["Content-Length"] = []string{"0"}
+	}
+	w.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, before)
+}
+
+const copyBufferSize = 32 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
+
+// onlyWriter hides the ReadFrom of a client's writer, which spares no copy over TLS and
+// does not flush when it has to wait.
+type onlyWriter struct{ io.Writer }
+
+// copyBody copies the body of the answer. What has no length is live: it is
+// flushed whenever there is nothing more to copy at the moment. Other bodies are
+// flushed when the target keeps the client waiting, if it is our own transport that
+// waits.
+func (x *exchange) copyBody(resp *http.Response) error {
+	flush := func() { _ = http.NewResponseController(x.w).Flush() }
+	live := resp.ContentLength < 0 || strings.EqualFold(resp.Header.Get("X-Accel-Buffering"), "no") || isEventStream(resp)
+	if body, ok := resp.Body.(*transport.Body); ok {
+		body.OnWait(flush, live)
+		w := io.Writer(x.w)
+		if x.in.TLS != nil || x.in.ProtoMajor > 1 {
+			w = onlyWriter{w}
+		}
+		_, err := body.WriteTo(w)
+		return err
+	}
+	if live {
+		flush()
+	}
+	buf := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := resp.Body.Read(buf[:])
+		if n > 0 {
+			if _, err := x.w.Write(buf[:n]); err != nil {
+				return err
+			}
+			if live {
+				flush()
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// isEventStream reports whether resp is a stream of server-sent events.
+func isEventStream(resp *http.Response) bool {
+	contentType := resp.Header.Get("Content-Type")
+	if !strings.HasPrefix(strings.ToLower(contentType), "text/event-stream") {
+		return false
+	}
+	mediaType, _, _ := mime.ParseMediaType(contentType)
+	return mediaType == "text/event-stream"
+}
+
+// watchStream recognises an answer without an end and makes it a stream, which ends
+// at a border when it is closed politely.
+func (x *exchange) watchStream(resp *http.Response) {
+	if resp.ContentLength >= 0 || resp.Body == http.NoBody {
+		return
+	}
+	var s *endlessBody
+	switch {
+	case isEventStream(resp):
+		s = newEventStream(resp)
+	case isGRPC(resp.Header):
+		s = newMessageStream(resp)
+		if x.call != nil {
+			s.tell = func(err error) bool { return x.tellCaller(resp, err) }
+		}
+	default:
+		return
+	}
+	s.abort = x.abort
+	resp.Body = s
+	x.becomeStream(s)
+	if x.from.AllowSilence != nil {
+		x.from.AllowSilence()
+	}
+}

@@ -1,0 +1,184 @@
+package forward
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// drainingBit is set in Release.requests once the release takes no new ones.
+const drainingBit = 1 << 62
+
+// Release is one immutable, numbered set of targets and options of a service,
+// together with the traffic it has at the moment.
+type Release struct {
+	// Spec is what was deployed. It must not be changed.
+	Spec api.Spec
+	// Version is the number of the release, and DeployedAt the time of its switch. They
+	// are set before the release takes traffic.
+	Version    int
+	DeployedAt time.Time
+
+	forwarder *Forwarder
+	upstreams []*upstream
+	// turn counts the requests that were spread by turns.
+	turn atomic.Uint64
+	// plain says that no target is reached by the standard library's transport.
+	plain bool
+
+	// requests counts the requests in flight and carries drainingBit, so that
+	// one atomic add both counts a request and learns whether it may go on.
+	requests atomic.Int64
+	// Served counts the requests that it was ever to serve.
+	Served atomic.Int64
+
+	// streamsMu guards streams and closeStreamsAt.
+	streamsMu sync.Mutex
+	streams   map[*stream]struct{}
+	// closeStreamsAt is when a stream that begins during the drain is closed.
+	closeStreamsAt time.Time
+
+	// changed is signalled when the last request or a stream of a draining
+	// release ends.
+	changed chan struct{}
+	// alive ends when the release is retired: its connections are closed and
+	// dials that are under way are abandoned.
+	alive ending
+	// uncut ends when the drain timeout is over: requests in flight are cut.
+	uncut ending
+}
+
+// NewRelease returns a release that has no traffic yet. It opens nothing.
+func (f *Forwarder) NewRelease(s api.Spec) *Release {
+	r := &Release{Spec: s, forwarder: f, changed: make(chan struct{}, 1), plain: true}
+	for _, t := range s.Targets {
+		r.plain = r.plain && t.Scheme == "http"
+		r.upstreams = append(r.upstreams, newUpstream(t, r))
+	}
+	return r
+}
+
+// Acquire counts a request on r. It returns false if r is draining: the caller
+// then looks the route up again, since the table already has r's successor.
+func (r *Release) Acquire() bool {
+	if r.requests.Add(1)&drainingBit != 0 {
+		r.Done()
+		return false
+	}
+	return true
+}
+
+// StopAcquiring lets no request be counted on r any more.
+func (r *Release) StopAcquiring() { r.requests.Or(drainingBit) }
+
+// Done ends a request that acquire counted.
+func (r *Release) Done() {
+	if r.requests.Add(-1) == drainingBit {
+		r.signal()
+	}
+}
+
+// draining reports whether r takes no new requests.
+func (r *Release) draining() bool { return r.requests.Load()&drainingBit != 0 }
+
+// InFlight returns the number of requests in flight, streams not included.
+func (r *Release) InFlight() int { return int(r.requests.Load() &^ drainingBit) }
+
+// signal wakes the drain, if there is one, to look at the counts again.
+func (r *Release) signal() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// addStream registers s. The caller still holds its request, so that a drain
+// sees the request or the stream at any time, never neither.
+func (r *Release) addStream(s *stream) {
+	r.streamsMu.Lock()
+	if r.streams == nil { // most releases never have any
+		r.streams = make(map[*stream]struct{})
+	}
+	r.streams[s] = struct{}{}
+	closeAt := r.closeStreamsAt
+	r.streamsMu.Unlock()
+	if !closeAt.IsZero() {
+		s.closeAfter(time.Until(closeAt))
+	}
+}
+
+func (r *Release) removeStream(s *stream) {
+	r.streamsMu.Lock()
+	delete(r.streams, s)
+	r.streamsMu.Unlock()
+	s.stop()
+	r.signal()
+}
+
+// openStreams returns the streams that are open, in no order.
+func (r *Release) openStreams() []*stream {
+	r.streamsMu.Lock()
+	defer r.streamsMu.Unlock()
+	all := make([]*stream, 0, len(r.streams))
+	for s := range r.streams {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (r *Release) Streams() int {
+	r.streamsMu.Lock()
+	defer r.streamsMu.Unlock()
+	return len(r.streams)
+}
+
+// Targets returns the addresses of r's targets.
+func (r *Release) Targets() []string {
+	names := make([]string, len(r.upstreams))
+	for i, u := range r.upstreams {
+		names[i] = u.target.String()
+	}
+	return names
+}
+
+// StartMonitor begins to watch the health of r's targets.
+// The first probe comes after delay.
+func (r *Release) StartMonitor(delay time.Duration) {
+	for _, u := range r.upstreams {
+		u.monitor.start(r, u, delay)
+	}
+}
+
+// StopMonitor ends the watch. When it returns, no probe of r is under way.
+func (r *Release) StopMonitor() {
+	for _, u := range r.upstreams {
+		u.monitor.stop()
+	}
+}
+
+// Close gives up everything that r holds.
+func (r *Release) Close() {
+	r.StopMonitor()
+	r.uncut.end()
+	r.alive.end()
+	for _, u := range r.upstreams {
+		u.transport.Close()
+	}
+}
+
+// UsableTargets returns the targets that are not failing, or all if all are.
+func (r *Release) UsableTargets() []api.Target {
+	var usable, all []api.Target
+	for _, u := range r.upstreams {
+		all = append(all, u.target)
+		if !u.failing() {
+			usable = append(usable, u.target)
+		}
+	}
+	if len(usable) == 0 {
+		return all
+	}
+	return usable
+}

@@ -1,0 +1,207 @@
+package forward
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// requestBody watches how much of a client's body has been read, and whether the
+// client is to blame when reading fails.
+type requestBody struct {
+	body   io.ReadCloser
+	w      http.ResponseWriter
+	atHand bool
+	// looked says that the body has been found not to be empty.
+	looked bool
+	// read says that reading has begun.
+	read atomic.Bool
+	// failed says that the body was malformed or broke off.
+	failed atomic.Bool
+	// stalled says that the client stopped sending it.
+	stalled atomic.Bool
+	// left is what is left of a body with a length; negative without one.
+	left atomic.Int64
+	// ended says that it has been read to its end.
+	ended atomic.Bool
+
+	// spool, if there is one, is what reads from it.
+	spool *spool
+
+	// expected says that the client waits for 100 Continue.
+	expected atomic.Bool
+	// informing guards what follows, and the client's writer until the answer begins.
+	informing sync.Mutex
+	// answering says that the answer begins.
+	answering bool
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// over says that the exchange has ended.
+	over bool
+	// reading is closed when the read that is under way ends; nil if there is none.
+	reading chan struct{}
+}
+
+// newRequestBody returns the body of in. It is that of a former exchange if in comes
+// from a release that had none for it.
+func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
+	if b, ok := in.Body.(*requestBody); ok {
+		return b
+	}
+	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
+	b.expected.Store(in.ProtoMajor == 1 && in.ProtoMinor > 0 && in.Header.Get("Expect") != "")
+	b.left.Store(in.ContentLength)
+	return b
+}
+
+var errDetached = errors.New("the body has been taken away")
+
+// Read reads what the client sends.
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.over {
+		b.mu.Unlock()
+		return 0, errDetached
+	}
+	reading := make(chan struct{})
+	b.reading = reading
+	b.mu.Unlock()
+
+	b.askFor()
+	b.read.Store(true)
+	n, err := b.body.Read(p)
+	left := b.left.Add(-int64(n))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == io.EOF || left == 0:
+		b.ended.Store(true)
+	case err != nil && b.over:
+		err = errDetached // as detach wants it
+	case err != nil:
+		b.failed.Store(true)
+		b.stalled.Store(errors.Is(err, os.ErrDeadlineExceeded))
+	}
+	b.reading = nil
+	close(reading)
+	return n, err
+}
+
+// askFor tells a client over HTTP/1.1 that waits for it to send the body. net/http would
+// do so when the body is read, but without regard to what else is being written. As then,
+// metrics and the like do not see it: they would take it for the answer.
+func (b *requestBody) askFor() {
+	if b.expected.Swap(false) {
+		b.beforeAnswer(func() { inform(innermost(b.w), 1, http.StatusContinue, nil) })
+	}
+}
+
+// beforeAnswer calls write, which writes an informational answer, unless it is too late for
+// one.
+func (b *requestBody) beforeAnswer(write func()) {
+	b.informing.Lock()
+	defer b.informing.Unlock()
+	if !b.answering {
+		write()
+	}
+}
+
+// answer ends the time for informational answers.
+func (b *requestBody) answer() {
+	b.informing.Lock()
+	b.answering = true
+	b.informing.Unlock()
+}
+
+// AtHand reports whether the beginning of the body has probably arrived together
+// with the header. Over HTTP/2 and 3 it has not, and the target may want to answer
+// before it does.
+func (b *requestBody) AtHand() bool { return b.atHand }
+
+// empty reports whether the body has ended before it began, which HTTP/3 does not
+// tell. It waits for the first byte or the end.
+func (b *requestBody) empty() bool {
+	if b.looked {
+		return false
+	}
+	b.looked = true
+	first := make([]byte, 512)
+	n, err := b.Read(first)
+	if n == 0 && err == io.EOF {
+		return true
+	}
+	b.read.Store(false) // it can still be sent
+	b.body = readCloser{io.MultiReader(bytes.NewReader(first[:n]), errorReader{err}, b.body), b.body}
+	return false
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// errorReader fails with err, or ends if that is nil.
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	return 0, io.EOF
+}
+
+// Close does nothing: a transport closes the body of an attempt that failed, but
+// the body belongs to the server, which closes it when the request is over.
+func (b *requestBody) Close() error { return nil }
+
+// settle waits for the read that is under way, if it ends at once: the server tells
+// that a client has gone before the read that has noticed it returns.
+func (b *requestBody) settle() {
+	b.mu.Lock()
+	reading := b.reading
+	b.mu.Unlock()
+	if reading != nil {
+		select {
+		case <-reading:
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// detach takes the body away from a transport that is still reading: the server
+// is about to take it back, and would wait for the client's next byte.
+func (b *requestBody) detach() {
+	b.mu.Lock()
+	b.over = true
+	reading := b.reading
+	b.mu.Unlock()
+	if reading != nil {
+		_ = http.NewResponseController(b.w).SetReadDeadline(time.Unix(1, 0))
+		<-reading
+	}
+}
+
+// touched reports whether the body cannot be sent again.
+func (b *requestBody) touched() bool {
+	if b.spool != nil {
+		return !b.spool.whole()
+	}
+	return b.read.Load()
+}
+
+// complete reports whether the body has been read to its end.
+func (b *requestBody) complete() bool { return b.ended.Load() }
+
+// DiscardBody gives up the body of a request that [Release.Forward] has handed back and
+// that goes to no other release.
+func DiscardBody(r *http.Request) {
+	if body, ok := r.Body.(*requestBody); ok {
+		body.detach()
+	}
+}

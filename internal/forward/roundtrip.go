@@ -1,0 +1,89 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// ErrMoved says that no target has processed a request which was held, and that its
+// release has been replaced meanwhile: the next one may serve it.
+var ErrMoved = errors.New("the release was replaced while the request was held")
+
+// roundTrip sends out to a target of r, and to another one or later if the first
+// could not be reached. A request that may have been seen is repeated only if its
+// method allows that, and only on another target.
+func (r *Release) roundTrip(x *exchange, out *http.Request) (*http.Response, error) {
+	u := r.pick(x, nil)
+	x.enterUpstream(u)
+	resp, err := u.transport.RoundTrip(out)
+	if err == nil {
+		return resp, nil
+	}
+	return r.repeat(x, out, u, err)
+}
+
+// repeat is what roundTrip does when the first attempt, on u, has failed with err.
+func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error) (*http.Response, error) {
+	holdUntil := time.Now().Add(time.Duration(r.Spec.Options.HoldTimeout))
+	pause := 10 * time.Millisecond
+	var tried []*upstream
+	repeated := false
+	for {
+		tried = append(tried, u)
+		switch {
+		case x.Err() != nil || x.body != nil && x.body.touched():
+			return nil, err
+		case isDialError(err):
+			u.observe(probeResult{reason: DialReason(err), unreachable: true}, time.Now())
+			u.monitor.hasten()
+		case isTimeout(err):
+			// A slow answer may be the client's doing. The next probe tells.
+			u.monitor.hasten()
+			return nil, err
+		case errors.Is(err, transport.ErrInvalidRequest) || repeated || !transport.Idempotent(out.Method) || len(tried) == len(r.upstreams):
+			return nil, err
+		case x.body != nil: // which the transport that failed may be about to read
+			return nil, err
+		default:
+			repeated = true
+		}
+		for u = r.pick(x, tried); u == nil; u = r.pick(x, tried) {
+			if r.draining() {
+				return nil, ErrMoved
+			}
+			if !hold(x, pause, holdUntil) {
+				return nil, err
+			}
+			pause = min(2*pause, 250*time.Millisecond)
+			tried = tried[:0]
+		}
+		x.enterUpstream(u)
+		var resp *http.Response
+		// A copy, because a transport may still be busy with the attempt that failed.
+		again := out.Clone(x)
+		if x.body != nil {
+			again.Body = x.body.forAnyTransport(x)
+		}
+		if resp, err = u.transport.RoundTrip(again); err == nil {
+			return resp, nil
+		}
+	}
+}
+
+// hold waits for pause, with some jitter, and reports whether it is worth another
+// try before the deadline.
+func hold(ctx context.Context, pause time.Duration, deadline time.Time) bool {
+	pause += time.Duration(rand.Int64N(int64(pause)))
+	return time.Now().Add(pause).Before(deadline) && sleep(ctx, pause)
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
+}

@@ -1,0 +1,204 @@
+package forward
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
+)
+
+// targetHeader is the header of a request to a target, which is lent for the time
+// of the exchange.
+type targetHeader struct {
+	fields http.Header
+	// values are those of the fields that describe sets.
+	values [6]string
+}
+
+var targetHeaders = sync.Pool{New: func() any { return &targetHeader{fields: make(http.Header, 24)} }}
+
+// release takes the header back.
+func (h *targetHeader) release() {
+	if len(h.fields) > 64 {
+		return // a map never shrinks
+	}
+	clear(h.fields)
+	h.values = [6]string{}
+	targetHeaders.Put(h)
+}
+
+// targetRequest makes the request to the target from the client's, and returns the
+// protocol that the client wants to switch to, if any.
+func (x *exchange) targetRequest() (out *http.Request, upgrade string) {
+	out = x.in.WithContext(x)
+	out.Body, out.GetBody, out.Close, out.Form, out.TransferEncoding = http.NoBody, nil, false, nil, nil
+	if x.body == nil {
+		out.ContentLength = 0
+	} else {
+		out.Body = x.body.forAnyTransport(x)
+	}
+	out.RequestURI = x.requestTarget()
+
+	x.lent = targetHeaders.Get().(*targetHeader)
+	h := x.lent.fields
+	x.copyHeader(h)
+	switch upgrade = x.upgradeWanted(); {
+	case upgrade == "":
+	case out.Method == http.MethodConnect:
+		out.Method = http.MethodGet
+		h["Sec-Websocket-Key"] = []string{newWebSocketKey()}
+		fallthrough
+	default:
+		h["Connection"] = []string{"Upgrade"}
+		h["Upgrade"] = []string{upgrade}
+	}
+	x.describe(h)
+	out.Header = h
+	return out, upgrade
+}
+
+// hopByHop tells whether a header field is about the connection and not about the
+// message (RFC 9110, section 7.6.1).
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// deleteNamed deletes from h what the Connection header names as being about the
+// connection.
+func deleteNamed(h http.Header, connection []string) {
+	for _, list := range connection {
+		switch list {
+		case "keep-alive", "Keep-Alive", "close", "Upgrade", "upgrade":
+			continue // which say nothing about other fields, and are nearly all there are
+		}
+		for name := range strings.SplitSeq(list, ",") {
+			delete(h, http.CanonicalHeaderKey(textproto.TrimString(name)))
+		}
+	}
+}
+
+// speaksForOthers tells whether a sender says with a header field for whom it
+// speaks.
+func speaksForOthers(name string) bool {
+	switch name {
+	case "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix",
+		"X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Real-Ip":
+		return true
+	}
+	return false
+}
+
+// copyHeader copies what is for the target into h.
+func (x *exchange) copyHeader(h http.Header) {
+	in := x.in.Header
+	for name, values := range in {
+		if name == "" || name[0] == ':' || hopByHop(name) || !x.from.Trusted && speaksForOthers(name) {
+			continue
+		}
+		h[name] = values
+	}
+	deleteNamed(h, in["Connection"])
+	if httpguts.HeaderValuesContainsToken(in["Te"], "trailers") {
+		h["Te"] = []string{"trailers"} // which is about the message after all
+	}
+	if _, ok := in["User-Agent"]; !ok {
+		h["User-Agent"] = nil // net/http would fill in its own
+	}
+	if !transport.Idempotent(x.in.Method) {
+		hideIdempotencyKeys(h)
+	}
+}
+
+// hideIdempotencyKeys writes the names of these headers in a way that net/http
+// does not recognise, though every app does: it takes them as leave to repeat a
+// POST that may have arrived. Whether the key is honoured, only the client knows.
+func hideIdempotencyKeys(h http.Header) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := h[name]; ok {
+			delete(h, name)
+			h[strings.ToLower(name)] = values
+		}
+	}
+}
+
+// describe tells the target where the request comes from.
+func (x *exchange) describe(h http.Header) {
+	peer, _, err := net.SplitHostPort(x.in.RemoteAddr)
+	if err != nil {
+		peer = x.in.RemoteAddr
+	}
+	if before := h["X-Forwarded-For"]; len(before) > 0 {
+		peer = strings.Join(before, ", ") + ", " + peer
+	}
+	proto := "http"
+	if x.in.TLS != nil {
+		proto = "https"
+	}
+	values := x.lent.values[:0] // a slice of one for each field would be garbage
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	setAbsent := func(name, value string) {
+		if old := h[name]; len(old) == 0 || old[0] == "" {
+			set(name, value)
+		}
+	}
+	set("X-Forwarded-For", peer)
+	setAbsent("X-Forwarded-Host", x.in.Host)
+	setAbsent("X-Forwarded-Proto", proto)
+	if x.prefix != "/" && x.release.Spec.Options.StripPathPrefix {
+		setAbsent("X-Forwarded-Prefix", x.prefix)
+	}
+	if len(h["X-Request-Start"]) == 0 || len(h["X-Request-Id"]) == 0 {
+		start, id := startAndID()
+		setAbsent("X-Request-Start", start)
+		setAbsent("X-Request-Id", id)
+	}
+}
+
+// startAndID returns the current time as "t=" and milliseconds, which is how
+// monitoring agents read X-Request-Start, and a random request id of 128 bits. The
+// id is to be unique, not secret.
+func startAndID() (start, id string) {
+	b := make([]byte, 0, 48)
+	b = append(b, "t="...)
+	b = strconv.AppendInt(b, time.Now().UnixMilli(), 10)
+	n := len(b)
+	const digits = "abcdefghijklmnopqrstuvwxyz234567" // RFC 4648, section 6
+	for range 2 {
+		for bits, random := 0, rand.Uint64(); bits < 65; bits += 5 {
+			b = append(b, digits[random&31])
+			random >>= 5
+		}
+	}
+	s := string(b)
+	return s[:n], s[n:]
+}
+
+// requestTarget returns the request target for the target: that of the client, less
+// the prefix.
+func (x *exchange) requestTarget() string {
+	target, path, query := OriginForm(x.in)
+	if x.release.Spec.Options.StripPathPrefix && x.prefix != "/" {
+		path = stripPrefix(path, x.prefix)
+		target = path + query
+	}
+	if path == "" {
+		target = "/" + query
+	}
+	return target
+}

@@ -1,0 +1,71 @@
+package forward
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+)
+
+// ownConn is a connection of a standardTransport's.
+type ownConn struct {
+	net.Conn
+	of *standardTransport
+	// upload, if not nil, ends when it is closed.
+	upload atomic.Pointer[bodyAttempt]
+}
+
+// endsWith has an upload, whose exchange ends with ctx, end when a connection of ours is
+// closed, which net/http does before it waits for the request's body. Over HTTP/2, where
+// it does not wait, only the last upload counts.
+func endsWith(ctx context.Context, conn net.Conn, upload *bodyAttempt) {
+	if tlsConn, ok := conn.(*tls.Conn); ok {
+		conn = tlsConn.NetConn()
+	}
+	if own, ok := conn.(*ownConn); ok {
+		own.upload.Store(upload)
+		// The connection is kept; what the upload refers to shall not be.
+		context.AfterFunc(ctx, func() { own.upload.CompareAndSwap(upload, nil) })
+	}
+}
+
+func (c *ownConn) Close() error {
+	if upload := c.upload.Load(); upload != nil {
+		_ = upload.Close()
+	}
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite lets an upgraded connection be closed in one direction.
+func (c *ownConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// owning returns dial with the connections that it opens known to s.
+func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		own := &ownConn{Conn: conn, of: s}
+		s.mu.Lock()
+		closed := s.open == nil
+		if !closed {
+			s.open[own] = struct{}{}
+		}
+		s.mu.Unlock()
+		if closed {
+			_ = conn.Close()
+			return nil, &dialError{errRetired}
+		}
+		return own, nil
+	}
+}

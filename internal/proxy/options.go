@@ -1,0 +1,31 @@
+package proxy
+
+import (
+	"net"
+
+	"go.uber.org/zap"
+)
+
+// EngineOptions configure an [Engine].
+type EngineOptions struct {
+	// Store keeps the state. Required.
+	Store Store
+	// Certifier gets certificates. Default: deployments that need some are refused.
+	Certifier Certifier
+	// Logger receives what operators should know. Default: nothing is logged.
+	Logger *zap.Logger
+	// UserAgent is what probes say they are. Default: "parachute".
+	UserAgent string
+	// Resolver looks up the names of targets. Default: the system's.
+	Resolver *net.Resolver
+}
+
+func (o EngineOptions) withDefaults() EngineOptions {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "parachute"
+	}
+	return o
+}
