@@ -105,7 +105,7 @@ func (p *Permission) Provision(ctx caddy.Context) error {
 // CertificateAllowed implements caddytls.OnDemandPermission. Where Caddy asks us for
 // certificates, it is not for Caddy to get them as well.
 func (p *Permission) CertificateAllowed(ctx context.Context, name string) error {
-	site, ok := p.app.engine.TLSSite(name)
+	site, ok := p.app.engine.TLSName(name)
 	if ok && site.Certificate == nil && !p.app.certificates.Current().AsksParachute(name) {
 		if !site.OnDemand {
 			return nil

@@ -2,7 +2,7 @@ package boundary
 
 import "encoding/binary"
 
-// Messages finds the borders between gRPC messages: a byte of flags, four
+// Messages finds the boundaries between gRPC messages: a byte of flags, four
 // bytes of length, and as many bytes (gRPC over HTTP2, "Length-Prefixed-Message").
 type Messages struct {
 	prefix  [5]byte

@@ -3,10 +3,10 @@ package boundary
 // Scanner finds the places at which a stream of bytes can be ended
 // without tearing something apart.
 type Scanner interface {
-	// Scan moves over b and returns the offset behind the last border in it, or
+	// Scan moves over b and returns the offset behind the last boundary in it, or
 	// 0 if it has none.
 	Scan(b []byte) int
-	// AtBoundary reports whether everything scanned so far ends on a border.
+	// AtBoundary reports whether everything scanned so far ends on a boundary.
 	AtBoundary() bool
 }
 

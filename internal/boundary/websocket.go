@@ -15,7 +15,7 @@ const (
 	maxFrameHeaderLen = 14
 )
 
-// Frames finds the borders between WebSocket frames (RFC 6455, section
+// Frames finds the boundaries between WebSocket frames (RFC 6455, section
 // 5.2). It reads headers and skips payloads, so it costs nothing per byte.
 type Frames struct {
 	header [maxFrameHeaderLen]byte

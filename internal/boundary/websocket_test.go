@@ -15,7 +15,7 @@ import (
 func checkBorders(t *testing.T, s Scanner, b []byte, ends []int, piece func() int) {
 	t.Helper()
 	if !s.AtBoundary() {
-		t.Fatal("a new scanner is not at a border")
+		t.Fatal("a new scanner is not at a boundary")
 	}
 	for start := 0; start < len(b); {
 		end := min(start+piece(), len(b))
@@ -28,7 +28,7 @@ func checkBorders(t *testing.T, s Scanner, b []byte, ends []int, piece func() in
 			atBorder = atBorder || e == end
 		}
 		if got != want || s.AtBoundary() != atBorder {
-			t.Fatalf("bytes %d to %d of %q: border at %d, at a border %v, want %d, %v", start, end, b, got, s.AtBoundary(), want, atBorder)
+			t.Fatalf("bytes %d to %d of %q: boundary at %d, at a boundary %v, want %d, %v", start, end, b, got, s.AtBoundary(), want, atBorder)
 		}
 		start = end
 	}

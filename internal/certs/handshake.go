@@ -67,23 +67,23 @@ func (c *Manager) debug(message, host string, err error) {
 
 // siteFor returns what a handshake is answered with. One without a name is about the
 // address that it came to or, failing that, about the first host.
-func (c *Manager) siteFor(hello *tls.ClientHelloInfo) (proxy.TLSSite, bool) {
+func (c *Manager) siteFor(hello *tls.ClientHelloInfo) (proxy.TLSName, bool) {
 	if hello.ServerName != "" {
-		return c.engine.TLSSite(hello.ServerName)
+		return c.engine.TLSName(hello.ServerName)
 	}
 	if hello.Conn != nil {
 		ip, _, err := net.SplitHostPort(hello.Conn.LocalAddr().String())
-		if site, ok := c.engine.TLSSite(ip); err == nil && ok && !site.OnDemand {
+		if site, ok := c.engine.TLSName(ip); err == nil && ok && !site.OnDemand {
 			return site, true
 		}
 	}
-	return c.engine.DefaultTLSSite()
+	return c.engine.DefaultTLSName()
 }
 
 // onDemand returns the certificate of a name that has none in memory, if the one who
 // knows allows it. One that is in storage was allowed once: silence does not take it
 // away.
-func (c *Manager) onDemand(ctx context.Context, a *issuerPool, site proxy.TLSSite) (*tls.Certificate, error) {
+func (c *Manager) onDemand(ctx context.Context, a *issuerPool, site proxy.TLSName) (*tls.Certificate, error) {
 	if !certmagic.SubjectQualifiesForCert(site.Host) || strings.Contains(site.Host, "*") {
 		return nil, nil
 	}

@@ -41,11 +41,11 @@ type Manager struct {
 // tlsNames is what the engine says of the names that clients ask for in TLS handshakes.
 // [proxy.Engine] implements it.
 type tlsNames interface {
-	// TLSSite returns what the handshake for a server name is answered with, and whether
+	// TLSName returns what the handshake for a server name is answered with, and whether
 	// there is anything.
-	TLSSite(serverName string) (proxy.TLSSite, bool)
-	// DefaultTLSSite returns what a handshake without a server name is answered with.
-	DefaultTLSSite() (proxy.TLSSite, bool)
+	TLSName(serverName string) (proxy.TLSName, bool)
+	// DefaultTLSName returns what a handshake without a server name is answered with.
+	DefaultTLSName() (proxy.TLSName, bool)
 	// NeedsCertificate reports whether a service that claims host has its certificates
 	// from issuer.
 	NeedsCertificate(host string, issuer api.Issuer) bool
@@ -210,7 +210,7 @@ func (c *Manager) mayRenew(ctx context.Context, k keptCertificate) error {
 	if ctx.Value(wantedKey{}) != nil || c.engine.NeedsCertificate(k.host, k.issuer) {
 		return nil
 	}
-	site, ok := c.engine.TLSSite(k.host)
+	site, ok := c.engine.TLSName(k.host)
 	if !ok || !site.OnDemand || site.Issuer != k.issuer {
 		return fmt.Errorf("%s is not deployed with such a certificate any more", k.host)
 	}

@@ -47,8 +47,8 @@ func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 	return best
 }
 
-// opaque returns a short name for parts that does not show them.
-func opaque(parts ...string) string {
+// shortHash returns a short name for parts that does not show them.
+func shortHash(parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {
 		h.Write([]byte(part))
@@ -59,11 +59,11 @@ func opaque(parts ...string) string {
 
 // stickyCookie is the name of the cookie in which a client keeps which target it
 // has been with. Services may share a host, so each has a name of its own.
-func stickyCookie(service string) string { return "parachute_" + opaque(service) }
+func stickyCookie(service string) string { return "parachute_" + shortHash(service) }
 
 // stickyID is the value of the cookie for a target. It stays the same over
 // restarts and deployments for as long as the service has the target.
-func stickyID(service string, t api.Target) string { return opaque(service, t.String()) }
+func stickyID(service string, t api.Target) string { return shortHash(service, t.String()) }
 
 // upstreamOfClient returns the upstream that the client has been with, or nil if it
 // has not, or if that is gone.

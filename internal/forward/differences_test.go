@@ -21,7 +21,7 @@ type sample struct {
 	answer string
 	// early says that the app answers when it has the head of the request.
 	early bool
-	// hangUp says that the app then closes the connection.
+	// closeClient says that the app then closes the connection.
 	hangUp bool
 	// echo says that the app then sends back what it gets.
 	echo bool

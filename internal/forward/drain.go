@@ -49,7 +49,7 @@ func (r *Release) Drain(limits api.DrainLimits, progress func(requests, streams 
 			}
 		case <-cutRequests.C:
 			d.CutRequests = r.InFlight()
-			r.uncut.end()
+			r.cut.end()
 			giveUpRequests = time.After(cutGrace)
 		case <-beginCuts.C:
 			turns := time.NewTicker(streamLinger / lingerTurns)

@@ -52,7 +52,7 @@ func TestDrainCutsRequestsWhenItsTimeIsOver(t *testing.T) {
 		r := bareRelease()
 		r.Acquire()
 		r.Acquire()
-		context.AfterFunc(&r.uncut, r.Done) // one ends when it is cut, the other is stuck
+		context.AfterFunc(&r.cut, r.Done) // one ends when it is cut, the other is stuck
 		d := r.Drain(api.DrainLimits{Requests: 30 * time.Second}, nil)
 		if d.CutRequests != 2 || time.Duration(d.Elapsed) != 30*time.Second+cutGrace {
 			t.Errorf("%+v, want 2 requests cut after 30s and given up on after %s", d, cutGrace)
@@ -65,9 +65,9 @@ type deafStream struct{ onCut func() }
 
 func (deafStream) closePolitely() {}
 
-func (deafStream) parted() bool { return false }
+func (deafStream) clientTold() bool { return false }
 
-func (deafStream) answering() bool { return false }
+func (deafStream) maybeUnary() bool { return false }
 
 func (s deafStream) cut() { s.onCut() }
 

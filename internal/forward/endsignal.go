@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// ending is a context that does nothing but end, once. A release has two of them, and
+// endSignal is a context that does nothing but end, once. A release has two of them, and
 // ten thousand releases have twenty thousand: unlike those of package context it takes
 // no memory for whoever has stopped waiting for it. Its zero value has not ended.
-type ending struct {
+type endSignal struct {
 	over atomic.Bool
 
 	// mu guards what follows.
@@ -20,10 +20,10 @@ type ending struct {
 	hooks map[*func()]struct{}
 }
 
-var _ context.Context = (*ending)(nil)
+var _ context.Context = (*endSignal)(nil)
 
 // end ends the context. Only the first call does.
-func (e *ending) end() {
+func (e *endSignal) end() {
 	e.mu.Lock()
 	if e.over.Swap(true) {
 		e.mu.Unlock()
@@ -41,13 +41,13 @@ func (e *ending) end() {
 }
 
 // Deadline implements [context.Context].
-func (*ending) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (*endSignal) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // Value implements [context.Context].
-func (*ending) Value(any) any { return nil }
+func (*endSignal) Value(any) any { return nil }
 
 // Err implements [context.Context].
-func (e *ending) Err() error {
+func (e *endSignal) Err() error {
 	if e.over.Load() {
 		return context.Canceled
 	}
@@ -55,7 +55,7 @@ func (e *ending) Err() error {
 }
 
 // Done implements [context.Context].
-func (e *ending) Done() <-chan struct{} {
+func (e *endSignal) Done() <-chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.done == nil {
@@ -69,7 +69,7 @@ func (e *ending) Done() <-chan struct{} {
 
 // AfterFunc calls f in a goroutine of its own when e has ended, unless stop is called
 // before, which reports whether it was in time. [context.AfterFunc] uses it.
-func (e *ending) AfterFunc(f func()) (stop func() bool) {
+func (e *endSignal) AfterFunc(f func()) (stop func() bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.over.Load() {

@@ -9,7 +9,7 @@ import (
 
 func TestEndingIsAContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var e ending
+		var e endSignal
 		early := e.Done()
 		called := 0
 		context.AfterFunc(&e, func() { called++ })
@@ -40,7 +40,7 @@ func TestEndingIsAContext(t *testing.T) {
 }
 
 func TestEndingKeepsNothingOfThoseWhoLeft(t *testing.T) {
-	var e ending
+	var e endSignal
 	for range 10 {
 		ctx, cancel := context.WithCancel(&e)
 		context.AfterFunc(ctx, func() {})

@@ -20,20 +20,20 @@ type exchange struct {
 	from   Sender
 	w      http.ResponseWriter
 	in     *http.Request
-	lent   *targetHeader
+	pooled *targetHeader
 	body   *requestBody // nil without a body
 	call   *call        // nil unless it is a gRPC call
-	place
+	slot
 
 	// mu guards what follows.
 	mu      sync.Mutex
 	derived context.Context
 	cancel  context.CancelCauseFunc
-	// uncut says that a cut of the release does not end the exchange.
-	uncut bool
-	spare func() bool
-	// unwatch, if not nil, ends the watch of the client's connection.
-	unwatch func()
+	// outlivesCut says that a cut of the release does not end the exchange.
+	outlivesCut bool
+	stop        func() bool
+	// stopWatch, if not nil, ends the watch of the client's connection.
+	stopWatch func()
 	// released says that the connection must not be watched any more.
 	released bool
 }
@@ -55,7 +55,7 @@ func (x *exchange) AfterFunc(f func()) func() bool { return context.AfterFunc(x.
 // Err implements [context.Context].
 func (x *exchange) Err() error {
 	x.mu.Lock()
-	derived, cut := x.derived, !x.uncut && x.release.uncut.Err() != nil
+	derived, cut := x.derived, !x.outlivesCut && x.release.cut.Err() != nil
 	x.mu.Unlock()
 	switch {
 	case cut:
@@ -84,13 +84,13 @@ func (x *exchange) derive() context.Context {
 	defer x.mu.Unlock()
 	if x.derived == nil {
 		x.derived, x.cancel = context.WithCancelCause(x.client)
-		if !x.uncut {
+		if !x.outlivesCut {
 			cancel := x.cancel
-			x.spare = context.AfterFunc(&x.release.uncut, func() { cancel(ErrCut) })
+			x.stop = context.AfterFunc(&x.release.cut, func() { cancel(ErrCut) })
 		}
 		if x.from.Connection != nil && !x.released {
 			cancel := x.cancel
-			x.unwatch = x.from.Connection.OnGone(func() { cancel(ErrClientGone) })
+			x.stopWatch = x.from.Connection.OnGone(func() { cancel(ErrClientGone) })
 		}
 	}
 	return x.derived
@@ -99,8 +99,8 @@ func (x *exchange) derive() context.Context {
 // releaseClient ends the watch of the client's connection, for good.
 func (x *exchange) releaseClient() {
 	x.mu.Lock()
-	unwatch := x.unwatch
-	x.unwatch, x.released = nil, true
+	unwatch := x.stopWatch
+	x.stopWatch, x.released = nil, true
 	x.mu.Unlock()
 	if unwatch != nil {
 		unwatch()
@@ -124,9 +124,9 @@ func (x *exchange) abort() {
 // drain and not waited for.
 func (x *exchange) becomeStream(closer streamCloser) {
 	x.mu.Lock()
-	x.uncut = true
-	if x.spare != nil {
-		x.spare()
+	x.outlivesCut = true
+	if x.stop != nil {
+		x.stop()
 	}
 	x.mu.Unlock()
 	x.stream = &stream{closer: closer}
@@ -150,17 +150,17 @@ func (x *exchange) endRequest() {
 	if x.derived != nil {
 		x.cancel(errExchangeEnded)
 	}
-	if x.spare != nil {
-		x.spare()
+	if x.stop != nil {
+		x.stop()
 	}
 	x.mu.Unlock()
-	if x.lent != nil && x.body == nil && x.release.plain {
-		x.lent.release() // other transports may still be busy with it
+	if x.pooled != nil && x.body == nil && x.release.plain {
+		x.pooled.release() // other transports may still be busy with it
 	}
 }
 
-// place is where an exchange is counted.
-type place struct {
+// slot is where an exchange is counted.
+type slot struct {
 	release  *Release
 	upstream *upstream // nil if it is with none
 	// stream is set when the request has turned into a stream.
@@ -168,7 +168,7 @@ type place struct {
 }
 
 // leave gives up the place.
-func (p *place) leave() {
+func (p *slot) leave() {
 	p.leaveUpstream()
 	if p.stream != nil {
 		p.release.removeStream(p.stream)
@@ -177,13 +177,13 @@ func (p *place) leave() {
 	}
 }
 
-func (p *place) enterUpstream(u *upstream) {
+func (p *slot) enterUpstream(u *upstream) {
 	p.leaveUpstream()
 	u.inFlight.Add(1)
 	p.upstream = u
 }
 
-func (p *place) leaveUpstream() {
+func (p *slot) leaveUpstream() {
 	if p.upstream != nil {
 		p.upstream.inFlight.Add(-1)
 		p.upstream = nil

@@ -12,7 +12,7 @@ import (
 func TestConnectionIsNotWatchedAfterTheExchange(t *testing.T) {
 	t.Parallel()
 	c := testkit.NewWatchedConnection()
-	x := &exchange{client: context.Background(), from: Sender{Connection: c}, place: place{release: new(Release)}}
+	x := &exchange{client: context.Background(), from: Sender{Connection: c}, slot: slot{release: new(Release)}}
 	x.releaseClient()
 	_ = x.Done()
 	if len(c.Watched) > 0 {

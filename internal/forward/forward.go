@@ -15,7 +15,7 @@ import (
 // targets and the answer to w. It ends what the caller acquired. An error means
 // that nothing has been written, unless it is ErrBrokenOff.
 func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string, from Sender) error {
-	x := &exchange{client: in.Context(), prefix: prefix, from: from, w: w, in: in, place: place{release: r}}
+	x := &exchange{client: in.Context(), prefix: prefix, from: from, w: w, in: in, slot: slot{release: r}}
 	detached := false
 	defer func() {
 		if detached {
@@ -48,7 +48,7 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 	if errors.Is(err, ErrMoved) && x.body != nil {
 		// What has been read of it is for the next release, which goes on reading.
 		in.Body = x.body
-		x.body, x.lent = nil, nil
+		x.body, x.pooled = nil, nil
 		return ErrMoved
 	}
 	if x.body != nil {

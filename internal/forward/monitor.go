@@ -40,7 +40,7 @@ type monitor struct {
 	// probing counts the probe that is under way.
 	probing sync.WaitGroup
 	// ended ends the probe that is under way.
-	ended ending
+	ended endSignal
 }
 
 // start makes the first probe after delay.

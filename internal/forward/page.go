@@ -23,7 +23,7 @@ func (r *Release) Page(path string) (tr *http.Transport, u *url.URL, host string
 // be called.
 func (r *Release) WithCut(ctx context.Context) (cut context.Context, cancel func()) {
 	ctx, end := context.WithCancel(ctx)
-	stop := context.AfterFunc(&r.uncut, end)
+	stop := context.AfterFunc(&r.cut, end)
 	return ctx, func() {
 		stop()
 		end()

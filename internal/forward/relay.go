@@ -15,7 +15,7 @@ import (
 // relay passes the answer on to the client. Its error is ErrBrokenOff.
 func (x *exchange) relay(resp *http.Response) error {
 	defer resp.Body.Close()
-	x.watchStream(resp)
+	x.detectStream(resp)
 	h := x.w.Header()
 	x.copyAnswerHeader(h, resp)
 	if x.body != nil && !x.body.complete() && x.in.ProtoMajor == 1 {
@@ -180,13 +180,13 @@ func isEventStream(resp *http.Response) bool {
 	return mediaType == "text/event-stream"
 }
 
-// watchStream recognises an answer without an end and makes it a stream, which ends
-// at a border when it is closed politely.
-func (x *exchange) watchStream(resp *http.Response) {
+// detectStream recognises an answer without an end and makes it a stream, which ends
+// at a boundary when it is closed politely.
+func (x *exchange) detectStream(resp *http.Response) {
 	if resp.ContentLength >= 0 || resp.Body == http.NoBody {
 		return
 	}
-	var s *endlessBody
+	var s *streamBody
 	switch {
 	case isEventStream(resp):
 		s = newEventStream(resp)

@@ -45,9 +45,9 @@ type Release struct {
 	changed chan struct{}
 	// alive ends when the release is retired: its connections are closed and
 	// dials that are under way are abandoned.
-	alive ending
-	// uncut ends when the drain timeout is over: requests in flight are cut.
-	uncut ending
+	alive endSignal
+	// cut ends when the drain timeout is over: requests in flight are cut.
+	cut endSignal
 }
 
 // NewRelease returns a release that has no traffic yet. It opens nothing.
@@ -161,7 +161,7 @@ func (r *Release) StopMonitor() {
 // Close gives up everything that r holds.
 func (r *Release) Close() {
 	r.StopMonitor()
-	r.uncut.end()
+	r.cut.end()
 	r.alive.end()
 	for _, u := range r.upstreams {
 		u.transport.Close()

@@ -45,9 +45,9 @@ func (c idleCloser) closePolitely() {
 	}
 }
 
-func (idleCloser) parted() bool { return false }
+func (idleCloser) clientTold() bool { return false }
 
-func (idleCloser) answering() bool { return false }
+func (idleCloser) maybeUnary() bool { return false }
 
 func (c idleCloser) cut() { c.closePolitely() }
 

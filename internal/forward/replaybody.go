@@ -10,7 +10,7 @@ import (
 // maxKept is how much of a body is kept for another attempt.
 const maxKept = 64 << 10
 
-// spool hands the body of a request to net/http's transport. That waits for a read that
+// replayBody hands the body of a request to net/http's transport. That waits for a read that
 // is under way before it tells anybody that the target has gone, and before it looks at
 // the context; but the client may have nothing to send at the moment. So here a read
 // ends with the attempt to send the request, and the one from the client, which cannot
@@ -18,7 +18,7 @@ const maxKept = 64 << 10
 //
 // The beginning is kept, for a target may refuse a request that it has been sent: one
 // that shuts down, or that takes fewer at a time than we could know.
-type spool struct {
+type replayBody struct {
 	body *requestBody
 
 	// mu guards what follows.
@@ -38,7 +38,7 @@ type spool struct {
 
 // bodyAttempt is the body as one attempt has it.
 type bodyAttempt struct {
-	*spool
+	*replayBody
 	watch *uploadWatch
 	// offset is what has been read, closed that there will be no more; both are
 	// guarded by mu.
@@ -51,11 +51,11 @@ var errNotKept = errors.New("the beginning of the body is not kept any more")
 // attempt returns the body for another attempt, which ends with ctx at the latest, and
 // ends the one before. watch may be nil.
 func (b *requestBody) attempt(ctx context.Context, watch *uploadWatch) *bodyAttempt {
-	if b.spool == nil {
-		b.spool = &spool{body: b}
-		b.spool.changed.L = &b.spool.mu
+	if b.replay == nil {
+		b.replay = &replayBody{body: b}
+		b.replay.changed.L = &b.replay.mu
 	}
-	a := &bodyAttempt{spool: b.spool, watch: watch}
+	a := &bodyAttempt{replayBody: b.replay, watch: watch}
 	a.mu.Lock()
 	if a.current != nil {
 		a.current.end()
@@ -66,16 +66,16 @@ func (b *requestBody) attempt(ctx context.Context, watch *uploadWatch) *bodyAtte
 	return a
 }
 
-// forAnyTransport returns the body as a transport gets it that may not need a spool.
+// forAnyTransport returns the body as a transport gets it that may not need to send it again.
 func (b *requestBody) forAnyTransport(ctx context.Context) io.ReadCloser {
-	if b.spool == nil {
+	if b.replay == nil {
 		return b
 	}
 	return b.attempt(ctx, nil)
 }
 
 // whole reports whether all that has been read can be read again.
-func (s *spool) whole() bool {
+func (s *replayBody) whole() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gone == 0
@@ -119,7 +119,7 @@ func (a *bodyAttempt) Read(p []byte) (int, error) {
 
 // forget gives up what comes before offset, if there is too much to be kept or no use
 // for it.
-func (s *spool) forget(offset int64) {
+func (s *replayBody) forget(offset int64) {
 	if !s.final && s.gone == 0 && len(s.kept) <= maxKept {
 		return
 	}
@@ -131,7 +131,7 @@ func (s *spool) forget(offset int64) {
 }
 
 // keepNoMore is called when there is an answer.
-func (s *spool) keepNoMore() {
+func (s *replayBody) keepNoMore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.final = true
@@ -141,14 +141,14 @@ func (s *spool) keepNoMore() {
 }
 
 // last returns the last attempt.
-func (s *spool) last() *bodyAttempt {
+func (s *replayBody) last() *bodyAttempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.current
 }
 
 // fill reads from the client.
-func (s *spool) fill() {
+func (s *replayBody) fill() {
 	buf := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(buf)
 	n, err := s.body.Read(buf[:])

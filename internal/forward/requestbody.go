@@ -25,20 +25,20 @@ type requestBody struct {
 	failed atomic.Bool
 	// stalled says that the client stopped sending it.
 	stalled atomic.Bool
-	// left is what is left of a body with a length; negative without one.
-	left atomic.Int64
+	// remaining is what is left of a body with a length; negative without one.
+	remaining atomic.Int64
 	// ended says that it has been read to its end.
 	ended atomic.Bool
 
-	// spool, if there is one, is what reads from it.
-	spool *spool
+	// replay, if there is one, is what reads from it.
+	replay *replayBody
 
 	// expected says that the client waits for 100 Continue.
 	expected atomic.Bool
-	// informing guards what follows, and the client's writer until the answer begins.
-	informing sync.Mutex
-	// answering says that the answer begins.
-	answering bool
+	// writerMu guards what follows, and the client's writer until the answer begins.
+	writerMu sync.Mutex
+	// answerBegun says that the answer begins.
+	answerBegun bool
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -56,7 +56,7 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 	}
 	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
 	b.expected.Store(in.ProtoMajor == 1 && in.ProtoMinor > 0 && in.Header.Get("Expect") != "")
-	b.left.Store(in.ContentLength)
+	b.remaining.Store(in.ContentLength)
 	return b
 }
 
@@ -76,7 +76,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.askFor()
 	b.read.Store(true)
 	n, err := b.body.Read(p)
-	left := b.left.Add(-int64(n))
+	left := b.remaining.Add(-int64(n))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -98,25 +98,25 @@ func (b *requestBody) Read(p []byte) (int, error) {
 // metrics and the like do not see it: they would take it for the answer.
 func (b *requestBody) askFor() {
 	if b.expected.Swap(false) {
-		b.beforeAnswer(func() { inform(innermost(b.w), 1, http.StatusContinue, nil) })
+		b.beforeAnswer(func() { inform(unwrapWriter(b.w), 1, http.StatusContinue, nil) })
 	}
 }
 
 // beforeAnswer calls write, which writes an informational answer, unless it is too late for
 // one.
 func (b *requestBody) beforeAnswer(write func()) {
-	b.informing.Lock()
-	defer b.informing.Unlock()
-	if !b.answering {
+	b.writerMu.Lock()
+	defer b.writerMu.Unlock()
+	if !b.answerBegun {
 		write()
 	}
 }
 
 // answer ends the time for informational answers.
 func (b *requestBody) answer() {
-	b.informing.Lock()
-	b.answering = true
-	b.informing.Unlock()
+	b.writerMu.Lock()
+	b.answerBegun = true
+	b.writerMu.Unlock()
 }
 
 // AtHand reports whether the beginning of the body has probably arrived together
@@ -189,8 +189,8 @@ func (b *requestBody) detach() {
 
 // touched reports whether the body cannot be sent again.
 func (b *requestBody) touched() bool {
-	if b.spool != nil {
-		return !b.spool.whole()
+	if b.replay != nil {
+		return !b.replay.whole()
 	}
 	return b.read.Load()
 }

@@ -50,7 +50,7 @@ func TestLongBodyIsNotKept(t *testing.T) {
 	if n, err := b.attempt(t.Context(), nil).Read(make([]byte, 1)); err == nil || !b.touched() {
 		t.Errorf("a long body can be sent again: %d bytes", n)
 	}
-	if kept := cap(b.spool.kept); kept > 4*maxKept {
+	if kept := cap(b.replay.kept); kept > 4*maxKept {
 		t.Errorf("%d bytes are kept", kept)
 	}
 }

@@ -21,7 +21,7 @@ func TestHeldRequestIsTriedAgainAndAgain(t *testing.T) {
 		}
 		in := httptest.NewRequest("GET", "/", nil)
 		start := time.Now()
-		_, err := r.roundTrip(&exchange{client: t.Context(), in: in, place: place{release: r}}, in)
+		_, err := r.roundTrip(&exchange{client: t.Context(), in: in, slot: slot{release: r}}, in)
 		for _, u := range r.upstreams {
 			tries.Add(int64(len(u.transport.(*fakeApp).at)))
 		}

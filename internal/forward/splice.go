@@ -11,7 +11,7 @@ import (
 
 // splicer has the system move what one side of an upgraded connection sends to the
 // other, without a copy in this process (splice(2), by way of [net.TCPConn.ReadFrom]).
-// It is for protocols whose borders nobody looks for.
+// It is for protocols whose boundaries nobody looks for.
 type splicer struct {
 	dst *net.TCPConn
 	src socketConn

@@ -36,13 +36,13 @@ type standardTransport struct {
 
 	// mu guards what follows.
 	mu   sync.Mutex
-	open map[*ownConn]struct{}
+	open map[*trackedConn]struct{}
 }
 
 // newStandardTransport returns a transport that opens connections with dial. timeout
 // bounds how long the target may take to begin its answer; 0 waits.
 func newStandardTransport(t api.Target, dial func(context.Context) (net.Conn, error), timeout time.Duration) *standardTransport {
-	s := &standardTransport{target: t, timeout: timeout, open: make(map[*ownConn]struct{})}
+	s := &standardTransport{target: t, timeout: timeout, open: make(map[*trackedConn]struct{})}
 	s.http = newHTTPTransport(t, s.owning(dial))
 	s.http.ResponseHeaderTimeout = timeout
 	s.http.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxUnread, WriteByteTimeout: writeTimeout}
@@ -91,7 +91,7 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 			got.Store(&info)
 			upload.resume()
 			if body != nil {
-				endsWith(req.Context(), info.Conn, body.spool.last())
+				endsWith(req.Context(), info.Conn, body.replay.last())
 			}
 		},
 		Got1xxResponse: informational.add,
@@ -127,7 +127,7 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 	switch {
 	case err == nil:
 		if body != nil {
-			body.spool.keepNoMore()
+			body.replay.keepNoMore()
 		}
 		if resp.ProtoMajor == 2 {
 			// What waits for a window to write into, or for more of the answer, does not

@@ -6,7 +6,7 @@ import (
 )
 
 // streamLinger is the time that a stream has, once it is being closed politely, to
-// reach a border, and then again for the client to answer the close.
+// reach a boundary, and then again for the client to answer the close.
 const streamLinger = time.Second
 
 // lingerTurns are the turns in which a drain counts streamLinger. On a machine that is
@@ -16,15 +16,15 @@ const lingerTurns = 10
 
 // streamCloser knows how one kind of stream ends.
 type streamCloser interface {
-	// closePolitely begins to end the stream on its next border. It may wait for
+	// closePolitely begins to end the stream on its next boundary. It may wait for
 	// a write that is under way, until cut, and may be called more than once.
 	closePolitely()
-	// parted reports whether the client has been told, so that all that is left is
+	// clientTold reports whether the client has been told, so that all that is left is
 	// for it to answer.
-	parted() bool
-	// answering reports whether it may be no stream but the answer to a call, which
+	clientTold() bool
+	// maybeUnary reports whether it may be no stream but the answer to a call, which
 	// has as much time as other requests.
-	answering() bool
+	maybeUnary() bool
 	// cut ends the stream now.
 	cut()
 }
@@ -41,8 +41,8 @@ type stream struct {
 	cut     bool
 	// asked says that closer was asked to close, parted that it had told the client
 	// when it was last looked at, turns how often it has been looked at since.
-	asked, parted bool
-	turns         int
+	asked, clientTold bool
+	turns             int
 }
 
 // closeAfter closes s politely after d.
@@ -67,10 +67,10 @@ func (s *stream) closeAfter(d time.Duration) {
 // it was asked to close and has had its turns. late says that the time of requests is
 // over.
 func (s *stream) cutIfOverdue(late bool) bool {
-	parted, answering := s.closer.parted(), s.closer.answering()
+	parted, answering := s.closer.clientTold(), s.closer.maybeUnary()
 	s.mu.Lock()
-	if s.parted != parted {
-		s.parted, s.turns = parted, 0
+	if s.clientTold != parted {
+		s.clientTold, s.turns = parted, 0
 	}
 	if s.asked && (late || !answering) {
 		s.turns++

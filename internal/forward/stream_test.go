@@ -36,9 +36,9 @@ func (c *fakeCloser) closePolitely() {
 	}
 }
 
-func (c *fakeCloser) parted() bool { return c.told }
+func (c *fakeCloser) clientTold() bool { return c.told }
 
-func (*fakeCloser) answering() bool { return false }
+func (*fakeCloser) maybeUnary() bool { return false }
 
 func (c *fakeCloser) cut() {
 	c.cutAt = time.Now()

@@ -30,12 +30,12 @@ func (b *scriptedBody) Read(p []byte) (int, error) {
 
 func (b *scriptedBody) Close() error { return nil }
 
-func newScriptedStream(pieces ...string) (*scriptedBody, *endlessBody) {
+func newScriptedStream(pieces ...string) (*scriptedBody, *streamBody) {
 	body := &scriptedBody{reads: make(chan string, len(pieces)+1), aborted: make(chan struct{})}
 	for _, p := range pieces {
 		body.reads <- p
 	}
-	return body, &endlessBody{body: body, abort: func() { close(body.aborted) }, borders: &boundary.Events{}}
+	return body, &streamBody{body: body, abort: func() { close(body.aborted) }, boundaries: &boundary.Events{}}
 }
 
 func TestEventStreamEndsBetweenEvents(t *testing.T) {
@@ -143,7 +143,7 @@ func TestEventStreamThatDoesNotEndItsEventIsCut(t *testing.T) {
 
 func TestCompressedEventStreamEndsWhereItWasFlushed(t *testing.T) {
 	_, stream := newScriptedStream("\x1f\x8b\x08 no line ends here")
-	stream.borders = boundary.Anywhere{}
+	stream.boundaries = boundary.Anywhere{}
 	p := make([]byte, 100)
 	if n, err := stream.Read(p); n == 0 || err != nil {
 		t.Fatal(n, err)

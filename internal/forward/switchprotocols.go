@@ -86,7 +86,7 @@ var errSwitch = errors.New("the target switched to a protocol that was not asked
 // another protocol. It reports whether the exchange goes on after it has returned.
 // An error means that nothing has been written.
 func (x *exchange) switchProtocols(resp *http.Response, wanted string) (detached bool, err error) {
-	up := upgradedTo(resp, wanted)
+	up := tunnelTo(resp, wanted)
 	if up == nil || wanted == "" || !strings.EqualFold(upgradeType(resp.Header), wanted) {
 		_ = resp.Body.Close()
 		return false, wrap(ErrBadGateway, errSwitch)
@@ -101,17 +101,17 @@ func (x *exchange) switchProtocols(resp *http.Response, wanted string) (detached
 	return x.hijack(resp, up)
 }
 
-// upgradedTo returns the target's side of a connection that has switched
+// tunnelTo returns the target's side of a connection that has switched
 // protocols, or nil if resp has none.
-func upgradedTo(resp *http.Response, protocol string) *upgradedConn {
+func tunnelTo(resp *http.Response, protocol string) *tunnelConn {
 	websocket := strings.EqualFold(protocol, "websocket")
 	switch body := resp.Body.(type) {
-	case *transport.Upgraded:
-		return newUpgradedConn(body, body.NetConn(), websocket)
+	case *transport.Switched:
+		return newTunnelConn(body, body.NetConn(), websocket)
 	case io.ReadWriteCloser:
 		// It came through net/http, which says by another way what is below.
 		if conn := gotConn(resp.Request.Context()); conn != nil {
-			return newUpgradedConn(body, conn, websocket)
+			return newTunnelConn(body, conn, websocket)
 		}
 	}
 	return nil
@@ -120,7 +120,7 @@ func upgradedTo(resp *http.Response, protocol string) *upgradedConn {
 // hijack takes the client's connection from the server and copies from here on in
 // goroutines of its own: the server's, with all that a request has, would cost more
 // than an idle stream does.
-func (x *exchange) hijack(resp *http.Response, up *upgradedConn) (bool, error) {
+func (x *exchange) hijack(resp *http.Response, up *tunnelConn) (bool, error) {
 	h, protocol := x.w.Header(), resp.Header["Upgrade"]
 	x.copyAnswerHeader(h, resp)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, protocol
@@ -131,14 +131,14 @@ func (x *exchange) hijack(resp *http.Response, up *upgradedConn) (bool, error) {
 		_ = up.Close()
 		return false, wrap(ErrBrokenOff, err) // the answer is on its way
 	}
-	up.hangUp = func() { _ = client.Close() }
+	up.closeClient = func() { _ = client.Close() }
 	x.becomeStream(up)
 	// What the client has sent already has to be read before the reader goes.
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
 	if len(early) > 0 {
 		early = append([]byte(nil), early...)
 	}
-	go x.place.tunnel(up, client, early)
+	go x.slot.tunnel(up, client, early)
 	return true, nil
 }
 
@@ -146,17 +146,17 @@ func (x *exchange) hijack(resp *http.Response, up *upgradedConn) (bool, error) {
 const hangUpAgain = 100 * time.Millisecond
 
 // openStream answers an extended CONNECT and copies until the stream ends.
-func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
+func (x *exchange) openStream(resp *http.Response, up *tunnelConn) error {
 	h := x.w.Header()
 	delete(resp.Header, "Sec-Websocket-Accept")
 	x.copyAnswerHeader(h, resp)
 	// The wrappers of the writer are not made for two goroutines.
-	rc := http.NewResponseController(innermost(x.w))
+	rc := http.NewResponseController(unwrapWriter(x.w))
 	// The writer must not be touched any more when the handler has returned.
 	var mu sync.Mutex
 	returned := false
 	up.isStream = true
-	up.hangUp = func() {
+	up.closeClient = func() {
 		mu.Lock()
 		defer mu.Unlock()
 		if returned {
@@ -167,7 +167,7 @@ func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
 		if x.in.ProtoMajor == 3 {
 			// A write that was about to begin has perhaps put its own deadline over
 			// this one. HTTP/2 has no use for the second word: the first was a reset.
-			time.AfterFunc(hangUpAgain, up.hangUp)
+			time.AfterFunc(hangUpAgain, up.closeClient)
 		}
 	}
 	defer func() {
@@ -181,8 +181,8 @@ func (x *exchange) openStream(resp *http.Response, up *upgradedConn) error {
 	return x.copyStream(up)
 }
 
-// innermost returns the writer of the server itself.
-func innermost(w http.ResponseWriter) http.ResponseWriter {
+// unwrapWriter returns the writer of the server itself.
+func unwrapWriter(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {

@@ -47,8 +47,8 @@ func (x *exchange) targetRequest() (out *http.Request, upgrade string) {
 	}
 	out.RequestURI = x.requestTarget()
 
-	x.lent = targetHeaders.Get().(*targetHeader)
-	h := x.lent.fields
+	x.pooled = targetHeaders.Get().(*targetHeader)
+	h := x.pooled.fields
 	x.copyHeader(h)
 	switch upgrade = x.upgradeWanted(); {
 	case upgrade == "":
@@ -147,7 +147,7 @@ func (x *exchange) describe(h http.Header) {
 	if x.in.TLS != nil {
 		proto = "https"
 	}
-	values := x.lent.values[:0] // a slice of one for each field would be garbage
+	values := x.pooled.values[:0] // a slice of one for each field would be garbage
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]

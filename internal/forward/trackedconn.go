@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// ownConn is a connection of a standardTransport's.
-type ownConn struct {
+// trackedConn is a connection of a standardTransport's.
+type trackedConn struct {
 	net.Conn
 	of *standardTransport
 	// upload, if not nil, ends when it is closed.
@@ -23,14 +23,14 @@ func endsWith(ctx context.Context, conn net.Conn, upload *bodyAttempt) {
 	if tlsConn, ok := conn.(*tls.Conn); ok {
 		conn = tlsConn.NetConn()
 	}
-	if own, ok := conn.(*ownConn); ok {
+	if own, ok := conn.(*trackedConn); ok {
 		own.upload.Store(upload)
 		// The connection is kept; what the upload refers to shall not be.
 		context.AfterFunc(ctx, func() { own.upload.CompareAndSwap(upload, nil) })
 	}
 }
 
-func (c *ownConn) Close() error {
+func (c *trackedConn) Close() error {
 	if upload := c.upload.Load(); upload != nil {
 		_ = upload.Close()
 	}
@@ -41,7 +41,7 @@ func (c *ownConn) Close() error {
 }
 
 // CloseWrite lets an upgraded connection be closed in one direction.
-func (c *ownConn) CloseWrite() error {
+func (c *trackedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
@@ -55,7 +55,7 @@ func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error))
 		if err != nil {
 			return nil, err
 		}
-		own := &ownConn{Conn: conn, of: s}
+		own := &trackedConn{Conn: conn, of: s}
 		s.mu.Lock()
 		closed := s.open == nil
 		if !closed {

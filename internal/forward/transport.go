@@ -47,7 +47,7 @@ func isDialError(err error) bool {
 
 // newTransport returns the transport for requests to t. Its dials end with
 // alive, so that nothing reaches the address of a release that has drained.
-func newTransport(t api.Target, o api.Options, alive *ending, f *Forwarder) upstreamTransport {
+func newTransport(t api.Target, o api.Options, alive *endSignal, f *Forwarder) upstreamTransport {
 	if t.Scheme == "http" {
 		return &transport.Transport{
 			Dial:                  dialer(t, alive, f),
@@ -63,7 +63,7 @@ var errRetired = errors.New("the release is retired")
 
 // dialer returns a function that connects to t and nowhere else: through no proxy
 // from the environment, to no address from a request.
-func dialer(t api.Target, alive *ending, f *Forwarder) func(context.Context) (net.Conn, error) {
+func dialer(t api.Target, alive *endSignal, f *Forwarder) func(context.Context) (net.Conn, error) {
 	d := f.dialer
 	return func(ctx context.Context) (net.Conn, error) {
 		ctx, cancel := context.WithCancelCause(ctx)

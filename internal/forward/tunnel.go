@@ -16,7 +16,7 @@ const partingTime = 5 * time.Second
 // tunnel copies between the client's connection and the target's until both have
 // ended, and then leaves p. early is what the client has sent already. It keeps
 // nothing of the request, which is most of what a request costs.
-func (p place) tunnel(up *upgradedConn, client net.Conn, early []byte) {
+func (p slot) tunnel(up *tunnelConn, client net.Conn, early []byte) {
 	defer p.leave()
 	_ = client.SetDeadline(time.Time{}) // those of the server
 	fromClient := make(chan struct{})
@@ -49,7 +49,7 @@ func (p place) tunnel(up *upgradedConn, client net.Conn, early []byte) {
 // copyStream copies between the target and a client whose side of the stream is
 // a request and its answer, until the target's side has ended. When the handler
 // returns, the server ends the client's side, which nobody may be reading from then.
-func (x *exchange) copyStream(up *upgradedConn) error {
+func (x *exchange) copyStream(up *tunnelConn) error {
 	client := newRequestBody(x.in, x.w)
 	defer client.detach()
 	go up.copyFrom(client, nil, nil)
@@ -76,7 +76,7 @@ func (w flushWriter) Write(p []byte) (int, error) {
 }
 
 // copyTo copies what the target sends to the client.
-func (u *upgradedConn) copyTo(client io.Writer, splice *splicer) error {
+func (u *tunnelConn) copyTo(client io.Writer, splice *splicer) error {
 	// What came together with the answer is not in the socket any more.
 	for u.pending() {
 		var first [smallRead]byte
@@ -97,7 +97,7 @@ func (u *upgradedConn) copyTo(client io.Writer, splice *splicer) error {
 }
 
 // copyFrom copies what the client sends to the target.
-func (u *upgradedConn) copyFrom(client io.Reader, ready *readiness, splice *splicer) {
+func (u *tunnelConn) copyFrom(client io.Reader, ready *readiness, splice *splicer) {
 	switch err := copyWhenReady(u, client, ready, splice); err {
 	case nil:
 		_ = u.CloseWrite() // the target may still have something to say

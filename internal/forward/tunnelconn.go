@@ -13,34 +13,34 @@ import (
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
-// upgradedConn is the target's side of a connection that has been upgraded. A
-// tunnel copies between it and the client; upgradedConn watches the frames pass
+// tunnelConn is the target's side of a connection that has been upgraded. A
+// tunnel copies between it and the client; tunnelConn watches the frames pass
 // and, when it is closed politely, says goodbye to both sides with a
-// close frame on a frame border (RFC 6455, section 7.1.1). Other protocols than
+// close frame on a frame boundary (RFC 6455, section 7.1.1). Other protocols than
 // WebSocket it merely closes, since it does not know their words for it.
-type upgradedConn struct {
+type tunnelConn struct {
 	body io.ReadWriteCloser
 	// conn is the connection below body: its deadline interrupts a waiting Read.
 	conn      net.Conn
 	websocket bool
 	closing   atomic.Bool
-	// hangUp, if not nil, closes the connection to the client. For a stream of
+	// closeClient, if not nil, closes the connection to the client. For a stream of
 	// HTTP/2 or 3 that is a reset, which an end by itself is not.
-	hangUp   func()
-	isStream bool
-	// told says that the client has its close frame.
-	told atomic.Bool
+	closeClient func()
+	isStream    bool
+	// closeTold says that the client has its close frame.
+	closeTold atomic.Bool
 
 	// These belong to the goroutine that reads.
-	toClient boundary.Frames
-	farewell []byte // what is left of the close frame for the client
-	saidBye  bool   // farewell has been filled
+	toClient   boundary.Frames
+	closeFrame []byte // what is left of the close frame for the client
+	closeSent  bool   // farewell has been filled
 
 	// writeMu serialises writes to the target, which it is held over, and guards
 	// what follows.
-	writeMu  sync.Mutex
-	toTarget boundary.Frames
-	silent   bool // the target has had its close frame; nothing may follow it
+	writeMu      sync.Mutex
+	toTarget     boundary.Frames
+	targetClosed bool // the target has had its close frame; nothing may follow it
 
 	// answered is closed when the client's close frame has passed, or when nobody
 	// waits for it any more.
@@ -48,19 +48,19 @@ type upgradedConn struct {
 	answerOnce sync.Once
 }
 
-func newUpgradedConn(body io.ReadWriteCloser, conn net.Conn, websocket bool) *upgradedConn {
-	return &upgradedConn{body: body, conn: conn, websocket: websocket, answered: make(chan struct{})}
+func newTunnelConn(body io.ReadWriteCloser, conn net.Conn, websocket bool) *tunnelConn {
+	return &tunnelConn{body: body, conn: conn, websocket: websocket, answered: make(chan struct{})}
 }
 
 // pending reports whether the target has sent something that is not in its socket any
 // more.
-func (u *upgradedConn) pending() bool {
-	t, ok := u.body.(*transport.Upgraded)
+func (u *tunnelConn) pending() bool {
+	t, ok := u.body.(*transport.Switched)
 	return ok && t.Pending()
 }
 
 // readiness returns a way to wait for the target, or nil.
-func (u *upgradedConn) readiness() *readiness {
+func (u *tunnelConn) readiness() *readiness {
 	if u.conn == nil {
 		return nil
 	}
@@ -69,14 +69,14 @@ func (u *upgradedConn) readiness() *readiness {
 
 // splicerTo and splicerFrom return a way to move what the target sends to the client,
 // and the other way round, past Read and Write, or nil.
-func (u *upgradedConn) splicerTo(client net.Conn) *splicer {
+func (u *tunnelConn) splicerTo(client net.Conn) *splicer {
 	if u.websocket || u.conn == nil {
 		return nil
 	}
 	return newSplicer(client, u.conn, u.closing.Load)
 }
 
-func (u *upgradedConn) splicerFrom(client net.Conn) *splicer {
+func (u *tunnelConn) splicerFrom(client net.Conn) *splicer {
 	if u.websocket || u.conn == nil {
 		return nil
 	}
@@ -85,17 +85,17 @@ func (u *upgradedConn) splicerFrom(client net.Conn) *splicer {
 
 // Read returns what the target sends to the client and, in the end, the close
 // frame.
-func (u *upgradedConn) Read(p []byte) (int, error) {
+func (u *tunnelConn) Read(p []byte) (int, error) {
 	for {
 		if u.closing.Load() && (!u.websocket || u.toClient.AtBoundary()) {
-			return u.readFarewell(p)
+			return u.readCloseFrame(p)
 		}
 		n, err := u.body.Read(p)
-		border := u.toClient.Scan(p[:n])
-		if u.closing.Load() && u.websocket && border > 0 {
+		end := u.toClient.Scan(p[:n])
+		if u.closing.Load() && u.websocket && end > 0 {
 			// Whole frames still pass; the beginning of another does not.
 			u.toClient = boundary.Frames{SawClose: u.toClient.SawClose}
-			return border, nil
+			return end, nil
 		}
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !u.closing.Load() {
 			return n, err
@@ -108,30 +108,30 @@ func (u *upgradedConn) Read(p []byte) (int, error) {
 	}
 }
 
-// readFarewell returns the close frame for the client, waits a little for the
+// readCloseFrame returns the close frame for the client, waits a little for the
 // answer, so that the connection is not torn down under it. Then it hangs up,
 // which is for the server to do (RFC 6455, section 7.1.1).
-func (u *upgradedConn) readFarewell(p []byte) (int, error) {
+func (u *tunnelConn) readCloseFrame(p []byte) (int, error) {
 	if !u.websocket {
 		return 0, io.EOF
 	}
-	if !u.saidBye && !u.toClient.SawClose {
-		u.farewell = boundary.CloseFrame(false)
+	if !u.closeSent && !u.toClient.SawClose {
+		u.closeFrame = boundary.CloseFrame(false)
 	}
-	u.saidBye = true
-	if len(u.farewell) > 0 {
-		n := copy(p, u.farewell)
-		u.farewell = u.farewell[n:]
+	u.closeSent = true
+	if len(u.closeFrame) > 0 {
+		n := copy(p, u.closeFrame)
+		u.closeFrame = u.closeFrame[n:]
 		return n, nil
 	}
 	// Whoever reads has written everything that was read before.
-	u.told.Store(true)
+	u.closeTold.Store(true)
 	linger := time.NewTimer(streamLinger)
 	defer linger.Stop()
 	select {
 	case <-u.answered:
-		if u.hangUp != nil && !u.isStream {
-			u.hangUp()
+		if u.closeClient != nil && !u.isStream {
+			u.closeClient()
 		}
 	case <-linger.C: // the drain cuts it, and says so; a stream ends by itself
 	}
@@ -139,28 +139,28 @@ func (u *upgradedConn) readFarewell(p []byte) (int, error) {
 }
 
 // Write passes on what the client sends to the target.
-func (u *upgradedConn) Write(p []byte) (int, error) {
+func (u *tunnelConn) Write(p []byte) (int, error) {
 	u.writeMu.Lock()
 	defer u.writeMu.Unlock()
-	border := u.toTarget.Scan(p)
+	end := u.toTarget.Scan(p)
 	if u.toTarget.SawClose {
-		u.hearAnswer()
+		u.closeAnswered()
 	}
-	if u.silent {
+	if u.targetClosed {
 		return len(p), nil
 	}
-	if u.closing.Load() && u.websocket && border > 0 {
-		if _, err := u.body.Write(p[:border]); err != nil {
+	if u.closing.Load() && u.websocket && end > 0 {
+		if _, err := u.body.Write(p[:end]); err != nil {
 			return 0, err
 		}
-		return len(p), u.silence()
+		return len(p), u.closeTarget()
 	}
 	return u.body.Write(p)
 }
 
-// silence sends the target its close frame, unless the client has sent one.
-func (u *upgradedConn) silence() error {
-	u.silent = true
+// closeTarget sends the target its close frame, unless the client has sent one.
+func (u *tunnelConn) closeTarget() error {
+	u.targetClosed = true
 	if u.toTarget.SawClose {
 		return nil
 	}
@@ -168,47 +168,47 @@ func (u *upgradedConn) silence() error {
 	return err
 }
 
-func (u *upgradedConn) Close() error { return u.body.Close() }
+func (u *tunnelConn) Close() error { return u.body.Close() }
 
 // CloseWrite tells the target that the client has sent its last byte. The target
 // may still answer.
-func (u *upgradedConn) CloseWrite() error {
-	u.hearAnswer()
+func (u *tunnelConn) CloseWrite() error {
+	u.closeAnswered()
 	if c, ok := u.conn.(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
 	return nil
 }
 
-func (u *upgradedConn) closePolitely() {
+func (u *tunnelConn) closePolitely() {
 	if u.closing.Swap(true) {
 		return
 	}
 	_ = u.conn.SetReadDeadline(time.Now())
 	u.writeMu.Lock()
 	defer u.writeMu.Unlock()
-	if u.websocket && !u.silent && u.toTarget.AtBoundary() {
-		_ = u.silence()
+	if u.websocket && !u.targetClosed && u.toTarget.AtBoundary() {
+		_ = u.closeTarget()
 	}
 }
 
-func (u *upgradedConn) hearAnswer() { u.answerOnce.Do(func() { close(u.answered) }) }
+func (u *tunnelConn) closeAnswered() { u.answerOnce.Do(func() { close(u.answered) }) }
 
-func (u *upgradedConn) parted() bool { return u.told.Load() }
+func (u *tunnelConn) clientTold() bool { return u.closeTold.Load() }
 
-// answering implements streamCloser.
-func (*upgradedConn) answering() bool { return false }
+// maybeUnary implements streamCloser.
+func (*tunnelConn) maybeUnary() bool { return false }
 
 // cut closes both sides: a client that ignores its close frame would otherwise
 // hold the exchange for as long as it likes.
-func (u *upgradedConn) cut() {
+func (u *tunnelConn) cut() {
 	_ = u.body.Close()
 	switch {
-	case u.isStream && u.told.Load():
+	case u.isStream && u.closeTold.Load():
 		// A reset is an error to the client, whatever it was told before, and over
 		// HTTP/3 it may overtake that.
-		u.hearAnswer()
-	case u.hangUp != nil:
-		u.hangUp()
+		u.closeAnswered()
+	case u.closeClient != nil:
+		u.closeClient()
 	}
 }

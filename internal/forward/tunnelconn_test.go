@@ -48,7 +48,7 @@ func (c *collector) result() ([]byte, error) {
 // upgradedPair is an upgraded connection between a target and a client that both
 // listen.
 type upgradedPair struct {
-	*upgradedConn
+	*tunnelConn
 	target             net.Conn
 	toClient, toTarget *collector
 }
@@ -56,7 +56,7 @@ type upgradedPair struct {
 func newUpgradedPair(t *testing.T, websocket bool) *upgradedPair {
 	target, conn := net.Pipe()
 	t.Cleanup(func() { _, _ = target.Close(), conn.Close() })
-	u := newUpgradedConn(conn, conn, websocket)
+	u := newTunnelConn(conn, conn, websocket)
 	return &upgradedPair{u, target, collect(u), collect(target)}
 }
 

@@ -158,7 +158,7 @@ func (e *Engine) hasCertificate(r *release, host string) bool {
 	case r.certified.Load() || r.Spec.Options.TLS.OnDemandURL != "" || e.opts.Certifier == nil:
 		return true
 	}
-	site, ok := e.TLSSite(host)
+	site, ok := e.TLSName(host)
 	if !ok {
 		return false
 	}

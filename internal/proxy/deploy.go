@@ -45,7 +45,7 @@ func (e *Engine) Deploy(req api.DeployRequest) (*Deployment, error) {
 	d := newDeployment(s)
 	svc.deployments = append(svc.deployments, d)
 	e.deployments.add(d)
-	e.running.Go(func() { e.run(svc, d) })
+	e.operations.Go(func() { e.run(svc, d) })
 	return d, nil
 }
 

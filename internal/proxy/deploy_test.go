@@ -215,7 +215,7 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 			e.wantAnswer("h", "/", "current")
 			e.wantAnswer("other.example.com", "/api", "current")
 			e.wantAnswer("neighbour.example.com", "/", "neighbour")
-			e.running.Wait() // the count comes last
+			e.operations.Wait() // the count comes last
 			if tt.state != "" && e.DeploymentCounts()[tt.state] == 0 {
 				t.Errorf("deployments %v, want one that is %s", e.DeploymentCounts(), tt.state)
 			}

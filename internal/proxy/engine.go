@@ -37,8 +37,8 @@ type Engine struct {
 	deployments *deploymentLog
 	started     bool
 	stopping    bool
-	// running counts deployments and removals.
-	running sync.WaitGroup
+	// operations counts deployments and removals.
+	operations sync.WaitGroup
 	// retired says that active releases may be draining without a successor.
 	retired atomic.Bool
 

@@ -140,7 +140,7 @@ func TestLifeCycleOfDeployments(t *testing.T) {
 		}
 		slow.Health.Store(http.StatusOK)
 		all.Wait()
-		e.running.Wait()
+		e.operations.Wait()
 		if e.checkConsistent(); t.Failed() {
 			return
 		}
@@ -181,7 +181,7 @@ func TestReleasesAreNumberedInTheirOrder(t *testing.T) {
 		})
 	}
 	all.Wait()
-	e.running.Wait()
+	e.operations.Wait()
 	e.checkConsistent()
 	if n := len(seen); !seen[n] || seen[n+1] {
 		t.Errorf("%d releases: %v, want every number up to that", n, seen)

@@ -10,8 +10,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// TLSSite is what the TLS handshake for a name is answered with.
-type TLSSite struct {
+// TLSName is what the TLS handshake for a name is answered with.
+type TLSName struct {
 	Service string
 	// Host is the host that the certificate is for: the name, or the wildcard that
 	// covers it.
@@ -24,22 +24,22 @@ type TLSSite struct {
 	Certificate *tls.Certificate
 }
 
-// TLSSite returns what the handshake for a server name is answered with, and
+// TLSName returns what the handshake for a server name is answered with, and
 // whether there is anything: whether a service was deployed with TLS for it.
-func (e *Engine) TLSSite(serverName string) (TLSSite, bool) {
+func (e *Engine) TLSName(serverName string) (TLSName, bool) {
 	r, host := e.table.Load().tlsRelease(serverName)
 	if r == nil {
-		return TLSSite{}, false
+		return TLSName{}, false
 	}
 	t := r.Spec.Options.TLS
-	site := TLSSite{Service: r.Spec.Service, Host: host, Issuer: t.Issuer}
+	site := TLSName{Service: r.Spec.Service, Host: host, Issuer: t.Issuer}
 	if r.keyPair != nil {
 		site.Certificate = r.keyPair.get(e.log())
 		return site, site.Certificate != nil
 	}
 	if host == "" || api.IsWildcard(host) && t.OnDemandURL != "" {
 		if t.OnDemandURL == "" {
-			return TLSSite{}, false
+			return TLSName{}, false
 		}
 		site.Host, site.OnDemand = canonicalName(serverName), true
 	}
@@ -129,9 +129,9 @@ type defaultSite struct {
 
 const defaultSiteFor = time.Second
 
-// DefaultTLSSite returns what a handshake without a server name is answered with:
+// DefaultTLSName returns what a handshake without a server name is answered with:
 // the certificate of the first host, by name, that has one.
-func (e *Engine) DefaultTLSSite() (TLSSite, bool) {
+func (e *Engine) DefaultTLSName() (TLSName, bool) {
 	t, now := e.table.Load(), time.Now()
 	known := e.defaultSite.Load()
 	if known == nil || known.table != t || now.After(known.until) {
@@ -139,9 +139,9 @@ func (e *Engine) DefaultTLSSite() (TLSSite, bool) {
 		e.defaultSite.Store(known)
 	}
 	if known.host == "" {
-		return TLSSite{}, false
+		return TLSName{}, false
 	}
-	return e.TLSSite(known.host)
+	return e.TLSName(known.host)
 }
 
 // firstTLSHost returns the first host by name that answers handshakes, or nothing.

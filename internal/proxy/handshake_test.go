@@ -38,7 +38,7 @@ func TestHandshakesFindTheirService(t *testing.T) {
 		"plain.b.test": "", "b.test": "", "y.x.b.test": "", "unknown.test": "", "": "", "*.unknown.test": "", "*.test": "",
 	} {
 		got := ""
-		if site, ok := e.TLSSite(name); ok {
+		if site, ok := e.TLSName(name); ok {
 			got = site.Service + " " + site.Host
 		}
 		if got != want {
@@ -54,7 +54,7 @@ func TestHandshakesWithoutANameAreAnswered(t *testing.T) {
 	a := testkit.StartApp(t, "a")
 	want := func(want string) {
 		t.Helper()
-		if site, _ := e.DefaultTLSSite(); site.Host != want {
+		if site, _ := e.DefaultTLSName(); site.Host != want {
 			t.Errorf("answered as %q, want %q", site.Host, want)
 		}
 	}
@@ -92,9 +92,9 @@ func TestServiceWithoutItsCertificateStandsBack(t *testing.T) {
 	e.deploy(tlsRequestFor("b", a, "b.test"))
 	want := func(host, service string) {
 		t.Helper()
-		site, ok := e.DefaultTLSSite()
+		site, ok := e.DefaultTLSName()
 		if host != "" {
-			site, ok = e.TLSSite(host)
+			site, ok = e.TLSName(host)
 		}
 		if !ok || site.Service != service {
 			t.Errorf("a handshake for %q is answered by %q, %t, want %q", host, site.Service, ok, service)
@@ -110,12 +110,12 @@ func TestServiceWithoutItsCertificateStandsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("", "b")
-	if site, ok := e.TLSSite("a.test"); ok {
+	if site, ok := e.TLSName("a.test"); ok {
 		t.Errorf("a handshake without any certificate is answered by %q", site.Service)
 	}
 }
 
-func BenchmarkTLSSite(b *testing.B) {
+func BenchmarkTLSName(b *testing.B) {
 	for _, n := range []int{1, 10_000} {
 		e := newTestEngine(b, withCertifier(newFakeCertifier()))
 		for i := range n {
@@ -128,7 +128,7 @@ func BenchmarkTLSSite(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, ok := e.TLSSite("h0.test"); !ok {
+				if _, ok := e.TLSName("h0.test"); !ok {
 					b.Fatal("there is no site")
 				}
 			}

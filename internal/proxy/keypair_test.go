@@ -119,7 +119,7 @@ func TestMissingCertificateFilesCostNobodyElse(t *testing.T) {
 	_ = os.Remove(files.key)
 
 	again := loaded(t, e.store)
-	if site, ok := again.TLSSite("a.test"); !ok || site.Certificate == nil || site.Certificate.Leaf.SerialNumber.Int64() != 1 {
+	if site, ok := again.TLSName("a.test"); !ok || site.Certificate == nil || site.Certificate.Leaf.SerialNumber.Int64() != 1 {
 		t.Errorf("without its files, a.test is answered with %+v, %t", site, ok)
 	}
 	if s, _ := again.Service("a"); len(s.Certificates) != 1 || !strings.Contains(s.Certificates[0].Error, "no such file") {
@@ -136,7 +136,7 @@ func TestMissingCertificateFilesCostNobodyElse(t *testing.T) {
 		stripped.put(name, []byte(text))
 	}
 	without := loaded(t, stripped)
-	if _, ok := without.TLSSite("a.test"); ok {
+	if _, ok := without.TLSName("a.test"); ok {
 		t.Error("a service without any certificate has one")
 	}
 	without.wantAnswer("a.test", "/", "a")

@@ -64,7 +64,7 @@ func TestCertificatesOnDemandAreForWhoMayHaveThem(t *testing.T) {
 				t.Errorf("%s, %s: %v the second time, asked again %t", name, host, again, askedAgain)
 			}
 		}
-		site, ok := e.TLSSite("Yes.test")
+		site, ok := e.TLSName("Yes.test")
 		if !ok || !site.OnDemand || site.Host != "yes.test" {
 			t.Errorf("a handshake for a name on demand finds %+v, %t", site, ok)
 		}

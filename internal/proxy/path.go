@@ -7,7 +7,7 @@ import (
 
 // matchPath returns the path of u that prefixes are compared with: decoded,
 // except that an encoded slash stays encoded, because it is data inside a
-// segment and not a border between two (RFC 3986, section 2.2).
+// segment and not a boundary between two (RFC 3986, section 2.2).
 func matchPath(u *url.URL) string {
 	if u.RawPath == "" || !strings.Contains(u.RawPath, "%2") {
 		return u.Path

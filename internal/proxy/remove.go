@@ -36,10 +36,10 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	for _, d := range slices.Clone(svc.deployments) {
 		d.abort(&api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s was removed", name)})
 	}
-	e.running.Add(1)
+	e.operations.Add(1)
 	svc.removals++
 	e.mu.Unlock()
-	defer e.running.Done()
+	defer e.operations.Done()
 	defer e.removed(svc)
 
 	svc.committing <- struct{}{}

@@ -121,7 +121,7 @@ func TestRemoveEndsDeployments(t *testing.T) {
 	if !strings.Contains(err.Error(), "app was removed") {
 		t.Errorf("error %q does not say why", err)
 	}
-	e.running.Wait()
+	e.operations.Wait()
 	e.checkConsistent()
 }
 

@@ -45,7 +45,7 @@ func (e *Engine) Shutdown(ctx context.Context) {
 
 	ended := make(chan struct{})
 	go func() {
-		e.running.Wait()
+		e.operations.Wait()
 		close(ended)
 	}()
 	select {

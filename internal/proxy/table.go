@@ -86,7 +86,7 @@ func (t *table) lookup(host, path string) (*claim, string) {
 	return nil, ""
 }
 
-// lookup tries the prefixes of path that end on a segment border, the shortest
+// lookup tries the prefixes of path that end on a segment boundary, the shortest
 // first, and returns the last that is claimed.
 func (hr *hostRoutes) lookup(path string) (found *claim, prefix string) {
 	if hr.root != nil {

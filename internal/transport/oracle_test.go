@@ -74,7 +74,7 @@ func readOurs(method string, data []byte, piece int) (a answer, kept bool, err e
 	}
 	defer resp.Body.Close()
 	a = answer{status: resp.StatusCode, reason: resp.Status, header: resp.Header}
-	if up, is := resp.Body.(*Upgraded); is {
+	if up, is := resp.Body.(*Switched); is {
 		a.consumed = nc.read - len(up.buffered)
 		return a, false, nil
 	}

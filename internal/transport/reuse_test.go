@@ -219,7 +219,7 @@ func (s *story) exchange(id int) {
 	}
 	defer resp.Body.Close()
 	got := answer{status: resp.StatusCode, reason: resp.Status, header: resp.Header}
-	if _, upgraded := resp.Body.(*Upgraded); !upgraded {
+	if _, upgraded := resp.Body.(*Switched); !upgraded {
 		b, err := io.ReadAll(resp.Body)
 		if ctx.Err() != nil {
 			s.t.Fatalf("request %d: there is no end to %q", id, s.scripts[id])

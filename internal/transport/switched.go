@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// Upgraded is the body of a 101 answer: the connection, which speaks another
+// Switched is the body of a 101 answer: the connection, which speaks another
 // protocol from here on and belongs to the caller.
-type Upgraded struct {
+type Switched struct {
 	c        *conn
 	buffered []byte
 	once     sync.Once
@@ -30,12 +30,12 @@ func (c *conn) switchProtocols(resp *http.Response, up *upload) error {
 	early := make([]byte, c.br.Buffered())
 	_, _ = io.ReadFull(c.br, early) // cannot fail: this much has arrived
 	c.returnReader()
-	resp.Body = &Upgraded{c: c, buffered: early}
+	resp.Body = &Switched{c: c, buffered: early}
 	return nil
 }
 
 // Read implements [io.Reader].
-func (u *Upgraded) Read(p []byte) (int, error) {
+func (u *Switched) Read(p []byte) (int, error) {
 	if len(u.buffered) > 0 {
 		n := copy(p, u.buffered)
 		u.buffered = u.buffered[n:]
@@ -45,19 +45,19 @@ func (u *Upgraded) Read(p []byte) (int, error) {
 }
 
 // Write implements [io.Writer].
-func (u *Upgraded) Write(p []byte) (int, error) { return u.c.nc.Write(p) }
+func (u *Switched) Write(p []byte) (int, error) { return u.c.nc.Write(p) }
 
 // Close closes the connection.
-func (u *Upgraded) Close() error {
+func (u *Switched) Close() error {
 	u.once.Do(u.c.close)
 	return nil
 }
 
 // NetConn returns the connection below, to wait for it or to set deadlines.
-func (u *Upgraded) NetConn() net.Conn { return u.c.nc }
+func (u *Switched) NetConn() net.Conn { return u.c.nc }
 
 // Pending reports whether there is something to read that has already been read
 // from the connection, because it came together with the answer.
-func (u *Upgraded) Pending() bool { return len(u.buffered) > 0 }
+func (u *Switched) Pending() bool { return len(u.buffered) > 0 }
 
-var _ io.ReadWriteCloser = (*Upgraded)(nil)
+var _ io.ReadWriteCloser = (*Switched)(nil)

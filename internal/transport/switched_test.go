@@ -35,7 +35,7 @@ func TestUpgradedConnectionBelongsToTheCaller(t *testing.T) {
 			if resp == nil {
 				return
 			}
-			u, is := resp.Body.(*Upgraded)
+			u, is := resp.Body.(*Switched)
 			if !is || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "echo" {
 				t.Fatalf("%+v", resp)
 			}
