@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -18,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/argv0"
 	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/run"
@@ -253,41 +251,27 @@ func describeFailure(result *api.DeploymentStatus) error {
 	return &e
 }
 
-// calledAsParachute says whether the program was called by its own name, so that
-// `parachute deploy` works, or by another, such as caddy, so that all of Caddy
-// does and ours is `caddy parachute deploy`.
-var calledAsParachute bool
-
-func init() {
-	if len(os.Args) == 0 || strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") != "parachute" {
-		return
-	}
-	// Caddy's command line cannot be replaced, only added to. So our own name
-	// becomes the first argument, which leads Caddy to the command that
-	// rootCommand registers, and that hands everything behind it to a command
-	// line of ours.
-	if len(os.Args) > 1 && os.Args[1] == "caddy" {
-		os.Args = slices.Delete(slices.Clone(os.Args), 1, 2)
-		return
-	}
-	calledAsParachute = true
-	os.Args = slices.Insert(slices.Clone(os.Args), 1, "parachute")
-}
-
-// rootCommand is what Caddy's command line knows of ours.
+// rootCommand is what Caddy's command line knows of ours. Caddy calls it when it puts its
+// command line together, right before it reads the arguments.
 func rootCommand() caddycmd.Command {
 	return caddycmd.Command{
 		Name:  "parachute",
 		Short: "Proxies web applications and deploys them without downtime",
 		CobraFunc: func(cmd *cobra.Command) {
-			if !calledAsParachute {
+			program, args := argv0.Called()
+			if program == argv0.Caddy {
+				argv0.Replace(args...)
 				cli.Describe(cmd, run.Command(), newDeployCommand())
 				return
 			}
+			// Caddy's command line cannot be replaced, only added to. So our own name
+			// becomes the first argument, which leads Caddy to this command, and that
+			// hands everything behind it to a command line of ours.
+			argv0.Replace(append([]string{"parachute"}, args...)...)
 			cmd.DisableFlagParsing = true
-			cmd.RunE = func(_ *cobra.Command, args []string) error {
+			cmd.RunE = func(*cobra.Command, []string) error {
 				root := &cobra.Command{Use: "parachute"}
-				cli.Describe(root, run.Command(), newDeployCommand())
+				cli.Describe(root, run.Command(), newDeployCommand(), cli.NewCaddyCommand())
 				root.SetArgs(args)
 				if err := root.Execute(); err != nil {
 					cli.Exit(cli.UsageError(err))

@@ -1,12 +1,10 @@
 package integration
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -363,34 +361,5 @@ func TestCompletionKnowsCommandsFlagsAndLiveServices(t *testing.T) {
 		if r := run(t, p, c.args...); r.Code != 0 || !strings.Contains(r.Stdout, c.want) {
 			t.Errorf("%v: %d %s", c.args, r.Code, tail(r.Stdout, 500))
 		}
-	}
-}
-
-func TestOneBinaryHasTwoNames(t *testing.T) {
-	p := newProxy(t)
-	for _, c := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"version"}, "Caddy v2."},
-		{[]string{"help", "run"}, "parachute run [flags]"},
-		{[]string{"deploy", "--help"}, "parachute deploy TARGET... [flags]"},
-		{[]string{"caddy", "help"}, "caddyserver.com/docs"},
-		{[]string{"caddy", "parachute", "deploy", "--help"}, "caddy parachute deploy TARGET... [flags]"},
-		{[]string{"caddy", "list-modules"}, "http.handlers.parachute"},
-	} {
-		if r := run(t, p, c.args...); r.Code != 0 || !strings.Contains(r.Stdout, c.want) {
-			t.Errorf("%v: %d %s%s", c.args, r.Code, tail(r.Stdout, 1000), r.Stderr)
-		}
-	}
-	bin, err := p.Command()
-	must(t, err)
-	asCaddy := exec.Command(bin.Path)
-	asCaddy.Args = []string{"caddy", "parachute", "deploy", "web-1"}
-	var stderr bytes.Buffer
-	asCaddy.Stderr = &stderr
-	_ = asCaddy.Run()
-	if code := asCaddy.ProcessState.ExitCode(); code != 2 || !strings.Contains(stderr.String(), "has no port") || strings.Contains(stderr.String(), `"level"`) {
-		t.Errorf("as caddy: %d %s", code, stderr.String())
 	}
 }

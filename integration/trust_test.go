@@ -94,7 +94,7 @@ func TestOtherUsersCannotDriveDeploys(t *testing.T) {
 	must(t, open.Close())
 	must(t, os.Chmod(open.Name(), 0o755))
 
-	cmd := exec.Command(open.Name(), "parachute", "list", "--admin", p.Admin())
+	cmd := exec.Command(open.Name(), "list", "--admin", p.Admin())
 	cmd.Dir, cmd.Env = "/", []string{"HOME=/nonexistent"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, _ := cmd.CombinedOutput()

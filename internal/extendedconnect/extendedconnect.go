@@ -13,33 +13,30 @@ package extendedconnect
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/argv0"
 )
 
 const setting = "http2xconnect"
 
 func init() {
 	debug := os.Getenv("GODEBUG")
-	if isRun(os.Args) && !strings.Contains(debug, setting+"=") {
+	if isRun(argv0.Called()) && !strings.Contains(debug, setting+"=") {
 		_ = os.Setenv("GODEBUG", strings.TrimPrefix(debug+","+setting+"=1", ","))
 	}
 }
 
-// isRun reports whether args are `parachute run` or `caddy parachute run`: in a
+// isRun reports whether the command is `parachute run` or `caddy parachute run`: in a
 // Caddy that runs a configuration of its user's, the choice is the user's.
-func isRun(args []string) bool {
-	if len(args) == 0 {
-		return false
-	}
-	commands := args[1:]
-	if name := filepath.Base(args[0]); strings.TrimSuffix(name, ".exe") != "parachute" {
-		if len(commands) == 0 || commands[0] != "parachute" {
+func isRun(program argv0.Program, args []string) bool {
+	if program == argv0.Caddy {
+		if len(args) == 0 || args[0] != "parachute" {
 			return false
 		}
-		commands = commands[1:]
+		args = args[1:]
 	}
 	// Flags may come before the command.
-	return slices.Contains(commands, "run")
+	return slices.Contains(args, "run")
 }

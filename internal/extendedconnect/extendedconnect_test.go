@@ -3,6 +3,8 @@ package extendedconnect
 import (
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/argv0"
 )
 
 func TestOnlyRunAcceptsWebSocketsOverHTTP2(t *testing.T) {
@@ -17,9 +19,11 @@ func TestOnlyRunAcceptsWebSocketsOverHTTP2(t *testing.T) {
 		"caddy":                                  false,
 		"":                                       false,
 		"/opt/parachute/caddy run":               false,
-		"parachute caddy reverse-proxy --to run": true, // harmless: Caddy's handler knows them
+		"proxy run":                              true,
+		"parachute caddy reverse-proxy --to run": false,
+		"parachute caddy parachute run":          true,
 	} {
-		if got := isRun(strings.Fields(args)); got != want {
+		if got := isRun(argv0.Parse(strings.Fields(args))); got != want {
 			t.Errorf("%q: %v", args, got)
 		}
 	}

@@ -28,6 +28,7 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/net/idna"},
 		why:     "the contract is for every program that drives the proxy, so it brings nothing along but the tables of host names",
 	},
+	"internal/argv0":   {why: "it has to be initialised before net/http, as what asks it has"},
 	"internal/version": {why: "it is read by everyone"},
 	"internal/transport": {
 		outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/sys"},
@@ -55,7 +56,7 @@ var layers = map[string]layer{
 		why:  "certificates come from Caddy's issuers, and the engine says for whom",
 	},
 	"internal/cli": {
-		ours: []string{"internal/api", "internal/client", "internal/version"},
+		ours: []string{"internal/api", "internal/argv0", "internal/client", "internal/version"},
 		host: true,
 		why:  "commands are clients of the API: what they show is what the API says",
 	},
@@ -69,10 +70,13 @@ var layers = map[string]layer{
 		host: true,
 		why:  "run writes a config for Caddy, which names the modules of the root and knows none of their types",
 	},
-	"internal/extendedconnect": {why: "it has to be initialised before net/http"},
+	"internal/extendedconnect": {
+		ours: []string{"internal/argv0"},
+		why:  "it has to be initialised before net/http",
+	},
 	".": {
 		ours: []string{
-			"internal/api", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/extendedconnect",
+			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/extendedconnect",
 			"internal/forward", "internal/proxy", "internal/run", "internal/version",
 		},
 		host: true,
