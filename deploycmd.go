@@ -21,7 +21,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/run"
 )
 
-func newDeployCommand() *cobra.Command {
+func newDeployCommand(env *cli.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy TARGET...",
 		Short: "Move a service's traffic to new instances without losing a request",
@@ -56,7 +56,7 @@ old release; 130 interrupted.`,
 	flags.register(cmd.Flags())
 	output := cli.AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
-	_ = cmd.RegisterFlagCompletionFunc("service", cli.CompleteServices)
+	_ = cmd.RegisterFlagCompletionFunc("service", env.CompleteServices)
 	_ = cmd.RegisterFlagCompletionFunc("lb", cobra.FixedCompletions(
 		[]string{string(api.LeastConn), string(api.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("tls", cobra.FixedCompletions(
@@ -71,13 +71,13 @@ old release; 130 interrupted.`,
 		}
 		req := flags.request(cmd.Flags(), targets)
 		if err := req.Validate(); err != nil {
-			return cmp.Or(cli.RefuseStrayValues(cmd.Flags(), os.Args[1:], req.Targets), err)
+			return cmp.Or(cli.RefuseStrayValues(cmd.Flags(), env.Args, req.Targets), err)
 		}
-		c, err := cli.ClientFor(cmd)
+		c, err := env.Client(cmd)
 		if err != nil {
 			return err
 		}
-		return deploy(c, req, cli.NewDeployPrinter(cmd, *output, *quiet, req))
+		return deploy(c, req, cli.NewDeployPrinter(env, *output, *quiet, req))
 	}
 	return cmd
 }
@@ -259,9 +259,10 @@ func rootCommand() caddycmd.Command {
 		Short: "Proxies web applications and deploys them without downtime",
 		CobraFunc: func(cmd *cobra.Command) {
 			program, args := argv0.Called()
+			env := cli.NewEnv(program, args)
 			if program == argv0.Caddy {
 				argv0.Replace(args...)
-				cli.Describe(cmd, run.Command(), newDeployCommand())
+				cli.Describe(env, cmd, run.Command(), newDeployCommand(env))
 				return
 			}
 			// Caddy's command line cannot be replaced, only added to. So our own name
@@ -271,10 +272,10 @@ func rootCommand() caddycmd.Command {
 			cmd.DisableFlagParsing = true
 			cmd.RunE = func(*cobra.Command, []string) error {
 				root := &cobra.Command{Use: "parachute"}
-				cli.Describe(root, run.Command(), newDeployCommand(), cli.NewCaddyCommand())
+				cli.Describe(env, root, run.Command(), newDeployCommand(env), cli.NewCaddyCommand())
 				root.SetArgs(args)
 				if err := root.Execute(); err != nil {
-					cli.Exit(cli.UsageError(err))
+					env.Exit(cli.UsageError(err))
 				}
 				return nil
 			}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestMisspelledFlagsGetASuggestion(t *testing.T) {
-	flags := newDeployCommand().Flags()
+	flags := newDeployCommand(&cli.Env{}).Flags()
 	for name, want := range map[string]string{
 		"hsot":              "host",
 		"hosts":             "host",

@@ -53,6 +53,24 @@ func TestOnlyCaddyIsCaddy(t *testing.T) {
 	}
 }
 
+// Who copies a line of a help or of a hint gets what it says.
+func TestCaddyNamesCommandsAsTheyAreCalledThere(t *testing.T) {
+	p := newProxy(t)
+	for _, args := range [][]string{{"parachute", "--help"}, {"parachute", "run", "--help"}, {"parachute", "deploy", "--help"}, {"parachute", "deploy"}, {"parachute", "list", "--admin", "unix//nowhere"}} {
+		r := runAs(t, p, "caddy", args...)
+		text := r.Stdout + r.Stderr
+		for _, line := range strings.Split(text, "\n") {
+			rest := strings.ReplaceAll(line, "caddy parachute ", "")
+			if strings.Contains(rest, "parachute run ") || strings.HasSuffix(rest, "parachute run") || strings.Contains(rest, "parachute deploy") || strings.Contains(rest, "parachute caddy") || strings.Contains(rest, "completion") {
+				t.Errorf("%v: there is no such command: %s", args, line)
+			}
+		}
+		if !strings.Contains(text, "caddy parachute ") {
+			t.Errorf("%v: %s", args, text)
+		}
+	}
+}
+
 // `caddy start` runs its own file again.
 func TestCaddyCanBeStartedInTheBackground(t *testing.T) {
 	p := newProxy(t)

@@ -10,11 +10,11 @@ import (
 )
 
 // CompleteServices completes the names of live services.
-func CompleteServices(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+func (e *Env) CompleteServices(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if FlagsFromEnv(cmd, "PARACHUTE_") != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	c, err := ClientFor(cmd)
+	c, err := e.Client(cmd)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -33,9 +33,9 @@ func CompleteServices(cmd *cobra.Command, _ []string, prefix string) ([]string, 
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-func completeOneService(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+func (e *Env) completeOneService(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return CompleteServices(cmd, args, prefix)
+	return e.CompleteServices(cmd, args, prefix)
 }

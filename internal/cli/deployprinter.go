@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -25,16 +22,16 @@ type DeployPrinter interface {
 
 // NewDeployPrinter returns the printer for a deploy of req: JSON on standard output, or
 // text, with the progress on standard error; quiet prints nothing but errors.
-func NewDeployPrinter(cmd *cobra.Command, output OutputFormat, quiet bool, req api.DeployRequest) DeployPrinter {
+func NewDeployPrinter(env *Env, output OutputFormat, quiet bool, req api.DeployRequest) DeployPrinter {
 	switch {
 	case output == outputJSON:
-		return &jsonPrinter{encoder: json.NewEncoder(os.Stdout), quiet: quiet}
+		return &jsonPrinter{encoder: json.NewEncoder(env.Out), quiet: quiet}
 	case quiet:
 		return silentPrinter{}
 	}
-	p := &textPrinter{out: os.Stdout, progress: os.Stderr, style: styleOf(cmd, os.Stderr), req: req}
-	if isTerminal(os.Stderr) {
-		p.live = &liveLine{w: os.Stderr, style: p.style}
+	p := &textPrinter{out: env.Out, progress: env.Err, style: env.Err.style, named: env.named, req: req}
+	if env.Err.Terminal {
+		p.live = &liveLine{w: env.Err, style: p.style}
 	}
 	return p
 }
@@ -75,6 +72,8 @@ type textPrinter struct {
 	out      io.Writer
 	progress io.Writer
 	style    style
+	// named has a text name commands as they are called.
+	named func(string) string
 	// req is what was asked for.
 	req api.DeployRequest
 	// live is the line that changes, on a terminal; nil elsewhere.
@@ -137,13 +136,13 @@ func (p *textPrinter) End() {
 
 func (p *textPrinter) Result(s api.DeploymentStatus) error {
 	if !s.State.Final() {
-		fmt.Fprintf(p.progress, " - it goes on by itself; see: parachute status %s\n", s.Service)
+		fmt.Fprintf(p.progress, " - it goes on by itself; see: %s %s\n", p.named("parachute status"), s.Service)
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
 		return err
 	}
 	if missing := withoutCertificate(s.Certificates); len(missing) > 0 && p.req.TLS.OnDemandURL == "" {
-		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: parachute status %s\n",
-			someOf(missing, ", "), s.Service)
+		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: %s %s\n",
+			someOf(missing, ", "), p.named("parachute status"), s.Service)
 	}
 	_, err := fmt.Fprintln(p.out, Outcome(s))
 	return err

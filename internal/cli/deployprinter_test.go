@@ -34,7 +34,7 @@ func TestDeployTellsOfCertificatesThatAreNotThereYet(t *testing.T) {
 		"on demand": {&api.TLSRequest{OnDemandURL: "/ask"}, []api.Certificate{{Host: "a.test"}}, ""},
 	} {
 		var out, progress bytes.Buffer
-		p := &textPrinter{out: &out, progress: &progress, req: api.DeployRequest{TLS: c.tls}}
+		p := &textPrinter{out: &out, progress: &progress, named: (&Env{}).named, req: api.DeployRequest{TLS: c.tls}}
 		err := p.Result(api.DeploymentStatus{Service: "a.test", State: api.StateDone, Release: 1, Serving: 1, Certificates: c.certificates})
 		if err != nil || out.String() != "a.test v1 is live\n" {
 			t.Errorf("%s: %q, %v", name, out.String(), err)

@@ -1,51 +1,103 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
+	"io"
 	"os"
-	"strings"
+	"regexp"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/parachute-proxy/parachute/internal/argv0"
+	"github.com/parachute-proxy/parachute/internal/client"
 )
 
-// FlagsFromEnv sets the flags that were not given from the environment. The empty
-// prefix is for flags of the command's own: NO_COLOR means something to itself.
-func FlagsFromEnv(cmd *cobra.Command, prefixes ...string) error {
-	flags, inherited := cmd.Flags(), cmd.InheritedFlags()
-	var failed error
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || failed != nil {
-			return
-		}
-		for _, prefix := range prefixes {
-			name := prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-			value, ok := os.LookupEnv(name)
-			if !ok || value == "" || prefix == "" && inherited.Lookup(f.Name) != nil {
-				continue
-			}
-			if err := flags.Set(f.Name, value); err != nil {
-				if prefix == "" {
-					// DEBUG and the like mean other things to other programs, and Kubernetes
-					// sets HTTP_PORT=tcp://10.0.0.1:80 for a service called http.
-					restoreDefault(f)
-					fmt.Fprintf(os.Stderr, "warning: the environment variable %s is no value for --%s and is ignored\n", name, f.Name)
-					return
-				}
-				failed = fmt.Errorf("environment variable %s: %s", name, invalidValue(value, errors.Unwrap(err)))
-			}
-			return
-		}
-	})
-	return failed
+// Env is what commands work with: nothing else in this package touches the process's
+// streams, arguments or terminal.
+type Env struct {
+	// Args are the arguments of the program, without its name.
+	Args []string
+	// In, Out and Err are the standard streams. Data goes to Out; progress, hints and
+	// errors go to Err.
+	In       io.Reader
+	Out, Err *Stream
+	// Connect returns a client of the proxy whose admin endpoint is given, or else of
+	// the one that runs in the default place.
+	Connect func(admin string) (*client.Client, error)
+	// Quit ends the process with an exit code, and does not return.
+	Quit func(code int)
+
+	// prefix is what is written before the program's own name: "caddy " if our commands
+	// are Caddy's children.
+	prefix string
 }
 
-// restoreDefault undoes what an invalid value has done to f: pflag stores the zero
-// value. It does not store a list that it cannot read, and would take the text of a
-// default, "[]", for an element.
-func restoreDefault(f *pflag.Flag) {
-	if _, list := f.Value.(pflag.SliceValue); !list {
-		_ = f.Value.Set(f.DefValue)
+// Stream is an output of a command, and what can be shown there.
+type Stream struct {
+	io.Writer
+	// Terminal says that it is a terminal that can move its cursor.
+	Terminal bool
+	// Width returns the columns of the terminal as it is now; 0 means no limit.
+	Width func() int
+	style
+}
+
+// NewEnv returns the Env of this process, which was called as a program with arguments;
+// see [argv0.Called].
+func NewEnv(program argv0.Program, args []string) *Env {
+	e := &Env{Args: args, In: os.Stdin, Out: streamOf(os.Stdout), Err: streamOf(os.Stderr), Connect: client.New, Quit: os.Exit}
+	if program == argv0.Caddy {
+		e.prefix = "caddy "
+	}
+	return e
+}
+
+// streamOf decides by the customs of the field what a file can show: NO_COLOR
+// (no-color.org), CLICOLOR_FORCE, TERM, and whether it is a terminal at all.
+func streamOf(f *os.File) *Stream {
+	s := &Stream{Writer: f, Terminal: term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"}
+	s.Width = func() int {
+		width, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0
+		}
+		return width
+	}
+	force := os.Getenv("CLICOLOR_FORCE")
+	s.color = os.Getenv("NO_COLOR") == "" && (s.Terminal || force != "" && force != "0")
+	return s
+}
+
+// heed makes the flags count that are about how all commands print.
+func (e *Env) heed(cmd *cobra.Command) {
+	if off, _ := cmd.Flags().GetBool("no-color"); off {
+		e.Out.color, e.Err.color = false, false
+	}
+}
+
+// Client returns a client of the proxy that --admin names, or of the one that runs in
+// the default place.
+func (e *Env) Client(cmd *cobra.Command) (*client.Client, error) {
+	given, _ := cmd.Flags().GetString("admin")
+	return e.Connect(given)
+}
+
+// command is a command line of ours in a text: the name of the program, and a command.
+var command = regexp.MustCompile(`(^|[^\w/-])(caddy )?parachute (caddy|deploy|help|list|remove|run|status|version)\b`)
+
+// named returns a text that names commands, with the words that they are called by in
+// this program.
+func (e *Env) named(text string) string {
+	if e.prefix == "" {
+		return text
+	}
+	return command.ReplaceAllString(text, "${1}"+e.prefix+"parachute $3")
+}
+
+// nameCommands has the help of cmd and of those below it name them as they are called.
+func (e *Env) nameCommands(cmd *cobra.Command) {
+	cmd.Long, cmd.Example = e.named(cmd.Long), e.named(cmd.Example)
+	for _, c := range cmd.Commands() {
+		e.nameCommands(c)
 	}
 }

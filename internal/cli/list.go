@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,7 +17,7 @@ import (
 // statusTimeout bounds list and status, which the proxy answers at once.
 const statusTimeout = 10 * time.Second
 
-func newListCommand() *cobra.Command {
+func newListCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
@@ -28,26 +27,31 @@ func newListCommand() *cobra.Command {
 	output := AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only: the exit code says whether the proxy answers")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		services, err := fetchServices(cmd)
+		services, err := fetchServices(env, cmd)
 		switch {
 		case err != nil:
 			return err
 		case *quiet:
 			return nil
 		case *output == outputJSON:
-			return printJSON(os.Stdout, api.ServiceList{Services: services})
+			return printJSON(env.Out, api.ServiceList{Services: services})
 		case len(services) == 0:
-			fmt.Fprintln(os.Stderr, "nothing is deployed yet; begin with: parachute deploy web-1:3000")
+			env.nothingDeployed()
 			return nil
 		}
-		return printList(os.Stdout, services)
+		return printList(env.Out, services)
 	}
 	return cmd
 }
 
+// nothingDeployed says what to begin with.
+func (e *Env) nothingDeployed() {
+	fmt.Fprintln(e.Err, e.named("nothing is deployed yet; begin with: parachute deploy web-1:3000"))
+}
+
 // fetchServices returns the services of the given names, or all.
-func fetchServices(cmd *cobra.Command, names ...string) ([]api.ServiceStatus, error) {
-	client, err := ClientFor(cmd)
+func fetchServices(env *Env, cmd *cobra.Command, names ...string) ([]api.ServiceStatus, error) {
+	client, err := env.Client(cmd)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/client"
 )
 
-func newRemoveCommand() *cobra.Command {
+func newRemoveCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "remove SERVICE",
 		Aliases: []string{"rm"},
@@ -32,7 +32,7 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: completeOneService,
+		ValidArgsFunction: env.completeOneService,
 	}
 	output := AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
@@ -40,7 +40,7 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
 	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c, err := ClientFor(cmd)
+		c, err := env.Client(cmd)
 		if err != nil {
 			return err
 		}
@@ -56,15 +56,15 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		}
 		switch {
 		case *output == outputJSON:
-			return printJSON(os.Stdout, removal)
+			return printJSON(env.Out, removal)
 		case *quiet:
 			return nil
 		}
 		if d := removal.Drained; d != nil {
-			fmt.Fprintf(os.Stderr, " %s drained v%d: %s, %s (%s)\n", styleOf(cmd, os.Stderr).green("✔"), d.Release,
+			fmt.Fprintf(env.Err, " %s drained v%d: %s, %s (%s)\n", env.Err.green("✔"), d.Release,
 				api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed))
 		}
-		_, err = fmt.Printf("%s is removed\n", removal.Service)
+		_, err = fmt.Fprintf(env.Out, "%s is removed\n", removal.Service)
 		return err
 	}
 	return cmd

@@ -15,7 +15,7 @@ func (e startError) Error() string { return e.cause.Error() }
 func (e startError) Unwrap() error { return e.cause }
 
 // FailedStart returns a failure of `parachute run` to start, with the way out as its hint,
-// which may be empty. [Exit] gives it the exit code that Caddy has for it.
+// which may be empty. [Env.Exit] gives it the exit code that Caddy has for it.
 func FailedStart(hint, format string, args ...any) error {
 	return startError{&api.Error{Code: api.CodeInternal, Message: fmt.Sprintf(format, args...), Hint: hint}}
 }

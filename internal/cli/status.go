@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,32 +13,32 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-func newStatusCommand() *cobra.Command {
+func newStatusCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "status [SERVICE]",
 		Short:             "Show services in full: targets, health, traffic, drains, options",
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeOneService,
+		ValidArgsFunction: env.completeOneService,
 	}
 	output := AddOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		services, err := fetchServices(cmd, args...)
+		services, err := fetchServices(env, cmd, args...)
 		switch {
 		case err != nil:
 			return err
 		case *output == outputJSON && len(args) == 1:
-			return printJSON(os.Stdout, services[0])
+			return printJSON(env.Out, services[0])
 		case *output == outputJSON:
-			return printJSON(os.Stdout, api.ServiceList{Services: services})
+			return printJSON(env.Out, api.ServiceList{Services: services})
 		case len(services) == 0:
-			fmt.Fprintln(os.Stderr, "nothing is deployed yet; begin with: parachute deploy web-1:3000")
+			env.nothingDeployed()
 			return nil
 		}
 		for i, s := range services {
 			if i > 0 {
-				fmt.Println()
+				fmt.Fprintln(env.Out)
 			}
-			if err := printStatus(os.Stdout, s, styleOf(cmd, os.Stdout)); err != nil {
+			if err := printStatus(env.Out, s, env.Out.style); err != nil {
 				return err
 			}
 		}

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -11,20 +10,21 @@ import (
 )
 
 // printError prints what happened, the outcome of health checks, and the way out.
-func printError(w io.Writer, err error) {
-	e, ok := errors.AsType[*api.Error](err)
+func (e *Env) printError(err error) {
+	w := e.Err
+	failure, ok := errors.AsType[*api.Error](err)
 	if !ok {
 		fmt.Fprintf(w, "error: %s\n", err)
 		return
 	}
-	fmt.Fprintf(w, "error: %s\n", e.Message)
-	for _, r := range e.Details {
+	fmt.Fprintf(w, "error: %s\n", e.named(failure.Message))
+	for _, r := range failure.Details {
 		if !r.Healthy {
 			fmt.Fprintf(w, "  GET %s   %s\n", r.URL, failuresOf(r))
 		}
 	}
-	if e.Hint != "" {
-		fmt.Fprintf(w, "  hint: %s\n", e.Hint)
+	if failure.Hint != "" {
+		fmt.Fprintf(w, "  hint: %s\n", e.named(failure.Hint))
 	}
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,7 +28,7 @@ func (v Versions) String() string {
 	return fmt.Sprintf("parachute %s, Caddy %s, %s", v.Parachute, v.Caddy, v.Go)
 }
 
-func newVersionCommand() *cobra.Command {
+func newVersionCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of parachute and of the Caddy in it",
@@ -38,9 +37,9 @@ func newVersionCommand() *cobra.Command {
 	output := AddOutputFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if *output == outputJSON {
-			return json.NewEncoder(os.Stdout).Encode(RunningVersions())
+			return json.NewEncoder(env.Out).Encode(RunningVersions())
 		}
-		_, err := fmt.Println(RunningVersions())
+		_, err := fmt.Fprintln(env.Out, RunningVersions())
 		return err
 	}
 	return cmd
