@@ -2,15 +2,14 @@ package parachute
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
 // tlsFlags are the flags of deploy for HTTPS.
@@ -47,8 +46,7 @@ func (f *tlsFlags) check(flags *pflag.FlagSet) error {
 		return nil
 	}
 	for _, name := range []string{"tls-wait", "tls-redirect"} {
-		_, fromEnvironment := os.LookupEnv("PARACHUTE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
-		if flags.Changed(name) && !fromEnvironment {
+		if flags.Changed(name) && cli.VariableOf(flags.Lookup(name)) == "" {
 			return &api.Error{
 				Code:    api.CodeInvalid,
 				Message: fmt.Sprintf("--%s has no effect without --tls", name),

@@ -1,12 +1,14 @@
 package integration
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -321,17 +323,48 @@ func TestFlagsComeFromTheEnvironmentToo(t *testing.T) {
 	}
 }
 
+// A STORAGE=s3://backup of another program once started a proxy with an empty state.
+func TestVariablesOfOtherProgramsDoNotMoveTheState(t *testing.T) {
+	p := newProxy(t)
+	a := startApp(t, "a", nil)
+	var log bytes.Buffer
+	runWith := func(variables ...string) (stop func()) {
+		t.Helper()
+		// No flag wins over the environment.
+		cmd, err := p.Command("run", "--bind", "127.0.0.1", "--http-port", itoa(p.HTTPPort), "--https-port", "0")
+		must(t, err)
+		cmd.Env, cmd.Stderr = append(cmd.Env, variables...), &log
+		must(t, cmd.Start())
+		waitFor(t, "the proxy", func() bool { _, err := p.Services(); return err == nil })
+		return func() {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			_ = cmd.Wait()
+		}
+	}
+	stop := runWith("STORAGE=s3://backup", "CONFIG=/etc/other", "ACCESS_LOG=1", "TRUSTED_PROXIES=\"10.0.0.0/8", "METRICS_PORT=tcp://10.0.0.1:9090")
+	deploy(t, p, to(a))
+	stop()
+	stop = runWith()
+	_, body := get(t, p, "", "/")
+	stop()
+	if body != "a" {
+		t.Errorf("what was deployed does not serve after a start without the variables: %s", body)
+	}
+	if strings.Contains(log.String(), "warning: ") {
+		t.Errorf("it warns of what it does not read: %s", &log)
+	}
+}
+
 func TestRunTakesPlainEnvironmentVariablesToo(t *testing.T) {
 	p := newProxy(t)
 	for variable, want := range map[string]string{
-		"HTTP_PORT=99999":           "--http-port 99999 is not a port",
-		"PARACHUTE_HTTP_PORT=99999": "--http-port 99999 is not a port",
+		"HTTP_PORT=99999":           "--http-port has its value from the environment variable HTTP_PORT",
+		"PARACHUTE_HTTP_PORT=99999": "--http-port has its value from the environment variable PARACHUTE_HTTP_PORT",
 		"PARACHUTE_HTTP_PORT=web":   `environment variable PARACHUTE_HTTP_PORT: "web" is no number`,
 		"NO_COLOR=yes":              "--bind",
 		// The defaults stay.
-		"DEBUG=express:*":              "warning: the environment variable DEBUG is no value for --debug and is ignored\nerror: --bind",
-		"HTTP_PORT=tcp://10.0.0.1:80":  "warning: the environment variable HTTP_PORT is no value for --http-port and is ignored\nerror: --bind",
-		"TRUSTED_PROXIES=\"10.0.0.0/8": "warning: the environment variable TRUSTED_PROXIES is no value for --trusted-proxies and is ignored\nerror: --bind",
+		"DEBUG=express:*":             "warning: the environment variable DEBUG is no value for --debug and is ignored\nerror: --bind",
+		"HTTP_PORT=tcp://10.0.0.1:80": "warning: the environment variable HTTP_PORT is no value for --http-port and is ignored\nerror: --bind",
 	} {
 		cmd, err := p.Command("run", "--https-port", "0", "--bind", "nonsense")
 		must(t, err)

@@ -86,7 +86,7 @@ func wrapCommand(env *Env, cmd *cobra.Command, prefixes ...string) {
 		}
 		env.heed(cmd)
 		if err := run(cmd, args); err != nil {
-			env.Exit(err)
+			env.Exit(nameVariables(cmd.Flags(), err))
 		}
 		return nil
 	}

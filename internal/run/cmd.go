@@ -31,8 +31,8 @@ or JSON file as well, on the same ports; a host that has a site there is that
 site's. SIGUSR1 reloads the file without touching services. A Caddyfile has to be
 named Caddyfile or *.caddyfile; files with other names are read as JSON.
 
-Every flag is an environment variable, too: --http-port is PARACHUTE_HTTP_PORT
-or, for this command, HTTP_PORT.
+Every flag is an environment variable, too: --http-port is PARACHUTE_HTTP_PORT.
+HTTP_PORT, HTTPS_PORT and DEBUG are read without the prefix as well.
 
 SIGTERM and SIGINT stop it: requests finish and streams are closed politely
 within the grace period.

@@ -44,7 +44,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.acmeCARoot, "acme-ca-root", "", "PEM `file` with the root certificate of the ACME server itself")
 	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
 	flags.StringVar(&o.acmeEABKeyID, "acme-eab-key-id", "", "`id` of an account that exists at the ACME server (external account binding)")
-	flags.StringVar(&o.acmeEABMACKey, "acme-eab-mac-key", "", "`key` of that account, in base64url; better given as ACME_EAB_MAC_KEY")
+	flags.StringVar(&o.acmeEABMACKey, "acme-eab-mac-key", "", "`key` of that account, in base64url; better given as PARACHUTE_ACME_EAB_MAC_KEY")
 	flags.StringVar(&o.acmeDNS, "acme-dns", "", "DNS `provider` to prove the control of domains with, which wildcards need, and its settings, such as 'cloudflare {env.CF_API_TOKEN}'")
 	flags.BoolVar(&o.tlsStaging, "tls-staging", false, "get certificates from Let's Encrypt's staging environment: no rate limits, but nobody trusts them")
 	flags.StringVar(&o.minTLS, "min-tls", "1.2", "oldest `version` of TLS that clients may use: 1.2 or 1.3")
