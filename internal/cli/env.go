@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -37,8 +38,9 @@ type Stream struct {
 	io.Writer
 	// Terminal says that it is a terminal that can move its cursor.
 	Terminal bool
-	// Width returns the columns of the terminal as it is now; 0 means no limit.
-	Width func() int
+	// Size returns the columns and lines of the terminal as it is now. It is nil for
+	// anything else.
+	Size func() (columns, lines int)
 	style
 }
 
@@ -56,12 +58,11 @@ func NewEnv(program argv0.Program, args []string) *Env {
 // (no-color.org), CLICOLOR_FORCE, TERM, and whether it is a terminal at all.
 func streamOf(f *os.File) *Stream {
 	s := &Stream{Writer: f, Terminal: term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"}
-	s.Width = func() int {
-		width, _, err := term.GetSize(int(f.Fd()))
-		if err != nil {
-			return 0
+	if s.Terminal {
+		s.Size = func() (columns, lines int) {
+			columns, lines, _ = term.GetSize(int(f.Fd()))
+			return columns, lines
 		}
-		return width
 	}
 	force := os.Getenv("CLICOLOR_FORCE")
 	s.color = os.Getenv("NO_COLOR") == "" && (s.Terminal || force != "" && force != "0")
@@ -81,6 +82,17 @@ func (e *Env) Client(cmd *cobra.Command) (*client.Client, error) {
 	given, _ := cmd.Flags().GetString("admin")
 	return e.Connect(given)
 }
+
+// size returns the columns and lines that there are; 0 means no limit.
+func (s *Stream) size() (columns, lines int) {
+	if s.Size == nil {
+		return 0, 0
+	}
+	return s.Size()
+}
+
+// note tells people something that is no data and no error.
+func (e *Env) note(text string) { fmt.Fprintln(e.Err, text) }
 
 // command is a command line of ours in a text: the name of the program, and a command.
 var command = regexp.MustCompile(`(^|[^\w/-])(caddy )?parachute (caddy|deploy|help|list|remove|run|status|version)\b`)

@@ -22,7 +22,7 @@ func TestListIsShortAndStatusTellsWhy(t *testing.T) {
 	reason := "the certificate authority says: " + strings.Repeat("no ", 60)
 	s := serviceWithTLS(api.Certificate{Host: "a.test", Error: reason})
 	var list, status bytes.Buffer
-	if err := printList(&list, []api.ServiceStatus{s}); err != nil {
+	if err := (&listing{services: []api.ServiceStatus{s}, now: time.Now()}).table().print(&list, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := printStatus(&status, s, style{}); err != nil {

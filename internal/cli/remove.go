@@ -48,7 +48,10 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		defer stop()
 		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
 		var removal api.Removal
-		if err := c.Call(ctx, http.MethodDelete, api.ServicePath(args[0])+"?"+query.Encode(), nil, &removal); err != nil {
+		err = onService(args[0], func(name string) error {
+			return c.Call(ctx, http.MethodDelete, api.ServicePath(name)+"?"+query.Encode(), nil, &removal)
+		})
+		if err != nil {
 			if api.ErrorCode(err) == client.CodeInterrupted {
 				return &api.Error{Code: client.CodeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
 			}

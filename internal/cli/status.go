@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -22,7 +23,7 @@ func newStatusCommand(env *Env) *cobra.Command {
 	}
 	output := AddOutputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		services, err := fetchServices(env, cmd, args...)
+		services, err := fetchServices(context.Background(), env, cmd, args...)
 		switch {
 		case err != nil:
 			return err
@@ -116,7 +117,8 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 	} else {
 		o := s.Active.Options
 		fmt.Fprintf(t, "  routes\t%s\n", strings.Join(allRoutesOf(s), "\n\t"))
-		fmt.Fprintf(t, "  release\tv%d, deployed %s\n", s.Active.Release, s.Active.DeployedAt.Local().Format(time.DateTime))
+		fmt.Fprintf(t, "  release\tv%d, deployed %s, %s ago\n", s.Active.Release,
+			s.Active.DeployedAt.Local().Format(time.DateTime), ageOf(s.Active.DeployedAt, time.Now()))
 		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", api.Count(s.Active.Requests, "request"), api.Count(s.Active.Streams, "stream"), s.Served)
 		printTargets(t, s.Active.Targets)
 		printCertificates(t, s, style)

@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
@@ -28,19 +32,58 @@ func (v Versions) String() string {
 	return fmt.Sprintf("parachute %s, Caddy %s, %s", v.Parachute, v.Caddy, v.Go)
 }
 
+// allVersions is what version prints as JSON.
+type allVersions struct {
+	Versions
+	// Proxy has the versions of the proxy that runs; it is null if none answers.
+	Proxy *Versions `json:"proxy"`
+}
+
+// versionTimeout bounds how long version waits for the proxy.
+const versionTimeout = 2 * time.Second
+
 func newVersionCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the versions of parachute and of the Caddy in it",
-		Args:  cobra.NoArgs,
+		Short: "Print the versions of parachute, of the Caddy in it, and of the proxy that runs",
+		Long: `version prints the versions of this program and, if a proxy answers, those of that:
+after an update, it is another one until it is restarted.`,
+		Args: cobra.NoArgs,
 	}
 	output := AddOutputFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
-		if *output == outputJSON {
-			return json.NewEncoder(env.Out).Encode(RunningVersions())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ours := RunningVersions()
+		proxy, err := proxyVersions(env, cmd)
+		if api.ErrorCode(err) == api.CodeInvalid {
+			return err // no address
 		}
-		_, err := fmt.Fprintln(env.Out, RunningVersions())
-		return err
+		if *output == outputJSON {
+			return json.NewEncoder(env.Out).Encode(allVersions{ours, proxy})
+		}
+		fmt.Fprintln(env.Out, ours)
+		switch {
+		case proxy != nil:
+			_, err = fmt.Fprintf(env.Out, "the proxy that runs: %s\n", proxy)
+			return err
+		case cmd.Flags().Changed("admin"):
+			env.note(" - " + err.Error())
+		}
+		return nil
 	}
 	return cmd
+}
+
+// proxyVersions asks the proxy for its versions.
+func proxyVersions(env *Env, cmd *cobra.Command) (*Versions, error) {
+	c, err := env.Client(cmd)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
+	defer cancel()
+	var v Versions
+	if err := c.Call(ctx, http.MethodGet, api.PathVersion, nil, &v); err != nil {
+		return nil, err
+	}
+	return &v, nil
 }

@@ -162,13 +162,7 @@ func (o *options) serviceRoute() object {
 
 func (o *options) listen(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }
 
-func (o *options) caddyAdminListen() string {
-	a := o.adminListener()
-	if a.Network == "unix" {
-		return a.String() + "|0600"
-	}
-	return a.String()
-}
+func (o *options) caddyAdminListen() string { return o.adminListener().Listen() }
 
 // logs returns the logs: to standard error, like Caddy's, but without ever waiting
 // for whoever reads it. Calls of the API are logged when they fail, unless the log

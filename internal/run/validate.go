@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -78,6 +79,9 @@ func (o *options) validateAdmin() error {
 	if a.Network == "unix" {
 		if len(a.Address) > 103 {
 			return fmt.Errorf("--admin: the socket path is longer than the 103 bytes that systems allow")
+		}
+		if strings.Trim(a.Mode[max(0, len(a.Mode)-1):], "0") != "" {
+			return fmt.Errorf("--admin %s would let every user of the machine control the proxy; let the last digit be 0", o.admin)
 		}
 		return nil
 	}

@@ -30,7 +30,7 @@ func (Parachute) Deploys() bool { return true }
 
 // Version implements Peer.
 func (p Parachute) Version(ctx context.Context) (string, error) {
-	out, err := p.command(ctx, "version").CombinedOutput()
+	out, err := p.command(ctx, "--version").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("running %s: %w\n%s", p.Binary, err, out)
 	}
