@@ -42,5 +42,6 @@ func PrintableUpTo(s string, most int) string {
 // IsControl reports whether r steers a terminal (C0 and C1 controls, DEL) or makes
 // a line read as what it is not (line separators, marks of bidirectional text).
 func IsControl(r rune) bool {
-	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x061c || r == 0x200e || r == 0x200f ||
+		r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

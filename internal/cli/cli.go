@@ -31,7 +31,7 @@ has returned, the old instance can be removed.`
 		env.Exit(usageErrorOf(c, describeFlagError(c, err)))
 		return nil
 	})
-	cmd.PersistentFlags().String("admin", "", "`address` of the proxy's admin endpoint: unix//path or host:port (default: its socket, then localhost:2019)")
+	cmd.PersistentFlags().String("admin", "", "`address` of the proxy's admin endpoint: unix//path or host:port (default: its socket, then localhost:2019 if that is root's or yours)")
 	cmd.PersistentFlags().Bool("no-color", false, "print without colour")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {

@@ -49,7 +49,7 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
 		var removal api.Removal
 		err = onService(args[0], func(name string) error {
-			return c.Call(ctx, http.MethodDelete, api.ServicePath(name)+"?"+query.Encode(), nil, &removal)
+			return c.CallUntilDone(ctx, http.MethodDelete, api.ServicePath(name)+"?"+query.Encode(), nil, &removal)
 		})
 		if err != nil {
 			if api.ErrorCode(err) == client.CodeInterrupted {

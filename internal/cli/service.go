@@ -5,16 +5,12 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/client"
 )
-
-// statusTimeout bounds calls that the proxy answers at once.
-const statusTimeout = 10 * time.Second
 
 // onService calls with the name of a service as it was written, and if there is no such
 // service, as a deploy would have named it after a host: in lower case, without the dot
@@ -48,8 +44,6 @@ func fetchServices(ctx context.Context, env *Env, cmd *cobra.Command, names ...s
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
 	if len(names) == 0 {
 		return c.Services(ctx)
 	}

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Address is where an admin endpoint listens.
@@ -127,32 +125,4 @@ func (u user) searchDirs() []string {
 		}
 	}
 	return all
-}
-
-// defaultCaddyAdmin is where an ordinary Caddy listens.
-var defaultCaddyAdmin = Address{Network: "tcp", Address: "localhost:2019"}
-
-// candidates returns the endpoints to try, the best first. given is the value of
-// --admin, which includes that of PARACHUTE_ADMIN.
-func candidates(given string) ([]Address, error) {
-	if given == "" {
-		var all []Address
-		for _, dir := range thisUser().searchDirs() {
-			// In a shared temporary directory, anyone could answer in the proxy's
-			// name. Root's is in none, and may be that of a service's user.
-			if err := CheckPrivate(dir); err != nil && os.Getuid() != 0 {
-				return nil, &api.Error{Code: CodeUnreachable, Message: err.Error()}
-			}
-			all = append(all, adminSocketIn(dir))
-		}
-		if os.Getuid() != 0 {
-			all = append(all, adminSocketIn(rootRuntimeDir))
-		}
-		return append(all, defaultCaddyAdmin), nil
-	}
-	a, err := ParseAdminAddress(given)
-	if err != nil {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: err.Error()}
-	}
-	return []Address{a}, nil
 }

@@ -1,14 +1,12 @@
 package client
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,93 +20,96 @@ import (
 type Client struct {
 	address Address
 	http    *http.Client
+	// answerTimeout and quietTimeout are the constants of these names; tests have less
+	// time.
+	answerTimeout time.Duration
+	quietTimeout  time.Duration
 }
 
-// maxError bounds the body of an answer that tells of a failure, in bytes.
-const maxError = 1 << 20
+// AnswerTimeout bounds how long the proxy may take for an answer, and to begin a stream of
+// events, but for calls that it answers when something is over.
+const AnswerTimeout = 10 * time.Second
 
-// ConnectTimeout bounds how long a command waits for the proxy to accept it.
-const ConnectTimeout = 5 * time.Second
+// quietTimeout is how long a stream of events may say nothing before the client asks
+// whether the proxy is still there: a certificate or a drain can take long.
+const quietTimeout = 15 * time.Second
+
+// Bounds of answers, in bytes: of one that tells of a failure, of any other, and of an
+// event. Ten thousand services are about ten megabytes.
+const (
+	maxError  = 1 << 20
+	maxAnswer = 1 << 28
+	maxEvent  = 1 << 24
+)
 
 // New finds the proxy whose admin endpoint is given, or else the one that runs in
 // the default place. Nothing else has been asked of it yet.
 func New(given string) (*Client, error) {
-	all, err := candidates(given)
+	all, err := endpoints(given)
 	if err != nil {
 		return nil, err
 	}
-	var tried []string
-	for _, a := range all {
-		conn, err := net.DialTimeout(a.Network, a.Address, ConnectTimeout)
-		if err == nil {
-			conn.Close()
-			return &Client{address: a, http: &http.Client{Transport: adminTransport(a)}}, nil
-		}
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, &api.Error{
-				Code:    CodeUnreachable,
-				Message: fmt.Sprintf("the admin endpoint %s does not let this user in: permission denied", a),
-				Hint:    "run the command as the user that runs the proxy, for example with sudo",
-			}
-		}
-		tried = append(tried, a.String())
+	e, err := find(all)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &api.Error{
-		Code:    CodeUnreachable,
-		Message: fmt.Sprintf("no proxy answers at %s", strings.Join(tried, ", ")),
-		Hint:    "start one with: parachute run; if it runs elsewhere, point --admin or PARACHUTE_ADMIN at it",
-	}
+	return newClient(e), nil
 }
 
-func adminTransport(a Address) *http.Transport {
-	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, a.Network, a.Address)
+func newClient(e endpoint) *Client {
+	return &Client{
+		address: e.Address,
+		http: &http.Client{
+			Transport: &http.Transport{
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
+				// A client makes a call or two. None of its connections stays open behind them.
+				DisableKeepAlives: true,
+			},
+			// The API sends nobody elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		// A client makes a call or two. None of its connections stays open behind them.
-		DisableKeepAlives: true,
+		answerTimeout: AnswerTimeout,
+		quietTimeout:  quietTimeout,
 	}
 }
 
-// Call makes a request and decodes the answer into out. A nil body sends none.
+// Address returns where the proxy is asked.
+func (c *Client) Address() Address { return c.address }
+
+// Call makes a request that the proxy answers at once and decodes the answer into out,
+// a pointer. A nil body sends none.
 func (c *Client) Call(ctx context.Context, method, path string, body, out any) error {
+	return c.call(ctx, c.answerTimeout, method, path, body, out)
+}
+
+// CallUntilDone is [Client.Call] for a request that is answered when something is over.
+// It waits for as long as ctx allows.
+func (c *Client) CallUntilDone(ctx context.Context, method, path string, body, out any) error {
+	return c.call(ctx, 0, method, path, body, out)
+}
+
+func (c *Client) call(ctx context.Context, timeout time.Duration, method, path string, body, out any) error {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, silentError{timeout})
+		defer cancel()
+	}
 	resp, err := c.do(ctx, method, path, body, api.MediaJSON)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
 		return c.lost(ctx, err)
 	}
+	makePrintable(out)
 	return nil
 }
 
-// Stream makes a request whose answer is a line for each event.
-func (c *Client) Stream(ctx context.Context, path string, body any, yield func(api.Event) error) error {
-	resp, err := c.do(ctx, http.MethodPost, path, body, api.MediaNDJSON)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewReader(resp.Body)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if err != nil {
-			return c.lost(ctx, err)
-		}
-		var ev api.Event
-		if err := json.Unmarshal(line, &ev); err != nil {
-			return c.lost(ctx, err)
-		}
-		if err := yield(ev); err != nil {
-			return err
-		}
-		if ev.Kind == api.EventEnded {
-			return nil
-		}
-	}
-}
+// silentError is why a context has ended in which the proxy should have answered.
+type silentError struct{ timeout time.Duration }
+
+func (e silentError) Error() string { return fmt.Sprintf("no answer within %s", e.timeout) }
 
 // Services returns all services, by name.
 func (c *Client) Services(ctx context.Context) ([]api.ServiceStatus, error) {
@@ -144,6 +145,7 @@ func (c *Client) do(ctx context.Context, method, path string, body any, accept s
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
 	var failed api.Failure
 	if json.Unmarshal(answer, &failed) == nil && failed.Error != nil && failed.Error.Code != "" {
+		makePrintable(failed.Error)
 		return nil, failed.Error
 	}
 	if resp.StatusCode == http.StatusNotFound {
@@ -155,13 +157,19 @@ func (c *Client) do(ctx context.Context, method, path string, body any, accept s
 	}
 	return nil, &api.Error{
 		Code:    api.CodeInternal,
-		Message: fmt.Sprintf("%s refused the call with %s: %s", c.address, resp.Status, api.Printable(strings.TrimSpace(string(answer)))),
+		Message: fmt.Sprintf("%s refused the call with %s: %s", c.address, api.Printable(resp.Status), api.Printable(strings.TrimSpace(string(answer)))),
 	}
 }
 
 // lost explains a call that got no whole answer.
 func (c *Client) lost(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	silent, isSilent := errors.AsType[silentError](context.Cause(ctx))
+	switch {
+	case isSilent:
+		return c.silent(silent.timeout)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return &api.Error{Code: CodeUnreachable, Message: fmt.Sprintf("the proxy at %s has not answered in time", c.address), Hint: silentHint}
+	case ctx.Err() != nil:
 		return &api.Error{Code: CodeInterrupted, Message: "interrupted"}
 	}
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
@@ -179,8 +187,19 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	}
 	return &api.Error{
 		Code:    CodeUnreachable,
-		Message: fmt.Sprintf("lost the connection to the proxy at %s: %v", c.address, err),
+		Message: fmt.Sprintf("lost the connection to the proxy at %s: %s", c.address, api.Printable(err.Error())),
 		Hint:    "check that it is running, then see what serves with: parachute status",
+	}
+}
+
+const silentHint = "it may be stopped, overloaded, or no proxy; see its log"
+
+// silent is the error of a proxy that accepts connections and says nothing.
+func (c *Client) silent(after time.Duration) error {
+	return &api.Error{
+		Code:    CodeUnreachable,
+		Message: fmt.Sprintf("the proxy at %s accepts connections, but has said nothing for %s", c.address, after),
+		Hint:    silentHint,
 	}
 }
 

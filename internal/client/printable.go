@@ -1,0 +1,35 @@
+package client
+
+import (
+	"math"
+	"reflect"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// makePrintable replaces, in every text of an answer, what would steer a terminal: what
+// answers may be no proxy, or pass on what others have said. v is a pointer.
+func makePrintable(v any) { sanitize(reflect.ValueOf(v)) }
+
+func sanitize(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		if v.CanSet() {
+			v.SetString(api.PrintableUpTo(v.String(), math.MaxInt))
+		}
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			sanitize(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				sanitize(v.Field(i))
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			sanitize(v.Index(i))
+		}
+	}
+}
