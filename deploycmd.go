@@ -175,7 +175,7 @@ func deploy(c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) 
 	case err != nil:
 		return err
 	case result.Error != nil:
-		return cli.Reported(describeFailure(result))
+		return cli.Reported(cli.DescribeFailure(*result))
 	}
 	return printer.Result(*result)
 }
@@ -199,7 +199,7 @@ func interrupted(c *client.Client, name, id string) error {
 			return &api.Error{
 				Code:    client.CodeInterrupted,
 				Message: fmt.Sprintf("interrupted after the switch; %s v%d is live", name, status.Release),
-				Hint:    "the old release may still be draining; see: parachute status " + name,
+				Hint:    "the old release may still be draining; wait for it with: parachute wait " + id,
 			}
 		case status.State.Final():
 			return &api.Error{Code: client.CodeInterrupted, Message: "interrupted before the switch; nothing has changed"}
@@ -234,21 +234,6 @@ func normalizedHosts(hosts []string) []string {
 		}
 	}
 	return all
-}
-
-// describeFailure adds to the error of a deployment what serves now.
-func describeFailure(result *api.DeploymentStatus) error {
-	e := *result.Error
-	switch {
-	case e.Code == api.CodeDrainTimeout:
-		e.Message = cli.Outcome(*result) + ", but " + e.Message
-	case e.Code != api.CodeNotHealthy && e.Code != api.CodeSuperseded && e.Code != api.CodeCertificate:
-	case result.Serving > 0:
-		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", result.Service, result.Serving)
-	default:
-		e.Message += fmt.Sprintf("; %s serves nothing yet", result.Service)
-	}
-	return &e
 }
 
 // rootCommand is what Caddy's command line knows of ours. Caddy calls it when it puts its

@@ -25,7 +25,7 @@ func TestCommandsGiveUpOnAProxyThatSaysNothing(t *testing.T) {
 			defer conn.Close()
 		}
 	}()
-	commands := []string{"list", "status", "status shop", "deploy web-1:3000", "deploy web-1:3000 --detach"}
+	commands := []string{"list", "status", "status shop", "deploy web-1:3000", "deploy web-1:3000 --detach", "remove shop", "wait shop"}
 	results := make(map[string]chan rig.Result)
 	for _, args := range commands {
 		ended := make(chan rig.Result, 1)

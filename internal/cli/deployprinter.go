@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,9 +30,10 @@ func NewDeployPrinter(env *Env, output OutputFormat, quiet bool, req api.DeployR
 	case quiet:
 		return silentPrinter{}
 	}
-	p := &textPrinter{out: env.Out, progress: env.Err, style: env.Err.style, named: env.named, req: req}
-	if env.Err.Terminal {
-		p.live = &liveLine{w: env.Err, style: p.style}
+	p := newTextPrinter(env)
+	p.req = req
+	if spec, err := req.Resolve(); err == nil {
+		p.limits = &spec.Drain
 	}
 	return p
 }
@@ -67,6 +69,15 @@ func (p *jsonPrinter) Event(ev api.Event) error {
 
 func (p *jsonPrinter) Result(s api.DeploymentStatus) error { return p.encoder.Encode(s) }
 
+// newTextPrinter returns a printer that knows nothing of what it prints.
+func newTextPrinter(env *Env) *textPrinter {
+	p := &textPrinter{out: env.Out, progress: env.Err, style: env.Err.style, named: env.named}
+	if env.Err.Terminal {
+		p.live = &liveLine{w: env.Err, style: p.style}
+	}
+	return p
+}
+
 // textPrinter prints progress for people.
 type textPrinter struct {
 	out      io.Writer
@@ -76,8 +87,14 @@ type textPrinter struct {
 	named func(string) string
 	// req is what was asked for.
 	req api.DeployRequest
+	// limits are those of the drain, nil if they are not known.
+	limits *api.DrainLimits
 	// live is the line that changes, on a terminal; nil elsewhere.
 	live *liveLine
+	// targets are those of the new release.
+	targets []string
+	// drainSince is when the drain has begun.
+	drainSince time.Time
 	// draining is what the last drain line said, so that it is said once.
 	draining string
 }
@@ -85,6 +102,7 @@ type textPrinter struct {
 func (p *textPrinter) Event(ev api.Event) error {
 	switch ev.Kind {
 	case api.EventAccepted:
+		p.targets = ev.Targets
 		if p.req.Force {
 			p.now("not checking " + strings.Join(ev.Targets, ", "))
 		} else {
@@ -108,24 +126,56 @@ func (p *textPrinter) Event(ev api.Event) error {
 			p.line("   " + p.style.dim("changed "+change))
 		}
 	case api.EventDraining:
-		if ev.Requests+ev.Streams == 0 {
-			return nil
+		if p.drainSince.IsZero() {
+			p.drainSince = ev.Time
 		}
-		if line := fmt.Sprintf("draining v%d: %s, %s left", ev.Release, api.Count(ev.Requests, "request"), api.Count(ev.Streams, "stream")); line != p.draining {
-			p.draining = line
-			p.now(line)
-		}
+		p.drainGoesOn(ev.Release, ev.Requests, ev.Streams)
 	case api.EventDrained:
-		d := ev.Drain
-		detail := fmt.Sprintf("%s, %s (%s)", api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed))
-		if d.CutRequests+d.CutStreams > 0 {
-			p.line(fmt.Sprintf(" %s %-32s %s", p.style.red("✘"), "cut "+strings.Join(d.Targets, ", "),
-				fmt.Sprintf("%s, %s (%s)", api.Count(d.CutRequests, "request"), api.Count(d.CutStreams, "stream"), seconds(d.Elapsed))))
-			return nil
-		}
-		p.done("drained "+strings.Join(d.Targets, ", "), detail)
+		p.drained(*ev.Drain)
 	}
 	return nil
+}
+
+// drainGoesOn shows what a drain waits for, and for how long.
+func (p *textPrinter) drainGoesOn(release, requests, streams int) {
+	if requests+streams == 0 {
+		return
+	}
+	text := fmt.Sprintf("draining v%d: %s, %s left", release, api.Count(requests, "request"), api.Count(streams, "stream"))
+	if p.limits != nil {
+		var until []string
+		at := func(limit time.Duration) string { return p.drainSince.Add(limit).Local().Format(time.TimeOnly) }
+		if requests > 0 {
+			until = append(until, "requests have until "+at(p.limits.Requests)+" (--drain-timeout)")
+		}
+		if streams > 0 {
+			until = append(until, "streams are closed by "+at(p.limits.Streams)+" (--stream-timeout)")
+		}
+		text += "; " + strings.Join(until, ", ")
+	}
+	if text != p.draining {
+		p.draining = text
+		p.now(text)
+	}
+}
+
+// drained shows how a drain has ended. A target that the new release has, too, is not
+// named: who reads that it was drained takes it away.
+func (p *textPrinter) drained(d api.Drain) {
+	targets := slices.DeleteFunc(slices.Clone(d.Targets), func(t string) bool { return slices.Contains(p.targets, t) })
+	what := strings.Join(targets, ", ")
+	if len(targets) == 0 {
+		what = fmt.Sprintf("v%d", d.Release)
+	}
+	if !d.Clean() {
+		p.line(fmt.Sprintf(" %s %-32s %s, %s (%s)", p.style.red("✘"), "cut "+what,
+			api.Count(d.CutRequests, "request"), api.Count(d.CutStreams, "stream"), seconds(d.Elapsed)))
+	} else {
+		p.done("drained "+what, fmt.Sprintf("%s, %s (%s)", api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed)))
+	}
+	if p.live != nil {
+		p.now("waiting for older releases that drain") // there may be some
+	}
 }
 
 func (p *textPrinter) End() {
@@ -136,7 +186,7 @@ func (p *textPrinter) End() {
 
 func (p *textPrinter) Result(s api.DeploymentStatus) error {
 	if !s.State.Final() {
-		fmt.Fprintf(p.progress, " - it goes on by itself; see: %s %s\n", p.named("parachute status"), s.Service)
+		fmt.Fprintf(p.progress, " - it goes on by itself; wait for it with: %s %s\n", p.named("parachute wait"), s.ID)
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
 		return err
 	}
@@ -144,20 +194,8 @@ func (p *textPrinter) Result(s api.DeploymentStatus) error {
 		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: %s %s\n",
 			someOf(missing, ", "), p.named("parachute status"), s.Service)
 	}
-	_, err := fmt.Fprintln(p.out, Outcome(s))
+	_, err := fmt.Fprintln(p.out, outcomeOf(s))
 	return err
-}
-
-// Outcome says what serves now that a deployment is done: by then, it need not be
-// its release any more.
-func Outcome(s api.DeploymentStatus) string {
-	switch s.Serving {
-	case s.Release:
-		return fmt.Sprintf("%s v%d is live", s.Service, s.Release)
-	case 0:
-		return fmt.Sprintf("%s v%d was live; the service has been removed since", s.Service, s.Release)
-	}
-	return fmt.Sprintf("%s v%d was live; v%d has replaced it since", s.Service, s.Release, s.Serving)
 }
 
 // done prints a step that has been completed.

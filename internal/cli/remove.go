@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,8 @@ nothing left to do, and returns. From the first moment on, new requests go to
 whatever other service claims their host and path, or get 404.
 
 Exit codes: 0 done; 2 invalid input; 5 no such service; 6 no proxy answers; 7
-removed, but something had to be cut; 130 interrupted: the removal goes on.`,
+removed, but something had to be cut; 130 interrupted: the removal goes on, and
+parachute wait SERVICE waits for it.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("remove needs the name of one service, as in: parachute remove app1.example.com")
@@ -40,35 +42,79 @@ removed, but something had to be cut; 130 interrupted: the removal goes on.`,
 	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
 	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		limits, err := api.RemoveRequest{DrainTimeout: &drain, StreamTimeout: &streams}.Resolve()
+		if err != nil {
+			return err
+		}
 		c, err := env.Client(cmd)
 		if err != nil {
 			return err
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		query := url.Values{"drain_timeout": {drain.String()}, "stream_timeout": {streams.String()}}
-		var removal api.Removal
-		err = onService(args[0], func(name string) error {
-			return c.CallUntilDone(ctx, http.MethodDelete, api.ServicePath(name)+"?"+query.Encode(), nil, &removal)
-		})
-		if err != nil {
-			if api.ErrorCode(err) == client.CodeInterrupted {
-				return &api.Error{Code: client.CodeInterrupted, Message: "interrupted; the removal goes on", Hint: "see: parachute list"}
+		printer := newTextPrinter(env)
+		printer.limits, printer.drainSince = &limits, time.Now()
+		show := func(s api.ServiceStatus) {
+			if *output == outputJSON || *quiet {
+				return
 			}
-			return err
+			for _, r := range s.Draining {
+				printer.drainGoesOn(r.Release, r.Requests, r.Streams)
+			}
 		}
+		removal, err := remove(ctx, c, args[0], limits, show)
+		printer.End()
 		switch {
+		case err != nil:
+			return err
 		case *output == outputJSON:
 			return printJSON(env.Out, removal)
 		case *quiet:
 			return nil
 		}
 		if d := removal.Drained; d != nil {
-			fmt.Fprintf(env.Err, " %s drained v%d: %s, %s (%s)\n", env.Err.green("✔"), d.Release,
-				api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed))
+			printer.done(fmt.Sprintf("drained v%d", d.Release),
+				fmt.Sprintf("%s, %s (%s)", api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed)))
 		}
 		_, err = fmt.Fprintf(env.Out, "%s is removed\n", removal.Service)
 		return err
 	}
 	return cmd
+}
+
+// pollInterval is the pause between two looks at something that the proxy does.
+const pollInterval = 500 * time.Millisecond
+
+// remove removes a service, and shows it as it drains. The proxy answers when that is over,
+// which can take a day: that it is still there is seen by the looks at the service.
+func remove(ctx context.Context, c *client.Client, written string, limits api.DrainLimits, show func(api.ServiceStatus)) (result api.Removal, err error) {
+	query := url.Values{"drain_timeout": {limits.Requests.String()}, "stream_timeout": {limits.Streams.String()}}
+	err = onService(written, func(name string) error {
+		calling, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var removal api.Removal
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.CallUntilDone(calling, http.MethodDelete, api.ServicePath(name)+"?"+query.Encode(), nil, &removal)
+		}()
+		for {
+			select {
+			case err := <-ended:
+				result = removal
+				if api.ErrorCode(err) == client.CodeInterrupted {
+					return &api.Error{Code: client.CodeInterrupted, Message: "interrupted; the removal goes on", Hint: "wait for it with: parachute wait " + name}
+				}
+				return err
+			case <-time.After(pollInterval):
+			}
+			s, err := fetchService(calling, c, name)
+			switch api.ErrorCode(err) {
+			case "":
+				show(s)
+			case client.CodeUnreachable:
+				return err
+			}
+		}
+	})
+	return result, err
 }

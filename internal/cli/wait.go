@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
+)
+
+// codeGaveUp marks a wait that has taken longer than it may.
+const codeGaveUp api.Code = "gave_up"
+
+func newWaitCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "wait DEPLOYMENT|SERVICE",
+		Short: "Wait for a deployment or a removal that is under way, and end as it does",
+		Long: `wait takes up again what another command has begun and left: with --detach, or by
+Ctrl-C after the switch. It shows how it goes on, and ends with the exit code that
+the other command would have had.
+
+DEPLOYMENT is the identifier that deploy --detach prints. With SERVICE, wait waits for
+the newest deployment of that service, until its old releases have drained, or until it
+is removed. If nothing is under way, it ends at once, like the last deployment.
+
+Exit codes are those of deploy, and 124 if --timeout is over first.`,
+		Example: `  parachute deploy web-2:3000 --host app1.example.com --detach
+  parachute wait app1.example.com`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("wait needs the identifier of one deployment or the name of one service, as in: parachute wait app1.example.com")
+			}
+			return nil
+		},
+		ValidArgsFunction: env.completeOneService,
+	}
+	output := AddOutputFlag(cmd)
+	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
+	var timeout api.Duration
+	cmd.Flags().Var(&timeout, "timeout", "`time` to wait for at most; 0 waits for as long as it takes")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := env.Client(cmd)
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		if timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(timeout), &api.Error{
+				Code: codeGaveUp, Message: fmt.Sprintf("it has not ended within %s, and goes on", timeout),
+			})
+			defer cancel()
+		}
+		w := waiter{client: c, output: *output, env: env}
+		if *output == outputText && !*quiet {
+			w.printer = newTextPrinter(env)
+			defer w.printer.End()
+		}
+		err = w.wait(ctx, args[0])
+		if code := api.ErrorCode(err); code == client.CodeInterrupted || code == client.CodeUnreachable {
+			// Whatever was under way when the time was over.
+			if cause, ok := errors.AsType[*api.Error](context.Cause(ctx)); ok {
+				return cause
+			}
+		}
+		return err
+	}
+	return cmd
+}
+
+// waiter waits for what another command has begun.
+type waiter struct {
+	client *client.Client
+	env    *Env
+	output OutputFormat
+	// printer shows progress; nil shows none.
+	printer *textPrinter
+	// steps is what has been shown of a deployment.
+	steps steps
+}
+
+// deploymentID is the form of the identifiers of deployments.
+var deploymentID = regexp.MustCompile(`^[a-z2-7]{12}$`)
+
+// wait waits for a deployment, or for what is under way in a service.
+func (w *waiter) wait(ctx context.Context, what string) error {
+	if deploymentID.MatchString(what) {
+		// A service may have such a name, too.
+		if err := w.waitDeployment(ctx, what); api.ErrorCode(err) != api.CodeNotFound {
+			return err
+		}
+	}
+	s, err := fetchService(ctx, w.client, what)
+	if err != nil {
+		return err
+	}
+	if n := len(s.Deployments); n > 0 {
+		return w.waitDeployment(ctx, s.Deployments[n-1].ID)
+	}
+	return w.waitDrains(ctx, s)
+}
+
+// waitDeployment waits until a deployment has ended.
+func (w *waiter) waitDeployment(ctx context.Context, id string) error {
+	for {
+		var s api.DeploymentStatus
+		if err := w.client.Call(ctx, http.MethodGet, api.DeploymentPath(id), nil, &s); err != nil {
+			return err
+		}
+		if w.printer != nil {
+			w.steps.show(w.printer, s)
+			if s.State == api.StateDraining {
+				if service, err := fetchService(ctx, w.client, s.Service); err == nil {
+					w.showDrains(service)
+				}
+			}
+		}
+		if s.State.Final() {
+			return w.deploymentEnded(s)
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// deploymentEnded prints how a deployment has ended, and returns its error.
+func (w *waiter) deploymentEnded(s api.DeploymentStatus) error {
+	if w.printer != nil {
+		w.printer.End()
+	}
+	if w.output == outputJSON {
+		if err := json.NewEncoder(w.env.Out).Encode(s); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.Error != nil:
+		return Reported(DescribeFailure(s))
+	case w.printer != nil:
+		return w.printer.Result(s)
+	}
+	return nil
+}
+
+// waitDrains waits until the old releases of a service without a deployment have drained,
+// which ends a removal.
+func (w *waiter) waitDrains(ctx context.Context, s api.ServiceStatus) error {
+	name, removed := s.Name, s.Active == nil && s.Broken == ""
+	for len(s.Draining) > 0 {
+		if w.printer != nil {
+			w.showDrains(s)
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+		next, err := fetchService(ctx, w.client, name)
+		if removed && api.ErrorCode(err) == api.CodeNotFound {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		s = next
+	}
+	if w.printer != nil {
+		w.printer.End()
+	}
+	switch {
+	case s.FailedDeployment != nil:
+		return w.deploymentEnded(*s.FailedDeployment)
+	case w.output == outputJSON:
+		return printJSON(w.env.Out, s)
+	case w.printer == nil:
+		return nil
+	case removed:
+		fmt.Fprintf(w.env.Out, "%s is removed\n", name)
+		return nil
+	case s.Active == nil:
+		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("%s serves nothing: its state could not be loaded", name), Hint: "see: parachute status " + name}
+	}
+	_, err := fmt.Fprintf(w.env.Out, "%s v%d is live; nothing is under way\n", name, s.Active.Release)
+	return err
+}
+
+func (w *waiter) showDrains(s api.ServiceStatus) {
+	for _, r := range s.Draining {
+		w.printer.drainGoesOn(r.Release, r.Requests, r.Streams)
+	}
+}
+
+// pause waits until it is time to look again.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(pollInterval):
+		return nil
+	case <-ctx.Done():
+		return &api.Error{Code: client.CodeInterrupted, Message: "interrupted; what was waited for goes on"}
+	}
+}
+
+// steps are the steps of a deployment that have been shown.
+type steps struct {
+	begun, switched bool
+	drained         int
+}
+
+// show shows the steps that a deployment has taken since the last time, as the events of
+// them would have.
+func (shown *steps) show(p *textPrinter, s api.DeploymentStatus) {
+	if !shown.begun {
+		shown.begun = true
+		p.targets = s.Targets
+		if s.Release == 0 && !s.State.Final() {
+			p.now(fmt.Sprintf("%s: %s", s.State, someOf(s.Targets, ", ")))
+		}
+	}
+	if s.Release > 0 && !shown.switched {
+		shown.switched = true
+		_ = p.Event(api.Event{Kind: api.EventSwitched, Release: s.Release, Previous: s.Previous, SwitchTime: s.SwitchTime, Changes: s.Changes})
+	}
+	for ; shown.drained < len(s.Drained); shown.drained++ {
+		p.drained(s.Drained[shown.drained])
+	}
+}
