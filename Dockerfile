@@ -61,7 +61,8 @@ VOLUME ["/data", "/config"]
 USER 10001:10001
 EXPOSE 80 443 443/udp
 STOPSIGNAL SIGTERM
-HEALTHCHECK --timeout=5s CMD ["parachute", "list", "-q"]
+# Until the start period is over, a proxy that does not answer yet is no unhealthy one.
+HEALTHCHECK --start-period=15s --interval=10s --timeout=5s CMD ["parachute", "list", "-q"]
 ENTRYPOINT ["parachute"]
 CMD ["run"]
 

@@ -44,7 +44,7 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install test lint fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
+.PHONY: build install uninstall test lint fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
 
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
@@ -68,11 +68,34 @@ bin/.inputs: FORCE
 	echo "$$inputs" | cmp -s - $@ || echo "$$inputs" >$@
 
 # What has been built, as it is: root's PATH often has no Go, and root has no business
-# in the build cache.
-install: ## install bin/parachute to PREFIX/bin (default /usr/local); builds it if there is none
+# in the build cache. The manual and the completions come from the binary, so they are
+# left out when that is for another kind of machine.
+SHARE := $(DESTDIR)$(PREFIX)/share
+COMPLETIONS := bash-completion/completions/parachute zsh/site-functions/_parachute fish/vendor_completions.d/parachute.fish
+
+install: ## install bin/parachute to PREFIX/bin (default /usr/local), and what belongs to it
 	@[ -f $(BIN) ] || $(MAKE) build
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/parachute
+	@if ! $(BIN) version --admin /nowhere >/dev/null 2>&1; then \
+		echo 'bin/parachute does not run here: the manual and the completions are left out.' >&2; exit 0; \
+	fi; set -ex; umask 022; \
+	install -d $(SHARE)/man/man8 $(dir $(addprefix $(SHARE)/,$(COMPLETIONS))); \
+	$(BIN) manpages $(SHARE)/man/man8; \
+	for file in $(COMPLETIONS); do \
+		shell=$${file%%[-/]*}; $(BIN) completion "$$shell" >$(SHARE)/$$file; \
+	done
+	@[ "$$(uname -s)" = Linux ] || exit 0; set -ex; umask 022; cd $(DESTDIR)$(PREFIX); \
+	install -d lib/systemd/system lib/sysusers.d lib/tmpfiles.d; \
+	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' $(CURDIR)/docs/parachute.service >lib/systemd/system/parachute.service; \
+	install -m 0644 $(CURDIR)/docs/parachute.sysusers lib/sysusers.d/parachute.conf; \
+	install -m 0644 $(CURDIR)/docs/parachute.tmpfiles lib/tmpfiles.d/parachute.conf
+
+uninstall: ## remove what install has installed; the state stays
+	rm -f $(DESTDIR)$(PREFIX)/bin/parachute $(addprefix $(SHARE)/,$(COMPLETIONS)) \
+		$(SHARE)/man/man8/parachute.8 $(SHARE)/man/man8/parachute-*.8 \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/parachute.service \
+		$(DESTDIR)$(PREFIX)/lib/sysusers.d/parachute.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/parachute.conf
 
 # The race detector needs cgo, and that a C compiler. Vet is `make lint`'s.
 test: ## run every test, the integration tests included, under the race detector

@@ -257,7 +257,7 @@ func rootCommand() caddycmd.Command {
 			cmd.DisableFlagParsing = true
 			cmd.RunE = func(*cobra.Command, []string) error {
 				root := &cobra.Command{Use: "parachute"}
-				cli.Describe(env, root, run.Command(), newDeployCommand(env), cli.NewCaddyCommand())
+				cli.Describe(env, root, run.Command(), newDeployCommand(env), cli.NewCaddyCommand(), cli.NewManPagesCommand())
 				root.SetArgs(args)
 				if err := root.Execute(); err != nil {
 					env.Exit(cli.UsageError(err))
