@@ -73,7 +73,7 @@ func (p *jsonPrinter) Result(s api.DeploymentStatus) error { return p.encoder.En
 func newTextPrinter(env *Env) *textPrinter {
 	p := &textPrinter{out: env.Out, progress: env.Err, style: env.Err.style, named: env.named}
 	if env.Err.Terminal {
-		p.live = &liveLine{w: env.Err, style: p.style}
+		p.live = &liveLine{w: env.Err}
 	}
 	return p
 }

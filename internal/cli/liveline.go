@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -12,8 +11,7 @@ import (
 // liveLine is the last line of a terminal, with a spinner and a clock. Lines that
 // stay are printed above it.
 type liveLine struct {
-	w     io.Writer
-	style style
+	w *Stream
 
 	// mu guards what follows, and writes to w.
 	mu    sync.Mutex
@@ -74,11 +72,17 @@ func (l *liveLine) spin(quit <-chan struct{}) {
 	}
 }
 
-// draw paints the line. mu must be held.
+// draw paints the line, no longer than the terminal is wide: what is wrapped cannot be
+// erased. mu must be held.
 func (l *liveLine) draw() {
 	if l.text == "" {
 		return
 	}
-	clock := seconds(api.Duration(time.Since(l.since).Truncate(100 * time.Millisecond)))
-	fmt.Fprintf(l.w, "%s %c %s %s", eraseLine, spinner[l.frame%len(spinner)], l.text, l.style.dim("("+clock+")"))
+	clock := "(" + seconds(api.Duration(time.Since(l.since).Truncate(100*time.Millisecond))) + ")"
+	text := l.text
+	if columns, _ := l.w.size(); columns > 0 {
+		const spaces = 4 // around the spinner, before the clock, and for the cursor
+		text = shorten(text, max(1, columns-spaces-1-len(clock)))
+	}
+	fmt.Fprintf(l.w, "%s %c %s %s", eraseLine, spinner[l.frame%len(spinner)], text, l.w.dim(clock))
 }

@@ -181,6 +181,20 @@ func TestAnswersSteerNoTerminal(t *testing.T) {
 	}
 }
 
+// What answers may be no proxy of ours.
+func TestEventsThatLackWhatTheyAreAboutAreAnError(t *testing.T) {
+	for _, kind := range []api.EventKind{api.EventHealthy, api.EventCertified, api.EventDrained, api.EventEnded} {
+		c := serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, event(api.Event{Kind: kind})) })
+		err := c.Stream(t.Context(), "/", nil, func(ev api.Event) error {
+			t.Errorf("%+v is told of", ev)
+			return nil
+		})
+		if api.ErrorCode(err) != CodeUnreachable || !strings.Contains(err.Error(), string(kind)) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 // A redirect would have a removal become a look at something else.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {

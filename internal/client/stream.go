@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -80,6 +81,10 @@ func readEvents(ctx context.Context, from io.Reader) (<-chan api.Event, <-chan e
 				ended <- err
 				return
 			}
+			if !whole(ev) {
+				ended <- fmt.Errorf("an event %.64q lacks what it is about", ev.Kind)
+				return
+			}
 			makePrintable(&ev)
 			select {
 			case events <- ev:
@@ -95,4 +100,20 @@ func readEvents(ctx context.Context, from io.Reader) (<-chan api.Event, <-chan e
 		ended <- err
 	}()
 	return events, ended
+}
+
+// whole reports whether an event has what its kind promises, so that who is told of it need
+// not ask.
+func whole(ev api.Event) bool {
+	switch ev.Kind {
+	case api.EventHealthy:
+		return ev.Probe != nil
+	case api.EventCertified:
+		return ev.Certificate != nil && ev.Certificate.NotAfter != nil
+	case api.EventDrained:
+		return ev.Drain != nil
+	case api.EventEnded:
+		return ev.Result != nil
+	}
+	return true
 }
