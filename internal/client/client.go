@@ -78,6 +78,9 @@ func (c *Client) Address() Address { return c.address }
 
 // Call makes a request that the proxy answers at once and decodes the answer into out,
 // a pointer. A nil body sends none.
+//
+// An operation that failed after it had begun has an outcome beside its error, such as
+// what a removal had to cut. That goes into out, too.
 func (c *Client) Call(ctx context.Context, method, path string, body, out any) error {
 	return c.call(ctx, c.answerTimeout, method, path, body, out)
 }
@@ -94,7 +97,7 @@ func (c *Client) call(ctx context.Context, timeout time.Duration, method, path s
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, silentError{timeout})
 		defer cancel()
 	}
-	resp, err := c.do(ctx, method, path, body, api.MediaJSON)
+	resp, err := c.do(ctx, method, path, body, out, api.MediaJSON)
 	if err != nil {
 		return err
 	}
@@ -119,8 +122,8 @@ func (c *Client) Services(ctx context.Context) ([]api.ServiceStatus, error) {
 }
 
 // do makes a request. An answer that is not a success becomes the [api.Error]
-// that it carries.
-func (c *Client) do(ctx context.Context, method, path string, body any, accept string) (*http.Response, error) {
+// that it carries; the outcome in it, if there is one, goes into outcome.
+func (c *Client) do(ctx context.Context, method, path string, body, outcome any, accept string) (*http.Response, error) {
 	var encoded []byte
 	if body != nil {
 		var err error
@@ -143,9 +146,15 @@ func (c *Client) do(ctx context.Context, method, path string, body any, accept s
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
-	var failed api.Failure
+	var failed struct {
+		api.Failure
+		Outcome json.RawMessage `json:"outcome"`
+	}
 	if json.Unmarshal(answer, &failed) == nil && failed.Error != nil && failed.Error.Code != "" {
 		makePrintable(failed.Error)
+		if failed.Outcome != nil && outcome != nil {
+			_ = json.Unmarshal(failed.Outcome, outcome) // the error is what counts
+		}
 		return nil, failed.Error
 	}
 	if resp.StatusCode == http.StatusNotFound {

@@ -20,7 +20,7 @@ func (c *Client) Stream(ctx context.Context, path string, body any, yield func(a
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // ends the reader
 	late := time.AfterFunc(c.answerTimeout, func() { cancel(silentError{c.answerTimeout}) })
-	resp, err := c.do(ctx, http.MethodPost, path, body, api.MediaNDJSON)
+	resp, err := c.do(ctx, http.MethodPost, path, body, nil, api.MediaNDJSON)
 	late.Stop()
 	if err != nil {
 		return err
