@@ -29,7 +29,7 @@ func (c apiCaller) call(want int, method, path, body string, header ...string) m
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := c.p.API().Do(req)
+	resp, err := c.p.HTTP().Do(req)
 	if err != nil {
 		c.t.Errorf("%s %s: %v", method, path, err)
 		return nil

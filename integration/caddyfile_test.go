@@ -24,7 +24,7 @@ func startCaddy(t *testing.T, sites string) *rig.Proxy {
 	t.Helper()
 	p := newProxy(t)
 	must(t, p.WriteCaddyfile(sites))
-	start(t, p)
+	must(t, p.Start())
 	return p
 }
 
@@ -34,7 +34,7 @@ func TestCaddyfileExampleServes(t *testing.T) {
 	p := newProxy(t)
 	writeExample(t, p)
 	runCaddy(t, p, "validate") // which adapts it first
-	start(t, p)
+	must(t, p.Start())
 	for _, host := range []string{"www.example.com", "app1.example.com", "app2.example.com", "api.example.com", "old.example.com"} {
 		waitFor(t, "the certificate of "+host, func() bool {
 			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort), &tls.Config{ServerName: host, InsecureSkipVerify: true})

@@ -175,7 +175,7 @@ func TestBadBodiesAreRefused(t *testing.T) {
 		"other service": {`{"service":"b","targets":["a:1"]}`, "names the service b"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			resp, err := p.API().Post("http://localhost/parachute/services/a/deployments", "application/json", strings.NewReader(c.body))
+			resp, err := p.HTTP().Post("http://localhost/parachute/services/a/deployments", "application/json", strings.NewReader(c.body))
 			must(t, err)
 			defer resp.Body.Close()
 			answer, err := io.ReadAll(resp.Body)
@@ -272,7 +272,7 @@ func TestStatusTellsWhyADetachedDeployFailed(t *testing.T) {
 		id := fields[3]
 		waitFor(t, "the deployment to end", func() bool {
 			var d api.DeploymentStatus
-			resp, err := p.API().Get("http://localhost/parachute/deployments/" + id)
+			resp, err := p.HTTP().Get("http://localhost/parachute/deployments/" + id)
 			must(t, err)
 			defer resp.Body.Close()
 			must(t, json.NewDecoder(resp.Body).Decode(&d))

@@ -134,7 +134,7 @@ func TestSocketOfAKilledProxyIsReplaced(t *testing.T) {
 	if r := run(t, p, "list"); r.Code != 6 || !strings.Contains(r.Stderr, "no proxy answers") {
 		t.Errorf("list of a dead proxy: %d %s", r.Code, r.Stderr)
 	}
-	start(t, p)
+	must(t, p.Start())
 	if _, body := get(t, p, "", "/"); body != "a" {
 		t.Errorf("%q answers", body)
 	}
@@ -150,7 +150,7 @@ func TestRestartWithADeadTargetFailsNoRequest(t *testing.T) {
 	p.Kill()
 	dead.CloseClientConnections()
 	dead.Server.Close()
-	start(t, p)
+	must(t, p.Start())
 	for range 100 {
 		if resp, body := get(t, p, "", "/"); resp.StatusCode != 200 {
 			t.Fatalf("%s: %s", resp.Status, body)

@@ -40,7 +40,7 @@ func TestFullDiskFailsTheDeployAndNothingElse(t *testing.T) {
 		t.Skipf("skipped: a small file system cannot be mounted here: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(storage, syscall.MNT_DETACH) })
-	start(t, p)
+	must(t, p.Start())
 	first, next := startApp(t, "first", nil), startApp(t, "next", nil)
 	deploy(t, p, to(first))
 	before := documents(t, p)

@@ -26,7 +26,7 @@ func TestBlockedLogStopsNothing(t *testing.T) {
 	must(t, err)
 	defer pipe.Close()
 	p.Stderr = pipe
-	start(t, p)
+	must(t, p.Start())
 
 	a, b := startApp(t, "a", nil), startApp(t, "b", nil)
 	deploy(t, p, to(a))

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -19,11 +18,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	rig.RemoveBinaries()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { rigtest.Main(m) }
 
 const patience = rigtest.Patience
 
@@ -31,6 +26,7 @@ var (
 	must     = rigtest.Must
 	waitFor  = rigtest.WaitFor
 	duration = rigtest.Duration
+	newProxy = rigtest.NewProxy
 )
 
 // arrive waits for a signal from another goroutine.
@@ -39,42 +35,12 @@ func arrive[T any](t *testing.T, what string, ch <-chan T) T {
 	return rigtest.Arrive(t, what, ch)
 }
 
-// newProxy returns a proxy that has not been started.
-func newProxy(t testing.TB, args ...string) *rig.Proxy {
-	t.Helper()
-	// t.TempDir can be longer than a socket path may be.
-	dir, err := os.MkdirTemp("", "parachute-")
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	p, err := rig.NewProxy(dir)
-	must(t, err)
-	p.Args = args
-	return p
-}
-
-// startProxy returns a proxy that answers. It is stopped when the test ends, and
-// its log is shown if the test failed.
+// startProxy returns a proxy that answers.
 func startProxy(t testing.TB, args ...string) *rig.Proxy {
 	t.Helper()
 	p := newProxy(t, args...)
-	start(t, p)
-	return p
-}
-
-func start(t testing.TB, p *rig.Proxy) {
-	t.Helper()
 	must(t, p.Start())
-	t.Cleanup(func() {
-		if _, err := p.Stop(patience); err != nil {
-			t.Error(err)
-		}
-		if err := p.Complaint(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Logf("the proxy's log:\n%s", tail(p.Log(), 8000))
-		}
-	})
+	return p
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

@@ -35,7 +35,7 @@ func eachWayToReload(t *testing.T, test func(t *testing.T, p *reloadable)) {
 		p.sites = func(sites string) { must(t, p.WriteCaddyfile(sites)) }
 		p.try = func() error { return p.Reload() }
 		p.write("")
-		start(t, p.Proxy)
+		must(t, p.Start())
 		test(t, p)
 	})
 	t.Run("parachute", func(t *testing.T) {
@@ -48,7 +48,7 @@ func eachWayToReload(t *testing.T, test func(t *testing.T, p *reloadable)) {
 		}
 		p.try = func() error { return p.ReloadConfig(patience) }
 		p.write("")
-		start(t, p.Proxy)
+		must(t, p.Start())
 		test(t, p)
 	})
 }
@@ -261,7 +261,7 @@ http://app.example.com {
 }
 `, p.HTTPPort), 0o600))
 	p.Args = []string{"--config", file}
-	start(t, p)
+	must(t, p.Start())
 	app, other := startApp(t, "app", nil), startApp(t, "other", nil)
 	deploy(t, p, requestFor("app.example.com", app))
 	deploy(t, p, requestFor("other.example.com", other))

@@ -157,7 +157,7 @@ func TestProxyInTheEnvironmentIsIgnored(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"} {
 		p.Env = append(p.Env, name+"=http://"+trap.addr())
 	}
-	start(t, p)
+	must(t, p.Start())
 	// Go never proxies loopback addresses, nor the name localhost, so the target
 	// needs another name.
 	hostname, err := os.Hostname()

@@ -84,7 +84,7 @@ func (i inventory) within(b inventory) bool {
 // takeInventory asks the proxy, after a garbage collection.
 func takeInventory(t *testing.T, p *rig.Proxy) (i inventory) {
 	t.Helper()
-	admin := p.API()
+	admin := p.HTTP()
 	get := func(path string) string {
 		t.Helper()
 		resp, err := admin.Get("http://localhost" + path)

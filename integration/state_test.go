@@ -26,7 +26,7 @@ func TestOneTornDocumentCostsTheOthersNothing(t *testing.T) {
 	tear(t, p, "three.test")
 	before := documents(t, p)
 
-	start(t, p)
+	must(t, p.Start())
 	if _, body := get(t, p, "two.test", "/"); body != "a" {
 		t.Errorf("two.test answers %q", body)
 	}

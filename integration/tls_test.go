@@ -19,6 +19,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/selfsigned"
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
@@ -27,24 +28,26 @@ import (
 func startTLSProxy(t *testing.T, names ...string) (*rig.Proxy, func(protocol, serverName string) *http.Client) {
 	t.Helper()
 	p := newProxy(t)
-	roots, err := rig.WriteCertificate(p.Dir, names...)
+	certificate, err := selfsigned.New(names...)
 	must(t, err)
-	config, err := json.Marshal(map[string]any{"apps": map[string]any{"tls": map[string]any{"certificates": map[string]any{
-		"load_files": []any{map[string]any{"certificate": filepath.Join(p.Dir, "cert.pem"), "key": filepath.Join(p.Dir, "key.pem")}},
-	}}}})
+	certificateFile, keyFile := filepath.Join(p.Dir, "cert.pem"), filepath.Join(p.Dir, "key.pem")
+	must(t, certificate.Write(certificateFile, keyFile))
+	config, err := json.Marshal(rig.CertificateConfig(certificateFile, keyFile))
 	must(t, err)
 	file := filepath.Join(p.Dir, "config.json")
 	must(t, os.WriteFile(file, config, 0o600))
 	p.Args = append(p.Args, "--config", file, "--grace-period", "100ms")
-	start(t, p)
+	must(t, p.Start())
 
-	return p, func(protocol, serverName string) *http.Client { return tlsClient(t, p, protocol, roots, serverName) }
+	return p, func(protocol, serverName string) *http.Client {
+		return tlsClient(t, p, protocol, certificate.Roots(), serverName)
+	}
 }
 
 // tlsClient returns a client that speaks one protocol and asks for one server name.
 // It follows no redirect.
 func tlsClient(t *testing.T, p *rig.Proxy, protocol string, roots *x509.CertPool, serverName string) *http.Client {
-	addr := fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort)
+	addr := p.HTTPSAddr()
 	tlsConfig := &tls.Config{RootCAs: roots, ServerName: serverName}
 	client := &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if protocol == "HTTP/3.0" {

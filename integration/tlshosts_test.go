@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +46,7 @@ func BenchmarkTLSHosts(b *testing.B) {
 			b.Run("handshake", func(b *testing.B) {
 				roots := internalRoots(b, p)
 				measure(b, p, func() {
-					conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort),
+					conn, err := tls.Dial("tcp", p.HTTPSAddr(),
 						&tls.Config{RootCAs: roots, ServerName: tlsHost(rand.IntN(n))})
 					if err != nil {
 						b.Fatal(err)
@@ -89,13 +88,11 @@ func deployTLSHosts(b *testing.B, p *rig.Proxy, a *app, from, n int) {
 	}
 }
 
-// internalRoots returns the root certificate of the proxy's own authority.
+// internalRoots returns what the proxy's own authority is trusted by.
 func internalRoots(t testing.TB, p *rig.Proxy) *x509.CertPool {
 	t.Helper()
-	pem, err := os.ReadFile(filepath.Join(p.Dir, "storage", "pki", "authorities", "local", "root.crt"))
+	roots, err := p.InternalRoots()
 	must(t, err)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
 	return roots
 }
 
@@ -154,7 +151,7 @@ func TestHTTPSWorksWhenTheDeployReturns(t *testing.T) {
 	}
 	dialTLS := func(name string) (*tls.Conn, error) {
 		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
-		conn, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort))
+		conn, err := d.Dial("tcp", p.HTTPSAddr())
 		if err != nil {
 			return nil, err
 		}

@@ -65,7 +65,7 @@ func TestWithoutHTTPSNobodyIsRedirected(t *testing.T) {
 	_, err := s.Stop(patience)
 	must(t, err)
 	s.HTTPSPort = 0
-	must(t, s.start())
+	must(t, s.Start())
 	if a := s.get(t, "http://"+host+"/", nil); a.StatusCode != http.StatusOK || a.body != "app" {
 		t.Errorf("HTTP is answered with %s to %q", a, a.Header.Get("Location"))
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
+
+	"github.com/parachute-proxy/parachute/integration/rig/selfsigned"
 )
 
 // authorityOptions say what kind of authority a proxy gets.
@@ -71,14 +73,14 @@ func startAuthority(o authorityOptions, dir string, httpPort, httpsPort int) (*a
 
 	a := &authority{gate: newGate(frontend.Handler()), roots: x509.NewCertPool(), rootFile: filepath.Join(dir, "acme-root.pem")}
 	a.roots.AddCert(issuer.GetRootCert(0).Cert)
-	k, err := newKeyPair(time.Now().Add(time.Hour), "127.0.0.1")
+	k, err := selfsigned.New("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
-	if a.keyPair, err = k.tls(); err != nil {
+	if a.keyPair, err = k.TLS(); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(a.rootFile, k.certificate, 0o600); err != nil {
+	if err := os.WriteFile(a.rootFile, k.PEM, 0o600); err != nil {
 		return nil, err
 	}
 	a.addr = "127.0.0.1:0"

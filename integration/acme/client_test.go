@@ -51,7 +51,7 @@ func (s *server) transport(t *testing.T, protocol string, config *tls.Config) ht
 		tr := &http3.Transport{
 			TLSClientConfig: config,
 			Dial: func(ctx context.Context, _ string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
-				return quic.DialAddr(ctx, s.httpsAddr(), config, q)
+				return quic.DialAddr(ctx, s.HTTPSAddr(), config, q)
 			},
 		}
 		t.Cleanup(func() { tr.Close() })
@@ -60,7 +60,7 @@ func (s *server) transport(t *testing.T, protocol string, config *tls.Config) ht
 	tr := &http.Transport{
 		TLSClientConfig: config,
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			to := s.httpsAddr()
+			to := s.HTTPSAddr()
 			if _, port, _ := net.SplitHostPort(addr); port == "80" {
 				to = s.Addr()
 			}
@@ -127,7 +127,7 @@ func (s *server) handshake(name string, config *tls.Config) (tls.ConnectionState
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: config}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := d.DialContext(ctx, "tcp", s.httpsAddr())
+	conn, err := d.DialContext(ctx, "tcp", s.HTTPSAddr())
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}

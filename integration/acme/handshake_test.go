@@ -13,7 +13,7 @@ import (
 // Names come in any case (RFC 6066, section 3).
 func TestServerNameHasNoCase(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", strings.ToUpper(host), "--tls=internal").wantDone(t)
 	for _, name := range []string{host, strings.ToUpper(host), "S" + host[1:]} {
@@ -27,7 +27,7 @@ func TestServerNameHasNoCase(t *testing.T) {
 // certificates. Who sends one that nobody has is refused.
 func TestHandshakeWithoutAServerName(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls=internal").wantDone(t)
 	for _, name := range []string{"", "127.0.0.1", "::1"} { // Go sends no addresses
@@ -95,7 +95,7 @@ func TestHandshakeWithoutAnyCertificate(t *testing.T) {
 // deployed by themselves.
 func TestWildcardHostIsServed(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	parent := newHost()
 	s.deploy(t, startApp(t, named("all")).addr(), "--host", "*."+parent, "--tls=internal").wantDone(t)
 	s.deploy(t, startApp(t, named("one")).addr(), "--host", "one."+parent, "--tls=internal").wantDone(t)
@@ -116,7 +116,7 @@ func TestWildcardHostIsServed(t *testing.T) {
 // answers say that there is HTTP/3.
 func TestEveryProtocolIsServedForEveryHost(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	args := []string{startApp(t, named("app")).addr(), "--tls=internal"}
 	var all []string
 	for range 5 {
@@ -143,7 +143,7 @@ func TestEveryProtocolIsServedForEveryHost(t *testing.T) {
 // A client that comes back need not begin anew.
 func TestSessionsAreResumed(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--tls=internal").wantDone(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -164,7 +164,7 @@ func TestSessionsAreResumed(t *testing.T) {
 func TestOldVersionsOfTLSAreRefused(t *testing.T) {
 	t.Parallel()
 	for flag, oldest := range map[string]uint16{"": tls.VersionTLS12, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
-		s := common.server(t)
+		s := common.Get(t)
 		if flag != "" {
 			s = startServer(t, nil, "--min-tls", flag)
 		}
@@ -183,7 +183,7 @@ func TestOldVersionsOfTLSAreRefused(t *testing.T) {
 // from nothing and nobody else.
 func TestTLSIsTurnedOffWhileConnectionsLive(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		host, other := newHost(), newHost()
 		s.deploy(t, startApp(t, named("v1")).addr(), "--host", host, "--tls=internal").wantDone(t)

@@ -9,7 +9,7 @@ import (
 // are old or new.
 func TestDeploysUnderLoadOverTLS(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	apps := []*app{startApp(t, named("v1")), startApp(t, named("v2"))}
 	s.deploy(t, apps[0].addr(), "--host", host, "--tls=internal").wantDone(t)

@@ -8,11 +8,9 @@
 package acme
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
-	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
@@ -39,11 +37,5 @@ func TestMain(m *testing.M) {
 	} {
 		os.Setenv(name, value)
 	}
-	code := m.Run()
-	if err := common.stop(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	rig.RemoveBinaries()
-	os.Exit(code)
+	rigtest.Main(m, &common)
 }

@@ -236,7 +236,7 @@ func TestOrderOnDemandThatFailsIsOneForAllWhoWait(t *testing.T) {
 // Hosts that are known beforehand need no permission, so asking for one is a mistake.
 func TestPermissionForKnownHostsIsRefused(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	addr := startApp(t, named("app")).addr()
 	for name, args := range map[string][]string{
 		"known hosts": {"--host", newHost(), "--tls", "--tls-on-demand-url", "https://ask.test/"},

@@ -7,19 +7,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig/selfsigned"
 )
 
 // files are the two files of a certificate of the user's own.
 type files struct{ certificate, key string }
 
 // newFiles writes a certificate into files of their own.
-func newFiles(t *testing.T, notAfter time.Time, names ...string) (files, keyPair) {
+func newFiles(t *testing.T, notAfter time.Time, names ...string) (files, *selfsigned.Certificate) {
 	t.Helper()
-	k, err := newKeyPair(notAfter, names...)
+	k, err := selfsigned.Between(time.Now().Add(-48*time.Hour), notAfter, names...)
 	must(t, err)
 	dir := t.TempDir()
 	f := files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
-	must(t, k.write(f.certificate, f.key))
+	must(t, k.Write(f.certificate, f.key))
 	return f, k
 }
 
@@ -33,14 +35,14 @@ var tomorrow = time.Now().Add(24 * time.Hour)
 // came with.
 func TestOwnCertificateIsSwappedWithTheRelease(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	one, oneKey := newFiles(t, tomorrow, host)
 	two, twoKey := newFiles(t, tomorrow, "*."+domain)
-	roots := oneKey.roots()
-	roots.AppendCertsFromPEM(twoKey.certificate)
+	roots := oneKey.Roots()
+	roots.AppendCertsFromPEM(twoKey.PEM)
 	s.deploy(t, append(one.flags(), startApp(t, named("v1")).addr(), "--host", host)...).wantDone(t)
-	s.wantBody(t, host, "v1", oneKey.roots())
+	s.wantBody(t, host, "v1", oneKey.Roots())
 
 	l := newLoad()
 	for _, protocol := range []string{h1, h2} {
@@ -49,7 +51,7 @@ func TestOwnCertificateIsSwappedWithTheRelease(t *testing.T) {
 		l.user(fresh(c, fetch(c, "https://"+host+"/", "v1", "v2")))
 	}
 	s.deploy(t, append(two.flags(), startApp(t, named("v2")).addr(), "--host", host)...).wantDone(t)
-	s.wantBody(t, host, "v2", twoKey.roots())
+	s.wantBody(t, host, "v2", twoKey.Roots())
 	l.end(t)
 	if n := s.ca.ordersFor(host); n > 0 {
 		t.Errorf("%d orders", n)
@@ -63,7 +65,7 @@ func TestOwnCertificateIsSwappedWithTheRelease(t *testing.T) {
 // What is of no use is refused before anything changes, and the reason is clear.
 func TestOwnCertificateOfNoUseIsRefused(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	s.deploy(t, startApp(t, named("old")).addr(), "--host", host, "--tls=internal").wantDone(t)
 	good, _ := newFiles(t, tomorrow, host)
@@ -97,22 +99,22 @@ func TestOwnCertificateOfNoUseIsRefused(t *testing.T) {
 // Whoever renews the files need not deploy. Half-written ones do no harm.
 func TestOwnCertificateIsRenewedInPlace(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	f, first := newFiles(t, tomorrow, host)
 	s.deploy(t, append(f.flags(), startApp(t, named("app")).addr(), "--host", host)...).wantDone(t)
-	second, err := newKeyPair(tomorrow.Add(time.Hour), host)
+	second, err := selfsigned.Between(time.Now(), tomorrow.Add(time.Hour), host)
 	must(t, err)
-	roots := first.roots()
-	roots.AppendCertsFromPEM(second.certificate)
+	roots := first.Roots()
+	roots.AppendCertsFromPEM(second.PEM)
 	l := newLoad()
 	for range 2 {
 		c := s.client(t, h2, roots)
 		l.user(fresh(c, fetch(c, "https://"+host+"/", "app")))
 	}
-	must(t, os.WriteFile(f.key, second.key[:50], 0o600))
+	must(t, os.WriteFile(f.key, second.Key[:50], 0o600))
 	waitFor(t, "list to tell of the broken file", func() bool { return s.status(t, host).Certificates[0].Error != "" })
-	must(t, second.write(f.certificate, f.key))
+	must(t, second.Write(f.certificate, f.key))
 	waitFor(t, "the new certificate", func() bool { return s.leaf(t, host).NotAfter.Unix() == tomorrow.Add(time.Hour).Unix() })
 	l.end(t)
 	if x := s.status(t, host); x.Active.Release != 1 || x.Certificates[0].Error != "" || x.Certificates[0].NotAfter.Unix() != tomorrow.Add(time.Hour).Unix() {
@@ -137,7 +139,7 @@ func TestMissingCertificateFileIsTheTroubleOfOneService(t *testing.T) {
 		t.Errorf("the service without TLS: %s", a)
 	}
 	// It still has what it was deployed with.
-	s.wantBody(t, lost, "lost", lostKey.roots())
+	s.wantBody(t, lost, "lost", lostKey.Roots())
 	if x := s.status(t, lost); x.Broken != "" || len(x.Certificates) != 1 || !strings.Contains(x.Certificates[0].Error, f.certificate) {
 		t.Errorf("list says %+v", x)
 	}

@@ -36,7 +36,7 @@ func (s *server) https(host, target string) string {
 // is stripped for the app.
 func TestRedirectToHTTPSKeepsTheWholeTarget(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	addr := startApp(t, named("app")).addr()
 	s.deploy(t, addr, "--host", host, "--tls=internal").wantDone(t)
@@ -72,7 +72,7 @@ func (s *server) httpPort() string { return fmt.Sprint(s.HTTPPort) }
 // --tls-redirect=false serves over both.
 func TestRedirectToHTTPSCanBeTurnedOff(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	addr := startApp(t, named("app")).addr()
 	s.deploy(t, addr, "--host", host, "--tls=internal", "--tls-redirect=false").wantDone(t)
@@ -89,7 +89,7 @@ func TestRedirectToHTTPSCanBeTurnedOff(t *testing.T) {
 // Clients come to the canonical host in one hop, whatever they begin with.
 func TestCanonicalHostIsReachedInOneHop(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	host := newHost()
 	www := "www." + host
 	s.deploy(t, startApp(t, named("app")).addr(), "--host", host, "--host", www, "--canonical-host", host, "--tls=internal").wantDone(t)

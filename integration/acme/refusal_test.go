@@ -1,15 +1,13 @@
 package acme
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
-	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
 // state returns the documents of all services, by their path.
@@ -114,7 +112,7 @@ func TestFailedDeployKeepsServingOverTLS(t *testing.T) {
 // asked.
 func TestHostsThatCannotHaveCertificatesAreRefused(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	for name, args := range map[string][]string{
 		"no host":    {"--service", "nameless", "--tls"},
 		"a wildcard": {"--host", "*.wild." + domain, "--tls"},
@@ -135,19 +133,9 @@ func TestHostsThatCannotHaveCertificatesAreRefused(t *testing.T) {
 func TestProxiesThatCannotServeTLS(t *testing.T) {
 	t.Parallel()
 	t.Run("no HTTPS port", func(t *testing.T) {
-		p, err := rig.NewProxy(t.TempDir())
-		must(t, err)
-		cmd, err := p.Command("run", "--bind", "127.0.0.1", "--http-port", fmt.Sprint(p.HTTPPort), "--https-port", "0", "--storage", p.Dir, "--admin", p.Admin())
-		must(t, err)
-		must(t, cmd.Start())
-		defer func() {
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			_ = cmd.Wait()
-		}()
-		waitFor(t, "the proxy", func() bool {
-			_, err := p.Services()
-			return err == nil
-		})
+		p := rigtest.NewProxy(t)
+		p.HTTPSPort = 0
+		must(t, p.Start())
 		r, err := p.Run("deploy", startApp(t, named("app")).addr(), "--host", newHost(), "--tls")
 		must(t, err)
 		if r.Code != 2 || !strings.Contains(r.Stderr, "--https-port") {
@@ -161,8 +149,7 @@ func TestProxiesThatCannotServeTLS(t *testing.T) {
 		"no root of the ACME server": {"--acme-ca-root", "/no/such/file.pem"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := rig.NewProxy(t.TempDir())
-			must(t, err)
+			p := rigtest.NewProxy(t)
 			r, err := p.Run(append(append([]string{"run"}, p.RunArgs()...), flags...)...)
 			must(t, err)
 			if r.Code == 0 || !strings.Contains(r.Stderr, flags[0]) && !strings.Contains(r.Stderr, flags[1]) {

@@ -46,7 +46,7 @@ func TestRemovedHostIsRenewedNoMore(t *testing.T) {
 // A deploy that leaves a host out removes it.
 func TestHostThatIsLeftOutHasNoCertificate(t *testing.T) {
 	t.Parallel()
-	s := common.server(t)
+	s := common.Get(t)
 	one, two := newHost(), newHost()
 	s.deploy(t, startApp(t, named("v1")).addr(), "--service", one, "--host", one, "--host", two, "--tls=internal").wantDone(t)
 	s.wantBody(t, two, "v1", s.internalRoots(t))
@@ -72,7 +72,7 @@ func TestRestartNeedsNoAuthority(t *testing.T) {
 	for _, end := range []string{"stop", "crash"} {
 		if end == "crash" {
 			s.Kill()
-			must(t, s.start())
+			must(t, s.Start())
 		} else {
 			s.restart(t)
 		}

@@ -57,7 +57,7 @@ func TestIssuerIsSwappedWithTheRelease(t *testing.T) {
 	}{
 		"the authority": {[]string{"--tls"}, func() *x509.CertPool { return s.ca.roots }},
 		"its own":       {[]string{"--tls=internal"}, func() *x509.CertPool { return s.internalRoots(t) }},
-		"files":         {own.flags(), ownKey.roots},
+		"files":         {own.flags(), ownKey.Roots},
 	}
 	for _, name := range []string{"the authority", "its own", "files", "its own", "the authority", "files", "the authority"} {
 		s.deploy(t, append(issuers[name].flags, addr, "--host", host)...).wantDone(t)

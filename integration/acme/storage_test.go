@@ -32,7 +32,7 @@ func TestCertificateThatExpiredWhileOffIsRenewed(t *testing.T) {
 	_, err := s.Stop(patience)
 	must(t, err)
 	waitFor(t, "the certificate to expire", func() bool { return time.Since(leaf.NotAfter) > time.Second })
-	must(t, s.start())
+	must(t, s.Start())
 	s.wantBody(t, inside, "inside", s.internalRoots(t))
 	waitFor(t, "another certificate", func() bool {
 		state, err := s.handshake(host, nil)
@@ -64,7 +64,7 @@ func TestDamagedCertificateIsTheTroubleOfOneHost(t *testing.T) {
 			_, err := s.Stop(patience)
 			must(t, err)
 			must(t, damage(s.stored(t, hurt)))
-			must(t, s.start())
+			must(t, s.Start())
 			s.wantBody(t, whole, "app", s.ca.roots)
 			if a := s.get(t, "http://"+hurt+"/", nil); a.StatusCode != http.StatusOK || a.body != "app" {
 				t.Errorf("over HTTP: %s", a)

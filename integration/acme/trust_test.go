@@ -23,7 +23,7 @@ func TestForwardingHeadersOverTLS(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := common.server(t)
+			s := common.Get(t)
 			if c.flags != nil {
 				s = startServer(t, nil, c.flags...)
 			}
@@ -63,7 +63,7 @@ func TestForwardedProtoDecidesOverTheRedirect(t *testing.T) {
 		s      *server
 		status int
 	}{
-		"untrusted": {common.server(t), http.StatusMovedPermanently},
+		"untrusted": {common.Get(t), http.StatusMovedPermanently},
 		"trusted":   {startServer(t, nil, "--trusted-proxies", "127.0.0.0/8"), http.StatusOK},
 	} {
 		host := newHost()

@@ -44,7 +44,7 @@ func TestClientThatGoesAwayIsNobodysFault(t *testing.T) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					<-r.Context().Done()
 				})
-				x := newSite(t, logged.server(t), a.addr())
+				x := newSite(t, logged.Get(t), a.addr())
 				w := x.dialWire(t, protocol)
 				when.begin(w)
 				arrive(t, "the request", arrived)
@@ -126,7 +126,7 @@ func (s *server) descriptors(t *testing.T) int {
 
 func (s *server) goroutines(t *testing.T) (n int) {
 	t.Helper()
-	resp, err := s.API().Get("http://localhost/debug/pprof/goroutine?debug=1")
+	resp, err := s.HTTP().Get("http://localhost/debug/pprof/goroutine?debug=1")
 	must(t, err)
 	defer resp.Body.Close()
 	if _, err := fmt.Fscanf(resp.Body, "goroutine profile: total %d", &n); err != nil {

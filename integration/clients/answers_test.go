@@ -90,7 +90,7 @@ func TestMalformedAnswerIsABadGateway(t *testing.T) {
 				}
 			}
 		})
-		x := newSite(t, plain.server(t), a.addr)
+		x := newSite(t, plain.Get(t), a.addr)
 		c := x.client(t, protocol)
 		for _, m := range malformed {
 			next.Store(&m.answer)

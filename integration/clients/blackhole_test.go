@@ -66,7 +66,7 @@ func TestBlackHoleGives504WithinItsBound(t *testing.T) {
 			t.Run(name+", "+method, func(t *testing.T) {
 				t.Parallel()
 				eachProtocol(t, func(t *testing.T, protocol string) {
-					x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{addr}, Force: true, HoldTimeout: duration(hold)})
+					x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{addr}, Force: true, HoldTimeout: duration(hold)})
 					c := x.client(t, protocol)
 					begin := time.Now()
 					a, err := c.ask(c.request(t, method, "/", strings.NewReader("body")))
@@ -85,7 +85,7 @@ func TestBlackHoleGives504WithinItsBound(t *testing.T) {
 // time, and soon nothing.
 func TestBlackHoleBesideAHealthyTargetFailsNoRequest(t *testing.T) {
 	t.Parallel()
-	x := newSiteWith(t, plain.server(t), api.DeployRequest{
+	x := newSiteWith(t, plain.Get(t), api.DeployRequest{
 		Targets: []string{blackHole(t), startApp(t, named("fine")).addr()}, Force: true,
 		HealthCheckInterval: duration(50 * time.Millisecond), HealthCheckTimeout: duration(200 * time.Millisecond),
 	})
@@ -111,7 +111,7 @@ func TestRefusedConnectionGives502(t *testing.T) {
 	t.Parallel()
 	addr := refusingAddr(t)
 	eachProtocol(t, func(t *testing.T, protocol string) {
-		x := newSiteWith(t, plain.server(t), api.DeployRequest{
+		x := newSiteWith(t, plain.Get(t), api.DeployRequest{
 			Targets: []string{addr}, Force: true, HoldTimeout: duration(100 * time.Millisecond),
 		})
 		if a := x.client(t, protocol).get(t, "/"); a.StatusCode != http.StatusBadGateway {

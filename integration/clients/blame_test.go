@@ -74,7 +74,7 @@ func TestBrokenChunksAreTheClientsFault(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := startBodyApp(t)
-			x := newSite(t, logged.server(t), a.addr())
+			x := newSite(t, logged.Get(t), a.addr())
 			bodies := []string{
 				"ZZ\r\nhello\r\n0\r\n\r\n", "1_0\r\n", "-5\r\nhello\r\n0\r\n\r\n", "+5\r\nhello\r\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n",
 				"\r\nhello\r\n0\r\n\r\n", "5 5\r\nhello\r\n0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n", "5\r\nhelloworld\r\n0\r\n\r\n", "10000000000000005\r\nhello\r\n0\r\n\r\n",
@@ -97,7 +97,7 @@ func TestTruncatedBodyIsTheClientsFault(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		a := startBodyApp(t)
-		x := newSite(t, logged.server(t), a.addr())
+		x := newSite(t, logged.Get(t), a.addr())
 		n := 0
 		for _, header := range [][]field{{{"Content-Length", "100"}}, nil} {
 			for _, how := range []func(wire){
@@ -133,7 +133,7 @@ func TestOverlongBodyIsTheClientsFault(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := startBodyApp(t)
-			x := newSite(t, logged.server(t), a.addr())
+			x := newSite(t, logged.Get(t), a.addr())
 			w := x.dialWire(t, protocol)
 			w.begin("POST", "/", true, field{"Content-Length", "3"})
 			w.send("hello")
@@ -186,7 +186,7 @@ func TestMalformedHeadsAreTheClientsFault(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := startApp(t, named("app"))
-			x := newSite(t, plain.server(t), a.addr())
+			x := newSite(t, plain.Get(t), a.addr())
 			for name, fields := range heads {
 				fields = append([]field(nil), fields...)
 				for i, f := range fields {

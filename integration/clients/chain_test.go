@@ -8,19 +8,21 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
 // Trap 25: between the server's response writer and the forwarder are others, for
 // access logs among other things. None of them may lose what the first can do.
 func TestWholeChainKeepsWhatItWraps(t *testing.T) {
 	t.Parallel()
-	for name, sh := range map[string]*shared{"plain": &plain, "access log": &logged} {
+	for name, sh := range map[string]*rigtest.Shared[*server]{"plain": &plain, "access log": &logged} {
 		t.Run(name, func(t *testing.T) {
 			eachProtocol(t, func(t *testing.T, protocol string) {
-				t.Run("flush", func(t *testing.T) { testFlush(t, sh.server(t), protocol) })
-				t.Run("hijack", func(t *testing.T) { testHijack(t, sh.server(t), protocol) })
-				t.Run("read from", func(t *testing.T) { testReadFrom(t, sh.server(t), protocol) })
-				t.Run("trailers", func(t *testing.T) { testTrailers(t, sh.server(t), protocol) })
+				t.Run("flush", func(t *testing.T) { testFlush(t, sh.Get(t), protocol) })
+				t.Run("hijack", func(t *testing.T) { testHijack(t, sh.Get(t), protocol) })
+				t.Run("read from", func(t *testing.T) { testReadFrom(t, sh.Get(t), protocol) })
+				t.Run("trailers", func(t *testing.T) { testTrailers(t, sh.Get(t), protocol) })
 			})
 		})
 	}
@@ -157,7 +159,7 @@ func (r *atEOF) Read(p []byte) (int, error) {
 func TestRequestFramingIsKept(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
-		x := newSite(t, plain.server(t), startRawApp(t, serveRaw(func(r *rawRequest) string {
+		x := newSite(t, plain.Get(t), startRawApp(t, serveRaw(func(r *rawRequest) string {
 			return ok(fmt.Sprint(r.header("Content-Length"), r.header("Transfer-Encoding"), r.body))
 		})).addr)
 		c := x.client(t, protocol)

@@ -69,7 +69,7 @@ func (c *client) transport(t *testing.T) http.RoundTripper {
 			TLSClientConfig: c.site.tlsConfig(http3.NextProtoH3),
 			Dial: func(ctx context.Context, _ string, config *tls.Config, q *quic.Config) (*quic.Conn, error) {
 				c.dials.Add(1)
-				return quic.DialAddr(ctx, c.site.httpsAddr(), config, q)
+				return quic.DialAddr(ctx, c.site.HTTPSAddr(), config, q)
 			},
 			DisableCompression: true,
 		}
@@ -80,7 +80,7 @@ func (c *client) transport(t *testing.T) http.RoundTripper {
 			DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
 				c.dials.Add(1)
 				d := tls.Dialer{Config: c.site.tlsConfig("h2")}
-				return d.DialContext(ctx, "tcp", c.site.httpsAddr())
+				return d.DialContext(ctx, "tcp", c.site.HTTPSAddr())
 			},
 			DisableCompression: true,
 		}
@@ -91,7 +91,7 @@ func (c *client) transport(t *testing.T) http.RoundTripper {
 		c.dials.Add(1)
 		if c.protocol == h1TLS {
 			d := tls.Dialer{Config: c.site.tlsConfig("http/1.1")}
-			return d.DialContext(ctx, "tcp", c.site.httpsAddr())
+			return d.DialContext(ctx, "tcp", c.site.HTTPSAddr())
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", c.site.Addr())
 	}

@@ -44,7 +44,7 @@ func TestCutAnswerNeverLooksComplete(t *testing.T) {
 	for name, cut := range cuts {
 		t.Run(name, func(t *testing.T) {
 			eachProtocol(t, func(t *testing.T, protocol string) {
-				x := newSite(t, plain.server(t), startRawApp(t, func(c *rawConn) {
+				x := newSite(t, plain.Get(t), startRawApp(t, func(c *rawConn) {
 					if _, err := c.next(); err == nil {
 						cut(c)
 					}
@@ -101,7 +101,7 @@ func TestUnfinishedUploadDoesNotDelayTheEndOfItsAnswer(t *testing.T) {
 				eachKindOfTarget(t, func(t *testing.T, start startTarget) {
 					eachProtocol(t, func(t *testing.T, protocol string) {
 						a, target := startHalfAnswer(t, start)
-						x := newSite(t, plain.server(t), target)
+						x := newSite(t, plain.Get(t), target)
 						c := x.client(t, protocol)
 						resp, err := c.Do(c.request(t, http.MethodPost, "/", upload(t)))
 						must(t, err)
@@ -132,7 +132,7 @@ func TestUnfinishedUploadDoesNotDelayABadGateway(t *testing.T) {
 				_, _ = io.ReadFull(r.Body, make([]byte, len("hello")))
 				a.CloseClientConnections()
 			})
-			c := newSite(t, plain.server(t), target).client(t, protocol)
+			c := newSite(t, plain.Get(t), target).client(t, protocol)
 			begin := time.Now()
 			resp, err := c.Do(c.request(t, http.MethodPost, "/", uploads["silent client"](t)))
 			must(t, err)

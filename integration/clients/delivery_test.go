@@ -91,7 +91,7 @@ func TestAppThatClosesIdleConnectionsCostsNoPost(t *testing.T) {
 			eachProtocol(t, func(t *testing.T, protocol string) {
 				const users, rounds = 10, 50
 				var a impatientApp
-				c := newSite(t, plain.server(t), a.start(t, when.idle)).client(t, protocol)
+				c := newSite(t, plain.Get(t), a.start(t, when.idle)).client(t, protocol)
 				var failed, repeated, lost atomic.Int64
 				for round := range rounds {
 					var posts sync.WaitGroup
@@ -160,7 +160,7 @@ func TestPostIsNeverDeliveredTwice(t *testing.T) {
 						c.write(ok("warm"))
 					}
 				}
-				x := newSite(t, plain.server(t), startRawApp(t, one).addr, startRawApp(t, one).addr)
+				x := newSite(t, plain.Get(t), startRawApp(t, one).addr, startRawApp(t, one).addr)
 				c := x.client(t, protocol)
 				for i, warm := range []bool{false, true, false, true} {
 					if warm {
@@ -196,7 +196,7 @@ func TestUploadThatATargetRefusedArrivesAtTheNext(t *testing.T) {
 		addr := refusing.addr()
 		refusing.stop()
 		// Each release is new to its targets, so half of them try the dead one first.
-		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{addr, a.addr()}, Force: true})
+		x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{addr, a.addr()}, Force: true})
 		c := x.client(t, protocol)
 		for i := range 8 {
 			if i > 0 {
@@ -230,7 +230,7 @@ func TestGetIsRepeatedOnAnotherTarget(t *testing.T) {
 			resets.Add(1)
 			c.reset()
 		})
-		x := newSite(t, plain.server(t), resetting.addr, startApp(t, named("fine")).addr())
+		x := newSite(t, plain.Get(t), resetting.addr, startApp(t, named("fine")).addr())
 		c := x.client(t, protocol)
 		for i := range 40 {
 			if got := c.get(t, "/"); got.StatusCode != http.StatusOK || got.body != "fine" {

@@ -85,7 +85,7 @@ func TestEarlyAnswerToALargeUploadArrives(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachProtocol(t, func(t *testing.T, protocol string) {
 				a := startEarly(t, ending.header, ending.then)
-				x := newSite(t, plain.server(t), a.addr)
+				x := newSite(t, plain.Get(t), a.addr)
 				upload := strings.Repeat(x.inBody(), 4<<20/len(x.inBody()))
 				c := x.client(t, protocol)
 				for range 3 {
@@ -109,7 +109,7 @@ func TestEarlyAnswerToALargeUploadArrives(t *testing.T) {
 func TestEarlyAnswerOverHTTP2Arrives(t *testing.T) {
 	t.Parallel()
 	answer := string(pattern(1 << 20))
-	x := newSite(t, plain.server(t), "h2c://"+startH2CApp(t, func(w http.ResponseWriter, r *http.Request) {
+	x := newSite(t, plain.Get(t), "h2c://"+startH2CApp(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		_, _ = io.WriteString(w, answer)
 	}).addr())
@@ -136,7 +136,7 @@ func TestRestOfAnUploadIsNoRequest(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, length known %t", name, known), func(t *testing.T) {
 				eachProtocol(t, func(t *testing.T, protocol string) {
 					a := startEarly(t, ending.header, ending.then)
-					x := newSite(t, plain.server(t), a.addr)
+					x := newSite(t, plain.Get(t), a.addr)
 					w := x.dialWire(t, protocol)
 					for i := range 5 {
 						var framing []field
@@ -185,7 +185,7 @@ func TestAnsweredClientMaySendOn(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, length known %t", protocol, known), func(t *testing.T) {
 				t.Parallel()
 				a := startEarly(t, "", func(c *rawConn, _ int) bool { return false })
-				x := newSite(t, plain.server(t), a.addr)
+				x := newSite(t, plain.Get(t), a.addr)
 				w := x.dialWire(t, protocol).(*h1Wire)
 				var framing []field
 				if known {
@@ -217,7 +217,7 @@ func TestUploadThatFailsLeavesItsConnectionAlone(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			gone := startApp(t, named("gone"))
-			x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{gone.addr()}, HoldTimeout: duration(0)})
+			x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{gone.addr()}, HoldTimeout: duration(0)})
 			gone.stop()
 			w := x.dialWire(t, protocol)
 			post := func() wireAnswer {

@@ -42,7 +42,7 @@ func TestEventStreamDoesNotHoldADeployAndEndsWithAWholeEvent(t *testing.T) {
 			left <- struct{}{}
 		})
 		next := startApp(t, named("next"))
-		x := newSite(t, plain.server(t), old.addr())
+		x := newSite(t, plain.Get(t), old.addr())
 		c := x.client(t, protocol)
 		const n = 5
 		bodies, errs := make(chan string, n), make(chan error, n)

@@ -97,7 +97,7 @@ func TestFastPathChangesNothing(t *testing.T) {
 				}
 			}
 		})
-		x := newSite(t, plain.server(t), a.addr)
+		x := newSite(t, plain.Get(t), a.addr)
 		for _, s := range samples {
 			ask := func(w wire) string {
 				host := strings.NewReplacer("{site}", x.host, "{SITE}", strings.ToUpper(x.host)).Replace(s.host)

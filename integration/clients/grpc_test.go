@@ -22,13 +22,13 @@ import (
 // newGRPCSite deploys a gRPC server and returns a client that reaches it over TLS.
 func newGRPCSite(t *testing.T, a *grpcApp) (*site, grpc_testing.TestServiceClient) {
 	t.Helper()
-	x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
+	x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{"h2c://" + a.addr}, Force: true})
 	return x, x.grpcClient(t)
 }
 
 func (x *site) grpcClient(t *testing.T) grpc_testing.TestServiceClient {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+x.httpsAddr(),
+	conn, err := grpc.NewClient("passthrough:///"+x.HTTPSAddr(),
 		grpc.WithTransportCredentials(credentials.NewClientTLSFromCert(x.roots, x.host)), grpc.WithAuthority(x.host))
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })

@@ -77,7 +77,7 @@ func brokenCall(w http.ResponseWriter, r *http.Request) {
 // What the server has sent arrives, and then what a client would make of its reset.
 func TestGRPCAnswerThatBreaksOffSaysSo(t *testing.T) {
 	t.Parallel()
-	x := newSite(t, plain.server(t), "h2c://"+startH2CApp(t, brokenCall).addr())
+	x := newSite(t, plain.Get(t), "h2c://"+startH2CApp(t, brokenCall).addr())
 	eachGRPCProtocol(t, func(t *testing.T, protocol string) {
 		a, got := x.client(t, protocol).call(t, "StreamingOutputCall", "")
 		if want := message("first") + message("second")[:7]; a.body != want || got != "13" {
@@ -105,7 +105,7 @@ func TestGRPCServerThatDiesIsUnavailable(t *testing.T) {
 // What parachute itself has to say comes as gRPC clients can read it.
 func TestGRPCClientsAreToldInTheirOwnWay(t *testing.T) {
 	t.Parallel()
-	x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{refusingAddr(t)}, Force: true, HoldTimeout: duration(0)})
+	x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{refusingAddr(t)}, Force: true, HoldTimeout: duration(0)})
 	c := x.grpcClient(t)
 	// UNAVAILABLE is what clients repeat, UNKNOWN or INTERNAL is not.
 	_, err := c.EmptyCall(patient(t), new(grpc_testing.Empty))
@@ -131,7 +131,7 @@ func TestGRPCClientsAreToldInTheirOwnWay(t *testing.T) {
 func TestGRPCAnswerThatIsUnderWayIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	x := newSite(t, plain.server(t), "h2c://"+startH2CApp(t, func(w http.ResponseWriter, _ *http.Request) {
+	x := newSite(t, plain.Get(t), "h2c://"+startH2CApp(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/grpc")
 		_, _ = io.WriteString(w, message("answer")[:8])
 		_ = http.NewResponseController(w).Flush()

@@ -21,7 +21,7 @@ import (
 // newH2Site deploys an application that has no health check.
 func newH2Site(t *testing.T, addr string) *site {
 	t.Helper()
-	return newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{"h2c://" + addr}, Force: true})
+	return newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{"h2c://" + addr}, Force: true})
 }
 
 // refusals are the ways in which a target can end the second request of a connection,
@@ -147,7 +147,7 @@ func TestNotModifiedWithALengthArrivesFromHTTP2(t *testing.T) {
 // Upgrade means nothing over HTTP/2. A request that asks for one gets an answer.
 func TestUpgradeIsNotAskedOfHTTP2(t *testing.T) {
 	t.Parallel()
-	x := newSite(t, plain.server(t), "h2c://"+startH2CApp(t, named("fine")).addr())
+	x := newSite(t, plain.Get(t), "h2c://"+startH2CApp(t, named("fine")).addr())
 	for _, protocol := range []string{h1, h1TLS} {
 		for _, upgrade := range []string{"tcp", "TLS/1.0", "websocket"} {
 			if got := x.askWire(t, protocol, "GET", "/", "", field{"Connection", "Upgrade"}, field{"Upgrade", upgrade}); got.body != "fine" {
@@ -165,7 +165,7 @@ func TestTargetThatTakesNoUploadGives504(t *testing.T) {
 		over := make(chan struct{})
 		_, target := start(t, func(http.ResponseWriter, *http.Request) { <-over })
 		t.Cleanup(func() { close(over) }) // before the app is stopped
-		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{target}, TargetTimeout: duration(500 * time.Millisecond)})
+		x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{target}, TargetTimeout: duration(500 * time.Millisecond)})
 		eachProtocol(t, func(t *testing.T, protocol string) {
 			c := x.client(t, protocol)
 			got, err := c.ask(c.request(t, http.MethodPost, "/", strings.NewReader(strings.Repeat("x", 20<<20))))
@@ -188,7 +188,7 @@ func TestTargetThatFailsTheHandshakeCostsNoRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := listen(t, serve)
-			x := newSiteWith(t, plain.server(t), api.DeployRequest{
+			x := newSiteWith(t, plain.Get(t), api.DeployRequest{
 				Targets: []string{"https://" + l.Addr().String(), fine}, Force: true,
 			})
 			c := x.client(t, h2)
@@ -279,7 +279,7 @@ func TestHeldRequestKeepsItsBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachKindOfTarget(t, func(t *testing.T, start startTarget) {
 				eachProtocol(t, func(t *testing.T, protocol string) {
-					x := newSiteWith(t, plain.server(t), api.DeployRequest{
+					x := newSiteWith(t, plain.Get(t), api.DeployRequest{
 						Targets: []string{startOld(t)}, Force: true, HoldTimeout: duration(patience),
 					})
 					c := x.client(t, protocol)

@@ -21,7 +21,7 @@ func TestHeldRequestsMoveToTheNextRelease(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		hold := duration(patience)
 		a := startApp(t, named("v1"))
-		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: hold})
+		x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: hold})
 		for round := range rounds {
 			a.stop()
 			name := fmt.Sprintf("v%d", round+2)
@@ -86,7 +86,7 @@ func TestHeldWebSocketMovesToTheNextRelease(t *testing.T) {
 	t.Parallel()
 	for range 8 {
 		a := startApp(t, named("gone"))
-		x := newSiteWith(t, plain.server(t), api.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: duration(patience)})
+		x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{a.addr()}, HoldTimeout: duration(patience)})
 		a.stop()
 		opened := make(chan error, 1)
 		go func() {

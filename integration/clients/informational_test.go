@@ -34,7 +34,7 @@ func TestExpectedContinueComesOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachProtocol(t, func(t *testing.T, protocol string) {
-				x := newSite(t, plain.server(t), app(t))
+				x := newSite(t, plain.Get(t), app(t))
 				w := x.dialWire(t, protocol)
 				w.begin("POST", "/", true, field{"Expect", "100-continue"}, field{"Content-Length", fmt.Sprint(size)})
 				answers := make(chan wireAnswer, 1)
@@ -71,7 +71,7 @@ func TestContinueDoesNotWaitForTheBody(t *testing.T) {
 			n, _ := io.Copy(io.Discard, r.Body)
 			fmt.Fprint(w, n)
 		})
-		c := newSite(t, plain.server(t), a.addr()).client(t, protocol)
+		c := newSite(t, plain.Get(t), a.addr()).client(t, protocol)
 		trace, got := traceInformational()
 		body, upload := io.Pipe()
 		req := c.request(t, http.MethodPost, "/", body)
@@ -119,7 +119,7 @@ func TestRefusalInsteadOfContinueArrives(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		a := startApp(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusRequestEntityTooLarge) })
-		x := newSite(t, plain.server(t), a.addr())
+		x := newSite(t, plain.Get(t), a.addr())
 		w := x.dialWire(t, protocol)
 		w.begin("POST", "/", true, field{"Expect", "100-continue"}, field{"Content-Length", "1000000000"})
 		if got := w.answer(); got.status != http.StatusRequestEntityTooLarge {
@@ -142,7 +142,7 @@ func TestEarlyHintsArrive(t *testing.T) {
 			w.Header().Set("Link", "</last.css>")
 			_, _ = io.WriteString(w, "done")
 		})
-		got := newSite(t, plain.server(t), a.addr()).askWire(t, protocol, "GET", "/", "")
+		got := newSite(t, plain.Get(t), a.addr()).askWire(t, protocol, "GET", "/", "")
 		if count(got.informational, 103) != 10 || got.body != "done" || got.header.Get("Link") != "</last.css>" {
 			t.Errorf("%s, Link: %s", got, got.header.Get("Link"))
 		}
@@ -171,7 +171,7 @@ func TestCurlUploadsWithExpect(t *testing.T) {
 				n, _ := io.Copy(io.Discard, r.Body)
 				fmt.Fprintf(w, "%d bytes over %s\n", n, r.Header.Get("X-Forwarded-Proto"))
 			})
-			x := newSite(t, plain.server(t), a.addr())
+			x := newSite(t, plain.Get(t), a.addr())
 			url, port := "http://%s:%d/", x.HTTPPort
 			if protocol != h1 {
 				url, port = "https://%s:%d/", x.HTTPSPort

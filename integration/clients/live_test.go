@@ -62,7 +62,7 @@ func TestAnswersAreNotHeldBack(t *testing.T) {
 						c.write("0\r\n\r\n")
 					}
 				})
-				c := newSite(t, plain.server(t), a.addr).client(t, protocol)
+				c := newSite(t, plain.Get(t), a.addr).client(t, protocol)
 				best := time.Duration(1 << 62)
 				for range firstByteTries {
 					resp, err := c.Do(c.request(t, http.MethodGet, "/", nil))
@@ -111,7 +111,7 @@ func TestHeadArrivesWhileTheAppIsSilent(t *testing.T) {
 					<-goOn
 					_, _ = io.WriteString(w, "news")
 				})
-				c := newSite(t, plain.server(t), a.addr()).client(t, protocol)
+				c := newSite(t, plain.Get(t), a.addr()).client(t, protocol)
 				best := time.Duration(1 << 62)
 				for range firstByteTries {
 					resp, err := c.Do(c.request(t, http.MethodGet, "/", nil))
@@ -157,7 +157,7 @@ func TestUploadIsNotHeldBack(t *testing.T) {
 				}
 			}
 		})
-		c := newSite(t, plain.server(t), a.addr()).client(t, protocol)
+		c := newSite(t, plain.Get(t), a.addr()).client(t, protocol)
 		body, upload := io.Pipe()
 		go func() { _, _ = io.WriteString(upload, "ping 0") }()
 		resp, err := c.Do(c.request(t, http.MethodPost, "/", body))

@@ -1,6 +1,7 @@
 // Package clients holds the black-box tests that need real clients: browsers'
 // protocols, WebSockets, gRPC and curl. It is a module of its own, so that the
-// plugin's go.mod stays free of their libraries.
+// plugin's go.mod stays free of their libraries. The WebSockets here are a library's,
+// on both sides, and not the rig's: nobody who wrote the proxy has written them.
 //
 // The tests talk to the real binary over real sockets. Most share one running
 // proxy, where each has a host of its own; PARACHUTE_BIN names a binary that need
@@ -8,15 +9,12 @@
 package clients
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
@@ -38,18 +36,7 @@ func TestMain(m *testing.M) {
 	rigtest.Parallel("16")
 	// A remark of quic-go on the buffers of UDP sockets, which nothing here needs.
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
-	code := m.Run()
-	for _, s := range []*shared{&plain, &logged} {
-		if err := s.stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	if cert, err := appCertificate(); err == nil {
-		os.RemoveAll(filepath.Dir(cert))
-	}
-	rig.RemoveBinaries()
-	os.Exit(code)
+	rigtest.Main(m, &plain, &logged)
 }
 
 // dice is a source of chance whose seed is in the test's log.

@@ -74,7 +74,7 @@ func TestNoClientEverGetsAnothersBytes(t *testing.T) {
 					}
 				}
 			})
-			x := newSite(t, plain.server(t), a.addr)
+			x := newSite(t, plain.Get(t), a.addr)
 			c := x.client(t, protocol)
 			for range 3 {
 				got, err := c.ask(c.request(t, m.method, "/misbehave", strings.NewReader(m.body)))
@@ -139,7 +139,7 @@ func TestUnsolicitedAnswerIsGivenToNobody(t *testing.T) {
 						}
 					}
 				})
-				c := newSite(t, plain.server(t), a.addr).client(t, protocol)
+				c := newSite(t, plain.Get(t), a.addr).client(t, protocol)
 				for range 5 {
 					if got := c.get(t, "/first"); got.body != "for /first" {
 						t.Fatalf("%s %q", got.Status, got.body)

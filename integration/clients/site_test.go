@@ -8,14 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/selfsigned"
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
@@ -134,23 +132,16 @@ func startH2CApp(t *testing.T, handler http.HandlerFunc) *app {
 	return a
 }
 
-// appCertificate returns the files of a certificate for localhost, which all proxies of
-// these tests trust.
-var appCertificate = sync.OnceValues(func() (cert string, err error) {
-	dir, err := os.MkdirTemp("", "parachute-clients-")
-	if err != nil {
-		return "", err
-	}
-	_, err = rig.WriteCertificate(dir, "localhost")
-	return filepath.Join(dir, "cert.pem"), err
-})
+// appCertificate returns a certificate for localhost, which all proxies of these tests
+// trust.
+var appCertificate = sync.OnceValues(func() (*selfsigned.Certificate, error) { return selfsigned.New("localhost") })
 
 // startTLSApp is startApp over TLS, with HTTP/2 or without. It returns the target too.
 func startTLSApp(t *testing.T, http2 bool, handler http.HandlerFunc) (a *app, target string) {
 	t.Helper()
 	cert, err := appCertificate()
 	must(t, err)
-	pair, err := tls.LoadX509KeyPair(cert, filepath.Join(filepath.Dir(cert), "key.pem"))
+	pair, err := cert.TLS()
 	must(t, err)
 	a = newApp(handler)
 	a.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}

@@ -59,7 +59,7 @@ func TestDribbledHeadIsCutOff(t *testing.T) {
 			return w.in, func(int) error { _, err := io.WriteString(w.Conn, "x"); return err }
 		},
 		"handshake": func(t *testing.T) (io.Reader, func(int) error) {
-			conn, err := net.Dial("tcp", x.httpsAddr())
+			conn, err := net.Dial("tcp", x.HTTPSAddr())
 			must(t, err)
 			t.Cleanup(func() { conn.Close() })
 			must(t, conn.SetDeadline(time.Now().Add(patience)))
@@ -147,7 +147,7 @@ func uploadSlowly(t *testing.T, x *site, protocol string, takes time.Duration) {
 // startImpatient starts a proxy with a client timeout.
 func startImpatient(t *testing.T, timeout time.Duration) *server {
 	t.Helper()
-	help, err := plain.server(t).Run("run", "--help")
+	help, err := plain.Get(t).Run("run", "--help")
 	must(t, err)
 	if !strings.Contains(help.Stdout, "--client-timeout") {
 		t.Fatal("run has no --client-timeout yet")

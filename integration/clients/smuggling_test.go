@@ -141,7 +141,7 @@ func TestSmuggledRequestIsNeverSeen(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := startRecordingApp(t)
-			x := newSite(t, plain.server(t), a.addr)
+			x := newSite(t, plain.Get(t), a.addr)
 			for _, attack := range attacksOn(x.host) {
 				first := x.attack(t, protocol, "POST /attack HTTP/1.1\r\nHost: "+x.host+"\r\n"+attack.head+"\r\n\r\n"+attack.body)
 				seen := a.take()
@@ -188,7 +188,7 @@ func TestMalformedRequestLineIsRefused(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := startRecordingApp(t)
-			x := newSite(t, plain.server(t), a.addr)
+			x := newSite(t, plain.Get(t), a.addr)
 			for _, line := range []string{
 				"GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET\t/ HTTP/1.1", "GET /a b HTTP/1.1", "GET / HTTP/1.1 x", " GET / HTTP/1.1", "GET /", "GET",
 				"G@T / HTTP/1.1", "GET? / HTTP/1.1", "GET / HTTP/1.10", "GET / HTTP/2.0", "GET / HTTP/3.0", "GET / http/1.1", "GET / HTTP/01.1", "GET / HTTP/1.1x",

@@ -21,7 +21,7 @@ func TestWebSocketLivesThroughTheStreamTimeout(t *testing.T) {
 	const streamTimeout = 800 * time.Millisecond
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		old, next := startEcho(t, "old"), startEcho(t, "next")
-		x := newSite(t, plain.server(t), old.addr())
+		x := newSite(t, plain.Get(t), old.addr())
 		c := x.client(t, protocol)
 		ws, err := c.dialWebSocket(t, "/ws")
 		must(t, err)
@@ -73,7 +73,7 @@ func TestPoliteCloseEndsTheStreamWithoutAReset(t *testing.T) {
 			t.Run(protocol+", "+name, func(t *testing.T) {
 				t.Parallel()
 				old, next := startEcho(t, "old"), startEcho(t, "next")
-				x := newSite(t, plain.server(t), old.addr())
+				x := newSite(t, plain.Get(t), old.addr())
 				w := x.dialWire(t, protocol)
 				w.(interface{ headers(bool, ...field) }).headers(false,
 					field{":method", "CONNECT"}, field{":protocol", "websocket"}, field{":scheme", "https"},
@@ -144,7 +144,7 @@ func TestClosesOfManyWebSocketsAreSpread(t *testing.T) {
 	)
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		old, next := startEcho(t, "old"), startEcho(t, "next")
-		x := newSite(t, plain.server(t), old.addr())
+		x := newSite(t, plain.Get(t), old.addr())
 		var all []*websocket.Conn
 		for i := 0; i < n; i += perConn {
 			c := x.client(t, protocol)

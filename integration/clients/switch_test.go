@@ -20,7 +20,7 @@ func TestPinnedConnectionFollowsTheSwitch(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		apps := []*app{startApp(t, named("a")), startApp(t, named("b"))}
-		x := newSite(t, plain.server(t), apps[0].addr())
+		x := newSite(t, plain.Get(t), apps[0].addr())
 		c := x.client(t, protocol)
 		for i := range 6 {
 			if i > 0 {
@@ -50,7 +50,7 @@ func TestRequestUnderWayStaysWhereItIs(t *testing.T) {
 				<-release
 				_, _ = io.WriteString(w, "old")
 			})
-			x := newSite(t, plain.server(t), old.addr())
+			x := newSite(t, plain.Get(t), old.addr())
 			c := x.client(t, protocol)
 			slow := make(chan string, 1)
 			req := c.request(t, http.MethodGet, "/slow", nil)

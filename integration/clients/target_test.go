@@ -30,7 +30,7 @@ func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 	invalid := []string{"/%", "/%zz", "/%2"}
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		a := lineApp(t)
-		x := newSite(t, plain.server(t), a.addr)
+		x := newSite(t, plain.Get(t), a.addr)
 		x.deploy(t, api.DeployRequest{Service: x.host + "-stripped", Targets: []string{a.addr}, PathPrefixes: []string{"/app"}})
 		keep := false
 		x.deploy(t, api.DeployRequest{Service: x.host + "-kept", Targets: []string{a.addr}, PathPrefixes: []string{"/kept"}, StripPathPrefix: &keep})
@@ -58,7 +58,7 @@ func TestUnforwardableTargetsAreRefused(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		a := startApp(t, named("app"))
-		x := newSite(t, plain.server(t), a.addr())
+		x := newSite(t, plain.Get(t), a.addr())
 		for _, target := range []string{"*", "/ümlaut", "/a?ü", "/\x80", "/a\x7fb", "", "nopath", "x:y", "?", "https:nopath"} {
 			if target == "" && (protocol == h1 || protocol == h1TLS) {
 				continue // would be another request
@@ -79,7 +79,7 @@ func TestConnectIsRefused(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		a := startApp(t, named("app"))
-		x := newSite(t, plain.server(t), a.addr())
+		x := newSite(t, plain.Get(t), a.addr())
 		var got wireAnswer
 		switch w := x.dialWire(t, protocol).(type) {
 		case *h1Wire:
@@ -103,7 +103,7 @@ func TestConnectIsRefused(t *testing.T) {
 func TestOptionsOfTheServerMakesSense(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, protocol string) {
-		got := newSite(t, plain.server(t), lineApp(t).addr).askWire(t, protocol, "OPTIONS", "*", "")
+		got := newSite(t, plain.Get(t), lineApp(t).addr).askWire(t, protocol, "OPTIONS", "*", "")
 		if got.err != nil || got.status >= 500 || got.body != "" && strings.HasPrefix(got.body, "OPTIONS") && got.body != "OPTIONS * HTTP/1.1" {
 			t.Errorf("%s", got)
 		}
@@ -118,7 +118,7 @@ func TestAbsoluteTargetNamesTheHost(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := startRawApp(t, serveRaw(func(r *rawRequest) string { return ok(fmt.Sprintf("%s %s", r.line, r.header("Host"))) }))
-			x := newSite(t, plain.server(t), a.addr)
+			x := newSite(t, plain.Get(t), a.addr)
 			for target, want := range map[string]string{
 				"http://" + x.host + "/a%2Fb?c;d":    "GET /a%2Fb?c;d HTTP/1.1 [" + x.host + "]",
 				"http://" + x.host:                   "GET / HTTP/1.1 [" + x.host + "]",
@@ -155,7 +155,7 @@ func TestHTTP10ClientsGetWhatTheyUnderstand(t *testing.T) {
 				_ = http.NewResponseController(w).Flush()
 				_, _ = io.WriteString(w, " came over "+r.Proto)
 			})
-			x := newSite(t, plain.server(t), a.addr())
+			x := newSite(t, plain.Get(t), a.addr())
 			w := x.dialH1(t, protocol)
 			w.write("POST / HTTP/1.0\r\nHost: " + x.host + "\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
 			all, err := io.ReadAll(w.in)

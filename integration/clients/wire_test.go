@@ -106,7 +106,7 @@ type h1Wire struct {
 
 func (x *site) dialH1(t *testing.T, protocol string) *h1Wire {
 	t.Helper()
-	conn, err := net.Dial("tcp", map[bool]string{false: x.Addr(), true: x.httpsAddr()}[protocol == h1TLS])
+	conn, err := net.Dial("tcp", map[bool]string{false: x.Addr(), true: x.HTTPSAddr()}[protocol == h1TLS])
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	must(t, conn.SetDeadline(time.Now().Add(patience)))

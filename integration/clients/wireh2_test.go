@@ -33,7 +33,7 @@ type h2Wire struct {
 
 func (x *site) dialH2(t *testing.T) *h2Wire {
 	t.Helper()
-	conn, err := tls.Dial("tcp", x.httpsAddr(), x.tlsConfig("h2"))
+	conn, err := tls.Dial("tcp", x.HTTPSAddr(), x.tlsConfig("h2"))
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	must(t, conn.SetDeadline(time.Now().Add(patience)))

@@ -37,7 +37,7 @@ func (x *site) dialH3(t *testing.T) *h3Wire {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, x.httpsAddr(), x.tlsConfig(http3.NextProtoH3), &quic.Config{})
+	conn, err := quic.DialAddr(ctx, x.HTTPSAddr(), x.tlsConfig(http3.NextProtoH3), &quic.Config{})
 	must(t, err)
 	t.Cleanup(func() { _ = conn.CloseWithError(0x100, "") })
 	control, err := conn.OpenUniStream()

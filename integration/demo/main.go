@@ -33,12 +33,6 @@ func main() {
 }
 
 func demo(deploys, users int) (failed int64, err error) {
-	dir, err := os.MkdirTemp("", "parachute-demo-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-
 	var apps []*rig.Example
 	for _, version := range []string{"1", "2"} {
 		app, err := rig.StartExample("web-"+version, version)
@@ -48,14 +42,14 @@ func demo(deploys, users int) (failed int64, err error) {
 		defer app.Stop()
 		apps = append(apps, app)
 	}
-	proxy, err := rig.NewProxy(dir)
+	proxy, err := rig.NewProxy()
 	if err != nil {
 		return 0, err
 	}
+	defer proxy.End(20 * time.Second)
 	if err := proxy.Start(); err != nil {
 		return 0, err
 	}
-	defer proxy.Stop(20 * time.Second)
 	fmt.Printf("The proxy serves %s; web-1 is %s, web-2 is %s.\n\n", proxy.URL(), apps[0].Addr, apps[1].Addr)
 	if err := deploy(proxy, apps[0]); err != nil {
 		return 0, err

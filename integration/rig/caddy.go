@@ -35,7 +35,7 @@ func (p *Proxy) Reload() error {
 		return err
 	}
 	defer file.Close()
-	resp, err := p.API().Post("http://localhost/load", "text/caddyfile", file)
+	resp, err := p.HTTP().Post("http://localhost/load", "text/caddyfile", file)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (p *Proxy) caddyCommand(name string) []string {
 // caddyAnswers reports whether the config is loaded. Caddy answers questions
 // about it only while it is loading none.
 func (p *Proxy) caddyAnswers() bool {
-	resp, err := p.API().Get("http://localhost/config/")
+	resp, err := p.HTTP().Get("http://localhost/config/")
 	if err != nil {
 		return false
 	}

@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +28,7 @@ const startTimeout = 30 * time.Second
 // Proxy is a running `parachute run`.
 type Proxy struct {
 	// Dir holds the storage and the admin socket. They outlive the process, so
-	// that the proxy can be started again.
+	// that the proxy can be started again. End removes it.
 	Dir       string
 	HTTPPort  int
 	HTTPSPort int
@@ -44,20 +44,24 @@ type Proxy struct {
 	// Stderr receives the log. Default: Log returns it.
 	Stderr *os.File
 
-	cmd  *exec.Cmd
+	cmd  *exec.Cmd // of the process that was started last
+	pids []int     // of all that were
 	log  lockedBuffer
 	done chan struct{}
 }
 
-// NewProxy returns a proxy on free ports with its state in dir. Start starts it.
-func NewProxy(dir string) (*Proxy, error) {
-	p := &Proxy{Dir: dir}
-	var err error
-	if p.HTTPPort, err = FreePort(); err != nil {
+// NewProxy returns a proxy on free ports, with a folder of its own. Start starts it, and
+// End ends it and removes the folder.
+func NewProxy(args ...string) (*Proxy, error) {
+	// The folder of a test (T.TempDir) can be longer than the path of a socket may be.
+	dir, err := os.MkdirTemp("", "parachute-")
+	if err != nil {
 		return nil, err
 	}
-	for p.HTTPSPort == 0 || p.HTTPSPort == p.HTTPPort {
-		if p.HTTPSPort, err = FreePort(); err != nil {
+	p := &Proxy{Dir: dir, Args: args}
+	for _, port := range []*int{&p.HTTPPort, &p.HTTPSPort} {
+		if *port, err = FreePort(); err != nil {
+			os.RemoveAll(dir)
 			return nil, err
 		}
 	}
@@ -84,6 +88,7 @@ func (p *Proxy) Start() error {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
+	p.pids = append(p.pids, p.PID())
 	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
@@ -91,7 +96,7 @@ func (p *Proxy) Start() error {
 	}()
 	deadline := time.Now().Add(startTimeout)
 	for {
-		if p.answers() {
+		if p.Answers() {
 			return nil
 		}
 		select {
@@ -106,9 +111,9 @@ func (p *Proxy) Start() error {
 	}
 }
 
-// answers reports whether everything that the proxy listens on is open: Caddy
+// Answers reports whether everything that the proxy listens on is open: Caddy
 // opens it in no order.
-func (p *Proxy) answers() bool {
+func (p *Proxy) Answers() bool {
 	if p.Caddyfile != "" {
 		return p.caddyAnswers()
 	}
@@ -159,6 +164,30 @@ func (p *Proxy) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", p.HTTPP
 // Addr returns the proxy's host and port for HTTP.
 func (p *Proxy) Addr() string { return fmt.Sprintf("127.0.0.1:%d", p.HTTPPort) }
 
+// HTTPSAddr returns the proxy's host and port for TLS, over TCP and QUIC.
+func (p *Proxy) HTTPSAddr() string { return fmt.Sprintf("127.0.0.1:%d", p.HTTPSPort) }
+
+// InternalRoots returns what the certificates of the proxy's own authority are trusted
+// by. The authority is there when its first certificate is.
+func (p *Proxy) InternalRoots() (*x509.CertPool, error) {
+	root, err := os.ReadFile(filepath.Join(p.Dir, "storage", "pki", "authorities", "local", "root.crt"))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(root)
+	return roots, nil
+}
+
+// CertificateConfig is a config for --config that brings a certificate, from two PEM
+// files. The hosts of what is deployed need not be deployed with TLS then.
+func CertificateConfig(certificateFile, keyFile string) map[string]any {
+	type object = map[string]any
+	return object{"apps": object{"tls": object{"certificates": object{
+		"load_files": []any{object{"certificate": certificateFile, "key": keyFile}},
+	}}}}
+}
+
 // Log returns what the proxy has logged.
 func (p *Proxy) Log() string { return p.log.String() }
 
@@ -192,14 +221,29 @@ func (p *Proxy) ReloadConfig(timeout time.Duration) error {
 	return fmt.Errorf("the proxy did not reload its config within %s", timeout)
 }
 
-// Complaint is about what no proxy may have in its log: a data race or a panic.
+// Complaint is about what no proxy may have, in any of its lives: a data race or a panic.
 func (p *Proxy) Complaint() error {
+	if err := races.Of(p.pids...); err != nil {
+		return err
+	}
+	// A race is in the log if nobody watches for it; see WatchForRaces.
 	for _, bad := range []string{"DATA RACE", "panic"} {
 		if at := strings.Index(p.Log(), bad); at >= 0 {
 			return fmt.Errorf("the proxy's log has a %s:\n%.4000s", bad, p.Log()[max(0, at-500):])
 		}
 	}
 	return nil
+}
+
+// End stops the process, if it is running, removes its folder, and returns what the
+// proxy is to be blamed for: that it did not stop in time, or what Complaint says.
+func (p *Proxy) End(timeout time.Duration) error {
+	defer os.RemoveAll(p.Dir)
+	var err error
+	if p.done != nil {
+		_, err = p.Stop(timeout)
+	}
+	return errors.Join(err, p.Complaint())
 }
 
 // Stop asks the process to end and returns its exit code, or an error if it has
@@ -250,8 +294,9 @@ func (p *Proxy) Run(args ...string) (Result, error) {
 	return Result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}, nil
 }
 
-// API returns a client for the admin endpoint.
-func (p *Proxy) API() *http.Client {
+// HTTP returns a client for what the admin endpoint has beside parachute's API, such as
+// profiles and Caddy's config, and for requests that no client of the API would make.
+func (p *Proxy) HTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -261,65 +306,40 @@ func (p *Proxy) API() *http.Client {
 	}}
 }
 
+// API returns a client for parachute's API.
+func (p *Proxy) API() (*client.Client, error) { return client.New(p.Admin()) }
+
 // Services returns the list of services.
 func (p *Proxy) Services() ([]api.ServiceStatus, error) {
-	c, err := client.New(p.Admin())
+	c, err := p.API()
 	if err != nil {
 		return nil, err
 	}
 	return c.Services(context.Background())
 }
 
-// Deploy deploys over the API and returns when the deployment has ended.
-func (p *Proxy) Deploy(ctx context.Context, req api.DeployRequest) (api.DeploymentStatus, error) {
-	var status api.DeploymentStatus
-	body, err := json.Marshal(req)
-	if err != nil {
-		return status, err
-	}
+// Deploy deploys over the API and returns when the deployment has ended. The status of
+// one that failed comes with the error, if it had begun.
+func (p *Proxy) Deploy(ctx context.Context, req api.DeployRequest) (status api.DeploymentStatus, err error) {
 	name := req.Service
 	if name == "" {
 		name = api.DefaultServiceName(req.Hosts)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost,
-		"http://localhost"+api.DeployPath(name), bytes.NewReader(body))
-	if err != nil {
-		return status, err
+	c, err := p.API()
+	if err == nil {
+		err = c.Call(ctx, http.MethodPost, api.DeployPath(name), req, &status)
 	}
-	resp, err := p.API().Do(r)
-	if err != nil {
-		return status, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return status, err
-	}
-	if resp.StatusCode < 300 {
-		return status, json.Unmarshal(answer, &status)
-	}
-	var failure struct {
-		Error   *api.Error           `json:"error"`
-		Outcome api.DeploymentStatus `json:"outcome"`
-	}
-	if err := json.Unmarshal(answer, &failure); err != nil || failure.Error == nil {
-		return status, fmt.Errorf("deploying: %s: %s", resp.Status, answer)
-	}
-	return failure.Outcome, failure.Error
+	return status, err
 }
 
 // Remove removes a service over the API and cuts off what is left of its traffic.
 func (p *Proxy) Remove(ctx context.Context, service string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodDelete,
-		"http://localhost"+api.ServicePath(service)+"?drain_timeout=1ms&stream_timeout=0s", nil)
+	c, err := p.API()
 	if err != nil {
 		return err
 	}
-	resp, err := p.API().Do(r)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	var removal api.Removal
+	return c.Call(ctx, http.MethodDelete, api.ServicePath(service)+"?drain_timeout=1ms&stream_timeout=0s", nil, &removal)
 }
 
 // lockedBuffer is a buffer that can be read while a process writes to it.

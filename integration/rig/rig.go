@@ -4,13 +4,16 @@
 package rig
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // BuildFlags are the flags that every build in this repository shares, so that
@@ -78,21 +81,35 @@ func moduleRoot() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// FreePort returns a TCP port of the loopback interface that nobody has at the
-// moment, and whose UDP port is free too.
+// Ports are given away from firstPort on. They are below those that the system takes for
+// outgoing connections and for port 0 (32768 and above on Linux, 49152 elsewhere), so that
+// a proxy which is started again finds its port free.
+const (
+	firstPort = 10_000
+	ports     = 20_000
+)
+
+// nextPort begins anywhere, since other processes may look for ports, too.
+var nextPort = func() *atomic.Int64 {
+	var n atomic.Int64
+	n.Store(rand.Int64N(ports))
+	return &n
+}()
+
+// FreePort returns a port that nobody has at the moment, neither over TCP nor over UDP,
+// on any interface, and that it will not return again soon.
 func FreePort() (int, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := firstPort + int(nextPort.Add(1)%ports)
+		l, err := net.Listen("tcp", fmt.Sprint(":", port))
 		if err != nil {
-			return 0, err
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		pc, err := net.ListenPacket("udp", l.Addr().String())
 		l.Close()
-		if err == nil {
+		if pc, err := net.ListenPacket("udp", fmt.Sprint(":", port)); err == nil {
 			pc.Close()
 			return port, nil
 		}
 	}
-	return 0, fmt.Errorf("no port is free")
+	return 0, errors.New("no port is free")
 }

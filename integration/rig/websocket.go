@@ -117,8 +117,19 @@ func (ws *WebSocket) read() (opcode byte, payload []byte, err error) {
 	case 127:
 		return 0, nil, fmt.Errorf("a frame of more than 64 KiB")
 	}
+	// A server must not mask its frames, but one that sends back what it gets, without
+	// looking into it, does.
+	var mask [4]byte
+	if masked := header[1]&0x80 != 0; masked {
+		if _, err := io.ReadFull(ws.in, mask[:]); err != nil {
+			return 0, nil, err
+		}
+	}
 	payload = make([]byte, n)
 	_, err = io.ReadFull(ws.in, payload)
+	for i := range payload {
+		payload[i] ^= mask[i%4]
+	}
 	return header[0] & 0x0f, payload, err
 }
 
