@@ -196,10 +196,10 @@ func TestClientTimeoutIsForStallsOnly(t *testing.T) {
 		})
 		t.Run("stalled reader", func(t *testing.T) {
 			t.Parallel()
-			left := make(chan error, 1)
+			left, part := make(chan error, 1), pattern(1<<20)
 			a := startApp(t, func(w http.ResponseWriter, _ *http.Request) {
 				for {
-					if _, err := w.Write(pattern(1 << 20)); err != nil {
+					if _, err := w.Write(part); err != nil {
 						left <- err
 						return
 					}
