@@ -1,7 +1,7 @@
-// The benchmark is a module of its own because nobody who uses the plugin needs what
-// it needs. golang.org/x/net and the like have the versions that kamal-proxy asks
-// for, so that it is measured as it is released.
-module github.com/parachute-proxy/parachute/bench
+// kamal-proxy, which the benchmark compares with, is built with this module and not with
+// the benchmark's: there, what parachute asks for would raise the versions that
+// kamal-proxy is released with.
+module github.com/parachute-proxy/parachute/bench/kamal-proxy
 
 go 1.26.0
 
@@ -9,8 +9,8 @@ tool github.com/basecamp/kamal-proxy/cmd/kamal-proxy
 
 require (
 	github.com/basecamp/kamal-proxy v0.9.2 // indirect
-	golang.org/x/net v0.48.0
-	golang.org/x/sys v0.39.0
+	golang.org/x/net v0.48.0 // indirect
+	golang.org/x/sys v0.39.0 // indirect
 )
 
 require (

@@ -162,8 +162,8 @@ func TestWebSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ws.Close()
-	if len(ws.conns) != 50 {
-		t.Errorf("%d are open", len(ws.conns))
+	if len(ws.open) != 50 {
+		t.Errorf("%d are open", len(ws.open))
 	}
 	if err := ws.Check(); err != nil {
 		t.Error(err)

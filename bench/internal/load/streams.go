@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // Streams is a closed loop over HTTP/2: every stream of every connection makes the
@@ -22,7 +21,7 @@ type Streams struct {
 
 	stop  atomic.Bool
 	users sync.WaitGroup
-	conns []*http2.ClientConn
+	conns []*http.ClientConn
 	counts
 }
 
@@ -32,22 +31,10 @@ func StartStreams(server Server, n, streams int, request Request) (*Streams, err
 	l := &Streams{}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	for range n {
-		c, err := dial(server)
+		conn, err := dialHTTP2(l.ctx, server)
 		if err != nil {
 			l.close()
 			return nil, err
-		}
-		// Checked here, because the transport would speak HTTP/2 to anybody.
-		if tlsConn, ok := c.conn.(*tls.Conn); !ok || tlsConn.ConnectionState().NegotiatedProtocol != http2.NextProtoTLS {
-			c.conn.Close()
-			l.close()
-			return nil, errors.New("the proxy does not speak HTTP/2")
-		}
-		conn, err := (&http2.Transport{}).NewClientConn(c.conn)
-		if err != nil {
-			c.conn.Close()
-			l.close()
-			return nil, fmt.Errorf("starting HTTP/2: %w", err)
 		}
 		l.conns = append(l.conns, conn)
 	}
@@ -57,6 +44,31 @@ func StartStreams(server Server, n, streams int, request Request) (*Streams, err
 		}
 	}
 	return l, nil
+}
+
+// dialHTTP2 opens a connection over TLS.
+func dialHTTP2(ctx context.Context, server Server) (*http.ClientConn, error) {
+	transport := &http.Transport{
+		DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+			c, err := dial(server)
+			if err != nil {
+				return nil, err
+			}
+			tlsConn, ok := c.conn.(*tls.Conn)
+			if !ok || tlsConn.ConnectionState().NegotiatedProtocol != "h2" {
+				c.conn.Close()
+				return nil, errors.New("the proxy does not speak HTTP/2")
+			}
+			return tlsConn, nil
+		},
+		Protocols: new(http.Protocols),
+	}
+	transport.Protocols.SetHTTP2(true)
+	conn, err := transport.NewClientConn(ctx, "https", server.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("starting HTTP/2: %w", err)
+	}
+	return conn, nil
 }
 
 // Stop waits for the requests that are under way.
@@ -75,7 +87,7 @@ func (l *Streams) close() {
 	}
 }
 
-func (l *Streams) user(conn *http2.ClientConn, request Request) {
+func (l *Streams) user(conn *http.ClientConn, request Request) {
 	for !l.stop.Load() && l.requestsDone.Load() < maxRequests {
 		err := l.exchange(conn, request)
 		l.count(err)
@@ -85,7 +97,7 @@ func (l *Streams) user(conn *http2.ClientConn, request Request) {
 	}
 }
 
-func (l *Streams) exchange(conn *http2.ClientConn, request Request) error {
+func (l *Streams) exchange(conn *http.ClientConn, request Request) error {
 	req, err := http.NewRequestWithContext(l.ctx, request.Method, "https://"+request.Host+request.Path, nil)
 	if err != nil {
 		return err

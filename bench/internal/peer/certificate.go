@@ -1,16 +1,13 @@
 package peer
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
-	"time"
+	"slices"
+
+	"github.com/parachute-proxy/parachute/integration/rig/selfsigned"
 )
 
 // Certificate is a certificate for Host, signed by itself.
@@ -21,41 +18,24 @@ type Certificate struct {
 	Roots    *x509.CertPool
 }
 
-// NewCertificate writes a certificate with an ECDSA key on P-256, what an ACME
-// client would ask for, into a directory.
+// NewCertificate writes a certificate into a directory.
 func NewCertificate(dir string) (*Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	made, err := selfsigned.New(Host)
 	if err != nil {
-		return nil, fmt.Errorf("generating a key: %w", err)
+		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{Host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, fmt.Errorf("signing a certificate: %w", err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a key: %w", err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	c := &Certificate{
 		CertFile: filepath.Join(dir, "cert.pem"),
 		KeyFile:  filepath.Join(dir, "key.pem"),
 		Bundle:   filepath.Join(dir, "bundle.pem"),
-		Roots:    x509.NewCertPool(),
+		Roots:    made.Roots(),
 	}
-	c.Roots.AppendCertsFromPEM(certPEM)
-	for path, content := range map[string][]byte{
-		c.CertFile: certPEM, c.KeyFile: keyPEM, c.Bundle: append(certPEM[:len(certPEM):len(certPEM)], keyPEM...),
-	} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			return nil, fmt.Errorf("writing a certificate: %w", err)
-		}
+	err = made.Write(c.CertFile, c.KeyFile)
+	if err == nil {
+		err = os.WriteFile(c.Bundle, slices.Concat(made.PEM, made.Key), 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("writing a certificate: %w", err)
 	}
 	return c, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/parachute-proxy/parachute/bench/internal/process"
 )
 
-// Kamal is kamal-proxy, in the version that go.mod names.
+// Kamal is kamal-proxy, in the version that kamal-proxy/go.mod names.
 type Kamal struct {
 	Binary string // path
 }
@@ -23,12 +23,11 @@ const kamalPackage = "github.com/basecamp/kamal-proxy/cmd/kamal-proxy"
 // buildTimeout bounds the build, which may have to download what it needs.
 const buildTimeout = 10 * time.Minute
 
-// Build builds the binary. The working directory has to be in this benchmark's
-// module.
+// Build builds the binary. The working directory has to be that of the benchmark.
 func (k Kamal) Build(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", k.Binary, kamalPackage)
+	cmd := exec.CommandContext(ctx, "go", "-C", "kamal-proxy", "build", "-trimpath", "-o", k.Binary, kamalPackage)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building kamal-proxy (-peers can leave it out): %w\n%s", err, out)
 	}

@@ -1,19 +1,19 @@
 package peer
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"github.com/parachute-proxy/parachute/bench/internal/process"
+	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
 )
 
 // Parachute is `parachute run`.
@@ -46,47 +46,48 @@ func (p Parachute) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Start implements Peer.
+// Start implements Peer. Flags, readiness and API are the rig's; the process is started
+// as those of all peers are, since it has to stay on its cores.
 func (p Parachute) Start(ctx context.Context, s Setup) (*Proxy, error) {
-	addr, port, err := freeAddr()
-	if err != nil {
+	r := &rig.Proxy{Dir: s.Dir}
+	var err error
+	if r.HTTPPort, err = rig.FreePort(); err != nil {
 		return nil, err
-	}
-	tlsAddr, tlsPort, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	socket := filepath.Join(s.Dir, "admin.sock")
-	args := []string{
-		"parachute", "run", "--bind", "127.0.0.1", "--http-port", port, "--https-port", "0",
-		"--storage", filepath.Join(s.Dir, "storage"), "--admin", "unix/" + socket,
 	}
 	if s.AccessLog {
-		args = append(args, "--access-log")
+		r.Args = append(r.Args, "--access-log")
 	}
 	if s.Certificate != nil {
-		config, err := certificateConfig(s)
+		if r.HTTPSPort, err = rig.FreePort(); err != nil {
+			return nil, err
+		}
+		config, err := json.Marshal(rig.CertificateConfig(s.Certificate.CertFile, s.Certificate.KeyFile))
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, "--https-port", tlsPort, "--config", config)
+		file, err := writeFile(s, "config.json", string(config))
+		if err != nil {
+			return nil, err
+		}
+		r.Args = append(r.Args, "--config", file)
 	}
-	proc, err := start(s, process.Options{Path: p.Binary, Args: args})
+	proc, err := start(s, process.Options{Path: p.Binary, Args: append([]string{"parachute", "run"}, r.RunArgs()...)})
 	if err != nil {
 		return nil, err
 	}
-	proxy := &Proxy{Process: proc, Peer: p, Addr: addr, TLSAddr: tlsAddr, AccessLog: logFile(s), Deployer: newParachuteAPI(socket)}
+	proxy := &Proxy{Process: proc, Peer: p, Addr: r.Addr(), TLSAddr: r.HTTPSAddr(), AccessLog: logFile(s)}
 	err = proc.Wait(startTimeout, func() error {
-		if err := proxy.Deployer.List(ctx); err != nil {
-			return err
+		if !r.Answers() {
+			return errors.New("it does not answer")
 		}
-		if s.Certificate != nil {
-			return listening(addr, tlsAddr)
-		}
-		return listening(addr)
+		return nil
 	})
 	if err == nil {
-		err = proxy.Deployer.Deploy(ctx, Deployment{Service: Service, Host: Host, Target: s.Upstream})
+		d := parachuteAPI{http: r.HTTP()}
+		if d.client, err = r.API(); err == nil {
+			proxy.Deployer = d
+			err = d.Deploy(ctx, Deployment{Service: Service, Host: Host, Target: s.Upstream})
+		}
 	}
 	if err != nil {
 		proc.Stop()
@@ -95,76 +96,44 @@ func (p Parachute) Start(ctx context.Context, s Setup) (*Proxy, error) {
 	return proxy, nil
 }
 
-// certificateConfig writes a configuration that brings the certificate: parachute
-// has no option for one so far.
-func certificateConfig(s Setup) (path string, err error) {
-	config, err := json.Marshal(map[string]any{"apps": map[string]any{"tls": map[string]any{"certificates": map[string]any{
-		"load_files": []any{map[string]any{"certificate": s.Certificate.CertFile, "key": s.Certificate.KeyFile}},
-	}}}})
-	if err != nil {
-		return "", err
-	}
-	return writeFile(s, "config.json", string(config))
-}
-
 // parachuteAPI is parachute's JSON API, docs/API.md.
-type parachuteAPI struct{ client *http.Client }
-
-func newParachuteAPI(socket string) parachuteAPI {
-	return parachuteAPI{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		},
-		MaxIdleConnsPerHost: 64,
-	}}}
+type parachuteAPI struct {
+	client *client.Client
+	http   *http.Client
 }
 
 // Deploy implements Deployer.
 func (a parachuteAPI) Deploy(ctx context.Context, d Deployment) error {
-	path := "/parachute/services/" + url.PathEscape(d.Service) + "/deployments"
-	_, err := a.call(ctx, http.MethodPost, path, map[string]any{
-		"hosts": []string{d.Host}, "targets": []string{d.Target}, "force": d.Force,
-	})
-	return err
+	req := api.DeployRequest{Hosts: []string{d.Host}, Targets: []string{d.Target}, Force: d.Force}
+	var status api.DeploymentStatus
+	return a.client.Call(ctx, http.MethodPost, api.DeployPath(d.Service), req, &status)
 }
 
-// List implements Deployer.
+// List implements Deployer. It does not decode the list, so that what is measured is
+// what the proxy does.
 func (a parachuteAPI) List(ctx context.Context) error {
-	_, err := a.call(ctx, http.MethodGet, "/parachute/services", nil)
+	_, err := a.get(ctx, api.PathServices)
 	return err
 }
 
 // Profile implements Profiler. The profile is Caddy's, not the API's.
 func (a parachuteAPI) Profile(ctx context.Context, seconds int) ([]byte, error) {
-	return a.call(ctx, http.MethodGet, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds), nil)
+	return a.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 }
 
-// call makes a call and returns the answer.
-func (a parachuteAPI) call(ctx context.Context, method, path string, in any) ([]byte, error) {
-	var body io.Reader
-	if in != nil {
-		encoded, err := json.Marshal(in)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(encoded)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, body)
+func (a parachuteAPI) get(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := a.client.Do(req)
+	resp, err := a.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: reading the answer: %w", method, path, err)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %.1000s", path, resp.Status, answer)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
-	}
-	return answer, nil
+	return answer, err
 }

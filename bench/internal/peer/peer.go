@@ -5,14 +5,14 @@ package peer
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"strconv"
 	"time"
 
 	"github.com/parachute-proxy/parachute/bench/internal/process"
+	"github.com/parachute-proxy/parachute/integration/rig"
 )
 
 // startTimeout bounds how long a proxy may take until it answers.
@@ -116,34 +116,11 @@ func listening(addrs ...string) error {
 	return nil
 }
 
-// Ports for proxies, from firstPort on. They are below those that the system takes
-// for outgoing connections, so that none of ours gets there first.
-const (
-	firstPort = 20_000
-	ports     = 12_000
-)
-
-// lastPort counts the ports that have been given away. It starts anywhere, for
-// another benchmark may run.
-var lastPort = func() *atomic.Int64 {
-	var n atomic.Int64
-	n.Store(rand.Int64N(ports))
-	return &n
-}()
-
-// freeAddr returns an address of the loopback interface that nobody listens on, and
-// never the same one twice in a row.
+// freeAddr returns an address of the loopback interface that nobody listens on.
 func freeAddr() (addr, port string, err error) {
-	for range 1000 {
-		port = fmt.Sprint(firstPort + lastPort.Add(1)%ports)
-		// kamal-proxy listens on all interfaces.
-		l, err := net.Listen("tcp", ":"+port)
-		if err == nil {
-			l.Close()
-			return "127.0.0.1:" + port, port, nil
-		}
-	}
-	return "", "", fmt.Errorf("no port is free")
+	n, err := rig.FreePort()
+	port = strconv.Itoa(n)
+	return "127.0.0.1:" + port, port, err
 }
 
 // writeFile writes a file in the proxy's directory and returns its path.
