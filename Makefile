@@ -24,8 +24,14 @@ LDFLAGS  := -w -s -X $(MODULE)/internal/version.version=$(VERSION)
 # tests and not once more.
 PGO ?= $(CURDIR)/caddy/parachute/default.pgo
 
-# Modules of their own, so that nothing they need gets into a Caddy build.
+# Modules of their own, so that nothing they need gets into a Caddy build. The last only
+# says how kamal-proxy is built: it has no package.
 MODULES := tools bench integration/clients integration/acme
+ALL_MODULES := $(MODULES) bench/kamal-proxy
+
+# What `make cross` builds for, and what of it: the black-box tests need Linux.
+PLATFORMS := linux/arm64 darwin/arm64 windows/amd64
+PORTABLE  := . ./internal/... ./caddy/... ./example/...
 
 # What the fuzzers get, each.
 FUZZTIME ?= 30s
@@ -44,7 +50,7 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install uninstall test lint fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
+.PHONY: build install uninstall test lint cross fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
 
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
@@ -97,25 +103,36 @@ uninstall: ## remove what install has installed; the state stays
 		$(DESTDIR)$(PREFIX)/lib/systemd/system/parachute.service \
 		$(DESTDIR)$(PREFIX)/lib/sysusers.d/parachute.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/parachute.conf
 
-# The race detector needs cgo, and that a C compiler. Vet is `make lint`'s.
+# The race detector needs cgo, and that a C compiler. The programs that the tests build,
+# the proxy above all, have it if the tests have it. The tests run in another order each
+# time; a failure names the seed, for -shuffle. Vet is `make lint`'s.
 test: ## run every test, the integration tests included, under the race detector
 	@cc=$$(go env CC); \
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
 	else echo "WARNING: no C compiler ($$cc): testing WITHOUT the race detector." >&2; fi; \
-	set -x; go test $$race -vet=off $(GO_FLAGS) -timeout 15m ./...
-	@set -ex; for module in $(MODULES); do go -C $$module test -vet=off $(GO_FLAGS) -timeout 10m ./...; done
+	set -ex; go test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 15m ./...; \
+	for module in $(MODULES); do \
+		go -C $$module test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...; \
+	done
 
 lint: ## check formatting, vet, staticcheck, tidy go.mod files, and what we depend on
 	@unformatted=$$($(TOOL) gofumpt -l .) && [ -z "$$unformatted" ] || \
 		{ echo 'not formatted (make fmt mends it):'; echo "$$unformatted"; exit 1; }
 	go mod tidy -diff
-	@set -ex; for module in $(MODULES); do go -C $$module mod tidy -diff; done
+	@set -ex; for module in $(ALL_MODULES); do go -C $$module mod tidy -diff; done
 	go -C tools run $(GO_FLAGS) ./checkdeps ..
 	go vet $(GO_FLAGS) ./...
 	@set -ex; for module in $(MODULES); do go -C $$module vet $(GO_FLAGS) ./...; done
 	GOFLAGS='-trimpath -pgo=off' $(TOOL) staticcheck -tags $(TAGS) ./...
 	@set -ex; staticcheck=$$($(TOOL) -n staticcheck); for module in $(MODULES); do \
 		(cd $$module && GOFLAGS='-trimpath -pgo=off' $$staticcheck -tags $(TAGS) ./...); \
+	done
+
+# What is not of this system, tests included, is at least held by the compiler and by vet.
+cross: ## build and vet for the other systems that parachute runs on
+	@set -e; for platform in $(PLATFORMS); do \
+		echo "== $$platform"; export GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+		go build $(GO_FLAGS) $(PORTABLE); go vet $(GO_FLAGS) $(PORTABLE); \
 	done
 
 fmt: ## format all Go code
