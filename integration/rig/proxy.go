@@ -46,7 +46,7 @@ type Proxy struct {
 
 	cmd  *exec.Cmd // of the process that was started last
 	pids []int     // of all that were
-	log  lockedBuffer
+	log  LockedBuffer
 	done chan struct{}
 }
 
@@ -342,19 +342,19 @@ func (p *Proxy) Remove(ctx context.Context, service string) error {
 	return c.Call(ctx, http.MethodDelete, api.ServicePath(service)+"?drain_timeout=1ms&stream_timeout=0s", nil, &removal)
 }
 
-// lockedBuffer is a buffer that can be read while a process writes to it.
-type lockedBuffer struct {
+// LockedBuffer is a buffer that can be read while a process writes to it.
+type LockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *lockedBuffer) Write(p []byte) (int, error) {
+func (b *LockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)
 }
 
-func (b *lockedBuffer) String() string {
+func (b *LockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()

@@ -81,6 +81,18 @@ func moduleRoot() (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// LookPath finds a program in PATH, or where Debian keeps servers, which is not in
+// everybody's PATH.
+func LookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrNotFound) {
+		if path, err := exec.LookPath(filepath.Join("/usr/sbin", name)); err == nil {
+			return path, nil
+		}
+	}
+	return path, err
+}
+
 // Ports are given away from firstPort on. They are below those that the system takes for
 // outgoing connections and for port 0 (32768 and above on Linux, 49152 elsewhere), so that
 // a proxy which is started again finds its port free.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/parachute-proxy/parachute/bench/internal/process"
+	"github.com/parachute-proxy/parachute/integration/rig"
 )
 
 // HAProxy is HAProxy with one thread.
@@ -20,7 +21,7 @@ func (HAProxy) Deploys() bool { return false }
 
 // Version implements Peer.
 func (HAProxy) Version(ctx context.Context) (string, error) {
-	path, err := process.LookPath("haproxy")
+	path, err := rig.LookPath("haproxy")
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/parachute-proxy/parachute/bench/internal/process"
+	"github.com/parachute-proxy/parachute/integration/rig"
 )
 
 // Nginx is nginx with one worker process. The worker outlives its master if that is
@@ -21,7 +22,7 @@ func (Nginx) Deploys() bool { return false }
 
 // Version implements Peer.
 func (Nginx) Version(ctx context.Context) (string, error) {
-	path, err := process.LookPath("nginx")
+	path, err := rig.LookPath("nginx")
 	if err != nil {
 		return "", err
 	}

@@ -3,7 +3,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
 )
 
 // Process is a running program with everything that it has started.
@@ -23,7 +24,7 @@ type Process struct {
 // Options say how a program is run.
 type Options struct {
 	Args []string // Args[0] is the name that it gets
-	Path string   // its file; default: Args[0], looked up by LookPath
+	Path string   // its file; default: Args[0], looked up by rig.LookPath
 	Env  []string // the whole environment; default: that of this process
 	CPUs CPUs     // cores to run on; none: any
 	// Log is the file that gets what the program writes. It is a file and no pipe,
@@ -40,7 +41,7 @@ func Start(o Options) (*Process, error) {
 	path := o.Path
 	if path == "" {
 		var err error
-		if path, err = LookPath(o.Args[0]); err != nil {
+		if path, err = rig.LookPath(o.Args[0]); err != nil {
 			return nil, err
 		}
 	}
@@ -143,16 +144,4 @@ func (p *Process) Stop() {
 	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
 	<-p.done
 	p.log.Close()
-}
-
-// LookPath finds a program in PATH, or where Debian keeps servers, which is not
-// in everybody's PATH.
-func LookPath(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if errors.Is(err, exec.ErrNotFound) {
-		if path, err := exec.LookPath("/usr/sbin/" + name); err == nil {
-			return path, nil
-		}
-	}
-	return path, err
 }
