@@ -50,7 +50,7 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install uninstall test lint cross fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
+.PHONY: build install uninstall test test-apps lint cross fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
 
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
@@ -114,6 +114,11 @@ test: ## run every test, the integration tests included, under the race detector
 	for module in $(MODULES); do \
 		go -C $$module test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...; \
 	done
+
+# The servers that are not installed are skipped. With Debian's packages: gunicorn uvicorn
+# python3-django puma ruby-railties ruby-actionpack nodejs php-cli nginx
+test-apps: ## deploy to, restart and kill the application servers that are installed
+	PARACHUTE_APPS=1 go test -v -count=1 -vet=off $(GO_FLAGS) -timeout 20m ./integration/apps
 
 lint: ## check formatting, vet, staticcheck, tidy go.mod files, and what we depend on
 	@unformatted=$$($(TOOL) gofumpt -l .) && [ -z "$$unformatted" ] || \
