@@ -87,7 +87,9 @@ func TestBlackHoleBesideAHealthyTargetFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	x := newSiteWith(t, plain.Get(t), api.DeployRequest{
 		Targets: []string{blackHole(t), startApp(t, named("fine")).addr()}, Force: true,
-		HealthCheckInterval: duration(50 * time.Millisecond), HealthCheckTimeout: duration(200 * time.Millisecond),
+		// Long enough for the target that answers, on a machine that is busy: were both
+		// failing, the proxy would ask either.
+		HealthCheckInterval: duration(50 * time.Millisecond), HealthCheckTimeout: duration(3 * time.Second),
 	})
 	c := x.client(t, h2)
 	for i := range 4 {
