@@ -97,7 +97,7 @@ func TestVersionTellsWhichProxyRuns(t *testing.T) {
 	if v.Parachute == "" || v.Proxy != nil {
 		t.Errorf("as JSON: %+v", v)
 	}
-	start(t, p)
+	must(t, p.Start())
 	r = run(t, p, "version")
 	if lines := strings.Split(r.Stdout, "\n"); r.Code != 0 || lines[1] != "the proxy that runs: "+lines[0] {
 		t.Errorf("%d %q", r.Code, r.Stdout)
