@@ -47,9 +47,9 @@ func provisionHTTP(t *testing.T) *caddyhttp.App {
 func TestFastPathIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 	app := provisionHTTP(t)
 	server := app.Servers["parachute_http"]
-	var std *http.Server
+	var std atomic.Pointer[http.Server]
 	server.RegisterConnContext(func(ctx context.Context, _ net.Conn) context.Context {
-		std = ctx.Value(http.ServerContextKey).(*http.Server)
+		std.Store(ctx.Value(http.ServerContextKey).(*http.Server))
 		return ctx
 	})
 	if err := app.Start(); err != nil {
@@ -86,7 +86,7 @@ func TestFastPathIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 			}
 
 			var whole atomic.Int32
-			path := std.Handler.(*clientconn.FastPath)
+			path := std.Load().Handler.(*clientconn.FastPath)
 			before := path.CaddyServer()
 			path.SetCaddyServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				whole.Add(1)
