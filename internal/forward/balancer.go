@@ -3,12 +3,26 @@ package forward
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
+
+// policy is a way to spread requests over the targets of a release. Of the targets that
+// are not failing, the one with the least load gets a request; of several, the first.
+type policy struct {
+	// first returns where the search for a target begins. It is a number of any size.
+	first func(r *Release) uint64
+	// load returns what counts as the load of a target.
+	load func(u *upstream) int64
+}
+
+// policies are the ways that there are. Each has a file.
+var policies = map[api.LoadBalancing]policy{
+	api.LeastConn:  leastConn,
+	api.RoundRobin: roundRobin,
+}
 
 // pick chooses the upstream for a request, of those that are not in tried. Targets
 // that are not failing come first, and among those the one that the client has
@@ -22,12 +36,8 @@ func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 			return u
 		}
 	}
-	roundRobin := r.Spec.Options.LB == api.RoundRobin
-	// A random start makes the first of equals a random one.
-	start := rand.Uint64()
-	if roundRobin {
-		start = r.turn.Add(1)
-	}
+	policy := policies[r.Spec.Options.LB]
+	start := policy.first(r)
 	var best *upstream
 	var bestFailing bool
 	var bestLoad int64
@@ -36,10 +46,7 @@ func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 		if slices.Contains(tried, u) {
 			continue
 		}
-		failing, load := u.failing(), u.inFlight.Load()
-		if roundRobin {
-			load = 0 // all the same: the first is the one whose turn it is
-		}
+		failing, load := u.failing(), policy.load(u)
 		if best == nil || bestFailing && !failing || bestFailing == failing && load < bestLoad {
 			best, bestFailing, bestLoad = u, failing, load
 		}

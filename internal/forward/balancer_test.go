@@ -74,3 +74,14 @@ func TestTargetsTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryWayOfLoadBalancingHasAPolicy(t *testing.T) {
+	for _, name := range api.LoadBalancings() {
+		if p := policies[name]; p.first == nil || p.load == nil {
+			t.Errorf("%s has no policy", name)
+		}
+	}
+	if len(policies) != len(api.LoadBalancings()) {
+		t.Errorf("%d policies, and %d ways of load balancing that a deploy may ask for", len(policies), len(api.LoadBalancings()))
+	}
+}
