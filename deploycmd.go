@@ -52,24 +52,15 @@ old release; 130 interrupted.`,
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	var flags deployFlags
-	flags.register(cmd.Flags())
+	addDeployFlags(cmd)
 	output := cli.AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
 	_ = cmd.RegisterFlagCompletionFunc("service", env.CompleteServices)
-	_ = cmd.RegisterFlagCompletionFunc("lb", cobra.FixedCompletions(
-		[]string{string(api.LeastConn), string(api.RoundRobin)}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("tls", cobra.FixedCompletions(
-		[]string{string(api.IssuerAuto), string(api.IssuerInternal)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
-		if err := cli.RefuseEmpty(cmd.Flags(), "service", "host", "path-prefix", "canonical-host",
-			"tls-certificate-path", "tls-private-key-path", "tls-on-demand-url"); err != nil {
+		req, err := deployRequest(cmd.Flags(), targets)
+		if err != nil {
 			return err
 		}
-		if err := flags.tls.check(cmd.Flags()); err != nil {
-			return err
-		}
-		req := flags.request(cmd.Flags(), targets)
 		if err := req.Validate(); err != nil {
 			return cmp.Or(cli.RefuseStrayValues(cmd.Flags(), env.Args, req.Targets), err)
 		}
@@ -82,71 +73,24 @@ old release; 130 interrupted.`,
 	return cmd
 }
 
-// deployFlags are the flags of deploy, one for each field of a request.
-type deployFlags struct {
-	req             api.DeployRequest
-	tls             tlsFlags
-	stripPathPrefix bool
-	durations       map[string]*api.Duration
+// addDeployFlags gives cmd a flag for each setting of a deploy.
+func addDeployFlags(cmd *cobra.Command) {
+	cli.AddSettingFlags(cmd)
+	cmd.Flags().Lookup("tls").NoOptDefVal = string(api.IssuerAuto)
 }
 
-func (f *deployFlags) register(flags *pflag.FlagSet) {
-	r := &f.req
-	flags.StringVar(&r.Service, "service", "", "`name` of the service (default: the first host, or \"default\")")
-	flags.StringSliceVar(&r.Hosts, "host", nil, "`hosts` to serve, such as app.example.com or *.example.com (default: all that no other service has)")
-	flags.StringSliceVar(&r.PathPrefixes, "path-prefix", nil, "`paths` to serve, such as /api (default: /)")
-	flags.BoolVar(&f.stripPathPrefix, "strip-path-prefix", true, "remove the path prefix before forwarding")
-	flags.StringVar(&r.HealthCheckPath, "health-check-path", api.DefaultHealthCheckPath, "`path` that answers 2xx when an instance is ready")
-	flags.IntVar(&r.HealthCheckPort, "health-check-port", 0, "`port` to check (default: the target's)")
-	flags.StringVar(&r.HealthCheckHost, "health-check-host", "", "`host` to check with (default: the first host, or the target)")
-	flags.StringVar((*string)(&r.LB), "lb", "", "`how` requests are spread over several targets: least_conn or round_robin (default: least_conn)")
-	flags.BoolVar(&r.Sticky, "sticky", false, "keep a client with the target that it was with first, by a cookie")
-	f.tls.register(flags)
-	flags.StringVar(&r.CanonicalHost, "canonical-host", "", "`host` that clients of the other hosts are redirected to")
-	flags.BoolVar(&r.Force, "force", false, "skip the health check")
-	flags.BoolVar(&r.Detach, "detach", false, "return as soon as the deployment is accepted; it goes on by itself")
-	f.durations = make(map[string]*api.Duration)
-	for _, d := range []struct {
-		name     string
-		fallback api.Duration
-		usage    string
-	}{
-		{"health-check-interval", api.DefaultHealthCheckInterval, "longest `pause` between two health checks"},
-		{"health-check-timeout", api.DefaultHealthCheckTimeout, "`time` that a health check may take"},
-		{"deploy-timeout", api.DefaultDeployTimeout, "`time` in which the targets have to become healthy"},
-		{"drain-timeout", api.DefaultDrainTimeout, "`time` that requests to the old release have to finish"},
-		{"stream-timeout", api.DefaultStreamTimeout, "`time` after which WebSockets and event streams of the old release are closed"},
-		{"target-timeout", api.DefaultTargetTimeout, "`time` in which a target has to begin its answer; 0 waits for ever"},
-		{"hold-timeout", api.DefaultHoldTimeout, "`time` that a request is held while no target can be reached"},
-	} {
-		value := d.fallback
-		f.durations[d.name] = &value
-		flags.Var(&value, d.name, d.usage)
+// deployRequest returns what the flags ask for. Flags that were not given are left out,
+// so that defaults are decided in one place.
+func deployRequest(flags *pflag.FlagSet, targets []string) (api.DeployRequest, error) {
+	if err := cli.RefuseEmptySettings(flags); err != nil {
+		return api.DeployRequest{}, err
 	}
-}
-
-// request returns what the flags ask for. Flags that were not given are left
-// out, so that defaults are decided in one place.
-func (f *deployFlags) request(flags *pflag.FlagSet, targets []string) api.DeployRequest {
-	r := f.req
-	r.TLS, r.Targets = f.tls.request(flags, targets)
-	if flags.Changed("strip-path-prefix") {
-		r.StripPathPrefix = &f.stripPathPrefix
+	if err := checkTLSFlags(flags); err != nil {
+		return api.DeployRequest{}, err
 	}
-	for name, to := range map[string]**api.Duration{
-		"health-check-interval": &r.HealthCheckInterval,
-		"health-check-timeout":  &r.HealthCheckTimeout,
-		"deploy-timeout":        &r.DeployTimeout,
-		"drain-timeout":         &r.DrainTimeout,
-		"stream-timeout":        &r.StreamTimeout,
-		"target-timeout":        &r.TargetTimeout,
-		"hold-timeout":          &r.HoldTimeout,
-	} {
-		if flags.Changed(name) {
-			*to = f.durations[name]
-		}
-	}
-	return r
+	req := cli.SettingsOf(flags)
+	req.TLS, req.Targets = tlsRequest(flags, targets)
+	return req, nil
 }
 
 // deploy makes the call and shows how it goes.

@@ -12,37 +12,18 @@ import (
 	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
-// tlsFlags are the flags of deploy for HTTPS.
-type tlsFlags struct {
-	issuer      string
-	wait        bool
-	redirect    bool
-	certificate string
-	privateKey  string
-	onDemandURL string
-}
-
-func (f *tlsFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.issuer, "tls", "", "serve HTTPS with certificates that are obtained and renewed automatically, from the `issuer` auto, or internal for the proxy's own authority, for development")
-	flags.Lookup("tls").NoOptDefVal = string(api.IssuerAuto)
-	flags.BoolVar(&f.wait, "tls-wait", true, "wait for the certificates before switching, and fail without them")
-	flags.BoolVar(&f.redirect, "tls-redirect", true, "redirect HTTP to HTTPS")
-	flags.StringVar(&f.certificate, "tls-certificate-path", "", "PEM `file` with a certificate of your own and its chain, on the proxy's machine")
-	flags.StringVar(&f.privateKey, "tls-private-key-path", "", "PEM `file` with its private key")
-	flags.StringVar(&f.onDemandURL, "tls-on-demand-url", "", "`URL`, or path of the service, that says with 200 which names may have a certificate at their first handshake")
-}
-
-// check refuses flags that have no effect, or that contradict each other. What is in the
-// environment may be meant for other deploys.
-func (f *tlsFlags) check(flags *pflag.FlagSet) error {
-	if on, err := strconv.ParseBool(f.issuer); err == nil && !on && f.wanted(flags) {
+// checkTLSFlags refuses flags that have no effect, or that contradict each other. What is
+// in the environment may be meant for other deploys.
+func checkTLSFlags(flags *pflag.FlagSet) error {
+	wanted, issuer := tlsWanted(flags), textOf(flags, "tls")
+	if on, err := strconv.ParseBool(issuer); err == nil && !on && wanted {
 		return &api.Error{
 			Code:    api.CodeInvalid,
-			Message: "--tls=" + f.issuer + " contradicts the other flags for TLS",
+			Message: "--tls=" + issuer + " contradicts the other flags for TLS",
 			Hint:    "leave one of them out",
 		}
 	}
-	if f.wanted(flags) {
+	if wanted {
 		return nil
 	}
 	for _, name := range []string{"tls-wait", "tls-redirect"} {
@@ -57,23 +38,27 @@ func (f *tlsFlags) check(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// wanted reports whether the flags ask for HTTPS. Certificates of one's own, or on
+// textOf returns the text of a flag.
+func textOf(flags *pflag.FlagSet, name string) string { return flags.Lookup(name).Value.String() }
+
+// tlsWanted reports whether the flags ask for HTTPS. Certificates of one's own, or on
 // demand, are asked for to be used.
-func (f *tlsFlags) wanted(flags *pflag.FlagSet) bool {
-	on, err := strconv.ParseBool(f.issuer)
-	return f.issuer != "" && (on || err != nil) ||
+func tlsWanted(flags *pflag.FlagSet) bool {
+	issuer := textOf(flags, "tls")
+	on, err := strconv.ParseBool(issuer)
+	return issuer != "" && (on || err != nil) ||
 		flags.Changed("tls-certificate-path") || flags.Changed("tls-private-key-path") || flags.Changed("tls-on-demand-url")
 }
 
-// request returns what the flags ask for, which is nil without HTTPS, and the targets.
+// tlsRequest returns what the flags ask for, which is nil without HTTPS, and the targets.
 // An "internal" among them, which has no port, belongs to a --tls before it.
-func (f *tlsFlags) request(flags *pflag.FlagSet, targets []string) (*api.TLSRequest, []string) {
-	if !f.wanted(flags) {
+func tlsRequest(flags *pflag.FlagSet, targets []string) (*api.TLSRequest, []string) {
+	if !tlsWanted(flags) {
 		return nil, targets
 	}
-	r := &api.TLSRequest{OnDemandURL: f.onDemandURL}
-	if on, err := strconv.ParseBool(f.issuer); err != nil {
-		r.Issuer = api.Issuer(f.issuer)
+	r := &api.TLSRequest{OnDemandURL: textOf(flags, "tls-on-demand-url")}
+	if on, err := strconv.ParseBool(textOf(flags, "tls")); err != nil {
+		r.Issuer = api.Issuer(textOf(flags, "tls"))
 	} else if on {
 		r.Issuer = api.IssuerAuto
 	}
@@ -81,13 +66,13 @@ func (f *tlsFlags) request(flags *pflag.FlagSet, targets []string) (*api.TLSRequ
 		r.Issuer = api.IssuerInternal
 		targets = slices.Delete(slices.Clone(targets), i, i+1)
 	}
-	if flags.Changed("tls-wait") {
-		r.Wait = &f.wait
+	for name, to := range map[string]**bool{"tls-wait": &r.Wait, "tls-redirect": &r.Redirect} {
+		if flags.Changed(name) {
+			on, _ := flags.GetBool(name)
+			*to = &on
+		}
 	}
-	if flags.Changed("tls-redirect") {
-		r.Redirect = &f.redirect
-	}
-	r.CertificatePath, r.PrivateKeyPath = absolute(f.certificate), absolute(f.privateKey)
+	r.CertificatePath, r.PrivateKeyPath = absolute(textOf(flags, "tls-certificate-path")), absolute(textOf(flags, "tls-private-key-path"))
 	return r, targets
 }
 

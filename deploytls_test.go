@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -13,16 +13,12 @@ import (
 // parseDeploy returns what the arguments of deploy ask for.
 func parseDeploy(t *testing.T, args ...string) (api.DeployRequest, error) {
 	t.Helper()
-	var f deployFlags
-	flags := pflag.NewFlagSet("deploy", pflag.ContinueOnError)
-	f.register(flags)
-	if err := flags.Parse(args); err != nil {
+	cmd := new(cobra.Command)
+	addDeployFlags(cmd)
+	if err := cmd.Flags().Parse(args); err != nil {
 		return api.DeployRequest{}, err
 	}
-	if err := f.tls.check(flags); err != nil {
-		return api.DeployRequest{}, err
-	}
-	return f.request(flags, flags.Args()), nil
+	return deployRequest(cmd.Flags(), cmd.Flags().Args())
 }
 
 func TestTLSFlagsMeanWhatTheySay(t *testing.T) {

@@ -246,24 +246,39 @@ func apiConstants(t *testing.T) map[string][]string {
 	return all
 }
 
-func TestAPIDescriptionHasTheDefaults(t *testing.T) {
+// The table of settings and the description say the same of each.
+func TestAPIDescriptionAgreesWithTheSettings(t *testing.T) {
 	d := readDescription(t)
-	properties := d.at("components", "schemas", "DeployRequest", "properties")
-	for name, want := range map[string]api.Duration{
-		"health_check_interval": api.DefaultHealthCheckInterval,
-		"health_check_timeout":  api.DefaultHealthCheckTimeout,
-		"deploy_timeout":        api.DefaultDeployTimeout,
-		"drain_timeout":         api.DefaultDrainTimeout,
-		"stream_timeout":        api.DefaultStreamTimeout,
-		"target_timeout":        api.DefaultTargetTimeout,
-		"hold_timeout":          api.DefaultHoldTimeout,
-	} {
-		described, _ := properties[name].(map[string]any)["default"].(string)
-		if got, err := time.ParseDuration(described); err != nil || api.Duration(got) != want {
-			t.Errorf("the default of %s is %s, described as %q", name, want, described)
+	for _, s := range api.Settings() {
+		schema, name := "DeployRequest", s.Place()
+		if inner, ok := strings.CutPrefix(name, "tls."); ok {
+			schema, name = "TLSRequest", inner
 		}
-	}
-	if got := properties["health_check_path"].(map[string]any)["default"]; got != api.DefaultHealthCheckPath {
-		t.Errorf("the default of health_check_path is described as %v", got)
+		described, ok := d.at("components", "schemas", schema, "properties")[name].(map[string]any)
+		if !ok {
+			t.Errorf("%s is not described", s.Name)
+			continue
+		}
+		switch want := s.Default.(type) {
+		case api.Duration:
+			text, _ := described["default"].(string)
+			if got, err := time.ParseDuration(text); err != nil || api.Duration(got) != want {
+				t.Errorf("the default of %s is %s, described as %q", s.Name, want, text)
+			}
+			if least := "from " + s.Min.String(); !strings.Contains(fmt.Sprint(described["description"]), least) && s.Min > 0 {
+				t.Errorf("the bounds of %s are not described: %q", s.Name, described["description"])
+			}
+		case nil:
+		default:
+			if got := described["default"]; got != want {
+				t.Errorf("the default of %s is %v, described as %v", s.Name, want, got)
+			}
+		}
+		if s.Choices != nil {
+			enum, _ := d.at("components", "schemas", schema, "properties", name)["enum"].([]any)
+			if fmt.Sprint(enum) != fmt.Sprint(s.Choices) {
+				t.Errorf("%s may be %q, described as %q", s.Name, s.Choices, enum)
+			}
+		}
 	}
 }

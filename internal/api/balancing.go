@@ -11,4 +11,5 @@ const (
 	RoundRobin LoadBalancing = "round_robin"
 )
 
-func (l LoadBalancing) valid() bool { return l == LeastConn || l == RoundRobin }
+// LoadBalancings are all that there are. Package forward has a file for each.
+func LoadBalancings() []LoadBalancing { return []LoadBalancing{LeastConn, RoundRobin} }

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -135,7 +133,7 @@ func (r DeployRequest) Validate() error {
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, Force: r.Force, Detach: r.Detach}
-	for _, part := range []func(*Spec) error{r.resolveTargets, r.resolveRoutes, r.resolveName, r.resolveOptions, r.resolveTLS, r.resolveCanonicalHost} {
+	for _, part := range []func(*Spec) error{r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveTLS, r.resolveCanonicalHost} {
 		if err := part(&s); err != nil {
 			return Spec{}, err
 		}
@@ -177,7 +175,6 @@ func (r DeployRequest) resolveRoutes(s *Spec) error {
 	if len(s.Options.PathPrefixes) == 0 {
 		s.Options.PathPrefixes = []string{"/"}
 	}
-	s.Options.StripPathPrefix = r.StripPathPrefix == nil || *r.StripPathPrefix
 	s.Routes = RoutesOf(s.Hosts, s.Options.PathPrefixes)
 	return nil
 }
@@ -209,76 +206,22 @@ func (r DeployRequest) resolveName(s *Spec) error {
 	return nil
 }
 
-func (r DeployRequest) resolveOptions(s *Spec) error {
+// resolveHealthCheck checks what the health check asks with.
+func (r DeployRequest) resolveHealthCheck(s *Spec) error {
 	o := &s.Options
-	o.HealthCheckPath = cmp.Or(r.HealthCheckPath, DefaultHealthCheckPath)
 	if !strings.HasPrefix(o.HealthCheckPath, "/") || strings.ContainsFunc(o.HealthCheckPath, IsControl) || len(o.HealthCheckPath) > 2048 {
 		return Invalid("health check path %.64q is not a path; begin it with a slash, as in /up", r.HealthCheckPath)
 	}
 	if _, err := s.Targets[0].URL(o.HealthCheckPath); err != nil {
 		return Invalid("health check path %.64q is not a valid URL path", r.HealthCheckPath)
 	}
-	if r.HealthCheckPort < 0 || r.HealthCheckPort > 65535 {
+	if o.HealthCheckPort < 0 || o.HealthCheckPort > 65535 {
 		return Invalid("health check port %d is not a port; a port is a number from 1 to 65535", r.HealthCheckPort)
 	}
-	o.HealthCheckPort = r.HealthCheckPort
-	if r.HealthCheckHost != "" {
-		// Unlike a route's host, this one is sent and not matched: a port in it
-		// is fine, and its case is kept.
-		if strings.ContainsAny(r.HealthCheckHost, "/?#@ \\") || strings.ContainsFunc(r.HealthCheckHost, IsControl) || len(r.HealthCheckHost) > 255 {
-			return Invalid("health check host %.64q is not a host name", r.HealthCheckHost)
-		}
-		o.HealthCheckHost = r.HealthCheckHost
+	// Unlike a route's host, this one is sent and not matched: a port in it is fine, and
+	// its case is kept.
+	if strings.ContainsAny(o.HealthCheckHost, "/?#@ \\") || strings.ContainsFunc(o.HealthCheckHost, IsControl) || len(o.HealthCheckHost) > 255 {
+		return Invalid("health check host %.64q is not a host name", r.HealthCheckHost)
 	}
-
-	if o.LB = r.LB; o.LB == "" {
-		o.LB = LeastConn
-	}
-	if !o.LB.valid() {
-		return Invalid("%.64q is no load balancing; it is %s or %s", r.LB, LeastConn, RoundRobin)
-	}
-	o.Sticky = r.Sticky
-
-	var deployTimeout, drainTimeout, streamTimeout Duration
-	for _, f := range []struct {
-		name     string
-		given    *Duration
-		fallback Duration
-		min      Duration
-		to       *Duration
-	}{
-		{"health check interval", r.HealthCheckInterval, DefaultHealthCheckInterval, Duration(10 * time.Millisecond), &o.HealthCheckInterval},
-		{"health check timeout", r.HealthCheckTimeout, DefaultHealthCheckTimeout, Duration(time.Millisecond), &o.HealthCheckTimeout},
-		{"deploy timeout", r.DeployTimeout, DefaultDeployTimeout, Duration(time.Millisecond), &deployTimeout},
-		{"drain timeout", r.DrainTimeout, DefaultDrainTimeout, 0, &drainTimeout},
-		{"stream timeout", r.StreamTimeout, DefaultStreamTimeout, 0, &streamTimeout},
-		{"target timeout", r.TargetTimeout, DefaultTargetTimeout, 0, &o.TargetTimeout},
-		{"hold timeout", r.HoldTimeout, DefaultHoldTimeout, 0, &o.HoldTimeout},
-	} {
-		d, err := boundedDuration(f.name, f.given, f.fallback, f.min)
-		if err != nil {
-			return err
-		}
-		*f.to = d
-	}
-	s.DeployTimeout = time.Duration(deployTimeout)
-	s.Drain = DrainLimits{Requests: time.Duration(drainTimeout), Streams: time.Duration(streamTimeout)}
 	return nil
-}
-
-func boundedDuration(name string, given *Duration, fallback, least Duration) (Duration, error) {
-	switch {
-	case given == nil:
-		return fallback, nil
-	case *given < least || *given > MaxTimeout:
-		return 0, Invalid("%s %s is out of bounds; it has to be from %s to %s", name, given, boundName(least), boundName(MaxTimeout))
-	}
-	return *given, nil
-}
-
-func boundName(d Duration) string {
-	if d == MaxTimeout {
-		return "24h"
-	}
-	return fmt.Sprint(d)
 }

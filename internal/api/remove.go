@@ -1,9 +1,5 @@
 package api
 
-import (
-	"time"
-)
-
 // RemoveRequest asks to remove a service.
 type RemoveRequest struct {
 	// DrainTimeout and StreamTimeout are those of [DeployRequest].
@@ -18,14 +14,9 @@ type Removal struct {
 	Drained *Drain `json:"drained,omitempty"`
 }
 
+// Resolve returns the limits that the request asks for, or an [Error] with [CodeInvalid].
 func (r RemoveRequest) Resolve() (DrainLimits, error) {
-	requests, err := boundedDuration("drain timeout", r.DrainTimeout, DefaultDrainTimeout, 0)
-	if err != nil {
-		return DrainLimits{}, err
-	}
-	streams, err := boundedDuration("stream timeout", r.StreamTimeout, DefaultStreamTimeout, 0)
-	if err != nil {
-		return DrainLimits{}, err
-	}
-	return DrainLimits{Requests: time.Duration(requests), Streams: time.Duration(streams)}, nil
+	s := Spec{}
+	err := DeployRequest{DrainTimeout: r.DrainTimeout, StreamTimeout: r.StreamTimeout}.resolveSettings(&s)
+	return s.Drain, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -124,17 +123,15 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 		printCertificates(t, s, style)
 		fmt.Fprintf(t, "  health check\tGET %s, timeout %s\n", o.HealthCheckPath, o.HealthCheckTimeout)
 		fmt.Fprintf(t, "  timeouts\ttarget %s, hold %s\n", o.TargetTimeout, o.HoldTimeout)
-		if len(s.Active.Targets) > 1 {
-			fmt.Fprintf(t, "  balancing\t%s, sticky %t\n", o.LB, o.Sticky)
-		}
 		if o.TLS != nil {
 			fmt.Fprintf(t, "  http\t%s\n", plainHTTPOf(s))
 		}
-		if o.CanonicalHost != "" {
-			fmt.Fprintf(t, "  canonical host\t%s\n", o.CanonicalHost)
-		}
-		if !slices.Equal(s.PathPrefixes, []string{"/"}) {
-			fmt.Fprintf(t, "  strips prefix\t%t\n", o.StripPathPrefix)
+		for i, v := range o.NotDefault() {
+			label := ""
+			if i == 0 {
+				label = "settings"
+			}
+			fmt.Fprintf(t, "  %s\t%s %s\n", label, v.Name, v.Text)
 		}
 	}
 	for _, r := range s.Draining {

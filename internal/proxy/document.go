@@ -20,13 +20,15 @@ const documentFormat = 1
 // document is what is stored of a service: its active release. It is a type of
 // its own, because what is on disk outlives what is in memory.
 type document struct {
-	Format     int         `json:"format"`
-	Service    string      `json:"service"`
-	Release    int         `json:"release"`
-	DeployedAt time.Time   `json:"deployed_at"`
-	Targets    []string    `json:"targets"`
-	Hosts      []string    `json:"hosts,omitempty"`
-	Options    api.Options `json:"options"`
+	Format     int       `json:"format"`
+	Service    string    `json:"service"`
+	Release    int       `json:"release"`
+	DeployedAt time.Time `json:"deployed_at"`
+	Targets    []string  `json:"targets"`
+	Hosts      []string  `json:"hosts,omitempty"`
+	// Options are those of the release. They have the names that they have in a request,
+	// and are read as one: what an older program has not stored has its default.
+	Options json.RawMessage `json:"options"`
 	// Certified says that there were certificates before the release took traffic.
 	Certified bool `json:"certified,omitempty"`
 	// KeyPair is the certificate of the service's own, as its files had it.
@@ -38,6 +40,10 @@ type document struct {
 var ErrNewerFormat = errors.New("written by a newer version of parachute")
 
 func encodeRelease(r *release) ([]byte, error) {
+	options, err := json.Marshal(r.Spec.Options)
+	if err != nil {
+		return nil, err
+	}
 	doc := document{
 		Format:     documentFormat,
 		Service:    r.Spec.Service,
@@ -45,7 +51,7 @@ func encodeRelease(r *release) ([]byte, error) {
 		DeployedAt: r.DeployedAt,
 		Targets:    r.Targets(),
 		Hosts:      r.Spec.Hosts,
-		Options:    r.Spec.Options,
+		Options:    options,
 		Certified:  r.certified.Load(),
 	}
 	if r.keyPair != nil {
@@ -81,16 +87,11 @@ func decodeRelease(name string, b []byte) (api.Spec, document, error) {
 	if doc.Release < 1 {
 		return api.Spec{}, document{}, fmt.Errorf("the document has the release %d", doc.Release)
 	}
-	o := doc.Options
-	s, err := api.DeployRequest{
-		Service: doc.Service, Targets: doc.Targets, Hosts: doc.Hosts,
-		PathPrefixes: o.PathPrefixes, StripPathPrefix: &o.StripPathPrefix,
-		HealthCheckPath: o.HealthCheckPath, HealthCheckPort: o.HealthCheckPort, HealthCheckHost: o.HealthCheckHost,
-		HealthCheckInterval: &o.HealthCheckInterval, HealthCheckTimeout: &o.HealthCheckTimeout,
-		TargetTimeout: &o.TargetTimeout, HoldTimeout: &o.HoldTimeout,
-		LB: o.LB, Sticky: o.Sticky,
-		TLS: o.TLS.Request(), CanonicalHost: o.CanonicalHost,
-	}.Resolve()
+	req := api.DeployRequest{Service: doc.Service, Targets: doc.Targets, Hosts: doc.Hosts}
+	if err := json.Unmarshal(doc.Options, &req); err != nil {
+		return api.Spec{}, document{}, fmt.Errorf("decoding the settings: %w", err)
+	}
+	s, err := req.Resolve()
 	return s, doc, err
 }
 

@@ -409,3 +409,71 @@ func releaseOf(s api.Spec, version int, deployedAt time.Time) *release {
 	r.Version, r.DeployedAt = version, deployedAt
 	return r
 }
+
+// TestEverySettingIsStored also if it is added later: the requests have a value that is
+// not the default for every setting that a release keeps.
+func TestEverySettingIsStored(t *testing.T) {
+	differs := make(map[string]bool)
+	for _, tls := range []*api.TLSRequest{
+		{Issuer: api.IssuerInternal, Redirect: new(false), OnDemandURL: "/ask"},
+		{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"},
+	} {
+		req := api.DeployRequest{Service: "s", Targets: []string{"web:1"}, Hosts: []string{"*.a.test"}, TLS: tls}
+		for _, setting := range api.Settings() {
+			v, ok := setting.In(&req)
+			if !ok || !v.IsZero() || strings.HasPrefix(setting.Name, "tls") || setting.Name == "canonical-host" {
+				continue
+			}
+			switch v.Interface().(type) {
+			case *api.Duration:
+				v.Set(reflect.ValueOf(testkit.Milliseconds(1234)))
+			case *bool:
+				v.Set(reflect.ValueOf(new(false)))
+			case bool:
+				v.SetBool(true)
+			case int:
+				v.SetInt(1234)
+			case []string:
+				v.Set(reflect.ValueOf([]string{"/a"}))
+			default:
+				value := "/a"
+				if setting.Choices != nil {
+					value = setting.Choices[len(setting.Choices)-1]
+				}
+				if strings.HasSuffix(setting.Name, "host") {
+					value = "a.test"
+				}
+				v.SetString(value)
+			}
+		}
+		if tls.CertificatePath == "" {
+			req.Hosts, req.CanonicalHost = append(req.Hosts, "a.test"), "a.test"
+		}
+		spec, err := req.Resolve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := releaseOf(spec, 1, time.Now())
+		stored.keyPair = nil // whose files are not there
+		b, err := encodeRelease(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		restored, _, err := decodeRelease("s", b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(restored.Options, spec.Options) {
+			t.Errorf("stored was\n%+v, and restored\n%+v", spec.Options, restored.Options)
+		}
+		for _, v := range spec.Options.NotDefault() {
+			differs[v.Name] = true
+		}
+	}
+	for _, setting := range api.Settings() {
+		_, kept := setting.In(&api.Options{TLS: new(api.TLSOptions)})
+		if kept && !differs[setting.Name] {
+			t.Errorf("%s has its default in every request, so that nothing is known of it", setting.Name)
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Setting is one option of a deploy. The table of them, [Settings], is where the flags of
+// the command line, the bounds of values, and what people are told of a release come from.
+//
+// To add an option takes a row in the table, a field of the same JSON name in
+// [DeployRequest] and, if a release keeps it, in [Options], and the code that uses it.
+type Setting struct {
+	// Name is how people write it, such as "hold-timeout".
+	Name string
+	// Field is its place in the JSON of a [DeployRequest], and of [Options] if a release
+	// keeps it. A dot leads into an object, as in "tls.redirect". Default: Name, with
+	// underscores.
+	Field string
+	// Text says what it does. The word in backquotes stands for the value.
+	Text string
+	// Default is what a request without it gets: a [Duration], a bool, or a string; nil if
+	// that depends on other settings, or is nothing.
+	Default any
+	// Min is the shortest [Duration] that it may be. The longest is [MaxTimeout].
+	Min Duration
+	// Choices are the values that it may have; none if there are no such.
+	Choices []string
+	// Absent is the word for no value. Default: the value as it is.
+	Absent string
+	// NotEmpty says that whoever gives it an empty value has made a mistake, such as a
+	// variable that is not set: the default would take in other traffic.
+	NotEmpty bool
+}
+
+// settings is the table behind [Settings].
+var settings = []Setting{
+	{Name: "service", Text: "`name` of the service (default: the first host, or \"default\")", NotEmpty: true},
+	{Name: "host", Field: "hosts", Text: "`hosts` to serve, such as app.example.com or *.example.com (default: all that no other service has)", Absent: "any", NotEmpty: true},
+	{Name: "path-prefix", Field: "path_prefixes", Text: "`paths` to serve, such as /api (default: /)", NotEmpty: true},
+	{Name: "strip-path-prefix", Text: "remove the path prefix before forwarding", Default: true},
+	{Name: "health-check-path", Text: "`path` that answers 2xx when an instance is ready", Default: DefaultHealthCheckPath},
+	{Name: "health-check-port", Text: "`port` to check (default: the target's)"},
+	{Name: "health-check-host", Text: "`host` to check with (default: the first host, or the target)", Absent: "default"},
+	{Name: "health-check-interval", Text: "longest `pause` between two health checks", Default: DefaultHealthCheckInterval, Min: Duration(10 * time.Millisecond)},
+	{Name: "health-check-timeout", Text: "`time` that a health check may take", Default: DefaultHealthCheckTimeout, Min: Duration(time.Millisecond)},
+	{Name: "deploy-timeout", Text: "`time` in which the targets have to become healthy", Default: DefaultDeployTimeout, Min: Duration(time.Millisecond)},
+	{Name: "drain-timeout", Text: "`time` that requests to the old release have to finish", Default: DefaultDrainTimeout},
+	{Name: "stream-timeout", Text: "`time` after which WebSockets and event streams of the old release are closed", Default: DefaultStreamTimeout},
+	{Name: "target-timeout", Text: "`time` in which a target has to begin its answer; 0 waits for ever", Default: DefaultTargetTimeout},
+	{Name: "hold-timeout", Text: "`time` that a request is held while no target can be reached", Default: DefaultHoldTimeout},
+	{Name: "lb", Text: "`how` requests are spread over several targets: " + strings.Join(texts(LoadBalancings()), " or "), Default: string(LeastConn), Choices: texts(LoadBalancings())},
+	{Name: "sticky", Text: "keep a client with the target that it was with first, by a cookie", Default: false},
+	{Name: "tls", Field: "tls.issuer", Text: "serve HTTPS with certificates that are obtained and renewed automatically, from the `issuer` auto, or internal for the proxy's own authority, for development", Choices: texts([]Issuer{IssuerAuto, IssuerInternal})},
+	{Name: "tls-wait", Field: "tls.wait", Text: "wait for the certificates before switching, and fail without them", Default: true},
+	{Name: "tls-redirect", Field: "tls.redirect", Text: "redirect HTTP to HTTPS", Default: true},
+	{Name: "tls-certificate-path", Field: "tls.certificate_path", Text: "PEM `file` with a certificate of your own and its chain, on the proxy's machine", Absent: "none", NotEmpty: true},
+	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` with its private key", Absent: "none", NotEmpty: true},
+	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that says with 200 which names may have a certificate at their first handshake", Absent: "none", NotEmpty: true},
+	{Name: "canonical-host", Text: "`host` that clients of the other hosts are redirected to", Absent: "none", NotEmpty: true},
+	{Name: "force", Text: "skip the health check", Default: false},
+	{Name: "detach", Text: "return as soon as the deployment is accepted; it goes on by itself", Default: false},
+}
+
+// texts returns values as plain strings.
+func texts[S ~string](values []S) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = string(v)
+	}
+	return all
+}
+
+// Settings returns all options of a deploy, in the order in which people read of them. The
+// targets are none: a deploy is of them.
+func Settings() []Setting { return slices.Clone(settings) }
+
+// Place returns where the setting is in the JSON of a request, such as "tls.redirect".
+func (s Setting) Place() string { return cmp.Or(s.Field, strings.ReplaceAll(s.Name, "-", "_")) }
+
+// words returns the name for a message.
+func (s Setting) words() string { return strings.ReplaceAll(s.Name, "-", " ") }
+
+// In returns the setting's value in a [DeployRequest] or in [Options], which of has to
+// point to, as something that can be set. It returns false if there is no such field, or
+// none as long as the object around it is nil.
+func (s Setting) In(of any) (reflect.Value, bool) {
+	v := reflect.ValueOf(of).Elem()
+	for name := range strings.SplitSeq(s.Place(), ".") {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				return reflect.Value{}, false
+			}
+			v = v.Elem()
+		}
+		i := slices.Index(jsonNames(v.Type()), name)
+		if i < 0 {
+			return reflect.Value{}, false
+		}
+		v = v.Field(i)
+	}
+	return v, true
+}
+
+// jsonNames returns the names that the fields of a struct have in JSON.
+func jsonNames(t reflect.Type) []string {
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i], _, _ = strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	}
+	return names
+}
+
+// Show returns the value that a release has for people to read, and whether the release
+// has one: it does not keep all settings.
+func (s Setting) Show(o *Options) (text string, kept bool) {
+	if s.Name == "tls" {
+		return o.TLS.String(), true
+	}
+	v, ok := s.In(o)
+	if !ok {
+		return "", false
+	}
+	if list, isList := v.Interface().([]string); isList {
+		return cmp.Or(strings.Join(list, ","), s.Absent), true
+	}
+	if v.IsZero() && s.Absent != "" {
+		return s.Absent, true
+	}
+	return fmt.Sprint(v.Interface()), true
+}
+
+// Value is a setting of a release for people to read.
+type Value struct{ Name, Text string }
+
+// NotDefault returns the settings of a release that are not what a deploy gets which does
+// not mention them.
+func (o *Options) NotDefault() (all []Value) {
+	plain := DeployRequest{Targets: []string{"any:1"}}
+	if o.TLS != nil {
+		plain.TLS = &TLSRequest{OnDemandURL: "/"} // which needs no host
+	}
+	s, err := plain.Resolve()
+	if err != nil {
+		return nil
+	}
+	if s.Options.TLS != nil {
+		s.Options.TLS.OnDemandURL = ""
+	}
+	for _, setting := range settings {
+		text, kept := setting.Show(o)
+		if byDefault, _ := setting.Show(&s.Options); kept && text != byDefault {
+			all = append(all, Value{setting.Name, text})
+		}
+	}
+	return all
+}
+
+// Changes describes, for people, what differs between the hosts and settings of two
+// releases, each as "name: old -> new". Targets always differ and are left out.
+func Changes(oldHosts []string, a Options, nextHosts []string, b Options) []string {
+	var all []string
+	for _, s := range settings {
+		from, inA := s.Show(&a)
+		to, inB := s.Show(&b)
+		if s.Name == "host" {
+			from, to = strings.Join(oldHosts, ","), strings.Join(nextHosts, ",")
+			from, to, inA, inB = cmp.Or(from, s.Absent), cmp.Or(to, s.Absent), true, true
+		}
+		if inA && inB && from != to {
+			all = append(all, fmt.Sprintf("%s: %s -> %s", s.Name, from, to))
+		}
+	}
+	return all
+}
+
+// resolveSettings fills in the settings that a release keeps, and those that bound the
+// deployment, from the request or their defaults, and checks their bounds. What more there
+// is to say of a value, other steps of [DeployRequest.Resolve] say.
+func (r DeployRequest) resolveSettings(s *Spec) error {
+	bounds := map[string]*time.Duration{
+		"deploy-timeout": &s.DeployTimeout, "drain-timeout": &s.Drain.Requests, "stream-timeout": &s.Drain.Streams,
+	}
+	for _, setting := range settings {
+		given, ok := setting.In(&r)
+		if !ok || strings.Contains(setting.Place(), ".") {
+			continue // resolveTLS fills those in
+		}
+		value := given
+		switch {
+		case given.Kind() == reflect.Pointer && !given.IsNil():
+			value = given.Elem()
+		case given.IsZero() && setting.Default != nil:
+			value = reflect.ValueOf(setting.Default)
+		}
+		if err := setting.check(value); err != nil {
+			return err
+		}
+		if to := bounds[setting.Name]; to != nil {
+			*to = time.Duration(value.Interface().(Duration))
+		}
+		if to, kept := setting.In(&s.Options); kept && to.Kind() != reflect.Slice {
+			to.Set(value.Convert(to.Type()))
+		}
+	}
+	return nil
+}
+
+// check returns an [Error] with [CodeInvalid] if v is out of the setting's bounds, or not
+// among its choices.
+func (s Setting) check(v reflect.Value) error {
+	if d, ok := v.Interface().(Duration); ok && (d < s.Min || d > MaxTimeout) {
+		return Invalid("%s %s is out of bounds; it has to be from %s to %s", s.words(), d, boundName(s.Min), boundName(MaxTimeout))
+	}
+	if v.Kind() == reflect.String && s.Choices != nil && !slices.Contains(s.Choices, v.String()) {
+		return Invalid("%s %.64q is not known; it has to be %s", s.words(), v.String(), strings.Join(s.Choices, " or "))
+	}
+	return nil
+}
+
+func boundName(d Duration) string {
+	if d == MaxTimeout {
+		return "24h"
+	}
+	return fmt.Sprint(d)
+}
