@@ -1,6 +1,9 @@
 package integration
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -88,5 +91,35 @@ func TestEveryFormOfTargetIsDocumented(t *testing.T) {
 				t.Errorf("%s lacks %s", where, form)
 			}
 		}
+	}
+}
+
+// The engine speaks of settings by their names in JSON. The command line, which is one of
+// its clients, turns them into flags.
+func TestTheEngineSpeaksOfNoFlags(t *testing.T) {
+	flag := regexp.MustCompile(`(^|[^-\w])--[a-z]`)
+	literals := 0
+	for _, dir := range []string{"../internal/api", "../internal/proxy", "../internal/forward"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		must(t, err)
+		for _, name := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			must(t, err)
+			ast.Inspect(file, func(n ast.Node) bool {
+				literal, ok := n.(*ast.BasicLit)
+				if ok && literal.Kind == token.STRING {
+					if literals++; flag.MatchString(literal.Value) {
+						t.Errorf("%s has %s", name, literal.Value)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if literals < 100 {
+		t.Errorf("only %d texts were found, and this test shows little", literals)
 	}
 }

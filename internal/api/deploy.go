@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -186,7 +187,7 @@ func normalizeAll(values []string, normalize func(string) (string, error)) ([]st
 	for _, v := range values {
 		n, err := normalize(v)
 		if err != nil {
-			return nil, Invalid("%v", err)
+			return nil, invalid(err)
 		}
 		if !slices.Contains(all, n) {
 			all = append(all, n)
@@ -195,13 +196,21 @@ func normalizeAll(values []string, normalize func(string) (string, error)) ([]st
 	return all, nil
 }
 
+// invalid returns err as an [Error] with [CodeInvalid].
+func invalid(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return Invalid("%v", err)
+}
+
 func (r DeployRequest) resolveName(s *Spec) error {
 	if s.Service != "" {
 		return ValidateServiceName(s.Service)
 	}
 	s.Service = DefaultServiceName(s.Hosts)
 	if ValidateServiceName(s.Service) != nil {
-		return Invalid("a service cannot be named after the host %s", s.Service).WithHint("give it a name with --service")
+		return Invalid("a service cannot be named after the host %s", s.Service).WithHint("give it a name with %s", Field("service"))
 	}
 	return nil
 }

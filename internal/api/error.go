@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Code classifies an [Error]. Codes are part of the API: clients branch on
@@ -46,6 +47,10 @@ type Error struct {
 	Message string `json:"message"`
 	// Hint says what to do about it. It may be empty.
 	Hint string `json:"hint,omitempty"`
+	// Fields are the settings that Message and Hint name, by their places in the JSON of a
+	// request. There they are between backquotes, some with a value: "`hosts=a.test`". Who
+	// has other names for settings, as a command line has flags, can put those there.
+	Fields []Field `json:"fields,omitempty"`
 	// Details holds the outcome of the probes of a deployment that was not
 	// healthy, one element for each target.
 	Details []ProbeReport `json:"details,omitempty"`
@@ -69,12 +74,22 @@ func ErrorCode(err error) Code {
 
 // Invalid returns an [Error] with [CodeInvalid].
 func Invalid(format string, args ...any) *Error {
-	return &Error{Code: CodeInvalid, Message: fmt.Sprintf(format, args...)}
+	return &Error{Code: CodeInvalid, Message: fmt.Sprintf(format, args...), Fields: fieldsIn(args)}
 }
 
-// WithHint returns e with the way out added.
+// WithHint returns e with the way out added. A setting in it is a [Field].
 func (e *Error) WithHint(format string, args ...any) *Error {
-	e.Hint = fmt.Sprintf(format, args...)
+	return e.With(Advise(format, args...))
+}
+
+// With returns e with advice as its hint.
+func (e *Error) With(a Advice) *Error {
+	e.Hint = a.Text
+	for _, f := range a.Fields {
+		if !slices.Contains(e.Fields, f) {
+			e.Fields = append(e.Fields, f)
+		}
+	}
 	return e
 }
 

@@ -38,13 +38,13 @@ func NormalizeHost(host string) (string, error) {
 	name, wildcard := strings.CutPrefix(host, "*.")
 	switch {
 	case host == "":
-		return "", fmt.Errorf("a host is empty; leave --host out to serve every host")
+		return "", Invalid("a host is empty; leave %s out to serve every host", Field("hosts"))
 	case host == "*":
-		return "", fmt.Errorf("host %q is not needed: leave --host out to serve every host that no other service claims", host)
+		return "", Invalid("host %q is not needed: leave %s out to serve every host that no other service claims", host, Field("hosts"))
 	case strings.Contains(name, "://"):
 		return "", fmt.Errorf("host %q has a scheme; write the name alone", host)
 	case strings.Contains(name, "/"):
-		return "", fmt.Errorf("host %q has a path; write the name alone, and the path with --path-prefix", host)
+		return "", Invalid("host %q has a path; write the name alone, and the path with %s", host, Field("path_prefixes"))
 	case strings.Contains(name, "*"):
 		return "", fmt.Errorf("host %q has a wildcard that is not its whole first label; write it as *.example.com", host)
 	}

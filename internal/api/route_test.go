@@ -44,8 +44,8 @@ func TestHostsAreNormalised(t *testing.T) {
 
 func TestHostsThatCouldNeverMatchAreRefused(t *testing.T) {
 	for in, reason := range map[string]string{
-		"":                      "leave --host out",
-		"*":                     "leave --host out",
+		"":                      "leave `hosts` out",
+		"*":                     "leave `hosts` out",
 		"app.example.com:80":    "has a port",
 		"app.example.com:":      "has a port",
 		"http://example.com":    "has a scheme",

@@ -95,17 +95,17 @@ func (r DeployRequest) resolveTLS(s *Spec) error {
 	switch {
 	case o.Issuer != IssuerAuto && o.Issuer != IssuerInternal:
 		return Invalid("%.64q is no issuer of certificates; it is %s or %s", o.Issuer, IssuerAuto, IssuerInternal).
-			WithHint("write --tls, --tls=internal, or --tls=false")
+			WithHint("write %s, %s, or leave TLS out", Field("tls.issuer").Is(string(IssuerAuto)), Field("tls.issuer").Is(string(IssuerInternal)))
 	case (o.CertificatePath == "") != (o.PrivateKeyPath == ""):
 		return Invalid("a certificate of your own is two files: the certificate and its private key").
-			WithHint("give both --tls-certificate-path and --tls-private-key-path")
+			WithHint("give both %s and %s", Field("tls.certificate_path"), Field("tls.private_key_path"))
 	case o.OwnFiles():
 		return o.checkFiles()
 	case o.OnDemandURL != "":
 		return o.checkOnDemand(s.Hosts)
 	case len(s.Hosts) == 0:
 		return Invalid("certificates are for names, and the service has no host").
-			WithHint("name its hosts with --host, or say with --tls-on-demand-url which names may have a certificate")
+			WithHint("name its hosts with %s, or say with %s which names may have a certificate", Field("hosts"), Field("tls.on_demand_url"))
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (o *TLSOptions) checkOnDemand(hosts []string) error {
 	}
 	if len(hosts) > 0 && !slices.ContainsFunc(hosts, IsWildcard) {
 		return Invalid("certificates on demand are for names that are not known beforehand, and all hosts of the service are").
-			WithHint("leave --host out or make it a wildcard, or leave --tls-on-demand-url out")
+			WithHint("leave %s out or make it a wildcard, or leave %s out", Field("hosts"), Field("tls.on_demand_url"))
 	}
 	return nil
 }
@@ -148,11 +148,11 @@ func (r DeployRequest) resolveCanonicalHost(s *Spec) error {
 	}
 	host, err := NormalizeHost(r.CanonicalHost)
 	if err != nil {
-		return Invalid("%v", err)
+		return invalid(err)
 	}
 	if len(s.Hosts) > 0 && !slices.Contains(s.Hosts, host) || IsWildcard(host) {
 		return Invalid("the canonical host %s is not a host of the service, so nobody would serve it", host).
-			WithHint("name it with --host as well")
+			WithHint("name it with %s as well", Field("hosts"))
 	}
 	s.Options.CanonicalHost = host
 	return nil

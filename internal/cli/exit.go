@@ -59,6 +59,9 @@ func (e *Env) Exit(err error) {
 		e.Quit(exitDone)
 		return
 	}
+	if failure, ok := errors.AsType[*api.Error](err); ok {
+		failure.Message, failure.Hint = withFlags(failure.Message), withFlags(failure.Hint)
+	}
 	_, started := errors.AsType[startError](err)
 	_, reported := errors.AsType[reportedError](err)
 	if !started && !reported && wantsJSON(e.Args) {

@@ -148,7 +148,7 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 
 // failureOf says when and why a deployment failed.
 func failureOf(d api.DeploymentStatus, now time.Time) string {
-	text := fmt.Sprintf("failed %s ago: %s", now.Sub(*d.Ended).Truncate(time.Second), d.Error.Message)
+	text := fmt.Sprintf("failed %s ago: %s", now.Sub(*d.Ended).Truncate(time.Second), withFlags(d.Error.Message))
 	for _, r := range d.Error.Details {
 		switch {
 		case r.Healthy:

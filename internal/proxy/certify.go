@@ -53,7 +53,7 @@ func (e *Engine) checkCertificates(s api.Spec) error {
 		return nil
 	case t.OwnFiles():
 		if err := newKeyPair(t, s.Hosts).read(time.Now()); err != nil {
-			return api.Invalid("%s", api.Printable(err.Error())).WithHint("%s", keyPairHint(err))
+			return api.Invalid("%s", api.Printable(err.Error())).With(keyPairHint(err))
 		}
 		return nil
 	case e.opts.Certifier == nil:
@@ -71,7 +71,8 @@ func (e *Engine) checkCertificates(s api.Spec) error {
 func (e *Engine) certify(d *Deployment, r *release) error {
 	if r.keyPair != nil {
 		if err := r.keyPair.read(time.Now()); err != nil {
-			return &api.Error{Code: api.CodeCertificate, Message: api.Printable(err.Error()), Hint: keyPairHint(err), Cause: err}
+			failed := &api.Error{Code: api.CodeCertificate, Message: api.Printable(err.Error()), Cause: err}
+			return failed.With(keyPairHint(err))
 		}
 	}
 	if r.keyPair == nil && d.spec.WaitForCertificates {
@@ -131,11 +132,8 @@ func (e *Engine) obtainCertificates(d *Deployment, r *release) error {
 		if n := obtained.Load(); n > 0 {
 			message = fmt.Sprintf("there were certificates for %d of %d hosts only", n, len(hosts))
 		}
-		return &api.Error{
-			Code:    api.CodeCertificate,
-			Message: message + " within " + api.Duration(timeout).String(),
-			Hint:    "see the proxy's log for what the certificate authority was doing; --tls-wait=false does not wait",
-		}
+		failed := &api.Error{Code: api.CodeCertificate, Message: message + " within " + api.Duration(timeout).String()}
+		return failed.WithHint("see the proxy's log for what the certificate authority was doing; %s does not wait", api.Field("tls.wait").Is("false"))
 	}
 	return cause
 }

@@ -45,9 +45,9 @@ func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, 
 }
 
 func drainError(service string, d api.Drain) *api.Error {
-	return &api.Error{
+	err := &api.Error{
 		Code:    api.CodeDrainTimeout,
 		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, d.CutSummary()),
-		Hint:    "raise --drain-timeout if requests need longer, or --stream-timeout for streams",
 	}
+	return err.WithHint("raise %s if requests need longer, or %s for streams", api.Field("drain_timeout"), api.Field("stream_timeout"))
 }

@@ -78,16 +78,16 @@ func notHealthy(s api.Spec, reports []api.ProbeReport) *api.Error {
 	if len(failing) > 1 {
 		subject = fmt.Sprintf("%d of %d targets were", len(failing), len(reports))
 	}
-	return &api.Error{
+	err := &api.Error{
 		Code:    api.CodeNotHealthy,
 		Message: fmt.Sprintf("%s not healthy within %s", subject, s.DeployTimeout),
-		Hint:    healthHint(reports),
 		Details: reports,
 	}
+	return err.With(healthHint(reports))
 }
 
 // healthHint says what the last failure of a target suggests.
-func healthHint(reports []api.ProbeReport) string {
+func healthHint(reports []api.ProbeReport) api.Advice {
 	for _, r := range reports {
 		if r.Healthy || len(r.Failures) == 0 {
 			continue
@@ -95,26 +95,26 @@ func healthHint(reports []api.ProbeReport) string {
 		last := r.Failures[len(r.Failures)-1].Reason
 		switch {
 		case last == "no such socket":
-			return "check that the app is running, and the path of its socket"
+			return api.Advise("check that the app is running, and the path of its socket")
 		case last == "connection refused":
-			return "nothing listens there: check that the app is running, and that it listens on this port and on an address that the proxy reaches"
+			return api.Advise("nothing listens there: check that the app is running, and that it listens on this port and on an address that the proxy reaches")
 		case strings.Contains(last, "does not look like a TLS handshake"):
-			return "the app does not speak TLS; leave https:// out"
+			return api.Advise("the app does not speak TLS; leave https:// out")
 		case strings.Contains(last, "http2: frame too large"):
-			return "the app does not speak HTTP/2; leave h2c:// out"
+			return api.Advise("the app does not speak HTTP/2; leave h2c:// out")
 		case strings.Contains(last, "does not resolve"):
-			return "check the name, and that the proxy is in the same network as the app"
+			return api.Advise("check the name, and that the proxy is in the same network as the app")
 		case strings.Contains(last, "redirect"):
-			return "point --health-check-path at a page that answers 200 itself"
+			return api.Advise("point %s at a page that answers 200 itself", api.Field("health_check_path"))
 		case strings.HasPrefix(last, "404 "):
-			return "the app is up but has no such page; set --health-check-path"
+			return api.Advise("the app is up but has no such page; set %s", api.Field("health_check_path"))
 		case strings.HasPrefix(last, "508 "):
-			return "this may be the address of the proxy itself; name the address of the app"
+			return api.Advise("this may be the address of the proxy itself; name the address of the app")
 		case strings.HasPrefix(last, "400 "), strings.HasPrefix(last, "403 "), strings.HasPrefix(last, "421 "):
-			return "the app may refuse the Host header; set --health-check-host"
+			return api.Advise("the app may refuse the Host header; set %s", api.Field("health_check_host"))
 		case strings.Contains(last, "no answer within"), strings.Contains(last, "timed out"):
-			return "the app is too slow or a firewall drops the packets; see --health-check-timeout and --deploy-timeout"
+			return api.Advise("the app is too slow or a firewall drops the packets; see %s and %s", api.Field("health_check_timeout"), api.Field("deploy_timeout"))
 		}
 	}
-	return "the app is up but its health check fails; see its log, or set --health-check-path"
+	return api.Advise("the app is up but its health check fails; see its log, or set %s", api.Field("health_check_path"))
 }

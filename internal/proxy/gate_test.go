@@ -74,15 +74,15 @@ func TestHintsFitTheLastFailure(t *testing.T) {
 		"host name web-2 does not resolve":                     "same network",
 		"302 redirect to /login, which is not followed":        "answers 200 itself",
 		"404 Not Found":             "no such page",
-		"400 Bad Request":           "--health-check-host",
-		"421 Misdirected Request":   "--health-check-host",
+		"400 Bad Request":           "health_check_host",
+		"421 Misdirected Request":   "health_check_host",
 		"no answer within 5s":       "too slow",
 		"connecting timed out":      "firewall",
 		"500 Internal Server Error": "see its log",
 		"503 Service Unavailable":   "see its log",
 	} {
 		reports := []api.ProbeReport{{Healthy: true}, {Failures: []api.ProbeFailure{{Reason: "connection refused", Count: 1}, {Reason: reason, Count: 2}}}}
-		if got := healthHint(reports); !strings.Contains(got, want) {
+		if got := healthHint(reports).Text; !strings.Contains(got, want) {
 			t.Errorf("%s: hint %q, want it to say %q", reason, got, want)
 		}
 	}

@@ -17,6 +17,12 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
+// The settings that name the files.
+const (
+	certificatePath = api.Field("tls.certificate_path")
+	privateKeyPath  = api.Field("tls.private_key_path")
+)
+
 // keyPair is a certificate of the service's own, from files that somebody else
 // renews.
 type keyPair struct {
@@ -110,7 +116,7 @@ func (k *keyPair) readFiles() (*loadedPair, error) {
 	if loaded.certificate, err = parsePair(pems[0], pems[1]); err != nil {
 		return nil, &uselessCertificate{
 			fmt.Sprintf("%s and %s: %v", k.certificatePath, k.privateKeyPath, err),
-			"--tls-certificate-path names a certificate and its chain, --tls-private-key-path the key that belongs to it, both in PEM",
+			api.Advise("%s names a certificate and its chain, %s the key that belongs to it, both in PEM", certificatePath, privateKeyPath),
 		}
 	}
 	loaded.pem = pemPair{Certificate: string(pems[0]), PrivateKey: string(pems[1])}
@@ -129,28 +135,28 @@ func parsePair(certificate, key []byte) (tls.Certificate, error) {
 type uselessCertificate struct {
 	problem string
 	// hint says what to do about it.
-	hint string
+	hint api.Advice
 }
 
 func (c *uselessCertificate) Error() string { return c.problem }
 
 // keyPairHint says what to do about an error of [keyPair.read].
-func keyPairHint(err error) string {
+func keyPairHint(err error) api.Advice {
 	if useless, ok := errors.AsType[*uselessCertificate](err); ok {
 		return useless.hint
 	}
-	return "--tls-certificate-path and --tls-private-key-path name PEM files on the proxy's machine that its user can read"
+	return api.Advise("%s and %s name PEM files on the proxy's machine that its user can read", certificatePath, privateKeyPath)
 }
 
 // checkLeaf reports why a certificate is of no use for hosts.
 func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
 	switch {
 	case now.After(leaf.NotAfter):
-		return &uselessCertificate{"the certificate has expired on " + leaf.NotAfter.UTC().Format(time.DateOnly), "renew it"}
+		return &uselessCertificate{"the certificate has expired on " + leaf.NotAfter.UTC().Format(time.DateOnly), api.Advise("renew it")}
 	case now.Before(leaf.NotBefore):
 		return &uselessCertificate{
 			"the certificate is not valid before " + leaf.NotBefore.UTC().Format(time.DateTime),
-			"wait until then, or check the clock of the proxy's machine",
+			api.Advise("wait until then, or check the clock of the proxy's machine"),
 		}
 	}
 	for _, host := range hosts {
@@ -161,7 +167,7 @@ func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
 		if err := leaf.VerifyHostname(name); err != nil {
 			return &uselessCertificate{
 				fmt.Sprintf("the certificate does not cover %s, but %s", host, cmp.Or(strings.Join(leaf.DNSNames, ", "), "no name at all")),
-				fmt.Sprintf("get a certificate that covers %s, too, or leave it out of --host", host),
+				api.Advise("get a certificate that covers %s, too, or leave it out of %s", host, api.Field("hosts")),
 			}
 		}
 	}

@@ -102,7 +102,7 @@ func (e *Engine) noSuchService(name string) *api.Error {
 	case len(names) <= 10:
 		err.Hint = "deployed are: " + strings.Join(names, ", ")
 	default:
-		err.Hint = fmt.Sprintf("%d others are deployed; see: parachute list", len(names))
+		err.Hint = fmt.Sprintf("%d others are deployed; see %s", len(names), api.Operation("list"))
 	}
 	return err
 }

@@ -36,39 +36,38 @@ func (e *Engine) reserve(name string, routes []api.Route) error {
 // and how to deploy to that one. Engine.mu must be held.
 func (e *Engine) conflict(name string, routes []api.Route, taken api.Route) *api.Error {
 	owner := e.owners[taken].service
-	flags := e.flagsOf(owner, taken)
+	use := e.settingsOf(owner, taken)
 	if name != cmp.Or(routes[0].Host, api.DefaultServiceName(nil)) {
-		flags += " instead of --service " + api.ShellWord(name)
+		use = api.Advise("%s instead of %s", use, api.Field("service").Is(api.ShellWord(name)))
 	}
-	return &api.Error{
+	err := &api.Error{
 		Code:    api.CodeRouteConflict,
 		Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(taken), owner),
-		Hint: fmt.Sprintf("to deploy a new release of it, use %s; to free the route, run: parachute remove %s",
-			flags, api.ShellWord(owner)),
 	}
+	return err.WithHint("to deploy a new release of it, use %s; to free the route, %s", use, api.Operation("remove "+api.ShellWord(owner)))
 }
 
 // maxHintHosts bounds the hosts that a hint names.
 const maxHintHosts = 10
 
-// flagsOf returns the flags with which the service that has r is deployed without
+// settingsOf returns the settings with which the service that has r is deployed without
 // losing a route: it keeps none that a deploy leaves out. Engine.mu must be held.
-func (e *Engine) flagsOf(name string, r api.Route) string {
-	flags := "--service " + api.ShellWord(name)
+func (e *Engine) settingsOf(name string, r api.Route) api.Advice {
+	use := api.Advise("%s", api.Field("service").Is(api.ShellWord(name)))
 	var hosts, prefixes []string
 	if s := e.services[name]; s != nil {
 		hosts, prefixes = s.claiming(r)
 	}
 	switch {
 	case len(hosts) > maxHintHosts:
-		flags += fmt.Sprintf(" and --host with all of its %d hosts", len(hosts))
+		use = api.Advise("%s and %s with all of its %d hosts", use, api.Field("hosts"), len(hosts))
 	case len(hosts) > 0:
-		flags += " --host " + api.ShellWord(strings.Join(hosts, ","))
+		use = api.Advise("%s %s", use, api.Field("hosts").Is(api.ShellWord(strings.Join(hosts, ","))))
 	}
 	if len(prefixes) > 0 && !slices.Equal(prefixes, []string{"/"}) {
-		flags += " --path-prefix " + api.ShellWord(strings.Join(prefixes, ","))
+		use = api.Advise("%s %s", use, api.Field("path_prefixes").Is(api.ShellWord(strings.Join(prefixes, ","))))
 	}
-	return flags
+	return use
 }
 
 // claiming returns the hosts and path prefixes of the release of s that has r, or of the

@@ -28,22 +28,22 @@ func TestConflictNamesTheOwner(t *testing.T) {
 			"thief",
 			[]string{"a.example.com", "SHOP.example.com"},
 			nil, "the host shop.example.com belongs to the service shop",
-			"--service shop --host shop.example.com --path-prefix /,/api instead of --service thief;",
+			"`service=shop` `hosts=shop.example.com` `path_prefixes=/,/api` instead of `service=thief`;",
 		},
 		{
 			"",
 			[]string{"shop.example.com"},
 			[]string{"/api"},
 			"the path /api of the host shop.example.com belongs to the service shop",
-			"--service shop --host shop.example.com --path-prefix /,/api;",
+			"`service=shop` `hosts=shop.example.com` `path_prefixes=/,/api`;",
 		},
-		{"thief", nil, nil, "every host without a service of its own belongs to the service rest", "--service rest instead of --service thief;"},
+		{"thief", nil, nil, "every host without a service of its own belongs to the service rest", "`service=rest` instead of `service=thief`;"},
 		// Without the other host, it would be lost.
 		{
 			"",
 			[]string{"pair.com"},
 			nil, "the host pair.com belongs to the service *.pair.com",
-			"--service '*.pair.com' --host '*.pair.com,pair.com';",
+			"`service='*.pair.com'` `hosts='*.pair.com,pair.com'`;",
 		},
 	} {
 		req := api.DeployRequest{Service: tt.service, Targets: []string{testkit.RefusedAddress}, Hosts: tt.hosts, PathPrefixes: tt.prefixes}

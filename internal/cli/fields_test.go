@@ -1,0 +1,24 @@
+package cli
+
+import (
+	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// The API names settings as its JSON does; whoever types commands knows flags.
+func TestMessagesNameFlags(t *testing.T) {
+	for want, a := range map[string]api.Advice{
+		"name it with --host as well": api.Advise("name it with %s as well", api.Field("hosts")),
+		"the service: use --service shop --host 'a.test,*.a.test'": api.Advise("the service: use %s %s",
+			api.Field("service").Is("shop"), api.Field("hosts").Is("'a.test,*.a.test'")),
+		"--tls-wait=false does not wait":           api.Advise("%s does not wait", api.Field("tls.wait").Is("false")),
+		"write --tls=internal":                     api.Advise("write %s", api.Field("tls.issuer").Is("internal")),
+		"to free it, run: parachute remove shop":   api.Advise("to free it, %s", api.Operation("remove shop")),
+		"what is not known stays: `a` and `b=c d`": api.Advise("what is not known stays: `a` and `b=c d`"),
+	} {
+		if got := withFlags(a.Text); got != want {
+			t.Errorf("%q is shown as %q, want %q", a.Text, got, want)
+		}
+	}
+}
