@@ -42,6 +42,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"GET " + api.PathServices + "/{service}":              getService,
 		"DELETE " + api.PathServices + "/{service}":           removeService,
 		"POST " + api.PathServices + "/{service}/deployments": deployService,
+		"POST " + api.PathDeployments:                         deployService,
 		"GET " + api.PathDeployments + "/{id}":                getDeployment,
 		"GET " + api.PathVersion:                              getVersion,
 	} {
@@ -148,15 +149,16 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		writeError(w, err, nil)
 		return
 	}
-	name := r.PathValue("service")
-	if req.Service != "" && req.Service != name {
-		writeError(w, &api.Error{
-			Code:    api.CodeInvalid,
-			Message: fmt.Sprintf("the body names the service %s, the path %s", api.Printable(req.Service), api.Printable(name)),
-		}, nil)
-		return
+	if name := r.PathValue("service"); name != "" {
+		if req.Service != "" && req.Service != name {
+			writeError(w, &api.Error{
+				Code:    api.CodeInvalid,
+				Message: fmt.Sprintf("the body names the service %s, the path %s", api.Printable(req.Service), api.Printable(name)),
+			}, nil)
+			return
+		}
+		req.Service = name
 	}
-	req.Service = name
 	d, err := e.Deploy(req)
 	if err != nil {
 		writeError(w, err, nil)

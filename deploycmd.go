@@ -97,25 +97,19 @@ func deployRequest(flags *pflag.FlagSet, targets []string) (api.DeployRequest, e
 func deploy(c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	name := req.Service
-	if name == "" {
-		// The service is a part of the path, so the client has to know it.
-		name = api.DefaultServiceName(normalizedHosts(req.Hosts))
-	}
-	path := api.DeployPath(name)
 	if req.Detach {
-		return deployDetached(ctx, c, path, req, printer)
+		return deployDetached(ctx, c, req, printer)
 	}
 	var id string
 	var result *api.DeploymentStatus
-	err := c.Stream(ctx, path, req, func(ev api.Event) error {
+	err := c.Stream(ctx, api.PathDeployments, req, func(ev api.Event) error {
 		id, result = ev.Deployment, ev.Result
 		return printer.Event(ev)
 	})
 	printer.End()
 	switch {
 	case api.ErrorCode(err) == client.CodeInterrupted:
-		return interrupted(c, name, id)
+		return interrupted(c, id)
 	case err != nil:
 		return err
 	case result.Error != nil:
@@ -130,7 +124,7 @@ const interruptedTimeout = 3 * time.Second
 
 // interrupted says what became of a deployment whose command was interrupted. The
 // proxy alone knows: the switch may have been under way.
-func interrupted(c *client.Client, name, id string) error {
+func interrupted(c *client.Client, id string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), interruptedTimeout)
 	defer cancel()
 	for id != "" {
@@ -142,7 +136,7 @@ func interrupted(c *client.Client, name, id string) error {
 		case status.Release > 0:
 			return &api.Error{
 				Code:    client.CodeInterrupted,
-				Message: fmt.Sprintf("interrupted after the switch; %s v%d is live", name, status.Release),
+				Message: fmt.Sprintf("interrupted after the switch; %s v%d is live", status.Service, status.Release),
 				Hint:    "the old release may still be draining; wait for it with: parachute wait " + id,
 			}
 		case status.State.Final():
@@ -156,28 +150,16 @@ func interrupted(c *client.Client, name, id string) error {
 	return &api.Error{
 		Code:    client.CodeInterrupted,
 		Message: "interrupted; whether it has switched is not known",
-		Hint:    "see: parachute status " + name,
+		Hint:    "see: parachute status",
 	}
 }
 
-func deployDetached(ctx context.Context, c *client.Client, path string, req api.DeployRequest, printer cli.DeployPrinter) error {
+func deployDetached(ctx context.Context, c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) error {
 	var status api.DeploymentStatus
-	if err := c.Call(ctx, http.MethodPost, path, req, &status); err != nil {
+	if err := c.Call(ctx, http.MethodPost, api.PathDeployments, req, &status); err != nil {
 		return err
 	}
 	return printer.Result(status)
-}
-
-// normalizedHosts returns hosts as the proxy will name them. The request has
-// been validated.
-func normalizedHosts(hosts []string) []string {
-	var all []string
-	for _, h := range hosts {
-		if n, err := api.NormalizeHost(h); err == nil {
-			all = append(all, n)
-		}
-	}
-	return all
 }
 
 // rootCommand is what Caddy's command line knows of ours. Caddy calls it when it puts its

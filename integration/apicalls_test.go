@@ -19,6 +19,9 @@ type apiCaller struct {
 	*apiDescription
 	t *testing.T
 	p *rig.Proxy
+	// inBody says that deployments are asked for with the service in the body, and not in
+	// the path.
+	inBody bool
 }
 
 // call returns the answer as JSON, or nil if the answer is NDJSON.
@@ -54,6 +57,12 @@ func (c apiCaller) deploy(want int, service, body string, header ...string) map[
 	for _, wrong := range c.schemas.check(c.at("components", "schemas", "DeployRequest"), "request", parseJSON(c.t, body)) {
 		c.t.Errorf("%s: %s", body, wrong)
 	}
+	if c.inBody {
+		if !strings.Contains(body, `"service"`) {
+			body = `{"service": "` + service + `", ` + strings.TrimPrefix(body, "{")
+		}
+		return c.call(want, http.MethodPost, "/parachute/deployments", body, header...)
+	}
 	return c.call(want, http.MethodPost, "/parachute/services/"+service+"/deployments", body, header...)
 }
 
@@ -79,6 +88,7 @@ func targets(apps ...*app) string {
 var neverSeen = map[string]string{
 	"DELETE /parachute/services/{service} 500 application/json":           "no way to it is known",
 	"POST /parachute/services/{service}/deployments 500 application/json": "no way to it is known",
+	"POST /parachute/deployments 500 application/json":                    "no way to it is known",
 }
 
 // TestAPIAnswersAreAsDescribed makes every call with every outcome and holds the
@@ -86,8 +96,18 @@ var neverSeen = map[string]string{
 // and what is described is answered.
 func TestAPIAnswersAreAsDescribed(t *testing.T) {
 	d := readDescription(t)
-	c := apiCaller{d, t, startProxy(t)}
+	for _, inBody := range []bool{false, true} {
+		callEverything(apiCaller{d, t, startProxy(t), inBody})
+	}
 
+	for _, answer := range d.answers() {
+		if reason, ok := neverSeen[answer]; ok == d.seen[answer] {
+			t.Errorf("%s is described, seen: %t; listed as never seen: %t %s", answer, d.seen[answer], ok, reason)
+		}
+	}
+}
+
+func callEverything(c apiCaller) {
 	c.call(200, "GET", "/parachute/services", "")
 	c.call(200, "GET", "/parachute/version", "")
 	c.call(404, "GET", "/parachute/services/web", "")
@@ -99,13 +119,7 @@ func TestAPIAnswersAreAsDescribed(t *testing.T) {
 	callFailingStorage(c)
 	callAsABrowser(c)
 	callStopping(c)
-	callWithoutParachute(apiCaller{d, t, nil})
-
-	for _, answer := range d.answers() {
-		if reason, ok := neverSeen[answer]; ok == d.seen[answer] {
-			t.Errorf("%s is described, seen: %t; listed as never seen: %t %s", answer, d.seen[answer], ok, reason)
-		}
-	}
+	callWithoutParachute(c)
 }
 
 func callDeployments(c apiCaller) {
@@ -208,6 +222,7 @@ var everyCall = [][2]string{
 	{"GET", "/parachute/services/web"},
 	{"DELETE", "/parachute/services/web"},
 	{"POST", "/parachute/services/web/deployments"},
+	{"POST", "/parachute/deployments"},
 	{"GET", "/parachute/deployments/none"},
 	{"GET", "/parachute/version"},
 }

@@ -321,13 +321,9 @@ func (p *Proxy) Services() ([]api.ServiceStatus, error) {
 // Deploy deploys over the API and returns when the deployment has ended. The status of
 // one that failed comes with the error, if it had begun.
 func (p *Proxy) Deploy(ctx context.Context, req api.DeployRequest) (status api.DeploymentStatus, err error) {
-	name := req.Service
-	if name == "" {
-		name = api.DefaultServiceName(req.Hosts)
-	}
 	c, err := p.API()
 	if err == nil {
-		err = c.Call(ctx, http.MethodPost, api.DeployPath(name), req, &status)
+		err = c.Call(ctx, http.MethodPost, api.PathDeployments, req, &status)
 	}
 	return status, err
 }

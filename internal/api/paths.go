@@ -12,7 +12,7 @@ const (
 const (
 	// PathServices lists the services.
 	PathServices = "/parachute/services"
-	// PathDeployments is the folder of the deployments.
+	// PathDeployments is the folder of the deployments, and where one is asked for.
 	PathDeployments = "/parachute/deployments"
 	// PathVersion tells the versions of the proxy and of the Caddy in it.
 	PathVersion = "/parachute/version"
@@ -21,7 +21,8 @@ const (
 // ServicePath is the path of a service.
 func ServicePath(service string) string { return PathServices + "/" + url.PathEscape(service) }
 
-// DeployPath is where a deployment of a service is asked for.
+// DeployPath is where a deployment of a service with that name is asked for, as
+// [PathDeployments] is, where the request or its hosts name the service.
 func DeployPath(service string) string { return ServicePath(service) + "/deployments" }
 
 // DeploymentPath is the path of a deployment.
