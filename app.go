@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/certs"
+	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
 	"github.com/parachute-proxy/parachute/internal/version"
@@ -32,6 +35,11 @@ type App struct {
 	// has none of its own, so that no client can keep Caddy from stopping. Unlike
 	// the HTTP app's own, it does not apply to reloads. `parachute run` sets it.
 	BoundExit bool `json:"bound_exit,omitempty"`
+	// PublicHTTPSPort is the port that clients reach HTTPS on, over TCP and QUIC, where
+	// something forwards it to the one that Caddy listens on. Redirects name it, and so
+	// do offers of HTTP/3 (Alt-Svc). Default: redirects have no port if the request has
+	// none, else that of Caddy; offers have that of Caddy.
+	PublicHTTPSPort int `json:"public_https_port,omitempty"`
 
 	engine       *proxy.Engine
 	certificates *certs.Manager
@@ -42,9 +50,12 @@ type App struct {
 	ctx    caddy.Context
 	// caddyConfig is what the config has for certificates, once it has started.
 	caddyConfig *certs.CaddyConfig
-	// httpsPort is the port that clients of plain HTTP are redirected to, 0 as long as
-	// it is not known, -1 if there is none. Accessed atomically: requests may come before the config has started.
-	httpsPort int32
+	// httpPort and httpsPort are the ports of HTTP and HTTPS, 0 as long as they are not
+	// known. httpsPort is -1 if there is none. Accessed atomically: requests may come
+	// before the config has started.
+	httpPort, httpsPort int32
+	// altSvc is the header field that offers HTTP/3 on the public port; nil without one.
+	altSvc []string
 	// closeStreams closes all streams, once, and waits for them.
 	closeStreams func()
 }
@@ -59,6 +70,12 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	if a.GracePeriod < 0 {
 		return fmt.Errorf("grace_period %s is negative", time.Duration(a.GracePeriod))
+	}
+	if a.PublicHTTPSPort < 0 || a.PublicHTTPSPort > 65535 {
+		return fmt.Errorf("public_https_port %d is not a port", a.PublicHTTPSPort)
+	}
+	if a.PublicHTTPSPort != 0 {
+		a.altSvc = []string{fmt.Sprintf(`h3=":%d"; ma=2592000`, a.PublicHTTPSPort)} // as Caddy's, but for the port
 	}
 	if a.GracePeriod == 0 {
 		a.GracePeriod = caddy.Duration(run.DefaultGracePeriod)
@@ -98,12 +115,29 @@ func (a *App) Start() error {
 	case !a.caddyConfig.ServesTLS():
 		atomic.StoreInt32(&a.httpsPort, -1)
 	default:
-		atomic.StoreInt32(&a.httpsPort, int32(a.caddyConfig.HTTPSPort()))
+		http, https := a.caddyConfig.Ports()
+		atomic.StoreInt32(&a.httpPort, int32(http))
+		atomic.StoreInt32(&a.httpsPort, int32(https))
 	}
 	a.attach()
 	a.engine.Start()
 	running.add(a)
 	return nil
+}
+
+// ports returns the ports that clients are redirected by.
+func (a *App) ports() forward.Ports {
+	return forward.Ports{
+		HTTP: int(atomic.LoadInt32(&a.httpPort)), HTTPS: int(atomic.LoadInt32(&a.httpsPort)), PublicHTTPS: a.PublicHTTPSPort,
+	}
+}
+
+// offerPublicPort has an answer that offers HTTP/3, as Caddy's server makes it, do so on
+// the public port. Caddy has no setting for it.
+func (a *App) offerPublicPort(header http.Header) {
+	if offer := header["Alt-Svc"]; a.altSvc != nil && len(offer) > 0 && strings.HasPrefix(offer[0], `h3=":`) {
+		header["Alt-Svc"] = a.altSvc
+	}
 }
 
 // attach has the engine work with what this config brings.

@@ -1,6 +1,8 @@
 package parachute
 
 import (
+	"strconv"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -13,6 +15,7 @@ import (
 //	{
 //		parachute {
 //			grace_period <duration>
+//			public_https_port <port>
 //		}
 //	}
 //
@@ -40,8 +43,20 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 				return nil, d.Errf("grace_period %q is not a positive duration, such as 10s", d.Val())
 			}
 			app.GracePeriod = caddy.Duration(grace)
+		case "public_https_port":
+			if app.PublicHTTPSPort != 0 {
+				return nil, d.Err("public_https_port is given twice")
+			}
+			if !d.NextArg() {
+				return nil, d.ArgErr()
+			}
+			port, err := strconv.ParseUint(d.Val(), 10, 16)
+			if err != nil || port == 0 {
+				return nil, d.Errf("public_https_port %q is not a port; a port is a number from 1 to 65535", d.Val())
+			}
+			app.PublicHTTPSPort = int(port)
 		default:
-			return nil, d.Errf("unrecognized option %q; parachute knows grace_period", d.Val())
+			return nil, d.Errf("unrecognized option %q; parachute knows grace_period and public_https_port", d.Val())
 		}
 		if d.NextArg() {
 			return nil, d.ArgErr()

@@ -52,7 +52,13 @@ func TestGlobalOptionGrammar(t *testing.T) {
 		{text: "parachute {\n grace_period -5s\n}", fails: `grace_period "-5s" is not a positive duration`},
 		{text: "parachute {\n grace_period soon\n}", fails: `grace_period "soon" is not a positive duration`},
 		{text: "parachute {\n grace_period 5s {\n }\n}", fails: "unrecognized"},
-		{text: "parachute {\n colour red\n}", fails: `unrecognized option "colour"; parachute knows grace_period`},
+		{text: "parachute {\n colour red\n}", fails: `unrecognized option "colour"; parachute knows grace_period and public_https_port`},
+		{text: "parachute {\n public_https_port 443\n}", json: `{"public_https_port":443}`},
+		{text: "parachute {\n public_https_port\n}", fails: "wrong argument count"},
+		{text: "parachute {\n public_https_port 1 2\n}", fails: "wrong argument count"},
+		{text: "parachute {\n public_https_port 0\n}", fails: `public_https_port "0" is not a port`},
+		{text: "parachute {\n public_https_port 65536\n}", fails: "is not a port"},
+		{text: "parachute {\n public_https_port 1\n public_https_port 1\n}", fails: "public_https_port is given twice"},
 	}, func(d *caddyfile.Dispenser) (any, error) {
 		value, err := parseGlobalOption(d, nil)
 		if err != nil {

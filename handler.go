@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -94,6 +93,7 @@ func (h *Handler) owns(server *caddyhttp.Server) bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	c := clientconn.Of(r)
+	h.app.offerPublicPort(w.Header())
 	h.fastPath.Remember(c, w, trusted)
 	return h.serve(c, w, r, trusted, next)
 }
@@ -103,9 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
 	w, r, guarded := h.guards.Begin(c, w, r)
 	defer guarded.Done()
-	client := forward.Sender{
-		Trusted: trusted, HTTPSPort: int(atomic.LoadInt32(&h.app.httpsPort)), AllowSilence: guarded.AllowSilence,
-	}
+	client := forward.Sender{Trusted: trusted, Ports: h.app.ports(), AllowSilence: guarded.AllowSilence}
 	if watched := guarded.Watched(); watched != nil {
 		client.Connection = watched
 	}

@@ -70,8 +70,9 @@ func (h *CaddyConfig) ServesTLS() bool {
 	return false
 }
 
-// HTTPSPort returns the port that the config serves HTTPS on. The config has to serve it.
-func (h *CaddyConfig) HTTPSPort() int { return h.http.HTTPSPort }
+// Ports returns the ports that the config serves HTTP and HTTPS on, which are 0 by
+// default. The config has to serve HTTPS.
+func (h *CaddyConfig) Ports() (http, https int) { return h.http.HTTPPort, h.http.HTTPSPort }
 
 // dnsHint says how to get certificates for wildcards.
 const dnsHint = "build the proxy with the plugin of your DNS provider, as in: xcaddy build --with github.com/parachute-proxy/parachute --with github.com/caddy-dns/PROVIDER; then start it with --acme-dns"

@@ -5,15 +5,23 @@ type Sender struct {
 	// Trusted says that the sender is a proxy whose forwarding headers are
 	// believed.
 	Trusted bool
-	// HTTPSPort is the port that clients reach HTTPS on, for redirects; negative if
-	// HTTPS is not served. Default: 443.
-	HTTPSPort int
+	// Ports are what redirects to HTTPS go by.
+	Ports Ports
 	// Connection, if not nil, tells when the sender goes away, which the context of
 	// the request then need not tell.
 	Connection ClientConnection
 	// AllowSilence, if not nil, is called when the answer is a stream: the sender may
 	// be silent from here on, although its request has not come to its end.
 	AllowSilence func()
+}
+
+// Ports are the ports that a proxy is reached on.
+type Ports struct {
+	// HTTP and HTTPS are those that it listens on. HTTPS is negative if it serves none.
+	// Default: 80 and 443.
+	HTTP, HTTPS int
+	// PublicHTTPS is the port for HTTPS that clients have to use, if the operator says so.
+	PublicHTTPS int
 }
 
 // ClientConnection is the connection of the sender of a request.

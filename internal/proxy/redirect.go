@@ -21,7 +21,7 @@ func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) str
 		return ""
 	}
 	secure := in.TLS != nil || from.Trusted && forwardedByTLS(in)
-	toTLS := !secure && o.TLS != nil && o.TLS.Redirect && from.HTTPSPort >= 0
+	toTLS := !secure && o.TLS != nil && o.TLS.Redirect && from.Ports.HTTPS >= 0
 	toHost := o.CanonicalHost != "" && canonicalName(in.Host) != o.CanonicalHost
 	// What will be refused is not redirected first.
 	if !toTLS && !toHost || !secure && strings.HasPrefix(in.URL.Path, acmeChallenges) || !forward.Forwardable(in) {
@@ -45,7 +45,7 @@ func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) str
 		scheme = "https"
 	}
 	if toTLS {
-		host = withPort(host, from.HTTPSPort)
+		host = withPort(host, httpsPort(from.Ports, in.Host))
 	}
 	target, path, query := forward.OriginForm(in)
 	if path == "" {
@@ -69,10 +69,26 @@ func portOf(host string) string {
 	return ""
 }
 
+// httpsPort returns the port that a client who has asked for host over HTTP reaches HTTPS
+// on. A port of ours in the Host says that nothing is between us that changes ports. What
+// comes without a port, but not by our port 80, has been forwarded from it, and then 443 is
+// forwarded, too: our own port may not be reachable, and browsers remember where they were
+// sent. 0 is the default of HTTPS.
+func httpsPort(p forward.Ports, host string) int {
+	if p.PublicHTTPS != 0 {
+		return p.PublicHTTPS
+	}
+	ours := p.HTTP == 0 || p.HTTP == 80
+	if port := portOf(host); !ours && (port == "" || port == ":" || port == ":80") {
+		return 0
+	}
+	return p.HTTPS
+}
+
 func withPortOf(host, other string) string { return bracketed(host) + portOf(other) }
 
 // withPort returns a Host header with another port, which is left out if it is the
-// one that HTTPS has by default, or not known.
+// one that HTTPS has by default, or 0.
 func withPort(host string, port int) string {
 	host = strings.TrimSuffix(host, portOf(host))
 	if port == 0 || port == 443 {

@@ -59,12 +59,12 @@ func TestRedirectToHTTPSKeepsTheBytesOfThePath(t *testing.T) {
 
 func TestRedirectGoesOnlyWhereItHasTo(t *testing.T) {
 	hosts := []string{"a.test", "www.a.test"}
-	secured := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, forward.Sender{HTTPSPort: 8443})
-	unsecured := redirectsOf(t, api.DeployRequest{Hosts: hosts, CanonicalHost: "a.test"}, forward.Sender{HTTPSPort: 8443})
+	secured := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, forward.Sender{Ports: forward.Ports{HTTP: 8080, HTTPS: 8443}})
+	unsecured := redirectsOf(t, api.DeployRequest{Hosts: hosts, CanonicalHost: "a.test"}, forward.Sender{Ports: forward.Ports{HTTP: 8080, HTTPS: 8443}})
 	optional := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{Redirect: new(false)}, CanonicalHost: "a.test"}, forward.Sender{})
 	trusting := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}}, forward.Sender{Trusted: true})
-	nowhere := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, forward.Sender{HTTPSPort: -1})
-	address := redirectsOf(t, api.DeployRequest{Hosts: []string{"::1"}, TLS: &api.TLSRequest{}}, forward.Sender{HTTPSPort: 8443})
+	nowhere := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, forward.Sender{Ports: forward.Ports{HTTP: 8080, HTTPS: -1}})
+	address := redirectsOf(t, api.DeployRequest{Hosts: []string{"::1"}, TLS: &api.TLSRequest{}}, forward.Sender{Ports: forward.Ports{HTTP: 8080, HTTPS: 8443}})
 	https := "X-Forwarded-Proto: https"
 	for name, tc := range map[string]struct{ got, want string }{
 		"http":                             {secured("GET /x", "a.test:8080", false), "https://a.test:8443/x"},
@@ -84,11 +84,51 @@ func TestRedirectGoesOnlyWhereItHasTo(t *testing.T) {
 		"no HTTPS":                         {nowhere("GET /x", "a.test", false), ""},
 		"no HTTPS, other host":             {nowhere("GET /x", "www.a.test", false), "http://a.test/x"},
 		"http before a trusted proxy":      {trusting("GET /x", "a.test", false), "https://a.test/x"},
-		"https before anybody else":        {secured("GET /x", "a.test", false, https), "https://a.test:8443/x"},
+		"https before anybody else":        {secured("GET /x", "a.test", false, https), "https://a.test/x"},
 		"address":                          {address("GET /x", "[::1]:8080", false), "https://[::1]:8443/x"},
+		"https before anybody else, 8080":  {secured("GET /x", "a.test:8080", false, https), "https://a.test:8443/x"},
 	} {
 		if tc.got != tc.want {
 			t.Errorf("%s: redirected to %q, want %q", name, tc.got, tc.want)
+		}
+	}
+}
+
+// Browsers remember where they were sent: a port that only the proxy knows of must not be
+// in there.
+func TestRedirectNamesThePortThatTheClientReaches(t *testing.T) {
+	forwarded := forward.Ports{HTTP: 8080, HTTPS: 8443}
+	public := forward.Ports{HTTP: 8080, HTTPS: 8443, PublicHTTPS: 9443}
+	standard := forward.Ports{HTTP: 8080, HTTPS: 8443, PublicHTTPS: 443}
+	for _, tc := range []struct {
+		ports      forward.Ports
+		host, want string
+	}{
+		{forwarded, "a.test", "a.test"},
+		{forwarded, "a.test:", "a.test"},
+		{forwarded, "a.test:80", "a.test"},
+		{forwarded, "a.test:8080", "a.test:8443"},
+		{forwarded, "a.test:9000", "a.test:8443"},
+		{forwarded, "[::1]", "[::1]"},
+		{forwarded, "[::1]:8080", "[::1]:8443"},
+		{public, "a.test", "a.test:9443"},
+		{public, "a.test:8080", "a.test:9443"},
+		{public, "a.test:9000", "a.test:9443"},
+		{standard, "a.test:9000", "a.test"},
+		{forward.Ports{}, "a.test", "a.test"},
+		{forward.Ports{}, "a.test:9000", "a.test"},
+		{forward.Ports{HTTP: 80, HTTPS: 443}, "a.test:80", "a.test"},
+		{forward.Ports{HTTP: 80, HTTPS: 8443}, "a.test", "a.test:8443"}, // nothing is in between
+		{forward.Ports{HTTPS: 8443}, "a.test:80", "a.test:8443"},
+	} {
+		hosts := []string{"a.test", "::1", "www.a.test"}
+		to := redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}}, forward.Sender{Ports: tc.ports})
+		if got := to("GET /x", tc.host, false); got != "https://"+tc.want+"/x" {
+			t.Errorf("%+v: %s goes to %q", tc.ports, tc.host, got)
+		}
+		to = redirectsOf(t, api.DeployRequest{Hosts: hosts, TLS: &api.TLSRequest{}, CanonicalHost: "a.test"}, forward.Sender{Ports: tc.ports})
+		if got := to("GET /x", "www.a.test"+portOf(tc.host), false); got != "https://a.test"+portOf(tc.want)+"/x" {
+			t.Errorf("%+v: www.a.test%s goes to %q", tc.ports, portOf(tc.host), got)
 		}
 	}
 }

@@ -105,10 +105,11 @@ func (o *options) baseConfig() object {
 			}},
 		}
 	}
-	apps := object{
-		"http":      httpApp,
-		"parachute": object{"grace_period": o.gracePeriod.String(), "bound_exit": true},
+	parachute := object{"grace_period": o.gracePeriod.String(), "bound_exit": true}
+	if o.publicHTTPS != 0 {
+		parachute["public_https_port"] = o.publicHTTPS
 	}
+	apps := object{"http": httpApp, "parachute": parachute}
 	if o.httpsPort != 0 {
 		apps["tls"] = object{"automation": o.automation()}
 		// For --tls=internal. Whom to trust is not for a server to decide.

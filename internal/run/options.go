@@ -13,6 +13,7 @@ type options struct {
 	httpPort       int
 	httpsPort      int
 	httpsPortGiven bool
+	publicHTTPS    int
 	metricsPort    int
 	bind           string
 	admin          string
@@ -36,6 +37,7 @@ type options struct {
 func (o *options) register(flags *pflag.FlagSet) {
 	flags.IntVar(&o.httpPort, "http-port", 80, "`port` to serve HTTP on; 0 serves none")
 	flags.IntVar(&o.httpsPort, "https-port", 443, "`port` to serve HTTPS on, over TCP and QUIC; 0 serves none")
+	flags.IntVar(&o.publicHTTPS, "public-https-port", 0, "`port` that clients reach HTTPS on, where something forwards it to --https-port (default: 443 for requests without a port)")
 	flags.IntVar(&o.metricsPort, "metrics-port", 0, "`port` to serve Prometheus metrics on, at /metrics; 0 serves none")
 	flags.StringVar(&o.bind, "bind", "", "`address` to listen on (default: all)")
 	flags.StringVar(&o.storage, "storage", "", "`directory` for state and certificates (default: Caddy's data directory)")

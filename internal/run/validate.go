@@ -13,13 +13,16 @@ import (
 )
 
 func (o *options) validate() error {
-	for name, port := range map[string]int{"http-port": o.httpPort, "https-port": o.httpsPort, "metrics-port": o.metricsPort} {
+	for name, port := range map[string]int{"http-port": o.httpPort, "https-port": o.httpsPort, "public-https-port": o.publicHTTPS, "metrics-port": o.metricsPort} {
 		if port < 0 || port > 65535 {
 			return fmt.Errorf("--%s %d is not a port; a port is a number from 1 to 65535", name, port)
 		}
 	}
 	if o.httpPort == 0 && o.httpsPort == 0 {
 		return errors.New("--http-port and --https-port are both 0: there is nothing to serve on")
+	}
+	if o.publicHTTPS != 0 && o.httpsPort == 0 {
+		return errors.New("--public-https-port needs HTTPS, which --https-port 0 turns off")
 	}
 	seen := make(map[int]bool)
 	for _, port := range []int{o.httpPort, o.httpsPort, o.metricsPort} {
