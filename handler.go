@@ -30,6 +30,11 @@ type Handler struct {
 	// write_idle_timeout. It costs less than those; to replace them, give the
 	// server -1 for both.
 	ClientTimeout caddy.Duration `json:"client_timeout,omitempty"`
+	// MaxHeaderSize is how many bytes the head of a request may have: its request line
+	// and header fields, as HTTP/1.1 writes them. What is over it is answered with 431.
+	// The server has to parse more than that (max_header_bytes), since over HTTP/2 what it
+	// does not parse ends the connection. Default: what the server parses.
+	MaxHeaderSize int64 `json:"max_header_size,omitempty"`
 
 	app    *App
 	engine *proxy.Engine
@@ -49,6 +54,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	if h.ClientTimeout < 0 {
 		return errors.New("client_timeout is negative")
+	}
+	if h.MaxHeaderSize < 0 {
+		return errors.New("max_header_size is negative")
 	}
 	if h.Service != "" {
 		if err := api.ValidateServiceName(h.Service); err != nil {
@@ -103,6 +111,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
 	w, r, guarded := h.guards.Begin(c, w, r)
 	defer guarded.Done()
+	if h.MaxHeaderSize > 0 && headSize(r) > h.MaxHeaderSize {
+		return h.fail(w, r, errLargeHead)
+	}
 	client := forward.Sender{Trusted: trusted, Ports: h.app.ports(), AllowSilence: guarded.AllowSilence}
 	if watched := guarded.Watched(); watched != nil {
 		client.Connection = watched
@@ -117,6 +128,20 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 	return h.fail(w, r, err)
 }
 
+// errLargeHead is that the head of a request is larger than MaxHeaderSize.
+var errLargeHead = errors.New("the request's head is too large")
+
+// headSize returns the size of the head of r as HTTP/1.1 would write it.
+func headSize(r *http.Request) int64 {
+	size := len(r.Method) + len(r.RequestURI) + len(r.Host) + len(" HTTP/1.1\r\nHost: \r\n\r\n")
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	return int64(size)
+}
+
 // statusClientClosedRequest is what nginx and Caddy log for a client that went
 // away. It is never sent, since no one is there to receive it.
 const statusClientClosedRequest = 499
@@ -128,6 +153,7 @@ var requestErrors = []struct {
 	code    string
 	message string
 }{
+	{errLargeHead, http.StatusRequestHeaderFieldsTooLarge, "large_head", "the request's header is too large"},
 	{proxy.ErrNoRoute, http.StatusNotFound, "no_route", "no service is deployed for this host and path"},
 	{proxy.ErrRetired, http.StatusServiceUnavailable, "stopping", "the proxy's configuration has changed; try again"},
 	{proxy.ErrLoop, http.StatusLoopDetected, "loop", "the proxy is deployed as its own application"},
@@ -139,6 +165,15 @@ var requestErrors = []struct {
 	{forward.ErrTimeout, http.StatusGatewayTimeout, "timeout", "the application did not answer in time"},
 	{forward.ErrCut, http.StatusBadGateway, "cut", "the request was cut off because its release had to make way"},
 	{forward.ErrBadGateway, http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"},
+}
+
+// shortened returns a text of a client's for the log, which a client is not to fill.
+func shortened(s string) string {
+	const enough = 8 << 10
+	if len(s) <= enough {
+		return s
+	}
+	return s[:enough] + "..."
 }
 
 // fail answers a request that could not be served: with the site's own error
@@ -156,11 +191,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return caddyhttp.Error(status, err)
 	}
 	level := zapcore.DebugLevel
-	if status >= 500 && !forward.IsOverdueCall(err) {
+	if status >= 500 && !forward.IsOverdueCall(err) || status == http.StatusRequestHeaderFieldsTooLarge {
 		level = zapcore.WarnLevel
 	}
 	if c := h.logger.Check(level, "request failed"); c != nil {
-		c.Write(zap.String("host", r.Host), zap.String("method", r.Method), zap.String("uri", r.RequestURI),
+		c.Write(zap.String("host", r.Host), zap.String("method", r.Method), zap.String("uri", shortened(r.RequestURI)),
 			zap.Int("status", status), zap.Error(err))
 	}
 	header := w.Header()

@@ -153,7 +153,14 @@ func TestConnectionOfOneSiteDoesNotServeAnother(t *testing.T) {
 
 func ask(t *testing.T, c *http.Client, url string) (*http.Response, string) {
 	t.Helper()
-	resp, err := c.Get(url)
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	must(t, err)
+	return askFor(t, c, req)
+}
+
+func askFor(t *testing.T, c *http.Client, req *http.Request) (*http.Response, string) {
+	t.Helper()
+	resp, err := c.Do(req)
 	must(t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)

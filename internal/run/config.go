@@ -142,6 +142,7 @@ func (o *options) server(port int, more object) object {
 		"read_idle_timeout":  -1,
 		"write_idle_timeout": -1,
 	}
+	limitHeads(s, int64(o.maxHeaderSize))
 	if o.accessLog {
 		s["logs"] = object{}
 	}
@@ -158,7 +159,9 @@ func (o *options) server(port int, more object) object {
 }
 
 func (o *options) serviceRoute() object {
-	return object{"handle": []any{object{"handler": "parachute", "client_timeout": o.clientTimeout.String()}}}
+	return object{"handle": []any{object{
+		"handler": "parachute", "client_timeout": o.clientTimeout.String(), "max_header_size": int64(o.maxHeaderSize),
+	}}}
 }
 
 func (o *options) listen(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }

@@ -83,7 +83,7 @@ const (
 	// challenges tell the issuers the ports.
 	challenges = `{"http": {"disabled": false, "alternate_port": 8080}, "tls-alpn": {"alternate_port": 8443}}`
 	askUs      = `"get_certificate": [{"via": "parachute"}]`
-	toServices = `{"handle": [{"handler": "parachute", "client_timeout": "1m0s"}]}`
+	toServices = `{"handle": [{"handler": "parachute", "client_timeout": "1m0s", "max_header_size": 65536}]}`
 	httpAt     = "apps/http/servers/parachute_http"
 	httpsAt    = "apps/http/servers/parachute_https"
 )
@@ -92,7 +92,7 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	flags := runFlags(t)
 	c := build(t, flags)
 	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
-		"read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
+		"max_header_bytes": 1048576, "read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
 		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}]}`)
 	c.has(httpsAt+"/listen", `[":8443"]`)
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
@@ -200,7 +200,7 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		},
 		"client timeout": {
 			[]string{"--client-timeout=5s"},
-			map[string]string{httpAt + "/routes": `[{"handle": [{"handler": "parachute", "client_timeout": "5s"}]}]`},
+			map[string]string{httpAt + "/routes": `[{"handle": [{"handler": "parachute", "client_timeout": "5s", "max_header_size": 65536}]}]`},
 		},
 		"admin on TCP": {
 			[]string{"--admin=http://localhost:2019/"},
@@ -421,6 +421,30 @@ func TestCaddyfileOfAnotherNameGetsAHint(t *testing.T) {
 		}
 		if ok && (!strings.Contains(failed.Hint, hint) || hint == "" && failed.Hint != "") {
 			t.Errorf("%s: the hint is %q", name, failed.Hint)
+		}
+	}
+}
+
+// The handler refuses large heads, and the server has to parse what it refuses.
+func TestHeadsAreParsedBeyondTheirLimit(t *testing.T) {
+	const handler, server = `[{"handle":[{"client_timeout":"1m0s","handler":"parachute","max_header_size":%LIMIT}]}]`, "apps/http/servers/parachute_https/"
+	for flag, want := range map[string][2]string{
+		"":       {"65536", "1048576"},
+		"4KiB":   {"4096", "1048576"},
+		"100000": {"100000", "1048576"},
+		"16MiB":  {"16777216", "33554432"},
+	} {
+		flags := runFlags(t)
+		if flag != "" {
+			flags = append(flags, "--max-header-size="+flag)
+		}
+		config := build(t, flags)
+		config.has(server+"max_header_bytes", want[1])
+		config.has(server+"routes", strings.ReplaceAll(handler, "%LIMIT", want[0]))
+	}
+	for _, bad := range []string{"0", "1000", "17MiB", "-1", "much"} {
+		if _, err := run.Config(append(runFlags(t), "--max-header-size="+bad)...); err == nil || !strings.Contains(err.Error(), "max-header-size") {
+			t.Errorf("--max-header-size=%s: %v", bad, err)
 		}
 	}
 }

@@ -157,7 +157,7 @@ func inherit(theirs, our object) {
 			}
 		}
 	}
-	for _, key := range []string{"logs", "tls_connection_policies"} {
+	for _, key := range []string{"logs", "tls_connection_policies", "max_header_bytes"} {
 		if v, ok := our[key]; ok && theirs[key] == nil {
 			theirs[key] = v
 		}

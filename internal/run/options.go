@@ -32,6 +32,7 @@ type options struct {
 	configFile     string
 	gracePeriod    api.Duration
 	clientTimeout  api.Duration
+	maxHeaderSize  size
 }
 
 func (o *options) register(flags *pflag.FlagSet) {
@@ -55,5 +56,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
 	o.gracePeriod, o.clientTimeout = api.Duration(DefaultGracePeriod), api.Duration(time.Minute)
 	flags.Var(&o.clientTimeout, "client-timeout", "`time` that a client may stall while it sends a request body or takes an answer")
+	o.maxHeaderSize = 64 << 10
+	flags.Var(&o.maxHeaderSize, "max-header-size", "`size` that the head of a request may have: its request line and header fields")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to end when the proxy stops")
 }

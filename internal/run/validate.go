@@ -44,6 +44,9 @@ func (o *options) validate() error {
 			return fmt.Errorf("--%s %s is out of bounds; it has to be from 100ms to 24h", name, d)
 		}
 	}
+	if o.maxHeaderSize < 1<<10 || o.maxHeaderSize > 16<<20 {
+		return fmt.Errorf("--max-header-size %s is out of bounds; it has to be from 1KiB to 16MiB", o.maxHeaderSize.String())
+	}
 	if o.minTLS != "1.2" && o.minTLS != "1.3" {
 		return fmt.Errorf("--min-tls %q is neither 1.2 nor 1.3", o.minTLS)
 	}

@@ -1,0 +1,10 @@
+package run
+
+// parseLimit is the size of heads, in bytes, that a server parses at least. Our handler
+// answers what is over the limit of --max-header-size. It can do that for one request
+// alone; for a head that is not parsed, net/http ends an HTTP/2 connection, with all
+// requests on it. 1 MiB is what net/http parses by default.
+const parseLimit = 1 << 20
+
+// limitHeads has a server parse what our handler, which allows limit, has to answer.
+func limitHeads(server object, limit int64) { server["max_header_bytes"] = max(parseLimit, 2*limit) }
