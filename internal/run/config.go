@@ -35,9 +35,12 @@ const (
 func (o *options) buildConfig() ([]byte, error) {
 	config := o.baseConfig()
 	if o.configFile != "" {
-		user, err := o.userConfig()
+		user, adapter, err := o.userConfig()
 		if err != nil {
 			return nil, err
+		}
+		if adapter == "caddyfile" {
+			o.applyServerOptions(config)
 		}
 		if err := mergeConfig(config, user); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.configFile, err)
@@ -191,25 +194,25 @@ func (o *options) logs() object {
 	return object{"default": main, "parachute_api": api}
 }
 
-// userConfig reads and adapts the user's file.
-func (o *options) userConfig() (object, error) {
-	b, _, _, err := caddycmd.LoadConfig(o.configFile, "")
+// userConfig reads the user's file, and adapts it by the adapter that is returned.
+func (o *options) userConfig() (config object, adapter string, err error) {
+	b, _, adapter, err := caddycmd.LoadConfig(o.configFile, "")
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		// Caddy's own words are of a flag that we do not have.
 		hint := ""
 		if !strings.EqualFold(filepath.Ext(o.configFile), ".json") {
 			hint = "if it is a Caddyfile, name it Caddyfile or *.caddyfile: files with other names are read as JSON"
 		}
-		return nil, cli.FailedStart(hint, "%s is not valid JSON: %v, at offset %d", o.configFile, syntax, syntax.Offset)
+		return nil, "", cli.FailedStart(hint, "%s is not valid JSON: %v, at offset %d", o.configFile, syntax, syntax.Offset)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.configFile, err)
+		return nil, "", fmt.Errorf("%s: %w", o.configFile, err)
 	}
 	var user object
 	if err := json.Unmarshal(b, &user); err != nil {
-		return nil, fmt.Errorf("%s: the config is not a JSON object: %w", o.configFile, err)
+		return nil, "", fmt.Errorf("%s: the config is not a JSON object: %w", o.configFile, err)
 	}
-	return user, nil
+	return user, adapter, nil
 }
 
 // Config returns the Caddy config that run starts the proxy with when it is given

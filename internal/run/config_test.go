@@ -448,3 +448,56 @@ func TestHeadsAreParsedBeyondTheirLimit(t *testing.T) {
 		}
 	}
 }
+
+// What a file says of servers is said of parachute's, whether the file has sites or not.
+func TestServerOptionsApplyWithoutSites(t *testing.T) {
+	withFile := func(t *testing.T, text string, more ...string) builtConfig {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "Caddyfile")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return build(t, append(append(runFlags(t), "--config="+file), more...))
+	}
+	const options = `
+			max_header_size 128KiB
+			expected_underscore_headers client_id
+			trusted_proxies static 10.0.0.0/8
+			timeouts {
+				idle 3m
+			}`
+	const ours = `[{"handle": [{"handler": "parachute", "client_timeout": "1m0s", "max_header_size": 131072}]}]`
+	for name, text := range map[string]string{
+		"no site":      "{\n\tservers {" + options + "\n\t}\n}\n",
+		"another port": "{\n\tservers {" + options + "\n\t}\n}\n:9000 {\n\trespond ok\n}\n",
+		"ports":        "{\n\thttp_port 8080\n\thttps_port 8443\n\tservers {" + options + "\n\t}\n}\n",
+		"addresses":    "{\n\tservers :80 {" + options + "\n\t}\n\tservers :443 {" + options + "\n\t}\n}\n",
+		"no newline":   "{\n\tservers {" + options + "\n\t}\n}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := withFile(t, text, "--trusted-proxies=192.168.0.0/16", "--access-log")
+			for _, server := range []string{httpAt, httpsAt} {
+				c.has(server+"/max_header_bytes", `1048576`)
+				c.has(server+"/routes", ours)
+				c.has(server+"/expected_underscore_headers", `["client_id"]`)
+				c.has(server+"/trusted_proxies/ranges", `["10.0.0.0/8"]`)
+				c.has(server+"/trusted_proxies_strict", `null`)
+				c.has(server+"/idle_timeout", `180000000000`)
+				c.has(server+"/logs", `{}`)
+				c.has(server+"/automatic_https", `{"disable": true}`)
+			}
+			c.has(httpAt+"/listen", `[":8080"]`)
+			c.has(httpsAt+"/listen", `[":8443"]`)
+			c.has(httpAt+"/protocols", `["h1","h2c"]`)
+		})
+	}
+	c := withFile(t, "{\n\tservers :443 {" + options + "\n\t\tlog_credentials\n\t}\n}\n")
+	c.has(httpAt+"/expected_underscore_headers", `null`)
+	c.has(httpsAt+"/expected_underscore_headers", `["client_id"]`)
+	c.has(httpsAt+"/logs", `null`) // there is no --access-log
+	c = withFile(t, "{\n\tservers {" + options + "\n\t}\n}\nhttp://a.test {\n\trespond ok\n}\n")
+	c.has("apps/http/servers/srv0/max_header_bytes", `131072`)
+	c.has(httpAt, `null`)
+	c.has(httpsAt+"/routes", ours)
+	withFile(t, ":9000\nrespond ok") // a site without braces takes everything behind it for its own
+}

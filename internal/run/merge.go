@@ -136,6 +136,9 @@ func shareListeners(config, user object) error {
 			if ok && sameAddress(our["listen"], theirs["listen"]) {
 				delete(ours, ourName)
 				shared = our["routes"].([]any)
+				if limit, ok := theirs["max_header_bytes"].(float64); ok {
+					shared = withHeadLimit(shared, int64(limit))
+				}
 				inherit(theirs, our)
 			}
 		}

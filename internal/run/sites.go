@@ -72,22 +72,29 @@ func siteNames(user object, httpPort int) []string {
 			continue
 		}
 		skipped := append(stringsOf(automatic["skip"]), stringsOf(automatic["skip_certificates"])...)
-		routes, _ := server["routes"].([]any)
-		for _, v := range routes {
-			route, _ := v.(object)
-			matchers, _ := route["match"].([]any)
-			for _, v := range matchers {
-				matcher, _ := v.(object)
-				for _, name := range stringsOf(matcher["host"]) {
-					if !slices.Contains(skipped, name) {
-						all = append(all, name)
-					}
-				}
+		for _, name := range hostsOf(server) {
+			if !slices.Contains(skipped, name) {
+				all = append(all, name)
 			}
 		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// hostsOf returns the hosts that the routes of a server match.
+func hostsOf(server object) []string {
+	var all []string
+	routes, _ := server["routes"].([]any)
+	for _, v := range routes {
+		route, _ := v.(object)
+		matchers, _ := route["match"].([]any)
+		for _, v := range matchers {
+			matcher, _ := v.(object)
+			all = append(all, stringsOf(matcher["host"])...)
+		}
+	}
+	return all
 }
 
 // plainHTTP reports whether a server listens on the port for HTTP alone.
