@@ -101,6 +101,7 @@ func (h *Handler) owns(server *caddyhttp.Server) bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
 	c := clientconn.Of(r)
+	clientconn.RestoreNames(r.Header)
 	h.app.offerPublicPort(w.Header())
 	h.fastPath.Remember(c, w, trusted)
 	return h.serve(c, w, r, trusted, next)

@@ -27,6 +27,7 @@ func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(ClientListener{})
+	caddy.RegisterModule(TrustedProxies{})
 	caddy.RegisterModule(Upstreams{})
 	caddy.RegisterModule(CertificateGetter{})
 	caddy.RegisterModule(Permission{})
@@ -53,6 +54,9 @@ var (
 	_ caddyfile.Unmarshaler       = (*Handler)(nil)
 
 	_ caddy.ListenerWrapper = (*ClientListener)(nil)
+
+	_ caddy.Provisioner       = (*TrustedProxies)(nil)
+	_ caddyhttp.IPRangeSource = (*TrustedProxies)(nil)
 
 	_ forward.ClientConnection = (*clientconn.Conn)(nil)
 

@@ -115,7 +115,7 @@ func eligible(r *http.Request) bool {
 		return false
 	}
 	for name := range r.Header {
-		if strings.ContainsAny(name, "_.") {
+		if hasOddName(name) {
 			return false
 		}
 	}

@@ -162,6 +162,19 @@ type difference struct {
 
 var differences = []difference{
 	{
+		"the fields of RFC 6455 keep their spelling",
+		func(s *sample, _, _ *passage) bool { return strings.Contains(s.head, "\r\nSec-WebSocket-Key:") },
+		func(ours, _ *passage) {
+			if ours.app == nil {
+				return
+			}
+			if values, ok := ours.app.fields["Sec-WebSocket-Key"]; ok {
+				delete(ours.app.fields, "Sec-WebSocket-Key")
+				ours.app.fields["Sec-Websocket-Key"] = values
+			}
+		},
+	},
+	{
 		"what a middleware has set outlives an informational answer",
 		func(s *sample, _, _ *passage) bool { return s.informs() },
 		func(ours, theirs *passage) {

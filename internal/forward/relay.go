@@ -51,7 +51,7 @@ func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 			// Put there by a middleware before us, or Caddy's Alt-Svc.
 			values = append(slices.Clip(before), values...)
 		}
-		h[name] = values
+		h[spelled(name)] = values
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // net/http would guess one

@@ -92,7 +92,7 @@ func (x *exchange) switchProtocols(resp *http.Response, wanted string) (detached
 		return false, wrap(ErrBadGateway, errSwitch)
 	}
 	if x.in.Method == http.MethodConnect {
-		if !acceptsWebSocket(resp.Header, resp.Request.Header.Get("Sec-Websocket-Key")) {
+		if !acceptsWebSocket(resp.Header, resp.Request.Header["Sec-WebSocket-Key"][0]) {
 			_ = resp.Body.Close()
 			return false, wrap(ErrBadGateway, errSwitch)
 		}

@@ -54,7 +54,7 @@ func (x *exchange) targetRequest() (out *http.Request, upgrade string) {
 	case upgrade == "":
 	case out.Method == http.MethodConnect:
 		out.Method = http.MethodGet
-		h["Sec-Websocket-Key"] = []string{newWebSocketKey()}
+		h["Sec-WebSocket-Key"] = []string{newWebSocketKey()}
 		fallthrough
 	default:
 		h["Connection"] = []string{"Upgrade"}
@@ -85,7 +85,9 @@ func deleteNamed(h http.Header, connection []string) {
 			continue // which say nothing about other fields, and are nearly all there are
 		}
 		for name := range strings.SplitSeq(list, ",") {
-			delete(h, http.CanonicalHeaderKey(textproto.TrimString(name)))
+			name = http.CanonicalHeaderKey(textproto.TrimString(name))
+			delete(h, name)
+			delete(h, spelled(name))
 		}
 	}
 }
@@ -105,10 +107,10 @@ func speaksForOthers(name string) bool {
 func (x *exchange) copyHeader(h http.Header) {
 	in := x.in.Header
 	for name, values := range in {
-		if name == "" || name[0] == ':' || hopByHop(name) || !x.from.Trusted && speaksForOthers(name) {
+		if name == "" || name[0] == ':' || hopByHop(name) || !x.from.Trusted && speaksForOthers(name) || ambiguous(name, in) {
 			continue
 		}
-		h[name] = values
+		h[spelled(name)] = values
 	}
 	deleteNamed(h, in["Connection"])
 	if httpguts.HeaderValuesContainsToken(in["Te"], "trailers") {

@@ -158,6 +158,7 @@ func (o *options) server(port int, more object) object {
 	for k, v := range more {
 		s[k] = v
 	}
+	o.keepOddNames(s)
 	return s
 }
 

@@ -92,7 +92,7 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	flags := runFlags(t)
 	c := build(t, flags)
 	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
-		"max_header_bytes": 1048576, "read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
+		"max_header_bytes": 1048576, "trusted_proxies": {"source": "parachute"}, "read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
 		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}]}`)
 	c.has(httpsAt+"/listen", `[":8443"]`)
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
@@ -145,11 +145,15 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		"trusted proxies": {
 			[]string{"--trusted-proxies=10.0.0.0/8,192.0.2.1"},
 			map[string]string{
-				httpAt + "/trusted_proxies":         `{"source": "static", "ranges": ["10.0.0.0/8", "192.0.2.1"]}`,
+				httpAt + "/trusted_proxies":         `{"source": "parachute", "trusted": {"source": "static", "ranges": ["10.0.0.0/8", "192.0.2.1"]}}`,
 				httpAt + "/trusted_proxies_strict":  `1`,
-				httpsAt + "/trusted_proxies":        `{"source": "static", "ranges": ["10.0.0.0/8", "192.0.2.1"]}`,
+				httpsAt + "/trusted_proxies":        `{"source": "parachute", "trusted": {"source": "static", "ranges": ["10.0.0.0/8", "192.0.2.1"]}}`,
 				httpsAt + "/trusted_proxies_strict": `1`,
 			},
+		},
+		"odd names dropped": {
+			[]string{"--drop-odd-header-names", "--trusted-proxies=10.0.0.0/8"},
+			map[string]string{httpAt + "/trusted_proxies": `{"source": "static", "ranges": ["10.0.0.0/8"]}`},
 		},
 		"certificate authority": {
 			[]string{"--acme-ca=https://ca.test/dir", "--acme-ca-root=" + root, "--acme-email=ops@example.com"},
@@ -451,17 +455,13 @@ func TestHeadsAreParsedBeyondTheirLimit(t *testing.T) {
 
 // What a file says of servers is said of parachute's, whether the file has sites or not.
 func TestServerOptionsApplyWithoutSites(t *testing.T) {
-	withFile := func(t *testing.T, text string, more ...string) builtConfig {
+	built := func(t *testing.T, text string, more ...string) builtConfig {
 		t.Helper()
-		file := filepath.Join(t.TempDir(), "Caddyfile")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return build(t, append(append(runFlags(t), "--config="+file), more...))
+		return build(t, append(withFile(t, "Caddyfile", text), more...))
 	}
 	const options = `
 			max_header_size 128KiB
-			expected_underscore_headers client_id
+			strict_sni_host insecure_off
 			trusted_proxies static 10.0.0.0/8
 			timeouts {
 				idle 3m
@@ -475,12 +475,12 @@ func TestServerOptionsApplyWithoutSites(t *testing.T) {
 		"no newline":   "{\n\tservers {" + options + "\n\t}\n}",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := withFile(t, text, "--trusted-proxies=192.168.0.0/16", "--access-log")
+			c := built(t, text, "--trusted-proxies=192.168.0.0/16", "--access-log")
 			for _, server := range []string{httpAt, httpsAt} {
 				c.has(server+"/max_header_bytes", `1048576`)
 				c.has(server+"/routes", ours)
-				c.has(server+"/expected_underscore_headers", `["client_id"]`)
-				c.has(server+"/trusted_proxies/ranges", `["10.0.0.0/8"]`)
+				c.has(server+"/strict_sni_host", `false`)
+				c.has(server+"/trusted_proxies/trusted/ranges", `["10.0.0.0/8"]`)
 				c.has(server+"/trusted_proxies_strict", `null`)
 				c.has(server+"/idle_timeout", `180000000000`)
 				c.has(server+"/logs", `{}`)
@@ -491,13 +491,20 @@ func TestServerOptionsApplyWithoutSites(t *testing.T) {
 			c.has(httpAt+"/protocols", `["h1","h2c"]`)
 		})
 	}
-	c := withFile(t, "{\n\tservers :443 {" + options + "\n\t\tlog_credentials\n\t}\n}\n")
-	c.has(httpAt+"/expected_underscore_headers", `null`)
-	c.has(httpsAt+"/expected_underscore_headers", `["client_id"]`)
+	c := built(t, "{\n\tservers :443 {"+options+"\n\t\tlog_credentials\n\t}\n}\n")
+	c.has(httpAt+"/strict_sni_host", `null`)
+	c.has(httpsAt+"/strict_sni_host", `false`)
 	c.has(httpsAt+"/logs", `null`) // there is no --access-log
-	c = withFile(t, "{\n\tservers {" + options + "\n\t}\n}\nhttp://a.test {\n\trespond ok\n}\n")
+	c = built(t, "{\n\tservers {"+options+"\n\t}\n}\nhttp://a.test {\n\trespond ok\n}\n")
 	c.has("apps/http/servers/srv0/max_header_bytes", `131072`)
 	c.has(httpAt, `null`)
 	c.has(httpsAt+"/routes", ours)
-	withFile(t, ":9000\nrespond ok") // a site without braces takes everything behind it for its own
+	// A list of the names that are expected is for Caddy to heed.
+	c = built(t, "{\n\tservers {\n\t\texpected_underscore_headers client_id\n\t}\n}\n", "--trusted-proxies=10.0.0.0/8")
+	c.has(httpAt+"/expected_underscore_headers", `["client_id"]`)
+	c.has(httpAt+"/trusted_proxies/source", `"static"`)
+	// What shares a listener with sites leaves them what they had.
+	c = built(t, "http://a.test {\n\trespond ok\n}\n", "--trusted-proxies=10.0.0.0/8")
+	c.has("apps/http/servers/srv0/trusted_proxies/source", `"static"`)
+	built(t, ":9000\nrespond ok") // a site without braces takes everything behind it for its own
 }

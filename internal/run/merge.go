@@ -153,6 +153,7 @@ func shareListeners(config, user object) error {
 // inherit gives a user's server what the flags of run ask for, unless it has
 // settings of its own.
 func inherit(theirs, our object) {
+	letOddNamesBe(our) // their handlers are not made for such fields
 	if theirs["trusted_proxies"] == nil {
 		for _, key := range []string{"trusted_proxies", "trusted_proxies_strict"} {
 			if v, ok := our[key]; ok {

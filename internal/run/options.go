@@ -33,6 +33,7 @@ type options struct {
 	gracePeriod    api.Duration
 	clientTimeout  api.Duration
 	maxHeaderSize  size
+	dropOddNames   bool
 }
 
 func (o *options) register(flags *pflag.FlagSet) {
@@ -58,5 +59,6 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.Var(&o.clientTimeout, "client-timeout", "`time` that a client may stall while it sends a request body or takes an answer")
 	o.maxHeaderSize = 64 << 10
 	flags.Var(&o.maxHeaderSize, "max-header-size", "`size` that the head of a request may have: its request line and header fields")
+	flags.BoolVar(&o.dropOddNames, "drop-odd-header-names", false, "drop all header fields of requests that have an underscore or a dot in their names, not only ambiguous ones")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to end when the proxy stops")
 }

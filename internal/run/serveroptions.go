@@ -43,7 +43,9 @@ func (o *options) applyServerOptions(config object) {
 		}
 		for _, v := range at(probed, "apps", "http", "servers") {
 			if server, _ := v.(object); slices.Contains(hostsOf(server), p.host) {
+				letOddNamesBe(our)
 				takeOptions(our, server)
+				o.keepOddNames(our)
 			}
 		}
 	}

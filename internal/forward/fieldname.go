@@ -1,0 +1,37 @@
+package forward
+
+import (
+	"net/http"
+	"strings"
+)
+
+// ambiguous tells whether name is a second name for another header field of a request:
+// CGI, WSGI and Rack make the same variable of X-Forwarded-Proto and X_Forwarded_Proto,
+// and PHP of X.Forwarded.Proto as well. The other field is one that the proxy sets or
+// removes, for whoever sends it, or one that the request has.
+func ambiguous(name string, in http.Header) bool {
+	if strings.IndexByte(name, '_') < 0 && strings.IndexByte(name, '.') < 0 {
+		return false
+	}
+	dashed := http.CanonicalHeaderKey(strings.NewReplacer("_", "-", ".", "-").Replace(name))
+	if _, ok := in[dashed]; ok || hopByHop(dashed) || speaksForOthers(dashed) || strings.HasPrefix(dashed, webSocketFields) {
+		return true
+	}
+	switch dashed {
+	case "Content-Length", "X-Request-Id", "X-Request-Start":
+		return true
+	}
+	return false
+}
+
+// webSocketFields is how Go writes the beginning of the fields of RFC 6455.
+const webSocketFields = "Sec-Websocket-"
+
+// spelled returns a canonical name as it is to be written: those of RFC 6455 as they are
+// in there, since there are programs that know no other spelling.
+func spelled(name string) string {
+	if len(name) > len(webSocketFields) && name[:len(webSocketFields)] == webSocketFields {
+		return "Sec-WebSocket-" + name[len(webSocketFields):]
+	}
+	return name
+}
