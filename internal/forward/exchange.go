@@ -23,6 +23,10 @@ type exchange struct {
 	pooled *targetHeader
 	body   *requestBody // nil without a body
 	call   *call        // nil unless it is a gRPC call
+	// repeated says that the request has been sent again which a target may have seen.
+	repeated bool
+	// informed says that an informational answer has been passed on.
+	informed bool
 	slot
 
 	// mu guards what follows.

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 // that nothing has been written, unless it is ErrBrokenOff.
 func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string, from Sender) error {
 	x := &exchange{client: in.Context(), prefix: prefix, from: from, w: w, in: in, slot: slot{release: r}}
+	_, x.repeated = in.Body.(repeatedBody)
 	detached := false
 	defer func() {
 		if detached {
@@ -45,10 +47,15 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 	}
 	out, upgrade := x.targetRequest()
 	resp, err := r.roundTrip(x, out)
-	if errors.Is(err, ErrMoved) && x.body != nil {
+	switch {
+	case !errors.Is(err, ErrMoved):
+	case x.body != nil:
 		// What has been read of it is for the next release, which goes on reading.
 		in.Body = x.body
 		x.body, x.pooled = nil, nil
+		return ErrMoved
+	case x.repeated:
+		in.Body = repeatedBody{http.NoBody}
 		return ErrMoved
 	}
 	if x.body != nil {
@@ -68,6 +75,10 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 	}
 	return x.relay(resp)
 }
+
+// repeatedBody is the body, which is empty, of a request that must not be repeated by the
+// next release, since it has been by the last.
+type repeatedBody struct{ io.ReadCloser }
 
 // ErrBrokenOff says that an answer could not be passed on to its end.
 var ErrBrokenOff = errors.New("broken off")

@@ -91,6 +91,9 @@ func (x *exchange) passInformational(status int, header http.Header) error {
 		return nil
 	case status == http.StatusContinue && x.in.ProtoMajor < 3:
 		return nil // which the client gets when the body is read
+	}
+	x.informed = true
+	switch {
 	case x.body == nil:
 		inform(x.w, x.in.ProtoMajor, status, header)
 	default:

@@ -141,6 +141,15 @@ func (b *requestBody) empty() bool {
 	return false
 }
 
+// Unread takes back p, the beginning of the body: it has been read, and reached no target.
+// No read may be under way.
+func (b *requestBody) Unread(p []byte) {
+	b.body = readCloser{io.MultiReader(bytes.NewReader(p), b.body), b.body}
+	b.remaining.Add(int64(len(p)))
+	b.ended.Store(false)
+	b.read.Store(false)
+}
+
 type readCloser struct {
 	io.Reader
 	io.Closer

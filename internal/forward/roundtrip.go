@@ -6,18 +6,19 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
-// ErrMoved says that no target has processed a request which was held, and that its
-// release has been replaced meanwhile: the next one may serve it.
+// ErrMoved says that a request was held which may be sent again, and that its release
+// has been replaced meanwhile: the next one may serve it.
 var ErrMoved = errors.New("the release was replaced while the request was held")
 
 // roundTrip sends out to a target of r, and to another one or later if the first
-// could not be reached. A request that may have been seen is repeated only if its
-// method allows that, and only on another target.
+// could not be reached. A request that may have been seen is repeated once, and only if
+// its method allows that: on another target, or on the same when that is back.
 func (r *Release) roundTrip(x *exchange, out *http.Request) (*http.Response, error) {
 	u := r.pick(x, nil)
 	x.enterUpstream(u)
@@ -33,7 +34,6 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 	holdUntil := time.Now().Add(time.Duration(r.Spec.Options.HoldTimeout))
 	pause := 10 * time.Millisecond
 	var tried []*upstream
-	repeated := false
 	for {
 		tried = append(tried, u)
 		switch {
@@ -42,16 +42,24 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 		case isDialError(err):
 			u.observe(probeResult{reason: DialReason(err), unreachable: true}, time.Now())
 			u.monitor.hasten()
+		case errors.Is(err, transport.ErrNotSent):
+			// The target closed the connection before it had a byte of the request.
+			u.monitor.hasten()
 		case isTimeout(err):
 			// A slow answer may be the client's doing. The next probe tells.
 			u.monitor.hasten()
 			return nil, err
-		case errors.Is(err, transport.ErrInvalidRequest) || repeated || !transport.Idempotent(out.Method) || len(tried) == len(r.upstreams):
+		case errors.Is(err, transport.ErrInvalidRequest) || x.repeated || x.informed || !transport.Idempotent(out.Method):
 			return nil, err
 		case x.body != nil: // which the transport that failed may be about to read
 			return nil, err
+		case len(tried) == len(r.upstreams) && !brokeOff(err): // the same target would say the same
+			return nil, err
 		default:
-			repeated = true
+			x.repeated = true
+			// A process that dies may still accept connections for a moment.
+			pause = max(pause, 50*time.Millisecond)
+			u.monitor.hasten()
 		}
 		for u = r.pick(x, tried); u == nil; u = r.pick(x, tried) {
 			if r.draining() {
@@ -81,6 +89,13 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 func hold(ctx context.Context, pause time.Duration, deadline time.Time) bool {
 	pause += time.Duration(rand.Int64N(int64(pause)))
 	return time.Now().Add(pause).Before(deadline) && sleep(ctx, pause)
+}
+
+// brokeOff reports whether err means that a connection ended on which a request was.
+func brokeOff(err error) bool {
+	return errors.Is(err, transport.ErrClosed) || diedSilently(err) ||
+		// The type of this error is not exported (golang.org/x/net/http2.GoAwayError).
+		strings.Contains(err.Error(), "http2: server sent GOAWAY and closed the connection")
 }
 
 func isTimeout(err error) bool {

@@ -27,9 +27,9 @@ type outgoing struct {
 
 	// written says that a byte of the request may have reached the target.
 	written bool
-	// bodyRead says that a part of the body has been read, and is gone if the
-	// request is not sent.
+	// bodyRead says that a part of the body has been read: what head has behind bodyAt.
 	bodyRead bool
+	bodyAt   int
 	// uploading says that the body belongs to an upload, which closes it.
 	uploading bool
 }
@@ -194,6 +194,7 @@ func (o *outgoing) readAhead() error {
 		return nil
 	}
 	room := int(min(o.length, headSize))
+	o.bodyAt = len(o.head)
 	o.head = slices.Grow(o.head, room)
 	for n := 0; n == 0; {
 		var err error
@@ -214,6 +215,14 @@ func (o *outgoing) readAhead() error {
 		}
 	}
 	return nil
+}
+
+// unread gives back what has been read of a body whose request was not sent, if the body
+// takes that: it has a method Unread then, and has to copy nothing.
+func (o *outgoing) unread() {
+	if b, ok := o.req.Body.(interface{ Unread(p []byte) }); ok && o.bodyRead {
+		b.Unread(slices.Clone(o.head[o.bodyAt:]))
+	}
 }
 
 // BodyError means that the body of the request could not be read to its end.

@@ -79,6 +79,10 @@ var ErrInvalidRequest = errors.New("invalid request")
 // answered.
 var ErrClosed = errors.New("the target closed the connection without an answer")
 
+// ErrNotSent is an ErrClosed that came before a byte of the request was written. A body
+// that has a method Unread has got back what was read of it, as after a failed dial.
+var ErrNotSent = fmt.Errorf("%w: it closed it before the request", ErrClosed)
+
 // RoundTrip implements [http.RoundTripper], with four additions. It writes
 // req.RequestURI as the request target if that is set, so that it can be passed on
 // byte for byte. It reports informational answers to the function that the context
@@ -97,6 +101,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	for fresh, lost := false, false; ; now = time.Now() {
 		c, err := t.connection(ctx, out, now, fresh)
 		if err != nil {
+			if !out.written {
+				out.unread()
+			}
 			closeBody(req)
 			return nil, err
 		}
@@ -116,6 +123,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			lost = true
 		}
 		if !again || !errors.Is(err, ErrClosed) || context.Cause(ctx) != nil {
+			if !out.written && errors.Is(err, ErrClosed) {
+				out.unread()
+				err = ErrNotSent
+			}
 			if !out.uploading {
 				closeBody(req)
 			}
