@@ -109,11 +109,6 @@ func deploy(t *testing.T, p *rig.Proxy, i *instance) {
 	must(t, err)
 }
 
-// repeatsOnSameTarget says whether the proxy sends a GET again to the instance that had
-// it, once that is back. It does so with other instances only: of a service that has one,
-// the requests that this instance was working on are lost, whatever their method.
-const repeatsOnSameTarget = false
-
 // underLoad does something while requests are made, and for some seconds after it. Of
 // those, only requests may be lost which the application had when it ended, between the
 // two moments that act returns, and which may not be sent again. It returns how many
@@ -128,7 +123,7 @@ func underLoad(t *testing.T, p *rig.Proxy, act func(*load) (from, to time.Time))
 	lost := make(map[string]int) // by method
 	for _, e := range all {
 		switch {
-		case e.problem != "" && e.underWay(from, to) && (e.method == http.MethodPost || !repeatsOnSameTarget):
+		case e.problem != "" && e.underWay(from, to) && e.method == http.MethodPost:
 			lost[e.method]++
 			t.Logf("lost: %s", e)
 		case e.problem != "":
