@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,6 +24,10 @@ type Options struct {
 	// HealthChanged is called when the health of a target of r has changed, with the
 	// reason of a failure. It must not wait for anything. Required.
 	HealthChanged func(r *Release, target api.Target, health api.Health, reason string)
+	// LookupFailing is called when the name of a target of r cannot be looked up any more,
+	// with the address at which the target is looked for meanwhile, and with nil for an
+	// error when it can be again. It must not wait for anything. Default: nothing.
+	LookupFailing func(r *Release, target api.Target, last netip.Addr, err error)
 }
 
 // Forwarder makes releases. It has what all of them share: how targets are reached, and
@@ -39,6 +44,9 @@ type Forwarder struct {
 
 // NewForwarder returns a forwarder. It opens nothing.
 func NewForwarder(opts Options) *Forwarder {
+	if opts.LookupFailing == nil {
+		opts.LookupFailing = func(*Release, api.Target, netip.Addr, error) {}
+	}
 	return &Forwarder{
 		opts:       opts,
 		dialer:     &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: opts.Resolver},

@@ -17,6 +17,8 @@ type health struct {
 	reason   string
 	since    time.Time
 	failures int
+	// seen is when the probe began that was the last to count.
+	seen time.Time
 }
 
 // after returns the health that follows h when a probe has ended with result. A
@@ -39,13 +41,18 @@ func (h health) after(result probeResult, now time.Time) health {
 	return next
 }
 
-// observe takes the result of a probe into account and reports whether the
-// state changed.
-func (u *upstream) observe(result probeResult, now time.Time) (health, bool) {
+// observe takes the result of a probe, or of an attempt to connect, into account that
+// began at began, and reports whether the state changed. It counts for nothing beside one
+// that began later: what takes long to fail says how the target was.
+func (u *upstream) observe(result probeResult, began time.Time) (health, bool) {
 	u.healthMu.Lock()
 	defer u.healthMu.Unlock()
+	if began.Before(u.health.seen) {
+		return u.health, false
+	}
 	before := u.health.state
-	u.health = u.health.after(result, now)
+	u.health = u.health.after(result, time.Now())
+	u.health.seen = began
 	return u.health, u.health.state != before
 }
 

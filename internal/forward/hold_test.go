@@ -64,6 +64,12 @@ func (m *mortal) die() { _ = m.current.Load().Close() }
 // a server whose requests it forwards. What fails is a 502.
 func serveRelease(t testing.TB, change func(*api.DeployRequest), targets ...string) (*Release, *httptest.Server) {
 	t.Helper()
+	return serveWith(t, newTestForwarder(), change, targets...)
+}
+
+// serveWith is serveRelease with a forwarder of the caller's.
+func serveWith(t testing.TB, f *Forwarder, change func(*api.DeployRequest), targets ...string) (*Release, *httptest.Server) {
+	t.Helper()
 	req := api.DeployRequest{Service: "app", Targets: targets, HoldTimeout: testkit.Milliseconds(int(testkit.Timeout.Milliseconds()))}
 	if change != nil {
 		change(&req)
@@ -72,7 +78,7 @@ func serveRelease(t testing.TB, change func(*api.DeployRequest), targets ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newTestForwarder().NewRelease(s)
+	r := f.NewRelease(s)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
 		r.Acquire()
 		if err := r.Forward(w, in, "/", Sender{}); err != nil {
@@ -86,7 +92,7 @@ func serveRelease(t testing.TB, change func(*api.DeployRequest), targets ...stri
 	return r, front
 }
 
-// answer is the outcome of a request.
+// outcome is that of a request.
 type outcome struct {
 	status int
 	body   string

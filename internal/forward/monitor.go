@@ -83,12 +83,13 @@ func (m *monitor) probe(r *Release, u *upstream) {
 	case <-m.ended.Done():
 		return
 	}
+	began := time.Now()
 	result := u.prober.probe(&m.ended)
 	<-r.forwarder.probeSlots
 	if m.ended.Err() != nil {
 		return
 	}
-	h, changed := u.observe(result, time.Now())
+	h, changed := u.observe(result, began)
 	if changed {
 		r.forwarder.opts.HealthChanged(r, u.target, h.state, h.reason)
 	}

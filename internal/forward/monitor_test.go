@@ -68,7 +68,7 @@ func well(context.Context) (int, error) { return http.StatusOK, nil }
 
 func sick(context.Context) (int, error) { return http.StatusServiceUnavailable, nil }
 
-func dead(context.Context) (int, error) { return 0, &dialError{syscall.ECONNREFUSED} }
+func dead(context.Context) (int, error) { return 0, &dialError{err: syscall.ECONNREFUSED} }
 
 // newTestForwarder returns a forwarder that nobody listens to.
 func newTestForwarder(configure ...func(*Options)) *Forwarder {

@@ -10,11 +10,12 @@ import (
 // transport to one of its targets, which keeps no connection, the URL, and the Host
 // header. The request has to be counted with [Release.Acquire].
 func (r *Release) Page(path string) (tr *http.Transport, u *url.URL, host string, err error) {
-	target := r.UsableTargets()[0]
+	usable := r.usable()[0]
+	target := usable.target
 	if u, err = target.URL(path); err != nil {
 		return nil, nil, "", err
 	}
-	tr = newHTTPTransport(target, dialer(target, &r.alive, r.forwarder))
+	tr = newHTTPTransport(target, usable.dialer.dial)
 	tr.DisableKeepAlives = true
 	return tr, u, probeHost(target, r.Spec.Options, r.Spec.Hosts), nil
 }

@@ -42,7 +42,7 @@ type probeTransport interface {
 	CloseIdleConnections()
 }
 
-func newProber(t api.Target, r *Release) *prober {
+func newProber(t api.Target, r *Release, name *targetName) *prober {
 	o := r.Spec.Options
 	checked := t.WithPort(o.HealthCheckPort)
 	p := &prober{
@@ -55,12 +55,13 @@ func newProber(t api.Target, r *Release) *prober {
 	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
-	dial, timeout := dialer(checked, &r.alive, r.forwarder), p.timeout
+	d := &targetDialer{target: checked, dialer: r.forwarder.dialer, alive: &r.alive, name: name, watches: true}
+	timeout := p.timeout
 	p.newTransport = func() probeTransport {
 		if checked.Scheme == "http" {
-			return &transport.Transport{Dial: dial, ResponseHeaderTimeout: timeout}
+			return &transport.Transport{Dial: d.dial, ResponseHeaderTimeout: timeout}
 		}
-		tr := newHTTPTransport(checked, dial)
+		tr := newHTTPTransport(checked, d.dial)
 		tr.DisableKeepAlives = true
 		return tr
 	}
@@ -105,7 +106,8 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	defer tr.CloseIdleConnections()
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		if context.Cause(ctx) == errProbeTimeout || isTimeout(err) && !isDialError(err) {
+		_, lookup := errors.AsType[*net.DNSError](err)
+		if !lookup && context.Cause(ctx) == errProbeTimeout || isTimeout(err) && !isDialError(err) {
 			return probeResult{reason: fmt.Sprintf("no answer within %s", p.timeout)}
 		}
 		return probeResult{reason: DialReason(err), unreachable: isDialError(err)}
@@ -129,6 +131,14 @@ var errProbeTimeout = errors.New("health check timed out")
 func DialReason(err error) string {
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
+	case isDNS && dns.IsNotFound:
+		return fmt.Sprintf("host name %s does not resolve", api.Printable(dns.Name))
+	case isDNS && dns.IsTimeout:
+		return fmt.Sprintf("looking up %s timed out", api.Printable(dns.Name))
+	case isDNS:
+		// What comes before the last colon has the addresses of the resolver and our own,
+		// whose port is another every time.
+		return fmt.Sprintf("looking up %s failed: %s", api.Printable(dns.Name), api.Printable(dns.Err[strings.LastIndex(": "+dns.Err, ": "):]))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.Is(err, syscall.ECONNRESET):
@@ -143,10 +153,6 @@ func DialReason(err error) string {
 		return "permission denied"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, transport.ErrClosed):
 		return "connection closed without an answer"
-	case isDNS && dns.IsNotFound:
-		return fmt.Sprintf("host name %s does not resolve", api.Printable(dns.Name))
-	case isDNS:
-		return fmt.Sprintf("looking up %s failed: %s", api.Printable(dns.Name), api.Printable(dns.Err))
 	}
 	if isTimeout(err) {
 		return "connecting timed out"

@@ -160,10 +160,10 @@ func TestTheSameFailureHasTheSameWords(t *testing.T) {
 		"permission denied":                    syscall.EACCES,
 		"host name a?b does not resolve":       &net.DNSError{Err: "no such host", Name: "a\x1bb", IsNotFound: true},
 		"looking up web failed: server broken": &net.DNSError{Err: "server broken", Name: "web"},
-		"connecting timed out":                 &dialError{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
+		"connecting timed out":                 &dialError{err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
 		"something else":                       &url.Error{Op: "Get", URL: "http://web", Err: errors.New("something else")},
 	} {
-		if got := DialReason(&url.Error{Op: "Get", URL: "http://web/up", Err: &dialError{err}}); got != want {
+		if got := DialReason(&url.Error{Op: "Get", URL: "http://web/up", Err: &dialError{err: err}}); got != want {
 			t.Errorf("%v: %q, want %q", err, got, want)
 		}
 	}

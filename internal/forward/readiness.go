@@ -39,6 +39,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
 	start := time.Now()
 	for {
+		began := time.Now()
 		result := u.prober.probe(ctx)
 		if !result.ok() && over(ctx) {
 			// The probe was interrupted: its failure says nothing, but that there
@@ -51,7 +52,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 		}
 		report.Probes++
 		if result.ok() {
-			u.observe(result, time.Now())
+			u.observe(result, began)
 			report.Healthy = true
 			break
 		}

@@ -75,7 +75,9 @@ func TestFailuresAreCountedInTheirOrder(t *testing.T) {
 			func(context.Context) (int, error) { return 500, nil },
 			func(context.Context) (int, error) { return 404, nil },
 			func(context.Context) (int, error) { return 500, nil },
-			func(context.Context) (int, error) { return 0, &dialError{fmt.Errorf("x: %w", syscall.EHOSTUNREACH)} },
+			func(context.Context) (int, error) {
+				return 0, &dialError{err: fmt.Errorf("x: %w", syscall.EHOSTUNREACH)}
+			},
 			well,
 		}
 		var told []string

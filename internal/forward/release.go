@@ -170,15 +170,23 @@ func (r *Release) Close() {
 
 // UsableTargets returns the targets that are not failing, or all if all are.
 func (r *Release) UsableTargets() []api.Target {
-	var usable, all []api.Target
+	var targets []api.Target
+	for _, u := range r.usable() {
+		targets = append(targets, u.target)
+	}
+	return targets
+}
+
+// usable returns the upstreams that are not failing, or all if all are.
+func (r *Release) usable() []*upstream {
+	var usable []*upstream
 	for _, u := range r.upstreams {
-		all = append(all, u.target)
 		if !u.failing() {
-			usable = append(usable, u.target)
+			usable = append(usable, u)
 		}
 	}
 	if len(usable) == 0 {
-		return all
+		return r.upstreams
 	}
 	return usable
 }

@@ -40,7 +40,8 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 		case x.Err() != nil || x.body != nil && x.body.touched():
 			return nil, err
 		case isDialError(err):
-			u.observe(probeResult{reason: DialReason(err), unreachable: true}, time.Now())
+			dial, _ := errors.AsType[*dialError](err)
+			u.observe(probeResult{reason: DialReason(err), unreachable: true}, dial.began)
 			u.monitor.hasten()
 		case errors.Is(err, transport.ErrNotSent):
 			// The target closed the connection before it had a byte of the request.
@@ -74,7 +75,7 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 		x.enterUpstream(u)
 		var resp *http.Response
 		// A copy, because a transport may still be busy with the attempt that failed.
-		again := out.Clone(x)
+		again := out.Clone(context.WithValue(x, heldUntil{}, holdUntil))
 		if x.body != nil {
 			again.Body = x.body.forAnyTransport(x)
 		}

@@ -76,6 +76,7 @@ func diedSilently(err error) bool {
 
 // try makes one attempt, over a connection that has been used before or not.
 func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused bool, err error) {
+	began := time.Now()
 	ctx, body := req.Context(), requestBodyOf(req)
 	var upload *uploadWatch
 	if body != nil {
@@ -135,8 +136,8 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 			body := resp.Body
 			resp.Body = &endingBody{body, context.AfterFunc(req.Context(), func() { _ = body.Close() })}
 		}
-	case got.Load() == nil && isHandshakeError(err) && req.Context().Err() == nil:
-		err = &dialError{err}
+	case got.Load() == nil && !isDialError(err) && isHandshakeError(err) && req.Context().Err() == nil:
+		err = &dialError{err, began}
 	}
 	return resp, got.Load() != nil && got.Load().Reused, err
 }

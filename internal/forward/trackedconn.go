@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // trackedConn is a connection of a standardTransport's.
@@ -64,7 +65,7 @@ func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error))
 		s.mu.Unlock()
 		if closed {
 			_ = conn.Close()
-			return nil, &dialError{errRetired}
+			return nil, &dialError{errRetired, time.Now()}
 		}
 		return own, nil
 	}

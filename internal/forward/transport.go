@@ -3,8 +3,6 @@ package forward
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -14,8 +12,6 @@ import (
 )
 
 const (
-	// dialTimeout bounds how long a connection to a target may take to come about.
-	dialTimeout = 5 * time.Second
 	// idleConnTimeout is below the time after which common application servers
 	// close an idle connection (Node.js: 5s), so that it is we who close it and
 	// no request is written into a connection that is about to go away.
@@ -33,49 +29,18 @@ type upstreamTransport interface {
 	Stats() transport.Stats
 }
 
-// dialError marks an error that happened before a connection existed: not one
-// byte of the request has been sent, or the target has said that it did not process it.
-type dialError struct{ err error }
-
-func (e *dialError) Error() string { return e.err.Error() }
-func (e *dialError) Unwrap() error { return e.err }
-
-func isDialError(err error) bool {
-	_, ok := errors.AsType[*dialError](err)
-	return ok
-}
-
-// newTransport returns the transport for requests to t. Its dials end with
-// alive, so that nothing reaches the address of a release that has drained.
-func newTransport(t api.Target, o api.Options, alive *endSignal, f *Forwarder) upstreamTransport {
-	if t.Scheme == "http" {
+// newTransport returns the transport for requests to d's target. Its dials end with
+// the release, so that nothing reaches the address of one that has drained.
+func newTransport(d *targetDialer, o api.Options) upstreamTransport {
+	if d.target.Scheme == "http" {
 		return &transport.Transport{
-			Dial:                  dialer(t, alive, f),
+			Dial:                  d.dial,
 			ResponseHeaderTimeout: time.Duration(o.TargetTimeout),
 			IdleTimeout:           idleConnTimeout,
 			MaxIdle:               maxIdleConns,
 		}
 	}
-	return newStandardTransport(t, dialer(t, alive, f), time.Duration(o.TargetTimeout))
-}
-
-var errRetired = errors.New("the release is retired")
-
-// dialer returns a function that connects to t and nowhere else: through no proxy
-// from the environment, to no address from a request.
-func dialer(t api.Target, alive *endSignal, f *Forwarder) func(context.Context) (net.Conn, error) {
-	d := f.dialer
-	return func(ctx context.Context) (net.Conn, error) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(nil)
-		stop := alive.AfterFunc(func() { cancel(errRetired) })
-		defer stop()
-		conn, err := d.DialContext(ctx, t.Network, t.Address)
-		if err != nil {
-			return nil, &dialError{fmt.Errorf("connecting to %s: %w", t, err)}
-		}
-		return conn, nil
-	}
+	return newStandardTransport(d.target, d.dial, time.Duration(o.TargetTimeout))
 }
 
 // newHTTPTransport returns a transport of the standard library with the given dial.

@@ -41,7 +41,7 @@ func TestRetiredReleaseDialsNoMore(t *testing.T) {
 // TestDialErrorsAreFoundHoweverWrapped because they decide whether a request may
 // be sent again.
 func TestDialErrorsAreFoundHoweverWrapped(t *testing.T) {
-	err := &dialError{errors.New("x")}
+	err := &dialError{err: errors.New("x")}
 	if !isDialError(errors.Join(errors.New("y"), err)) || isDialError(errors.New("x")) || isDialError(nil) {
 		t.Error("dial errors are not told from others")
 	}

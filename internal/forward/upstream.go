@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -12,6 +13,7 @@ import (
 // none of it, so that redeploying an address drains nothing but the old release.
 type upstream struct {
 	target    api.Target
+	dialer    *targetDialer
 	transport upstreamTransport
 	prober    *prober
 	monitor   monitor
@@ -23,9 +25,7 @@ type upstream struct {
 }
 
 func newUpstream(t api.Target, r *Release) *upstream {
-	return &upstream{
-		target:    t,
-		transport: newTransport(t, r.Spec.Options, &r.alive, r.forwarder),
-		prober:    newProber(t, r),
-	}
+	name := &targetName{outage: func(last netip.Addr, err error) { r.forwarder.opts.LookupFailing(r, t, last, err) }}
+	d := &targetDialer{target: t, dialer: r.forwarder.dialer, alive: &r.alive, name: name}
+	return &upstream{target: t, dialer: d, transport: newTransport(d, r.Spec.Options), prober: newProber(t, r, name)}
 }

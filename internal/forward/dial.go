@@ -1,0 +1,124 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+const (
+	// dialTimeout bounds how long a connection to a target may take to come about.
+	dialTimeout = 5 * time.Second
+	// redialAfter is the pause between two attempts of one dial. The target may be at
+	// another address by then, which only a fresh look-up of its name shows. An attempt
+	// that has begun goes on beside the next: what takes longer than this on a slow
+	// network comes about as well.
+	redialAfter = time.Second
+)
+
+// dialError marks an error that happened before a connection existed: not one
+// byte of the request has been sent, or the target has said that it did not process it.
+type dialError struct {
+	err error
+	// began is when the attempt began that err is about.
+	began time.Time
+}
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+func isDialError(err error) bool {
+	_, ok := errors.AsType[*dialError](err)
+	return ok
+}
+
+var errRetired = errors.New("the release is retired")
+
+// targetDialer connects to one target and nowhere else: through no proxy from the
+// environment, to no address from a request.
+type targetDialer struct {
+	target api.Target
+	// dialer makes the connections.
+	dialer *net.Dialer
+	// alive ends when nothing may reach the target any more.
+	alive *endSignal
+	// name is what is known of the target's name.
+	name *targetName
+	// watches says that the dials are those of probes, which nobody waits for.
+	watches bool
+}
+
+// dialed is the outcome of one attempt.
+type dialed struct {
+	conn  net.Conn
+	err   error
+	began time.Time
+}
+
+// heldUntil is the key of the end of the hold, a [time.Time], in the context of a request
+// that is held.
+type heldUntil struct{}
+
+// timeout returns how long the dial may take: when a request is held, no longer than
+// that, but for one attempt.
+func (d *targetDialer) timeout(ctx context.Context) time.Duration {
+	if until, held := ctx.Value(heldUntil{}).(time.Time); held {
+		return min(dialTimeout, max(time.Until(until), redialAfter))
+	}
+	return dialTimeout
+}
+
+// dial opens a connection. It begins an attempt every second, and the first that
+// succeeds is taken. If the newest is refused, the others, which began when the target was
+// perhaps elsewhere, are given up.
+func (d *targetDialer) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout(ctx))
+	defer cancel()
+	stop := d.alive.AfterFunc(cancel)
+	defer stop()
+
+	outcomes := make(chan dialed, 1)
+	running, newest := 0, time.Time{}
+	begin := func() {
+		running, newest = running+1, time.Now()
+		began := newest
+		go func() {
+			conn, err := d.attempt(ctx)
+			outcomes <- dialed{conn, err, began}
+		}()
+	}
+	defer func() {
+		cancel()
+		for ; running > 0; running-- {
+			if late := <-outcomes; late.conn != nil {
+				_ = late.conn.Close()
+			}
+		}
+	}()
+	begin()
+	again := time.NewTicker(redialAfter)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+			if ctx.Err() == nil {
+				begin()
+			}
+		case o := <-outcomes:
+			running--
+			if o.err == nil {
+				return o.conn, nil
+			}
+			if running == 0 || o.began.Equal(newest) && !isTimeout(o.err) && !isLookupOutage(o.err) {
+				if d.alive.Err() != nil {
+					o.err = fmt.Errorf("%w: %w", errRetired, o.err)
+				}
+				return nil, &dialError{fmt.Errorf("connecting to %s: %w", d.target, o.err), o.began}
+			}
+		}
+	}
+}

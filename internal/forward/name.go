@@ -1,0 +1,131 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http/httptrace"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// lookupTimeout bounds the look-up of a name whose last address is known.
+	lookupTimeout = 2 * time.Second
+	// outageTimeout is that while the resolver is known to be out of order. Probes go on
+	// to give it lookupTimeout, so that one that is merely slow is noticed to be back.
+	outageTimeout = 250 * time.Millisecond
+)
+
+// targetName is what is known of the name of a target: its last good address, at which
+// the target is looked for while the resolver is out of order. A target that has an
+// address and no name has none of this.
+type targetName struct {
+	// outage is called with the error when look-ups begin to fail, and with nil when the
+	// name resolves again.
+	outage func(last netip.Addr, err error)
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// last is the address of the last connection; invalid if there is none.
+	last netip.Addr
+	// out says that the last look-up failed.
+	out bool
+}
+
+func (n *targetName) known() (last netip.Addr, out bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.last, n.out
+}
+
+// resolved notes that the name resolves, to addr, or to nothing that is known if that is
+// not valid.
+func (n *targetName) resolved(addr netip.Addr) {
+	n.mu.Lock()
+	wasOut := n.out
+	n.last, n.out = addr, false
+	n.mu.Unlock()
+	if wasOut {
+		n.outage(addr, nil)
+	}
+}
+
+// unresolved notes that the resolver is out of order.
+func (n *targetName) unresolved(last netip.Addr, err error) {
+	n.mu.Lock()
+	wasOut := n.out
+	n.out = true
+	n.mu.Unlock()
+	if !wasOut {
+		n.outage(last, err)
+	}
+}
+
+// isLookupOutage reports whether err says that the resolver is out of order, and not that
+// there is no such name.
+func isLookupOutage(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && !dns.IsNotFound
+}
+
+// attempt makes one attempt to connect, with a fresh look-up of the name. If the resolver
+// is out of order, it tries the last good address.
+func (d *targetDialer) attempt(ctx context.Context) (net.Conn, error) {
+	t := d.target
+	host, port, err := net.SplitHostPort(t.Address)
+	if err != nil || t.Network != "tcp" || isAddress(host) {
+		return d.dialer.DialContext(ctx, t.Network, t.Address)
+	}
+	last, out := d.name.known()
+	if !last.IsValid() {
+		conn, err := d.dialer.DialContext(ctx, t.Network, t.Address)
+		if err == nil {
+			d.name.resolved(addressOf(conn))
+		}
+		return conn, err
+	}
+	wait := lookupTimeout
+	if out && !d.watches {
+		wait = outageTimeout
+	}
+	looking, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	slow := time.AfterFunc(wait, giveUp)
+	defer slow.Stop()
+	conn, err := d.dialer.DialContext(httptrace.WithClientTrace(looking, &httptrace.ClientTrace{
+		DNSDone: func(httptrace.DNSDoneInfo) { slow.Stop() },
+	}), t.Network, t.Address)
+	switch dns, failed := errors.AsType[*net.DNSError](err); {
+	case err == nil:
+		d.name.resolved(addressOf(conn))
+		return conn, nil
+	case !failed || ctx.Err() != nil:
+		return nil, err
+	case dns.IsNotFound:
+		d.name.resolved(netip.Addr{})
+		return nil, err
+	case looking.Err() != nil:
+		err = &net.DNSError{Err: "no answer", Name: host, IsTimeout: true}
+	}
+	d.name.unresolved(last, err)
+	conn, dialErr := d.dialer.DialContext(ctx, t.Network, net.JoinHostPort(last.String(), port))
+	if dialErr != nil {
+		return nil, fmt.Errorf("%w; at its last address: %w", err, dialErr)
+	}
+	return conn, nil
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+func addressOf(conn net.Conn) netip.Addr {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
