@@ -107,11 +107,10 @@ func (p *Permission) Provision(ctx caddy.Context) error {
 func (p *Permission) CertificateAllowed(ctx context.Context, name string) error {
 	site, ok := p.app.engine.TLSName(name)
 	if ok && site.Certificate == nil && !p.app.certificates.Current().AsksParachute(name) {
-		if !site.OnDemand {
+		if site.Allow == nil {
 			return nil
 		}
-		err := p.app.engine.AllowCertificate(ctx, site.Service, site.Host)
-		if !errors.Is(err, proxy.ErrNoCertificate) {
+		if err := site.Allow(ctx); !errors.Is(err, proxy.ErrNoCertificate) {
 			return err
 		}
 	}

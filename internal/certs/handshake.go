@@ -41,13 +41,13 @@ func (c *Manager) Get(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Cer
 		return site.Certificate, nil
 	}
 	a, _ := c.pool(site.Issuer)
-	if cached := a.cached(site.Host); !cached.Empty() && (!site.OnDemand || !cached.Expired()) {
+	if cached := a.cached(site.Host); !cached.Empty() && (site.Allow == nil || !cached.Expired()) {
 		return &cached.Certificate, nil
 	}
 	// What is begun for a client is finished though it goes away: others wait for it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handshakeTimeout)
 	defer cancel()
-	if site.OnDemand {
+	if site.Allow != nil {
 		return c.onDemand(ctx, a, site)
 	}
 	stored, err := a.load(ctx, site.Host)
@@ -73,7 +73,7 @@ func (c *Manager) siteFor(hello *tls.ClientHelloInfo) (proxy.TLSName, bool) {
 	}
 	if hello.Conn != nil {
 		ip, _, err := net.SplitHostPort(hello.Conn.LocalAddr().String())
-		if site, ok := c.engine.TLSName(ip); err == nil && ok && !site.OnDemand {
+		if site, ok := c.engine.TLSName(ip); err == nil && ok && site.Allow == nil {
 			return site, true
 		}
 	}
@@ -87,7 +87,7 @@ func (c *Manager) onDemand(ctx context.Context, a *issuerPool, site proxy.TLSNam
 	if !certmagic.SubjectQualifiesForCert(site.Host) || strings.Contains(site.Host, "*") {
 		return nil, nil
 	}
-	allowed := c.engine.AllowCertificate(ctx, site.Service, site.Host)
+	allowed := site.Allow(ctx)
 	if errors.Is(allowed, proxy.ErrNoCertificate) {
 		return nil, nil
 	}

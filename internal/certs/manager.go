@@ -49,8 +49,6 @@ type tlsNames interface {
 	// NeedsCertificate reports whether a service that claims host has its certificates
 	// from issuer.
 	NeedsCertificate(host string, issuer api.Issuer) bool
-	// AllowCertificate returns nil if host may have a certificate on demand.
-	AllowCertificate(ctx context.Context, service, host string) error
 }
 
 // Bind makes e the engine that certificates are kept for. It is to be called before
@@ -211,10 +209,10 @@ func (c *Manager) mayRenew(ctx context.Context, k keptCertificate) error {
 		return nil
 	}
 	site, ok := c.engine.TLSName(k.host)
-	if !ok || !site.OnDemand || site.Issuer != k.issuer {
+	if !ok || site.Allow == nil || site.Issuer != k.issuer {
 		return fmt.Errorf("%s is not deployed with such a certificate any more", k.host)
 	}
-	if err := c.engine.AllowCertificate(ctx, site.Service, k.host); errors.Is(err, proxy.ErrNoCertificate) {
+	if err := site.Allow(ctx); errors.Is(err, proxy.ErrNoCertificate) {
 		return err
 	}
 	return nil

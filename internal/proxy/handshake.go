@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/tls"
 	"maps"
 	"slices"
@@ -12,14 +13,16 @@ import (
 
 // TLSName is what the TLS handshake for a name is answered with.
 type TLSName struct {
+	// Service is the name of the service that has the name.
 	Service string
 	// Host is the host that the certificate is for: the name, or the wildcard that
 	// covers it.
 	Host   string
 	Issuer api.Issuer
-	// OnDemand says that the certificate is obtained when it is asked for, if
-	// [Engine.AllowCertificate] allows that.
-	OnDemand bool
+	// Allow says that the certificate is obtained when it is asked for, and asks whether
+	// it may be: as [Engine.AllowCertificate]. It is nil for hosts that were deployed,
+	// which get their certificates before.
+	Allow func(context.Context) error
 	// Certificate is the service's own; nil if it gets one issued.
 	Certificate *tls.Certificate
 }
@@ -41,7 +44,9 @@ func (e *Engine) TLSName(serverName string) (TLSName, bool) {
 		if t.OnDemandURL == "" {
 			return TLSName{}, false
 		}
-		site.Host, site.OnDemand = canonicalName(serverName), true
+		site.Host = canonicalName(serverName)
+		service, name := site.Service, site.Host
+		site.Allow = func(ctx context.Context) error { return e.AllowCertificate(ctx, service, name) }
 	}
 	return site, true
 }

@@ -65,7 +65,7 @@ func TestCertificatesOnDemandAreForWhoMayHaveThem(t *testing.T) {
 			}
 		}
 		site, ok := e.TLSName("Yes.test")
-		if !ok || !site.OnDemand || site.Host != "yes.test" {
+		if !ok || site.Allow == nil || site.Host != "yes.test" {
 			t.Errorf("a handshake for a name on demand finds %+v, %t", site, ok)
 		}
 	}
