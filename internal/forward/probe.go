@@ -151,6 +151,11 @@ func DialReason(err error) string {
 		return "no such socket"
 	case errors.Is(err, syscall.EACCES):
 		return "permission denied"
+	case errors.Is(err, transport.ErrMalformed):
+		for inner := errors.Unwrap(err); inner != nil && inner != transport.ErrMalformed; inner = errors.Unwrap(inner) {
+			err = inner
+		}
+		return api.Printable(err.Error())
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, transport.ErrClosed):
 		return "connection closed without an answer"
 	}

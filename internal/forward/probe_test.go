@@ -137,7 +137,8 @@ func TestFailuresSayWhatIsWrong(t *testing.T) {
 		{"nothing listens", testkit.RefusedAddress, "connection refused", true},
 		{"no socket", "unix/" + dir, "no such socket", true},
 		{"no answer", garbage(""), "connection closed without an answer", false},
-		{"not HTTP", garbage("220 mail.example.com ESMTP\x1b[31m\r\n"), "malformed HTTP", false},
+		{"not HTTP", garbage("220 mail.example.com ESMTP\x1b[31m\r\n"), `malformed HTTP answer: it begins with "220 mail.example.com ESMTP`, false},
+		{"two lengths", garbage("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok"), `malformed HTTP answer: it has two lengths: "2" and "3"`, false},
 		{"no TLS", "https://" + garbage("hello"), "first record does not look like a TLS handshake", false},
 	} {
 		got := probe(t, tt.target, nil)

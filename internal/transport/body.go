@@ -29,7 +29,7 @@ type Body struct {
 
 // attachBody gives resp its body.
 func (c *conn) attachBody(resp *http.Response, up *upload) error {
-	framing, length, err := frame(resp)
+	framing, length, unsure, err := frame(resp)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (c *conn) attachBody(resp *http.Response, up *upload) error {
 	}
 	b := &Body{
 		c: c, resp: resp, up: up, framing: framing, left: length,
-		keep: resp.ProtoMinor == 1 && framing != byClose && !httpguts.HeaderValuesContainsToken(resp.Header["Connection"], "close"),
+		keep: resp.ProtoMinor == 1 && framing != byClose && !unsure && !httpguts.HeaderValuesContainsToken(resp.Header["Connection"], "close"),
 	}
 	resp.ContentLength, resp.Body = length, b
 	switch framing {
@@ -204,7 +204,7 @@ func (b *Body) readTrailer() error {
 		}
 		section.Write(line)
 		if len(line) < 2 || line[len(line)-2] != '\r' || section.Len() > maxHead {
-			return malformed("the trailer section")
+			return malformed("its trailer section is too long, or has a line that does not end in CR LF")
 		}
 		if len(line) == 2 {
 			break

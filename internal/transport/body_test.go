@@ -93,8 +93,8 @@ func TestTornBodyDoesNotLookComplete(t *testing.T) {
 			length, length + "half", length + long(199_999), chunks, chunks + "5", chunks + "5\r\n", chunks + "5\r\nhal", chunks + "4\r\nhalf",
 			chunks + "4\r\nhalf\r", chunks + "4\r\nhalf\r\n", chunks + "4\r\nhalf\r\n0", chunks + "4\r\nhalf\r\n0\r\n", chunks + "4\r\nhalf\r\n0\r\nX: y\r\n",
 			chunks + "4\r\nhalf\r\n0\r\nX: y\r\n\r", chunks + "0\r\n\n", chunks + "0\r\nX: y\n\r\n", chunks + "0\r\n X: y\r\n\r\n",
-			chunks + "0\r\nX : y\r\n\r\n", chunks + "0\r\nX\r\n\r\n", chunks + "0\r\nX: \x00\r\n\r\n", chunks + "0\r\n\rX: y\r\n\r\n",
-			chunks + "0\r\nX: a\rb\r\n\r\n", chunks + "0\r\nX: a\r\n b\r\n\r\n", chunks + "0\r\nX: " + long(readerSize) + "\r\n\r\n",
+			chunks + "0\r\nX Y: y\r\n\r\n", chunks + "0\r\nX\r\n\r\n", chunks + "0\r\nX: \x00\r\n\r\n", chunks + "0\r\n\rX: y\r\n\r\n",
+			chunks + "0\r\nX: a\rb\r\n\r\n", chunks + "0\r\nX: a\r\n \r\n\r\n", chunks + "0\r\nX: " + long(readerSize) + "\r\n\r\n",
 			chunks + "4\nhalf\r\n0\r\n\r\n", chunks + "4\r\nhalf\n0\r\n\r\n", chunks + "4\r\nhalfX\r\n0\r\n\r\n", chunks + "4\r\nhalf0\r\n\r\n",
 			chunks + "0x4\r\nhalf\r\n0\r\n\r\n", chunks + "+4\r\nhalf\r\n0\r\n\r\n", chunks + "-4\r\nhalf\r\n0\r\n\r\n", chunks + "1_0\r\nhalf\r\n0\r\n\r\n",
 			chunks + " 4\r\nhalf\r\n0\r\n\r\n", chunks + "\r\n4\r\nhalf\r\n0\r\n\r\n", chunks + "ZZ\r\nhalf\r\n0\r\n\r\n", chunks + ";a=b\r\nhalf\r\n0\r\n\r\n",
@@ -147,7 +147,7 @@ func TestTornBodyDoesNotLookComplete(t *testing.T) {
 // TestMalformedTrailersAreRefused as malformed headers are.
 func TestMalformedTrailersAreRefused(t *testing.T) {
 	onEachNetwork(t, func(t *testing.T, g *target) {
-		for _, trailer := range []string{"\n", "X: y\n\r\n", " X: y\r\n\r\n", "X : y\r\n\r\n", "X: y\r\n\tz\r\n\r\n", "X\r\n\r\n", "\rX: y\r\n\r\n", "X: \x00\r\n\r\n"} {
+		for _, trailer := range []string{"\n", "X: y\n\r\n", " X: y\r\n\r\n", "X Y: y\r\n\r\n", "X: y\r\n\t\r\n\r\n", "X\r\n\r\n", "\rX: y\r\n\r\n", "X: \x00\r\n\r\n"} {
 			tr := g.transport()
 			done := start(tr, get(t))
 			p := g.accept()

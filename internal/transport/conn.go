@@ -120,7 +120,7 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 		}
 		switch {
 		case resp.StatusCode < 200 && informational == maxInformational:
-			return nil, malformed("more than %d informational answers", maxInformational)
+			return nil, malformed("it has more than %d informational answers before it", maxInformational)
 		case resp.StatusCode == http.StatusSwitchingProtocols:
 			return resp, c.switchProtocols(resp, up)
 		case resp.StatusCode >= 200:
@@ -203,7 +203,7 @@ func (c *conn) readHead() (string, int, error) {
 		b, err := c.br.Peek(max(seen+1, c.br.Buffered()))
 		if errors.Is(err, bufio.ErrBufferFull) {
 			if c.br.Size() >= maxHead {
-				return "", 0, malformed("a head of more than %d bytes", maxHead)
+				return "", 0, malformed("its head has more than %d bytes", maxHead)
 			}
 			// Not a reader of c.br, which would read ahead where nobody looks for it.
 			size, sofar := 4*c.br.Size(), bytes.NewReader(bytes.Clone(b))
@@ -215,6 +215,7 @@ func (c *conn) readHead() (string, int, error) {
 			return "", 0, c.noHead(len(b), err)
 		}
 		if !looksLikeHTTP(b) {
+			b, _ = c.br.Peek(c.br.Buffered())
 			return "", 0, malformed("it begins with %.32q", b)
 		}
 		end, lines, err := scanHead(b)

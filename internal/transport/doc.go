@@ -16,9 +16,11 @@
 //     sends too much, too early or too late reaches nobody.
 //  2. A pooled connection on which anything has arrived, be it a byte or an end,
 //     is not used: it is looked at in the instant before the request is written.
-//  3. An answer has one framing or is refused ([ErrMalformed]): both a
-//     Content-Length and a Transfer-Encoding, two lengths, folded lines, bare line
-//     feeds and the like are errors and never guessed at.
+//  3. An answer has one meaning or is refused ([ErrMalformed]): two lengths, a coding
+//     other than chunked, control characters and the like are errors and never guessed
+//     at. What has one meaning though it is not as it should be is passed on clean: the
+//     same length twice, a length beside chunks, folded lines, white space before a colon,
+//     and lines of the head that end in a line feed alone.
 //  4. A request is tried on another connection only if none of it was written, or
 //     if the method is idempotent, nothing of the answer had arrived, and the
 //     connection was a pooled one.

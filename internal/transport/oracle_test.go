@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -147,6 +148,9 @@ func strictAbout(header http.Header) bool {
 	return false
 }
 
+// spaceBeforeColon finds what a proxy has to remove (RFC 9112, section 5.1).
+var spaceBeforeColon = regexp.MustCompile(`(?m)^[^\s:]+[ \t]+:`)
+
 // checkAnswer fails the test if what the transport makes of data is not what the
 // standard library does. It may well refuse more.
 func checkAnswer(t *testing.T, method string, data []byte, piece int) {
@@ -170,6 +174,9 @@ func checkAnswer(t *testing.T, method string, data []byte, piece int) {
 	if keptWhole && !kept {
 		t.Fatal("the connection is kept only if everything comes at once")
 	}
+	if spaceBeforeColon.Match(data) {
+		return // net/http leaves it in the name, whose field then has no meaning
+	}
 	theirs, resp, err := readTheirs(method, data)
 	if err != nil {
 		// An informational answer has no body, whatever its header says (RFC 9112,
@@ -182,10 +189,20 @@ func checkAnswer(t *testing.T, method string, data []byte, piece int) {
 	if pragma := ours.header["Pragma"]; len(pragma) > 0 && pragma[0] == "no-cache" && ours.header["Cache-Control"] == nil {
 		delete(theirs.header, "Cache-Control") // which net/http makes up
 	}
-	equal(t, "by net/http", theirs.comparable(), ours.comparable())
+	equalToTheirs(t, "by net/http", ours, theirs)
 	if kept && resp.Close {
 		t.Fatal("the connection is kept, though the target wants to close it")
 	}
+}
+
+// equalToTheirs fails the test if ours is not theirs, but for what is as it should be.
+func equalToTheirs(t *testing.T, how string, ours, theirs answer) {
+	t.Helper()
+	if ours.header["Transfer-Encoding"] != nil {
+		theirs.header = maps.Clone(theirs.header)
+		delete(theirs.header, "Content-Length") // which net/http leaves where there is no body
+	}
+	equal(t, how, theirs.comparable(), ours.comparable())
 }
 
 func equal(t *testing.T, how string, a, b answer) {
@@ -208,6 +225,8 @@ var seeds = []string{
 	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
 	"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\n\rX: a\r\nContent-Length: 2\r\n\r\nok",
+	"HTTP/1.1 200 OK\nX:\r\n a \n\t b\r\nX: c\nContent-Length:\n 2\r\n\nok", "HTTP/1.1 200 OK\r\nX : a\r\nContent-Length\t: 2\r\n\r\nok",
+	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: a\r\n b\r\n\r\n", "HTTP/1.1 200 OK\r\nX: a\r\n \r\nContent-Length: 2\r\n\r\nok",
 	"HTTP/1.1 200 OK\r\nPragma: no-cache\r\nTrailer: Content-Length\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.1 200  odd \t reason\r\nSet-Cookie: a\r\nset-cookie: b\r\nX:\r\nContent-Length:\t2 \r\n\r\nok",
 }
@@ -246,7 +265,7 @@ func TestAnswersAreReadAsNetHTTPReadsThem(t *testing.T) {
 		b.WriteString(pick("\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r\r\n"))
 		for range rnd.IntN(4) {
 			b.WriteString(pick("Content-Length: 10", "content-length:\t3 ", "Content-Length: 0", "Transfer-Encoding: chunked", "TRANSFER-ENCODING: ChunKed",
-				"Connection: close", "Connection: keep-alive", "Trailer: X-A", "X-A: 1", "x-a: 2", "X: \xff", "Pragma: no-cache", "Date: x", "X:", " folded", "\rX: y", ":"))
+				"Connection: close", "Connection: keep-alive", "Trailer: X-A", "X-A: 1", "x-a: 2", "X: \xff", "Pragma: no-cache", "Date: x", "X:", " folded", "\tfolded ", " ", "X : z", "Content-Length: 10", "\rX: y", ":"))
 			b.WriteString(pick("\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n"))
 		}
 		b.WriteString(pick("\r\n", "\r\n", "\r\n", "\r\n", "\n", "\r\n\r\n"))

@@ -14,7 +14,8 @@ import (
 const maxHead = 1 << 20
 
 // ErrMalformed means that the target sent what is no answer, or one that could be
-// read in two ways (RFC 9112, sections 2.2, 5 and 6.3).
+// read in two ways (RFC 9112, sections 2.2, 5 and 6.3). The error that wraps it says in
+// one sentence what is wrong.
 var ErrMalformed = errors.New("malformed HTTP answer")
 
 func malformed(format string, args ...any) error {
@@ -26,28 +27,37 @@ func isReset(err error) bool {
 }
 
 // scanHead looks for the end of the head in b and returns the offset behind it, or
-// 0 if it has not come yet, and the number of lines before the blank one.
+// 0 if it has not come yet, and the number of lines before the blank one. A line may end
+// in a line feed alone (RFC 9112, section 2.2).
 func scanHead(b []byte) (end, lines int, err error) {
 	for i := 0; ; {
 		n := bytes.IndexByte(b[i:], '\n')
 		switch {
 		case n < 0:
 			return 0, lines, nil
-		case n == 0 || b[i+n-1] != '\r':
-			return 0, 0, malformed("a line that ends in a bare line feed")
-		case n == 1 && i == 0:
-			return 0, 0, malformed("a blank line before the status line")
-		case n == 1:
-			return i + 2, lines, nil
+		case n > 1 || n == 1 && b[i] != '\r':
+			i += n + 1
+			lines++
+		case i == 0:
+			return 0, 0, malformed("it begins with a blank line")
+		default:
+			return i + n + 1, lines, nil
 		}
-		i += n + 1
-		lines++
 	}
+}
+
+// cutLine returns the first line of s, which has one, without its end.
+func cutLine(s string) (line, rest string) {
+	n := strings.IndexByte(s, '\n')
+	if line, rest = s[:n], s[n+1:]; n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, rest
 }
 
 // parseAnswer parses a whole head. The values of the header share its memory.
 func parseAnswer(head string, lines int, req *http.Request) (*http.Response, error) {
-	line, rest, _ := strings.Cut(head, "\r\n")
+	line, rest := cutLine(head)
 	resp := &http.Response{Request: req, ProtoMajor: 1}
 	if err := parseStatusLine(resp, line); err != nil {
 		return nil, err
@@ -62,18 +72,18 @@ func parseAnswer(head string, lines int, req *http.Request) (*http.Response, err
 func parseStatusLine(resp *http.Response, line string) error {
 	const version = "HTTP/1.1 "
 	if len(line) < len(version)+3 || line[:7] != version[:7] || line[8] != ' ' || line[7] != '0' && line[7] != '1' {
-		return malformed("the status line %.64q", line)
+		return malformed("its status line is %.64q", line)
 	}
 	code, after := line[9:12], line[12:]
 	status := 0
 	for i := range 3 {
 		if code[i] < '0' || code[i] > '9' {
-			return malformed("the status %.64q", line)
+			return malformed("its status line is %.64q", line)
 		}
 		status = status*10 + int(code[i]-'0')
 	}
 	if status < 100 || after != "" && after[0] != ' ' || !validValue(after) {
-		return malformed("the status line %.64q", line)
+		return malformed("its status line is %.64q", line)
 	}
 	resp.Status, resp.StatusCode = line[9:], status
 	resp.Proto, resp.ProtoMinor = line[:8], int(line[7]-'0')
@@ -81,30 +91,37 @@ func parseStatusLine(resp *http.Response, line string) error {
 }
 
 // parseFields parses the lines of a header or trailer section, which end in a
-// blank one.
+// blank one. What has one meaning though it is not as it should be is mended, as a proxy
+// has to: white space before a colon (RFC 9112, section 5.1), and folded lines (section
+// 5.2).
 func parseFields(s string, lines int) (http.Header, error) {
 	h := make(http.Header, lines)
 	values := make([]string, lines) // one for each line, so that none needs its own
+	var line string
 	for {
-		n := strings.IndexByte(s, '\r')
-		switch {
-		case s[n+1] != '\n':
-			return nil, malformed("a bare carriage return")
-		case n == 0:
+		line, s = cutLine(s)
+		if line == "" {
 			return h, nil
-		case s[0] == ' ' || s[0] == '\t':
-			return nil, malformed("a folded line")
 		}
-		line := s[:n]
-		s = s[n+2:]
+		if blank(line[0]) {
+			return nil, malformed("its first field line begins with white space: %.64q", line)
+		}
 		colon := strings.IndexByte(line, ':')
 		if colon < 0 {
-			return nil, malformed("the field line %.64q", line)
+			return nil, malformed("a field line has no colon: %.64q", line)
 		}
-		name, ok := canonical(line[:colon])
+		name, ok := canonical(trim(line[:colon]))
 		value := trim(line[colon+1:])
-		if !ok || !validValue(value) {
-			return nil, malformed("the field line %.64q", line)
+		if blank(s[0]) {
+			if value, s = unfold(value, s); s == "" {
+				return nil, malformed("a line of white space is in its header")
+			}
+		}
+		switch {
+		case !ok:
+			return nil, malformed("the name of a field is no token: %.64q", line)
+		case !validValue(value):
+			return nil, malformed("the field %s has a control character: %.64q", name, value)
 		}
 		if old, ok := h[name]; ok {
 			h[name] = append(old, value)
@@ -114,6 +131,27 @@ func parseFields(s string, lines int) (http.Header, error) {
 		h[name], values = values[:1:1], values[1:]
 	}
 }
+
+// unfold appends to value the lines that continue it, at the beginning of s, and returns
+// what comes behind them. That is "" if one of them is nothing but white space: others
+// take it for the end of the header.
+func unfold(value, s string) (unfolded, rest string) {
+	b := []byte(value)
+	for blank(s[0]) {
+		var line string
+		line, s = cutLine(s)
+		if line = trim(line); line == "" {
+			return "", ""
+		}
+		if len(b) > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, line...)
+	}
+	return string(b), s
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 // canonical returns the name of a field in the form that net/http has it in, and
 // whether it is a token. Most names are in that form already.
@@ -145,40 +183,48 @@ const (
 )
 
 // frame returns the framing of the body of resp and its length (RFC 9112, section
-// 6.3), and refuses what has two.
-func frame(resp *http.Response) (framing, int64, error) {
+// 6.3), and refuses what has two. A length that is said twice is said once, and one that
+// counts for nothing, beside chunks, is dropped; unsure says that it was.
+func frame(resp *http.Response) (f framing, length int64, unsure bool, err error) {
 	lengths, codings := resp.Header["Content-Length"], resp.Header["Transfer-Encoding"]
-	length := int64(-1)
+	length = -1
 	if len(lengths) > 0 {
-		if len(lengths) > 1 {
-			return 0, 0, malformed("more than one Content-Length")
+		for _, other := range lengths[1:] {
+			if other != lengths[0] {
+				return 0, 0, false, malformed("it has two lengths: %.64q and %.64q", lengths[0], other)
+			}
 		}
 		var ok bool
 		if length, ok = parseLength(lengths[0]); !ok {
-			return 0, 0, malformed("the Content-Length %.64q", lengths[0])
+			return 0, 0, false, malformed("its Content-Length is no number: %.64q", lengths[0])
+		}
+		if len(lengths) > 1 {
+			resp.Header["Content-Length"] = lengths[:1]
 		}
 	}
 	if len(codings) > 0 {
 		switch {
-		case len(lengths) > 0:
-			return 0, 0, malformed("both a Content-Length and a Transfer-Encoding")
 		case len(codings) > 1 || !strings.EqualFold(codings[0], "chunked"):
-			return 0, 0, malformed("the Transfer-Encoding %.64q", strings.Join(codings, ", "))
+			return 0, 0, false, malformed("its Transfer-Encoding is not chunked but %.64q", strings.Join(codings, ", "))
 		case resp.ProtoMinor == 0:
-			return 0, 0, malformed("a Transfer-Encoding in HTTP/1.0")
+			return 0, 0, false, malformed("it has a Transfer-Encoding, which HTTP/1.0 does not know")
+		}
+		if len(lengths) > 0 {
+			delete(resp.Header, "Content-Length")
+			length, unsure = -1, true
 		}
 	}
 	switch status := resp.StatusCode; {
 	case status < 200 || status == http.StatusNoContent || status == http.StatusNotModified || resp.Request.Method == http.MethodHead:
-		return noBody, length, nil
+		return noBody, length, unsure, nil
 	case len(codings) > 0:
-		return byChunks, -1, nil
+		return byChunks, -1, unsure, nil
 	case length == 0:
-		return noBody, 0, nil
+		return noBody, 0, unsure, nil
 	case length > 0:
-		return byLength, length, nil
+		return byLength, length, unsure, nil
 	}
-	return byClose, -1, nil
+	return byClose, -1, unsure, nil
 }
 
 // parseLength parses 1*DIGIT, which strconv is more generous about.
@@ -192,10 +238,10 @@ func parseLength(s string) (int64, bool) {
 
 // trim removes optional whitespace (RFC 9110, section 5.6.3), and no other.
 func trim(s string) string {
-	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+	for s != "" && blank(s[0]) {
 		s = s[1:]
 	}
-	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+	for s != "" && blank(s[len(s)-1]) {
 		s = s[:len(s)-1]
 	}
 	return s

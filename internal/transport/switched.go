@@ -18,7 +18,7 @@ type Switched struct {
 // switchProtocols makes the connection the body of resp.
 func (c *conn) switchProtocols(resp *http.Response, up *upload) error {
 	if up != nil {
-		return malformed("a switch of protocols in the middle of a request")
+		return malformed("it switches protocols in the middle of a request")
 	}
 	c.ctx = nil
 	if !c.watch.end() {
