@@ -92,7 +92,9 @@ func (x *exchange) switchProtocols(resp *http.Response, wanted string) (detached
 		return false, wrap(ErrBadGateway, errSwitch)
 	}
 	if x.in.Method == http.MethodConnect {
-		if !acceptsWebSocket(resp.Header, resp.Request.Header["Sec-WebSocket-Key"][0]) {
+		//lint:ignore SA1008 the request has the field in the spelling of RFC 6455
+		key := resp.Request.Header["Sec-WebSocket-Key"][0]
+		if !acceptsWebSocket(resp.Header, key) {
 			_ = resp.Body.Close()
 			return false, wrap(ErrBadGateway, errSwitch)
 		}
