@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -53,7 +52,7 @@ func (e *Engine) Deploy(req api.DeployRequest) (*Deployment, error) {
 func (e *Engine) run(svc *service, d *Deployment) {
 	log := e.log().With(zap.String("service", svc.name), zap.String("deployment", d.id))
 	log.Info("deployment accepted", zap.Stringers("targets", d.spec.Targets))
-	err := e.advance(svc, d)
+	err := (&operation{e: e, svc: svc, d: d, next: e.newRelease(d.spec)}).run()
 
 	e.mu.Lock()
 	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
@@ -71,101 +70,6 @@ func (e *Engine) run(svc *service, d *Deployment) {
 		return
 	}
 	log.Info("deployment done", zap.Int("release", d.Status().Release))
-}
-
-// advance does the steps of a deployment in their order.
-func (e *Engine) advance(svc *service, d *Deployment) error {
-	candidate := e.newRelease(d.spec)
-	old, err := e.bringIntoService(svc, d, candidate)
-	if err != nil {
-		candidate.Close()
-		return err
-	}
-	if err := e.drainOld(svc, old, d.spec.Drain, d.drainProgress, d.drained); err != nil {
-		return err
-	}
-	return nil
-}
-
-// bringIntoService does what has to be done before next serves, and switches to it. It
-// returns the release before.
-func (e *Engine) bringIntoService(svc *service, d *Deployment, next *release) (old *release, err error) {
-	var seen time.Time
-	if !d.spec.Force {
-		if seen, err = d.passGate(next); err != nil {
-			return nil, err
-		}
-	}
-	err = e.certify(d, next)
-	if err == nil && !d.spec.Force {
-		err = d.confirmGate(next, seen)
-	}
-	if err == nil {
-		old, err = e.commit(svc, d, next)
-	}
-	if err != nil {
-		e.forgetCertificates(next) // those that could be obtained
-	}
-	return old, err
-}
-
-// commit stores the release and switches to it. Only one operation of a service
-// commits at a time; from the moment that d has the slot, it can no longer be
-// superseded or cancelled.
-func (e *Engine) commit(svc *service, d *Deployment, next *release) (old *release, err error) {
-	select {
-	case svc.committing <- struct{}{}:
-	case <-d.ctx.Done():
-		return nil, context.Cause(d.ctx)
-	}
-	defer func() { <-svc.committing }()
-
-	e.mu.Lock()
-	if !d.pointOfNoReturn() {
-		e.mu.Unlock()
-		return nil, context.Cause(d.ctx)
-	}
-	next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
-	if svc.active != nil {
-		old = svc.active.active.Load()
-	}
-	e.mu.Unlock()
-
-	if err := e.save(next); err != nil {
-		return nil, &api.Error{
-			Code:    api.CodeStorage,
-			Message: fmt.Sprintf("storing the release failed: %s", api.Printable(err.Error())),
-			Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
-			Cause:   err,
-		}
-	}
-
-	start := time.Now()
-	e.mu.Lock()
-	if e.retired.Load() {
-		e.mu.Unlock()
-		return nil, &api.Error{
-			Code:    api.CodeStopping,
-			Message: "the proxy stopped using parachute before the switch",
-			Hint:    "the release is stored: it serves when parachute is in the proxy's configuration again",
-		}
-	}
-	e.switchTo(svc, next)
-	d.inService = true
-	// A release that is in service keeps the claims of its deployment; those of
-	// its predecessor are free.
-	if old != nil {
-		e.free(old.Spec.Routes)
-		svc.draining = append(svc.draining, old)
-	}
-	e.mu.Unlock()
-	took := api.Since(start)
-
-	next.StartMonitor(time.Duration(next.Spec.Options.HealthCheckInterval))
-	e.keepCertificates(next)
-	e.forgetCertificates(old)
-	d.switched(old, next, took)
-	return old, nil
 }
 
 // switchTo makes next the active release of svc: one atomic store, whether the
