@@ -9,10 +9,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
@@ -130,6 +134,9 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 		if body != nil {
 			body.replay.keepNoMore()
 		}
+		if resp.ProtoMajor == 1 {
+			mendNames(resp.Header)
+		}
 		if resp.ProtoMajor == 2 {
 			// What waits for a window to write into, or for more of the answer, does not
 			// look at the context.
@@ -140,6 +147,22 @@ func (s *standardTransport) try(req *http.Request) (resp *http.Response, reused 
 		err = &dialError{err, began}
 	}
 	return resp, got.Load() != nil && got.Load().Reused, err
+}
+
+// mendNames removes the white space before a colon, as a proxy has to (RFC 9112, section
+// 5.1): net/http leaves it in the name. What would say something about the framing has
+// said nothing to net/http, and is dropped.
+func mendNames(h http.Header) {
+	for name, values := range h {
+		mended := http.CanonicalHeaderKey(strings.TrimRight(name, " "))
+		if len(mended) == len(name) {
+			continue
+		}
+		delete(h, name)
+		if !hopByHop(mended) && mended != "Content-Length" && httpguts.ValidHeaderFieldName(mended) {
+			h[mended] = append(slices.Clip(h[mended]), values...)
+		}
+	}
 }
 
 // adapt makes of req, which is as the client sent it, what net/http sends. It

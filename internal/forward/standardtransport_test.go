@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -157,5 +158,33 @@ func TestImpossibleStatusIsRefused(t *testing.T) {
 	resp, err := s.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody))
 	if !errors.Is(err, transport.ErrMalformed) {
 		t.Errorf("%+v, %v, want %v", resp, err, transport.ErrMalformed)
+	}
+}
+
+// TestOddAnswersOverTLSArePassedOnClean as those of other targets are.
+func TestOddAnswersOverTLSArePassedOnClean(t *testing.T) {
+	t.Parallel()
+	certificates := httptest.NewTLSServer(nil)
+	t.Cleanup(certificates.Close)
+	for answer, want := range map[string]string{
+		"HTTP/1.1 200 OK\r\nX : a\r\nX: b\r\nContent-Length: 2\r\n\r\nok":                                "map[Content-Length:[2] X:[b a]]",
+		"HTTP/1.1 200 OK\r\nContent-Length : 9\r\nContent-Length: 2\r\nConnection : x\r\n\r\nok":         "map[Content-Length:[2]]",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\nok":                            "map[Content-Length:[2]]",
+		"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n": "map[]",
+		"HTTP/1.1 200 OK\nX: a\n b\nContent-Length: 2\n\nok":                                             "map[Content-Length:[2] X:[a b]]",
+	} {
+		l := tls.NewListener(testkit.Listen(t, "tcp", "127.0.0.1:0"), &tls.Config{Certificates: certificates.TLS.Certificates})
+		go serveRaw(l, func(conn net.Conn) { _, _ = io.WriteString(conn, answer) })
+		s := standardTransportTo(t, "https", l.Addr().String())
+		s.http.TLSClientConfig.InsecureSkipVerify = true
+		resp, err := s.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody))
+		if err != nil {
+			t.Errorf("%q: %v", answer, err)
+			continue
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || string(body) != "ok" || fmt.Sprint(resp.Header) != want {
+			t.Errorf("%q: %q, %v, with the header %v, want %s", answer, body, err, resp.Header, want)
+		}
 	}
 }
