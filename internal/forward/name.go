@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -41,8 +42,8 @@ func (n *targetName) known() (last netip.Addr, out bool) {
 	return n.last, n.out
 }
 
-// resolved notes that the name resolves, to addr, or to nothing that is known if that is
-// not valid.
+// resolved notes that the resolver works, and that the target is at addr; if that is not
+// valid, it is not known where.
 func (n *targetName) resolved(addr netip.Addr) {
 	n.mu.Lock()
 	wasOut := n.out
@@ -96,7 +97,17 @@ func (d *targetDialer) attempt(ctx context.Context) (net.Conn, error) {
 	slow := time.AfterFunc(wait, giveUp)
 	defer slow.Stop()
 	conn, err := d.dialer.DialContext(httptrace.WithClientTrace(looking, &httptrace.ClientTrace{
-		DNSDone: func(httptrace.DNSDoneInfo) { slow.Stop() },
+		DNSDone: func(info httptrace.DNSDoneInfo) {
+			slow.Stop()
+			if info.Err != nil {
+				return
+			}
+			at := last
+			if !slices.ContainsFunc(info.Addrs, func(a net.IPAddr) bool { return a.IP.Equal(last.AsSlice()) }) {
+				at = netip.Addr{} // it is elsewhere now, whether it can be reached there or not
+			}
+			d.name.resolved(at)
+		},
 	}), t.Network, t.Address)
 	switch dns, failed := errors.AsType[*net.DNSError](err); {
 	case err == nil:

@@ -194,6 +194,11 @@ func TestTargetIsNotLookedForWhereItWas(t *testing.T) {
 		_ = conn.Close()
 		t.Error("it is looked for at its old address")
 	}
+	names.breakDown(dnsmessage.RCodeServerFailure)
+	if conn, err := r.upstreams[0].dialer.dial(t.Context()); err == nil {
+		_ = conn.Close()
+		t.Error("it is looked for at its old address when the resolver is down")
+	}
 }
 
 // TestFailureToLookUpIsToldOnce though the resolver's errors have a port in them that is
