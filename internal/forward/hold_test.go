@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -317,4 +318,35 @@ func closedConn(t testing.TB) (net.Conn, error) {
 		return nil, err
 	}
 	return conn, other.Close()
+}
+
+// TestGetThatWasSentAgainByTheNextReleaseIsNotSentOnceMore though that release has not seen
+// it before.
+func TestGetThatWasSentAgainByTheNextReleaseIsNotSentOnceMore(t *testing.T) {
+	t.Parallel()
+	var served atomic.Int64
+	var old, next *Release
+	dies := func(http.ResponseWriter, *http.Request) {
+		served.Add(1)
+		old.StopAcquiring() // as the switch does
+		panic(http.ErrAbortHandler)
+	}
+	old, _ = serveRelease(t, nil, startMortal(t, "http", dies).target())
+	next, front := serveRelease(t, nil, startMortal(t, "http", dies).target())
+	front.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
+		old.Acquire()
+		err := old.Forward(w, in, "/", Sender{})
+		if errors.Is(err, ErrMoved) {
+			next.Acquire()
+			err = next.Forward(w, in, "/", Sender{})
+		} else {
+			t.Errorf("%v, want that it moves", err)
+		}
+		if err != nil {
+			fails(w, err)
+		}
+	})
+	if o := testkit.Receive(t, begin(front, "GET", ""), "the outcome"); o.status != http.StatusBadGateway || served.Load() != 2 {
+		t.Errorf("%+v, sent %d times, want a 502 after two", o, served.Load())
+	}
 }
