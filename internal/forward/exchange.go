@@ -35,11 +35,11 @@ type exchange struct {
 	cancel  context.CancelCauseFunc
 	// outlivesCut says that a cut of the release does not end the exchange.
 	outlivesCut bool
-	stop        func() bool
-	// stopWatch, if not nil, ends the watch of the client's connection.
-	stopWatch func()
 	// released says that the connection must not be watched any more.
 	released bool
+	stop     func() bool
+	// stopWatch, if not nil, ends the watch of the client's connection.
+	stopWatch func()
 }
 
 // errExchangeEnded is the cause of the end of an exchange that came to its end.
