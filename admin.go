@@ -159,6 +159,12 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		}
 		req.Service = name
 	}
+	if a := running.current(); a != nil {
+		if err := a.checkHosts(req); err != nil {
+			writeError(w, err, nil)
+			return
+		}
+	}
 	d, err := e.Deploy(req)
 	if err != nil {
 		writeError(w, err, nil)

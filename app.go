@@ -41,6 +41,11 @@ type App struct {
 	// none, else that of Caddy; offers have that of Caddy.
 	PublicHTTPSPort int `json:"public_https_port,omitempty"`
 
+	// SiteHosts says what becomes of a deploy of a host that a site of this config has, so
+	// that no request would arrive: "refuse", or "warn", which logs it. Default: nothing is
+	// done about it. `parachute run` sets it.
+	SiteHosts string `json:"site_hosts,omitempty"`
+
 	engine       *proxy.Engine
 	certificates *certs.Manager
 	// key is what the engine was acquired with; empty if it was not.
@@ -73,6 +78,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if a.PublicHTTPSPort < 0 || a.PublicHTTPSPort > 65535 {
 		return fmt.Errorf("public_https_port %d is not a port", a.PublicHTTPSPort)
+	}
+	if !slices.Contains([]string{"", refuseSiteHosts, warnOfSiteHosts}, a.SiteHosts) {
+		return fmt.Errorf("site_hosts %q is neither refuse nor warn", a.SiteHosts)
 	}
 	if a.PublicHTTPSPort != 0 {
 		a.altSvc = []string{fmt.Sprintf(`h3=":%d"; ma=2592000`, a.PublicHTTPSPort)} // as Caddy's, but for the port
@@ -122,6 +130,7 @@ func (a *App) Start() error {
 	a.attach()
 	a.engine.Start()
 	running.add(a)
+	a.warnOfSites()
 	return nil
 }
 
@@ -264,10 +273,15 @@ func (l *appList) newest() *App {
 
 // engine returns the engine of the app that was started last, or nil.
 func (l *appList) engine() *proxy.Engine {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if a := l.newest(); a != nil {
+	if a := l.current(); a != nil {
 		return a.engine
 	}
 	return nil
+}
+
+// current returns the app that was started last, or nil.
+func (l *appList) current() *App {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newest()
 }

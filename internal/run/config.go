@@ -108,7 +108,10 @@ func (o *options) baseConfig() object {
 			}},
 		}
 	}
-	parachute := object{"grace_period": o.gracePeriod.String(), "bound_exit": true}
+	parachute := object{"grace_period": o.gracePeriod.String(), "bound_exit": true, "site_hosts": "refuse"}
+	if o.allowSiteHosts {
+		parachute["site_hosts"] = "warn"
+	}
 	if o.publicHTTPS != 0 {
 		parachute["public_https_port"] = o.publicHTTPS
 	}

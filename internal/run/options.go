@@ -34,6 +34,7 @@ type options struct {
 	clientTimeout  api.Duration
 	maxHeaderSize  size
 	dropOddNames   bool
+	allowSiteHosts bool
 }
 
 func (o *options) register(flags *pflag.FlagSet) {
@@ -55,6 +56,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.accessLog, "access-log", false, "log every request")
 	flags.BoolVar(&o.debug, "debug", false, "log in detail")
 	flags.StringVar(&o.configFile, "config", "", "Caddyfile or Caddy JSON `file` with sites of your own")
+	flags.BoolVar(&o.allowSiteHosts, "allow-site-hosts", false, "only log a warning when a host is deployed that a site of --config has, and so gets no requests")
 	o.gracePeriod, o.clientTimeout = api.Duration(DefaultGracePeriod), api.Duration(time.Minute)
 	flags.Var(&o.clientTimeout, "client-timeout", "`time` that a client may stall while it sends a request body or takes an answer")
 	o.maxHeaderSize = 64 << 10
