@@ -173,9 +173,8 @@ var differences = []difference{
 			if ours.app == nil {
 				return
 			}
-			//lint:ignore SA1008 it is looked for in the spelling of RFC 6455
-			if values, ok := ours.app.fields["Sec-WebSocket-Key"]; ok {
-				delete(ours.app.fields, "Sec-WebSocket-Key")
+			if values, ok := ours.app.fields[webSocketKey]; ok {
+				delete(ours.app.fields, webSocketKey)
 				ours.app.fields["Sec-Websocket-Key"] = values
 			}
 		},

@@ -27,6 +27,9 @@ func ambiguous(name string, in http.Header) bool {
 // webSocketFields is how Go writes the beginning of the fields of RFC 6455.
 const webSocketFields = "Sec-Websocket-"
 
+// webSocketKey is the field with the nonce of a handshake.
+var webSocketKey = spelled("Sec-Websocket-Key")
+
 // spelled returns a canonical name as it is to be written: those of RFC 6455 as they are
 // in there, since there are programs that know no other spelling.
 func spelled(name string) string {

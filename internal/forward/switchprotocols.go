@@ -92,9 +92,7 @@ func (x *exchange) switchProtocols(resp *http.Response, wanted string) (detached
 		return false, wrap(ErrBadGateway, errSwitch)
 	}
 	if x.in.Method == http.MethodConnect {
-		//lint:ignore SA1008 the request has the field in the spelling of RFC 6455
-		key := resp.Request.Header["Sec-WebSocket-Key"][0]
-		if !acceptsWebSocket(resp.Header, key) {
+		if !acceptsWebSocket(resp.Header, resp.Request.Header[webSocketKey][0]) {
 			_ = resp.Body.Close()
 			return false, wrap(ErrBadGateway, errSwitch)
 		}

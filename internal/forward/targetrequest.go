@@ -54,7 +54,7 @@ func (x *exchange) targetRequest() (out *http.Request, upgrade string) {
 	case upgrade == "":
 	case out.Method == http.MethodConnect:
 		out.Method = http.MethodGet
-		h["Sec-WebSocket-Key"] = []string{newWebSocketKey()}
+		h[webSocketKey] = []string{newWebSocketKey()}
 		fallthrough
 	default:
 		h["Connection"] = []string{"Upgrade"}
