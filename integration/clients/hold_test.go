@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
@@ -107,4 +108,32 @@ func TestHeldWebSocketMovesToTheNextRelease(t *testing.T) {
 		x.deployTo(t, e.Addr)
 		must(t, arrive(t, "the WebSocket to open", opened))
 	}
+}
+
+// A request without an answer whose connection to the only target breaks is sent to it once
+// more if its method allows that, whatever the client speaks, and else not.
+func TestOnlyTargetGetsAGetOnceMore(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, protocol string) {
+		for method, times := range map[string]int64{http.MethodGet: 2, http.MethodOptions: 2, http.MethodPost: 1, http.MethodPut: 1} {
+			var arrived atomic.Int64
+			a := startRawApp(t, func(c *rawConn) {
+				for {
+					r, err := c.next()
+					if err != nil || r.path() == "/dies" && arrived.Add(1) == 1 {
+						return
+					}
+					c.write(ok("back"))
+				}
+			})
+			x := newSite(t, plain.Get(t), a.addr)
+			c := x.client(t, protocol)
+			got, err := c.ask(c.request(t, method, "/dies", nil))
+			answered := err == nil && got.StatusCode == http.StatusOK && got.body == "back"
+			if answered != (times == 2) || arrived.Load() != times {
+				t.Errorf("%s: %s, and it arrived %d times instead of %d", method, describe(got, err), arrived.Load(), times)
+			}
+			x.wantUnharmed(t)
+		}
+	})
 }
