@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -59,7 +60,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		deployments: newDeploymentLog(),
 	}
 	e.forwarder = forward.NewForwarder(forward.Options{
-		UserAgent: e.opts.UserAgent, Resolver: e.opts.Resolver, HealthChanged: e.logHealth,
+		UserAgent: e.opts.UserAgent, Resolver: e.opts.Resolver, HealthChanged: e.logHealth, LookupFailing: e.logLookup,
 	})
 	e.Attach(e.opts.Store, e.opts.Logger)
 	e.table.Store(newTable(nil))
@@ -249,6 +250,17 @@ func (e *Engine) logHealth(r *forward.Release, target api.Target, health api.Hea
 		return
 	}
 	e.log().Info("target is healthy", fields...)
+}
+
+// logLookup logs that the name of a target of r cannot be looked up, or can be again.
+func (e *Engine) logLookup(r *forward.Release, target api.Target, last netip.Addr, err error) {
+	fields := []zap.Field{zap.String("service", r.Spec.Service), zap.Int("release", r.Version), zap.Stringer("target", target)}
+	if err != nil {
+		e.log().Warn("the target's name cannot be looked up: its last good address is used", append(fields,
+			zap.Stringer("address", last), zap.String("reason", forward.DialReason(err)))...)
+		return
+	}
+	e.log().Info("the target's name resolves again", fields...)
 }
 
 // sortedNames returns the names of all services. Engine.mu must be held.
