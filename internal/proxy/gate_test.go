@@ -82,8 +82,23 @@ func TestHintsFitTheLastFailure(t *testing.T) {
 		"503 Service Unavailable":   "see its log",
 	} {
 		reports := []api.ProbeReport{{Healthy: true}, {Failures: []api.ProbeFailure{{Reason: "connection refused", Count: 1}, {Reason: reason, Count: 2}}}}
-		if got := healthHint(reports).Text; !strings.Contains(got, want) {
+		if got := healthHint(api.Spec{}, reports).Text; !strings.Contains(got, want) {
 			t.Errorf("%s: hint %q, want it to say %q", reason, got, want)
+		}
+	}
+}
+
+// An app that refuses the host of the service refuses its visitors as well: to check with
+// another host would hide that.
+func TestRefusedHostOfTheServiceIsAMatterOfTheApp(t *testing.T) {
+	reports := []api.ProbeReport{{Target: "web:1", Failures: []api.ProbeFailure{{Reason: "403 Forbidden", Count: 1}}}}
+	for want, s := range map[string]api.Spec{
+		"allow shop.test in the app's settings": {Hosts: []string{"shop.test"}},
+		"see `health_check_host`":               {Hosts: []string{"shop.test"}, Options: api.Options{HealthCheckHost: "a"}},
+		"name its `hosts`":                      {},
+	} {
+		if got := healthHint(s, reports).Text; !strings.Contains(got, want) {
+			t.Errorf("%v: hint %q, want it to say %q", s.Hosts, got, want)
 		}
 	}
 }
