@@ -138,7 +138,8 @@ func underLoad(t *testing.T, p *rig.Proxy, act func(*load) (from, to time.Time))
 	return fmt.Sprintf("%d GET, %d POST of %d", lost[http.MethodGet], lost[http.MethodPost], len(all))
 }
 
-// expectRefusal deploys an application that redirects its health check to HTTPS.
+// expectRefusal deploys an application that redirects its health check to HTTPS, and then
+// with a check that comes as visitors do.
 func expectRefusal(t *testing.T, s server) string {
 	t.Helper()
 	p := rigtest.NewProxy(t)
@@ -155,5 +156,11 @@ func expectRefusal(t *testing.T, s server) string {
 	if api.ErrorCode(err) != api.CodeNotHealthy {
 		t.Fatalf("the deploy ended with %v", err)
 	}
-	return "refused: its health check is redirected"
+	status, err := p.Deploy(t.Context(), api.DeployRequest{
+		Hosts: []string{"app.test"}, Targets: []string{i.addr()}, HealthCheckHeaders: []string{"X-Forwarded-Proto: https"},
+	})
+	if err != nil {
+		t.Fatalf("the deploy with --health-check-header ended with %v: %+v", err, status.Error)
+	}
+	return "deployed with `--health-check-header`"
 }

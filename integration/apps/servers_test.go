@@ -22,8 +22,8 @@ type server struct {
 	// quick says that the application takes no time for any request.
 	quick bool
 	// redirects says that the application sends whoever comes over HTTP to HTTPS, health
-	// checks included. A deploy of it is refused for as long as health checks cannot say
-	// that the client came over HTTPS.
+	// checks included. A deploy of it is refused unless the health check says that it comes
+	// over HTTPS.
 	redirects bool
 }
 

@@ -25,7 +25,9 @@ const (
 	MaxTargets  = 128
 	MaxHosts    = 1000
 	MaxPrefixes = 100
-	MaxTimeout  = Duration(24 * time.Hour)
+	// MaxHealthCheckHeaders bounds the header fields of a health check.
+	MaxHealthCheckHeaders = 32
+	MaxTimeout            = Duration(24 * time.Hour)
 )
 
 // DeployRequest asks for a deployment. The command line, the API and the engine
@@ -54,6 +56,9 @@ type DeployRequest struct {
 	// HealthCheckHost is the Host header to ask with. Default: the service's
 	// first host, or the target's address without one.
 	HealthCheckHost string `json:"health_check_host,omitempty"`
+	// HealthCheckHeaders are fields to ask with besides, each as "Name: value". With TLS,
+	// X-Forwarded-Proto and X-Forwarded-Host are sent as for a visitor. Default: none.
+	HealthCheckHeaders []string `json:"health_check_headers,omitempty"`
 	// HealthCheckInterval is the longest pause between two checks of a target before
 	// the switch, and that between those of one of several after it, from 10ms.
 	// Default: 1s.
@@ -232,5 +237,32 @@ func (r DeployRequest) resolveHealthCheck(s *Spec) error {
 	if strings.ContainsAny(o.HealthCheckHost, "/?#@ \\") || strings.ContainsFunc(o.HealthCheckHost, IsControl) || len(o.HealthCheckHost) > 255 {
 		return Invalid("health check host %.64q is not a host name", r.HealthCheckHost)
 	}
+	if len(r.HealthCheckHeaders) > MaxHealthCheckHeaders {
+		return Invalid("a health check has at most %d header fields of its own", MaxHealthCheckHeaders)
+	}
+	for _, line := range r.HealthCheckHeaders {
+		if _, _, err := ParseHeaderField(line); err != nil {
+			return err
+		}
+	}
+	o.HealthCheckHeaders = slices.Clone(r.HealthCheckHeaders)
 	return nil
+}
+
+// ParseHeaderField returns the name and the value of "Name: value", or an [Error] with
+// [CodeInvalid]. A name is a token (RFC 9110, section 5.1).
+func ParseHeaderField(line string) (name, value string, err error) {
+	name, value, ok := strings.Cut(line, ":")
+	value = strings.TrimSpace(value)
+	token := func(r rune) bool {
+		return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	}
+	if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return !token(r) }) ||
+		strings.ContainsFunc(value, IsControl) || len(line) > 4096 {
+		return "", "", Invalid("%.64q is not a header field; write it as 'Name: value'", line)
+	}
+	if strings.EqualFold(name, "Host") {
+		return "", "", Invalid("the host of the health check is a setting of its own").WithHint("set %s", Field("health_check_host"))
+	}
+	return name, value, nil
 }

@@ -7,6 +7,7 @@ type Options struct {
 	HealthCheckPath     string   `json:"health_check_path"`
 	HealthCheckPort     int      `json:"health_check_port,omitempty"`
 	HealthCheckHost     string   `json:"health_check_host,omitempty"`
+	HealthCheckHeaders  []string `json:"health_check_headers,omitempty"`
 	HealthCheckInterval Duration `json:"health_check_interval"`
 	HealthCheckTimeout  Duration `json:"health_check_timeout"`
 	TargetTimeout       Duration `json:"target_timeout"`

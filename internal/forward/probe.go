@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -26,8 +27,10 @@ func (r probeResult) ok() bool { return r.reason == "" }
 
 // prober asks one target whether it is ready.
 type prober struct {
-	url     string
-	host    string
+	url  string
+	host string
+	// header are the fields to ask with besides.
+	header  http.Header
 	agent   string
 	id      string
 	timeout time.Duration
@@ -51,6 +54,7 @@ func newProber(t api.Target, r *Release, name *targetName) *prober {
 		id:      r.forwarder.probeID(r.Spec.Service),
 		timeout: time.Duration(o.HealthCheckTimeout),
 	}
+	p.header = probeFields(o, p.host)
 	// The path was checked when the request was validated.
 	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
@@ -66,6 +70,24 @@ func newProber(t api.Target, r *Release, name *targetName) *prober {
 		return tr
 	}
 	return p
+}
+
+// probeFields returns the header fields of a probe besides those that every one has. Where
+// visitors come by HTTPS, an application that insists on it is asked as they ask: it would
+// answer a probe with a redirect otherwise.
+func probeFields(o api.Options, host string) http.Header {
+	h := make(http.Header)
+	if o.TLS != nil {
+		h.Set("X-Forwarded-Proto", "https")
+		h.Set("X-Forwarded-Host", host)
+	}
+	for _, line := range o.HealthCheckHeaders {
+		// It was checked when the request was validated.
+		if name, value, err := api.ParseHeaderField(line); err == nil {
+			h.Set(name, value)
+		}
+	}
+	return h
 }
 
 // probeHost returns the Host header for probes: apps that check it should see
@@ -95,7 +117,10 @@ func (p *prober) probe(ctx context.Context) probeResult {
 		return probeResult{reason: api.Printable(err.Error())}
 	}
 	req.Host = p.host
-	req.Header.Set("User-Agent", p.agent)
+	maps.Copy(req.Header, p.header)
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", p.agent)
+	}
 	req.Header.Set(probeHeader, p.id)
 	// A connection of its own for every probe: a pooled one would tell how the
 	// target was, not how it is.

@@ -47,6 +47,40 @@ func TestOnlyA2xxIsHealthy(t *testing.T) {
 	}
 }
 
+// Applications that insist on HTTPS would answer a check that does not come as visitors do
+// with a redirect.
+func TestHealthCheckAsksLikeAVisitor(t *testing.T) {
+	a := testkit.StartApp(t, "app")
+	tls := func(r *api.DeployRequest) { r.Hosts, r.TLS = []string{"shop.test"}, &api.TLSRequest{} }
+	header := func(r *api.DeployRequest) {
+		r.HealthCheckHeaders = []string{"x-forwarded-proto: https", "X-Check:", "User-Agent: mine"}
+	}
+	for name, tt := range map[string]struct {
+		change func(*api.DeployRequest)
+		want   map[string]string
+	}{
+		"plain":   {func(*api.DeployRequest) {}, map[string]string{"X-Forwarded-Proto": "", "X-Forwarded-Host": "", "User-Agent": "parachute/test"}},
+		"TLS":     {tls, map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.test"}},
+		"headers": {header, map[string]string{"X-Forwarded-Proto": "https", "X-Check": "", "User-Agent": "mine"}},
+	} {
+		if got := probe(t, a.Target, tt.change); !got.ok() {
+			t.Fatalf("%s: %s", name, got.reason)
+		}
+		sent := a.LastProbe.Load().Header
+		for field, want := range tt.want {
+			if got := sent.Get(field); got != want {
+				t.Errorf("%s: %s is %q, want %q", name, field, got, want)
+			}
+		}
+	}
+	for _, line := range []string{"", "X-Forwarded-Proto", ": https", "X Y: a", "X: a\r\nY: b", "Host: a.test"} {
+		req := api.DeployRequest{Targets: []string{"web:1"}, HealthCheckHeaders: []string{line}}
+		if err := req.Validate(); api.ErrorCode(err) != api.CodeInvalid {
+			t.Errorf("%q: %v, want it to be refused", line, err)
+		}
+	}
+}
+
 // TestRedirectIsUnhealthy because it may lead to another app, whose 200 would count.
 func TestRedirectIsUnhealthy(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {

@@ -434,7 +434,11 @@ func TestEverySettingIsStored(t *testing.T) {
 			case int:
 				v.SetInt(1234)
 			case []string:
-				v.Set(reflect.ValueOf([]string{"/a"}))
+				value := "/a"
+				if strings.HasSuffix(setting.Name, "header") {
+					value = "A: b"
+				}
+				v.Set(reflect.ValueOf([]string{value}))
 			default:
 				value := "/a"
 				if setting.Choices != nil {
