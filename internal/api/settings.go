@@ -46,7 +46,7 @@ var settings = []Setting{
 	{Name: "health-check-path", Text: "`path` that answers 2xx when an instance is ready", Default: DefaultHealthCheckPath},
 	{Name: "health-check-port", Text: "`port` to check (default: the target's)"},
 	{Name: "health-check-host", Text: "`host` to check with (default: the first host, or the target)", Absent: "default"},
-	{Name: "health-check-header", Field: "health_check_headers", Text: "`fields` to check with besides, such as 'X-Forwarded-Proto: https' (with --tls, that is sent by itself)", Absent: "none"},
+	{Name: "health-check-header", Field: "health_check_headers", Text: "`fields` to check with besides, such as 'X-Forwarded-Proto: https', which is sent by itself where the service has TLS", Absent: "none"},
 	{Name: "health-check-interval", Text: "longest `pause` between two health checks", Default: DefaultHealthCheckInterval, Min: Duration(10 * time.Millisecond)},
 	{Name: "health-check-timeout", Text: "`time` that a health check may take", Default: DefaultHealthCheckTimeout, Min: Duration(time.Millisecond)},
 	{Name: "deploy-timeout", Text: "`time` in which the targets have to become healthy", Default: DefaultDeployTimeout, Min: Duration(time.Millisecond)},
