@@ -38,7 +38,7 @@ type Setting struct {
 }
 
 // settings is the table behind [Settings].
-var settings = []Setting{
+var settings = withPlaces([]Setting{
 	{Name: "service", Text: "`name` of the service (default: the first host, or \"default\")", NotEmpty: true},
 	{Name: "host", Field: "hosts", Text: "`hosts` to serve, such as app.example.com or *.example.com (default: all that no other service has)", Absent: "any", NotEmpty: true},
 	{Name: "path-prefix", Field: "path_prefixes", Text: "`paths` to serve, such as /api (default: /)", NotEmpty: true},
@@ -65,6 +65,14 @@ var settings = []Setting{
 	{Name: "canonical-host", Text: "`host` that clients of the other hosts are redirected to", Absent: "none", NotEmpty: true},
 	{Name: "force", Text: "skip the health check", Default: false},
 	{Name: "detach", Text: "return as soon as the deployment is accepted; it goes on by itself", Default: false},
+})
+
+// withPlaces fills in the places that follow from names.
+func withPlaces(rows []Setting) []Setting {
+	for i := range rows {
+		rows[i].Field = cmp.Or(rows[i].Field, strings.ReplaceAll(rows[i].Name, "-", "_"))
+	}
+	return rows
 }
 
 // texts returns values as plain strings.
@@ -81,7 +89,7 @@ func texts[S ~string](values []S) []string {
 func Settings() []Setting { return slices.Clone(settings) }
 
 // Place returns where the setting is in the JSON of a request, such as "tls.redirect".
-func (s Setting) Place() string { return cmp.Or(s.Field, strings.ReplaceAll(s.Name, "-", "_")) }
+func (s Setting) Place() string { return s.Field }
 
 // words returns the name for a message.
 func (s Setting) words() string { return strings.ReplaceAll(s.Name, "-", " ") }
@@ -91,20 +99,37 @@ func (s Setting) words() string { return strings.ReplaceAll(s.Name, "-", " ") }
 // none as long as the object around it is nil.
 func (s Setting) In(of any) (reflect.Value, bool) {
 	v := reflect.ValueOf(of).Elem()
-	for name := range strings.SplitSeq(s.Place(), ".") {
+	for name := range strings.SplitSeq(s.Field, ".") {
 		if v.Kind() == reflect.Pointer {
 			if v.IsNil() {
 				return reflect.Value{}, false
 			}
 			v = v.Elem()
 		}
-		i := slices.Index(jsonNames(v.Type()), name)
-		if i < 0 {
+		i, ok := fieldsByName[v.Type()][name]
+		if !ok {
 			return reflect.Value{}, false
 		}
 		v = v.Field(i)
 	}
 	return v, true
+}
+
+// fieldsByName finds the fields of what has settings by their names in JSON. A start
+// resolves every service that is stored, so names are not looked for anew each time.
+var fieldsByName = map[reflect.Type]map[string]int{
+	reflect.TypeFor[DeployRequest](): indexOf(reflect.TypeFor[DeployRequest]()),
+	reflect.TypeFor[TLSRequest]():    indexOf(reflect.TypeFor[TLSRequest]()),
+	reflect.TypeFor[Options]():       indexOf(reflect.TypeFor[Options]()),
+	reflect.TypeFor[TLSOptions]():    indexOf(reflect.TypeFor[TLSOptions]()),
+}
+
+func indexOf(t reflect.Type) map[string]int {
+	all := make(map[string]int)
+	for i, name := range jsonNames(t) {
+		all[name] = i
+	}
+	return all
 }
 
 // jsonNames returns the names that the fields of a struct have in JSON.
@@ -187,9 +212,12 @@ func (r DeployRequest) resolveSettings(s *Spec) error {
 		"deploy-timeout": &s.DeployTimeout, "drain-timeout": &s.Drain.Requests, "stream-timeout": &s.Drain.Streams,
 	}
 	for _, setting := range settings {
-		given, ok := setting.In(&r)
-		if !ok || strings.Contains(setting.Place(), ".") {
+		if strings.Contains(setting.Field, ".") {
 			continue // resolveTLS fills those in
+		}
+		given, ok := setting.In(&r)
+		if !ok {
+			continue
 		}
 		value := given
 		switch {

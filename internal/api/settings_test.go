@@ -88,3 +88,13 @@ func (o Options) isDefault(s Setting) bool {
 	v, _ := s.In(&o)
 	return s.Default != nil && reflect.ValueOf(s.Default).Convert(v.Type()).Interface() == v.Interface()
 }
+
+// BenchmarkResolve is what a start costs for each service that is stored.
+func BenchmarkResolve(b *testing.B) {
+	r := DeployRequest{Targets: []string{"web:1"}, Hosts: []string{"a.test"}, TLS: &TLSRequest{}}
+	for b.Loop() {
+		if _, err := r.Resolve(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
