@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // TestEndOfABodyIsFound by each of the framings, and the connection used again if
@@ -362,7 +364,7 @@ func (hungUp) ReadFrom(r io.Reader) (int64, error) {
 // TestBodyBehindALongHeadArrivesWhole however the head and the body come in pieces.
 func TestBodyBehindALongHeadArrivesWhole(t *testing.T) {
 	onEachNetwork(t, func(t *testing.T, g *target) {
-		rnd, tr := newRand(t), g.transport()
+		rnd, tr := testkit.NewRand(t), g.transport()
 		want := long(3 * spliceFrom)
 		for range 60 {
 			answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Long: %s\r\n\r\n%s", len(want), long(rnd.IntN(maxHead-200)), want)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -22,14 +21,6 @@ const testTimeout = 30 * time.Second
 
 // ok is a whole answer.
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-// newRand returns a random source whose seed is in the log of a test that fails.
-func newRand(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
 
 // receive returns the next value of ch.
 func receive[T any](t testing.TB, ch <-chan T, what string) T {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // answer is what has been read of an answer, and by how many bytes.
@@ -253,7 +255,7 @@ func FuzzAnswer(f *testing.F) {
 // there, or nearly.
 func TestAnswersAreReadAsNetHTTPReadsThem(t *testing.T) {
 	t.Parallel()
-	rnd := newRand(t)
+	rnd := testkit.NewRand(t)
 	pick := func(parts ...string) string { return parts[rnd.IntN(len(parts))] }
 	accepted := 0
 	for range 5000 {

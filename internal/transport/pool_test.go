@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // occupy begins n exchanges, each on a connection of its own, and returns the
@@ -229,7 +231,7 @@ func TestClosedTransportKeepsNoConnection(t *testing.T) {
 // TestConnectionsAreCountedRight whatever happens to them.
 func TestConnectionsAreCountedRight(t *testing.T) {
 	onEachNetwork(t, func(t *testing.T, g *target) {
-		rnd := newRand(t)
+		rnd := testkit.NewRand(t)
 		tr := g.transport()
 		tr.MaxIdle = 3
 		answers := []string{

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // A script says what a target sends, in answer to one request after the other. The
@@ -290,7 +292,7 @@ func FuzzReuse(f *testing.F) {
 // are plain.
 func TestAnswersReachTheirOwnClients(t *testing.T) {
 	t.Parallel()
-	rnd := newRand(t)
+	rnd := testkit.NewRand(t)
 	var parts [][]byte
 	for _, s := range stories {
 		parts = append(parts, bytes.Split(storyOf(s), []byte{nextRequest})...)
