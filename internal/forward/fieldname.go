@@ -13,7 +13,7 @@ func ambiguous(name string, in http.Header) bool {
 	if strings.IndexByte(name, '_') < 0 && strings.IndexByte(name, '.') < 0 {
 		return false
 	}
-	dashed := http.CanonicalHeaderKey(strings.NewReplacer("_", "-", ".", "-").Replace(name))
+	dashed := http.CanonicalHeaderKey(toDashes.Replace(name))
 	if _, ok := in[dashed]; ok || hopByHop(dashed) || speaksForOthers(dashed) || strings.HasPrefix(dashed, webSocketFields) {
 		return true
 	}
@@ -23,6 +23,8 @@ func ambiguous(name string, in http.Header) bool {
 	}
 	return false
 }
+
+var toDashes = strings.NewReplacer("_", "-", ".", "-")
 
 // webSocketFields is how Go writes the beginning of the fields of RFC 6455.
 const webSocketFields = "Sec-Websocket-"
