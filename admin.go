@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -131,6 +132,14 @@ func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 			}
 			*d = &parsed
 		}
+	}
+	if s := r.URL.Query().Get("fail_on_cut"); s != "" {
+		on, err := strconv.ParseBool(s)
+		if err != nil {
+			writeError(w, &api.Error{Code: api.CodeInvalid, Message: "fail_on_cut has to be true or false"}, nil)
+			return
+		}
+		req.FailOnCut = on
 	}
 	removal, err := e.Remove(r.PathValue("service"), req)
 	switch {

@@ -37,10 +37,12 @@ With --tls, the certificates of all hosts are there before the switch, too.
 What a deploy does not say has its default, not the value it had before. If a
 deploy fails before the switch, nothing has changed.
 
-Exit codes: 0 done; 1 other; 2 invalid input; 3 not healthy in time, the old
-release still serves; 4 another service owns the route, or a newer deploy took
-over; 6 no proxy answers; 7 switched, but something had to be cut to drain the
-old release; 130 interrupted.`,
+Exit codes: 0 the new release serves, and the old one holds nothing any more; 1
+other; 2 invalid input; 3 not healthy in time, the old release still serves; 4
+another service owns the route, or a newer deploy took over; 6 no proxy answers;
+7 with --fail-on-cut: the new release serves, but something had to be cut to
+drain the old one; 12 no certificate, the old release still serves; 130
+interrupted.`,
 		Example: `  parachute deploy web-1:3000
   parachute deploy web-2:3000 --host app1.example.com --tls
   parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,
@@ -68,7 +70,7 @@ old release; 130 interrupted.`,
 		if err != nil {
 			return err
 		}
-		return deploy(c, req, cli.NewDeployPrinter(env, *output, *quiet, req))
+		return deploy(env, c, req, cli.NewDeployPrinter(env, *output, *quiet, req))
 	}
 	return cmd
 }
@@ -94,7 +96,7 @@ func deployRequest(flags *pflag.FlagSet, targets []string) (api.DeployRequest, e
 }
 
 // deploy makes the call and shows how it goes.
-func deploy(c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) error {
+func deploy(env *cli.Env, c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if req.Detach {
@@ -115,6 +117,7 @@ func deploy(c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) 
 	case result.Error != nil:
 		return cli.Reported(cli.DescribeFailure(*result))
 	}
+	env.WarnOfCut(cli.OutcomeOf(*result), result.Cut)
 	return printer.Result(*result)
 }
 

@@ -170,7 +170,7 @@ func callDeployments(c apiCaller) {
 	everyOption := `{` + targets(next) + `, "service": "web", "hosts": ["web.example.com"], "path_prefixes": ["/", "/api"],
 		"strip_path_prefix": false, "health_check_path": "/up", "health_check_host": "web", "health_check_interval": "50ms",
 		"health_check_timeout": "1s", "deploy_timeout": "10s", "drain_timeout": "1ms", "stream_timeout": "0s",
-		"target_timeout": "1m30s", "hold_timeout": "0s", "force": true}`
+		"target_timeout": "1m30s", "hold_timeout": "0s", "fail_on_cut": true, "force": true}`
 	c.deploy(504, "web", everyOption)
 	c.call(200, "GET", "/parachute/services/web", "")
 	c.deploy(200, "web", `{`+targets(first, next)+`, "hosts": ["web.example.com"]}`, "Accept", "application/x-ndjson")
@@ -178,7 +178,7 @@ func callDeployments(c apiCaller) {
 	// And it goes.
 	c.deploy(200, "web", `{`+targets(first)+`, "hosts": ["web.example.com"]}`)
 	arriveAt(t, c.p, "web.example.com", arrived)
-	c.call(504, "DELETE", "/parachute/services/web?drain_timeout=1ms", "")
+	c.call(504, "DELETE", "/parachute/services/web?drain_timeout=1ms&fail_on_cut=true", "")
 	close(release)
 	c.deploy(200, "web", `{`+targets(first)+`}`)
 	c.call(200, "DELETE", "/parachute/services/web?drain_timeout=1s&stream_timeout=0s", "")

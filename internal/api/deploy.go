@@ -97,6 +97,10 @@ type DeployRequest struct {
 	// to, as from www.example.com to example.com. Default: none.
 	CanonicalHost string `json:"canonical_host,omitempty"`
 
+	// FailOnCut has the deployment end with [CodeDrainTimeout] if requests or streams of the
+	// old release had to be cut. The new release serves all the same. Default: false, for
+	// what calls it takes a failure for a release that did not start, and would stop it.
+	FailOnCut bool `json:"fail_on_cut,omitempty"`
 	// Force skips the health check: the release takes traffic at once.
 	Force bool `json:"force,omitempty"`
 	// Detach lets the deployment go on when its caller goes away; the call
@@ -123,9 +127,10 @@ type Spec struct {
 	Drain         DrainLimits
 	// WaitForCertificates has the deployment fail without certificates.
 	WaitForCertificates bool
-	// Force and Detach are those of the request.
-	Force  bool
-	Detach bool
+	// FailOnCut, Force and Detach are those of the request.
+	FailOnCut bool
+	Force     bool
+	Detach    bool
 }
 
 // Validate returns an [Error] with [CodeInvalid] that names the first field
@@ -138,7 +143,7 @@ func (r DeployRequest) Validate() error {
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
-	s := Spec{Service: r.Service, Force: r.Force, Detach: r.Detach}
+	s := Spec{Service: r.Service, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
 	for _, part := range []func(*Spec) error{r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveTLS, r.resolveCanonicalHost} {
 		if err := part(&s); err != nil {
 			return Spec{}, err

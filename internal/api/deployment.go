@@ -51,5 +51,7 @@ type DeploymentStatus struct {
 	// Certificates are those of the hosts, by host.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	Drained      []Drain       `json:"drained,omitempty"`
-	Error        *Error        `json:"error,omitempty"`
+	// Cut is what had to be cut to drain the old release; absent if nothing had to be.
+	Cut   *Cut   `json:"cut,omitempty"`
+	Error *Error `json:"error,omitempty"`
 }

@@ -30,7 +30,36 @@ type Drain struct {
 // Clean reports whether nothing had to be cut.
 func (d Drain) Clean() bool { return d.CutRequests == 0 && d.CutStreams == 0 }
 
-// CutSummary says how much had to be cut.
-func (d Drain) CutSummary() string {
-	return fmt.Sprintf("%s and %s were cut", Count(d.CutRequests, "request"), Count(d.CutStreams, "stream"))
+// Cut tells how much had to be cut because its time was over.
+type Cut struct {
+	Requests int `json:"requests"`
+	Streams  int `json:"streams"`
+}
+
+// String says how much had to be cut.
+func (c Cut) String() string {
+	verb := "were"
+	if c.Requests+c.Streams == 1 {
+		verb = "was"
+	}
+	switch {
+	case c.Streams == 0:
+		return fmt.Sprintf("%s %s cut", Count(c.Requests, "request"), verb)
+	case c.Requests == 0:
+		return fmt.Sprintf("%s %s cut", Count(c.Streams, "stream"), verb)
+	}
+	return fmt.Sprintf("%s and %s %s cut", Count(c.Requests, "request"), Count(c.Streams, "stream"), verb)
+}
+
+// CutOf returns how much had to be cut in all of the drains, or nil if nothing had to be.
+func CutOf(drains ...Drain) *Cut {
+	var all Cut
+	for _, d := range drains {
+		all.Requests += d.CutRequests
+		all.Streams += d.CutStreams
+	}
+	if all == (Cut{}) {
+		return nil
+	}
+	return &all
 }

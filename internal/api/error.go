@@ -28,7 +28,7 @@ const (
 	// exist.
 	CodeNotFound Code = "not_found"
 	// CodeDrainTimeout marks a deployment or removal that took effect but had
-	// to cut requests or streams of the old release.
+	// to cut requests or streams of the old release, which it was to fail on.
 	CodeDrainTimeout Code = "drain_timeout"
 	// CodeCertificate marks a deployment that got no certificate. The old release
 	// still serves.

@@ -194,7 +194,7 @@ func (p *textPrinter) Result(s api.DeploymentStatus) error {
 		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: %s %s\n",
 			someOf(missing, ", "), p.named("parachute status"), s.Service)
 	}
-	_, err := fmt.Fprintln(p.out, outcomeOf(s))
+	_, err := fmt.Fprintln(p.out, OutcomeOf(s))
 	return err
 }
 

@@ -21,6 +21,7 @@ const (
 	exitNotFound     = 5
 	exitUnreachable  = 6
 	exitDrainTimeout = 7
+	exitCertificate  = 12
 	exitGaveUp       = 124
 	exitInterrupted  = 130
 )
@@ -33,6 +34,7 @@ var exitCodes = map[api.Code]int{
 	api.CodeSuperseded:     exitConflict,
 	api.CodeNotFound:       exitNotFound,
 	api.CodeDrainTimeout:   exitDrainTimeout,
+	api.CodeCertificate:    exitCertificate,
 	client.CodeUnreachable: exitUnreachable,
 	codeGaveUp:             exitGaveUp,
 	client.CodeInterrupted: exitInterrupted,

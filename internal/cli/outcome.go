@@ -6,9 +6,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// outcomeOf says what serves now that a deployment is done: by then, it need not be
+// OutcomeOf says what serves now that a deployment is done: by then, it need not be
 // its release any more.
-func outcomeOf(s api.DeploymentStatus) string {
+func OutcomeOf(s api.DeploymentStatus) string {
 	switch s.Serving {
 	case s.Release:
 		return fmt.Sprintf("%s v%d is live", s.Service, s.Release)
@@ -23,7 +23,7 @@ func DescribeFailure(s api.DeploymentStatus) error {
 	e := *s.Error
 	switch {
 	case e.Code == api.CodeDrainTimeout:
-		e.Message = outcomeOf(s) + ", but " + e.Message
+		e.Message = OutcomeOf(s) + ", but " + e.Message
 	case e.Code != api.CodeNotHealthy && e.Code != api.CodeSuperseded && e.Code != api.CodeCertificate:
 	case s.Serving > 0:
 		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", s.Service, s.Serving)

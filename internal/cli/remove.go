@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -25,9 +26,9 @@ func newRemoveCommand(env *Env) *cobra.Command {
 nothing left to do, and returns. From the first moment on, new requests go to
 whatever other service claims their host and path, or get 404.
 
-Exit codes: 0 done; 2 invalid input; 5 no such service; 6 no proxy answers; 7
-removed, but something had to be cut; 130 interrupted: the removal goes on, and
-parachute wait SERVICE waits for it.`,
+Exit codes: 0 removed; 2 invalid input; 5 no such service; 6 no proxy answers; 7
+with --fail-on-cut: removed, but something had to be cut; 130 interrupted: the
+removal goes on, and parachute wait SERVICE waits for it.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("remove needs the name of one service, as in: parachute remove app1.example.com")
@@ -41,6 +42,7 @@ parachute wait SERVICE waits for it.`,
 	drain, streams := api.DefaultDrainTimeout, api.DefaultStreamTimeout
 	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
 	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
+	failOnCut := cmd.Flags().Bool("fail-on-cut", false, "exit with 7 if requests or streams had to be cut")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		limits, err := api.RemoveRequest{DrainTimeout: &drain, StreamTimeout: &streams}.Resolve()
 		if err != nil {
@@ -62,8 +64,14 @@ parachute wait SERVICE waits for it.`,
 				printer.drainGoesOn(r.Release, r.Requests, r.Streams)
 			}
 		}
-		removal, err := remove(ctx, c, args[0], limits, show)
+		removal, err := remove(ctx, c, args[0], removeQuery(limits, *failOnCut), show)
+		if text := *output != outputJSON && !*quiet; err == nil && text && removal.Drained != nil {
+			printer.drained(*removal.Drained)
+		}
 		printer.End()
+		if err == nil {
+			env.WarnOfCut(removal.Service+" is removed", removal.Cut)
+		}
 		switch {
 		case err != nil:
 			return err
@@ -71,10 +79,6 @@ parachute wait SERVICE waits for it.`,
 			return printJSON(env.Out, removal)
 		case *quiet:
 			return nil
-		}
-		if d := removal.Drained; d != nil {
-			printer.done(fmt.Sprintf("drained v%d", d.Release),
-				fmt.Sprintf("%s, %s (%s)", api.Count(d.Requests, "request"), api.Count(d.Streams, "stream"), seconds(d.Elapsed)))
 		}
 		_, err = fmt.Fprintf(env.Out, "%s is removed\n", removal.Service)
 		return err
@@ -85,10 +89,17 @@ parachute wait SERVICE waits for it.`,
 // pollInterval is the pause between two looks at something that the proxy does.
 const pollInterval = 500 * time.Millisecond
 
+// removeQuery returns the query of the call that removes a service.
+func removeQuery(limits api.DrainLimits, failOnCut bool) url.Values {
+	return url.Values{
+		"drain_timeout": {limits.Requests.String()}, "stream_timeout": {limits.Streams.String()},
+		"fail_on_cut": {strconv.FormatBool(failOnCut)},
+	}
+}
+
 // remove removes a service, and shows it as it drains. The proxy answers when that is over,
 // which can take a day: that it is still there is seen by the looks at the service.
-func remove(ctx context.Context, c *client.Client, written string, limits api.DrainLimits, show func(api.ServiceStatus)) (result api.Removal, err error) {
-	query := url.Values{"drain_timeout": {limits.Requests.String()}, "stream_timeout": {limits.Streams.String()}}
+func remove(ctx context.Context, c *client.Client, written string, query url.Values, show func(api.ServiceStatus)) (result api.Removal, err error) {
 	err = onService(written, func(name string) error {
 		calling, cancel := context.WithCancel(ctx)
 		defer cancel()

@@ -28,6 +28,16 @@ func (e *Env) printError(err error) {
 	}
 }
 
+// WarnOfCut tells of what had to be cut once outcome had come true, if anything had to be:
+// that is no failure, but the person who drains should know.
+func (e *Env) WarnOfCut(outcome string, cut *api.Cut) {
+	if cut == nil {
+		return
+	}
+	e.note(fmt.Sprintf("warning: %s, but %s", outcome, cut))
+	e.note("  hint: raise --drain-timeout if requests need longer, or --stream-timeout for streams; --fail-on-cut makes this exit code 7")
+}
+
 // failuresOf tells the failures of a target in their order.
 func failuresOf(r api.ProbeReport) string {
 	if len(r.Failures) == 0 {

@@ -145,10 +145,11 @@ func (w *waiter) deploymentEnded(s api.DeploymentStatus) error {
 			return err
 		}
 	}
-	switch {
-	case s.Error != nil:
+	if s.Error != nil {
 		return Reported(DescribeFailure(s))
-	case w.printer != nil:
+	}
+	w.env.WarnOfCut(OutcomeOf(s), s.Cut)
+	if w.printer != nil {
 		return w.printer.Result(s)
 	}
 	return nil

@@ -154,6 +154,7 @@ func (d *Deployment) drained(result api.Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status.Drained = append(slices.Clone(d.status.Drained), result)
+	d.status.Cut = api.CutOf(d.status.Drained...)
 	d.sendLocked(api.Event{Kind: api.EventDrained, Drain: &result, Release: result.Release, Targets: result.Targets})
 }
 

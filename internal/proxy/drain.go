@@ -4,20 +4,28 @@ import (
 	"fmt"
 	"slices"
 
+	"go.uber.org/zap"
+
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // drainOld drains old, which may be nil, and tells report of it; then it waits for
 // every older release of the service that still drains, so that the targets of all
-// of them may be removed. It returns an error if something of old had to be cut.
-func (e *Engine) drainOld(svc *service, old *release, limits api.DrainLimits, progress func(requests, streams int), report func(api.Drain)) *api.Error {
+// of them may be removed. It returns an error if something of old had to be cut and
+// failOnCut is set.
+func (e *Engine) drainOld(svc *service, old *release, limits api.DrainLimits, failOnCut bool, progress func(requests, streams int), report func(api.Drain)) error {
 	others := e.otherDrains(svc, old)
-	var failed *api.Error
+	var failed error
 	if old != nil {
 		drain := e.drainRelease(svc, old, limits, progress)
 		report(drain)
 		if !drain.Clean() {
-			failed = drainError(svc.name, drain)
+			cut := drainError(svc.name, drain)
+			e.log().Warn("a release did not drain in time", zap.String("service", svc.name), zap.Int("release", drain.Release),
+				zap.Int("cut_requests", drain.CutRequests), zap.Int("cut_streams", drain.CutStreams), zap.String("hint", cut.Hint))
+			if failOnCut {
+				failed = cut
+			}
 		}
 	}
 	for _, r := range others {
@@ -47,7 +55,7 @@ func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, 
 func drainError(service string, d api.Drain) *api.Error {
 	err := &api.Error{
 		Code:    api.CodeDrainTimeout,
-		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, d.CutSummary()),
+		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, api.CutOf(d)),
 	}
 	return err.WithHint("raise %s if requests need longer, or %s for streams", api.Field("drain_timeout"), api.Field("stream_timeout"))
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,8 +15,8 @@ import (
 // Remove ends the deployments of a service, forgets its state, takes its routes
 // out of the table and drains it, and waits for older releases that still drain.
 // Once it has begun it goes on, whatever happens to the caller. It returns an
-// [api.Error] with [api.CodeDrainTimeout] if something had to be cut: the service is gone
-// all the same.
+// [api.Error] with [api.CodeDrainTimeout] if something had to be cut and the request wants
+// to fail then: the service is gone all the same.
 func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error) {
 	removal := api.Removal{Service: name}
 	limits, err := req.Resolve()
@@ -50,11 +51,11 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 		return removal, err
 	}
 	e.log().Info("service removed", zap.String("service", name))
-	if err := e.drainOld(svc, old, limits, nil, func(d api.Drain) { removal.Drained = &d }); err != nil {
-		err.Message = name + " is removed, but " + err.Message
-		return removal, err
+	err = e.drainOld(svc, old, limits, req.FailOnCut, nil, func(d api.Drain) { removal.Drained, removal.Cut = &d, api.CutOf(d) })
+	if cut, ok := errors.AsType[*api.Error](err); ok {
+		cut.Message = name + " is removed, but " + cut.Message
 	}
-	return removal, nil
+	return removal, err
 }
 
 // removed ends a removal.

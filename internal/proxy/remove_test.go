@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -60,14 +61,22 @@ func TestRemoveDrains(t *testing.T) {
 
 func TestRemoveTellsWhatItCut(t *testing.T) {
 	t.Parallel()
+	for _, failOnCut := range []bool{false, true} {
+		t.Run(fmt.Sprint("fail on cut ", failOnCut), func(t *testing.T) { testCutByRemove(t, failOnCut) })
+	}
+}
+
+func testCutByRemove(t *testing.T, failOnCut bool) {
 	e := newTestEngine(t)
 	a := testkit.StartApp(t, "app")
 	e.deploy(requestFor("app", a))
 	go e.get("h", "/slow")
 	testkit.Receive(t, a.Arrived, "the slow request")
-	r := testkit.Receive(t, e.remove("app", api.RemoveRequest{DrainTimeout: testkit.Milliseconds(20)}), "the removal")
-	wantCode(t, r.err, api.CodeDrainTimeout)
-	if r.Drained == nil || r.Drained.CutRequests != 1 {
+	r := testkit.Receive(t, e.remove("app", api.RemoveRequest{DrainTimeout: testkit.Milliseconds(20), FailOnCut: failOnCut}), "the removal")
+	if failed := api.ErrorCode(r.err) == api.CodeDrainTimeout; failed != failOnCut || !failed && r.err != nil {
+		t.Errorf("the removal ends with %v", r.err)
+	}
+	if r.Drained == nil || r.Drained.CutRequests != 1 || r.Cut == nil || r.Cut.Requests != 1 {
 		t.Errorf("removal %+v, want one request cut", r)
 	}
 	e.checkConsistent() // the service is gone all the same

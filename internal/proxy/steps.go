@@ -153,8 +153,5 @@ func (o *operation) commit() error {
 
 // drain waits until the old release, and older ones that still drain, hold nothing.
 func (o *operation) drain() error {
-	if err := o.e.drainOld(o.svc, o.old, o.d.spec.Drain, o.d.drainProgress, o.d.drained); err != nil {
-		return err
-	}
-	return nil
+	return o.e.drainOld(o.svc, o.old, o.d.spec.Drain, o.d.spec.FailOnCut, o.d.drainProgress, o.d.drained)
 }

@@ -72,7 +72,9 @@ func TestStreamsThatCannotEndPolitelyAreCutAndTold(t *testing.T) {
 		t.Errorf("the answer looks complete: %q", rest)
 	}
 	status, err := wait(t, d)
-	wantCode(t, err, api.CodeDrainTimeout)
+	if err != nil {
+		t.Errorf("the deploy fails: %v", err)
+	}
 	if status.State != api.StateDone || status.Drained[0].CutStreams != 1 {
 		t.Errorf("state %s, drained %+v, want done with one stream cut", status.State, status.Drained)
 	}

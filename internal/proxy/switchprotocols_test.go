@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/testkit"
 )
@@ -100,7 +99,9 @@ func TestCutEndsAWriteThatWasAboutToBegin(t *testing.T) {
 		t.Errorf("it ended with %v", got)
 	}
 	status, err := wait(t, d)
-	wantCode(t, err, api.CodeDrainTimeout)
+	if err != nil {
+		t.Errorf("the deploy fails: %v", err)
+	}
 	if drained := status.Drained[0]; drained.CutStreams != 1 || time.Duration(drained.Elapsed) > 5*time.Second {
 		t.Errorf("drained %+v, want one stream cut, soon", drained)
 	}

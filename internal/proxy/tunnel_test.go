@@ -138,7 +138,9 @@ func TestWebSocketOfAClientThatIgnoresTheCloseIsCut(t *testing.T) {
 		t.Fatalf("opcode %x, want a close frame", opcode)
 	}
 	status, err := wait(t, d)
-	wantCode(t, err, api.CodeDrainTimeout)
+	if err != nil {
+		t.Errorf("the deploy fails: %v", err)
+	}
 	drained := status.Drained[0]
 	if drained.CutStreams != 1 || time.Duration(drained.Elapsed) > 4500*time.Millisecond {
 		t.Errorf("drained %+v, want one stream cut, soon", drained)
