@@ -122,9 +122,6 @@ type Spec struct {
 	// Options are the settings that the release keeps for as long as it serves.
 	Options Options
 
-	// DeployTimeout and Drain bound the deployment itself.
-	DeployTimeout time.Duration
-	Drain         DrainLimits
 	// WaitForCertificates has the deployment fail without certificates.
 	WaitForCertificates bool
 	// FailOnCut, Force and Detach are those of the request.

@@ -25,10 +25,9 @@ func TestRequestsHaveTheDocumentedDefaults(t *testing.T) {
 		Options: Options{
 			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up",
 			HealthCheckInterval: Duration(time.Second), HealthCheckTimeout: Duration(5 * time.Second),
+			DeployTimeout: Duration(30 * time.Second), DrainTimeout: Duration(30 * time.Second), StreamTimeout: Duration(10 * time.Second),
 			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn,
 		},
-		DeployTimeout: 30 * time.Second,
-		Drain:         DrainLimits{Requests: 30 * time.Second, Streams: 10 * time.Second},
 	}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("resolved to\n%+v, want\n%+v", s, want)
@@ -114,9 +113,9 @@ func TestDurationsOutOfBoundsAreRefused(t *testing.T) {
 	}
 	for d, want := range map[Duration]bool{0: true, -1: false, MaxTimeout + 1: false, math.MaxInt64: false, math.MinInt64: false} {
 		remove := RemoveRequest{DrainTimeout: &d}
-		check(remove, "DrainTimeout", d, want, func() error { _, err := remove.Resolve(); return err })
+		check(remove, "DrainTimeout", d, want, remove.Validate)
 		remove = RemoveRequest{StreamTimeout: &d}
-		check(remove, "StreamTimeout", d, want, func() error { _, err := remove.Resolve(); return err })
+		check(remove, "StreamTimeout", d, want, remove.Validate)
 	}
 }
 

@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Options are the settings that a release keeps for as long as it serves.
 type Options struct {
 	PathPrefixes        []string `json:"path_prefixes"`
@@ -10,6 +12,9 @@ type Options struct {
 	HealthCheckHeaders  []string `json:"health_check_headers,omitempty"`
 	HealthCheckInterval Duration `json:"health_check_interval"`
 	HealthCheckTimeout  Duration `json:"health_check_timeout"`
+	DeployTimeout       Duration `json:"deploy_timeout"`
+	DrainTimeout        Duration `json:"drain_timeout"`
+	StreamTimeout       Duration `json:"stream_timeout"`
 	TargetTimeout       Duration `json:"target_timeout"`
 	HoldTimeout         Duration `json:"hold_timeout"`
 
@@ -19,4 +24,9 @@ type Options struct {
 	// TLS is nil without HTTPS.
 	TLS           *TLSOptions `json:"tls,omitempty"`
 	CanonicalHost string      `json:"canonical_host,omitempty"`
+}
+
+// Drain returns the limits of a drain.
+func (o *Options) Drain() DrainLimits {
+	return DrainLimits{Requests: time.Duration(o.DrainTimeout), Streams: time.Duration(o.StreamTimeout)}
 }

@@ -2,7 +2,8 @@ package api
 
 // RemoveRequest asks to remove a service.
 type RemoveRequest struct {
-	// DrainTimeout and StreamTimeout are those of [DeployRequest].
+	// DrainTimeout and StreamTimeout are those of [DeployRequest]. Default: what the service
+	// was deployed with.
 	DrainTimeout  *Duration `json:"drain_timeout,omitempty"`
 	StreamTimeout *Duration `json:"stream_timeout,omitempty"`
 	// FailOnCut has the removal end with [CodeDrainTimeout] if requests or streams had to be
@@ -19,9 +20,18 @@ type Removal struct {
 	Cut *Cut `json:"cut,omitempty"`
 }
 
-// Resolve returns the limits that the request asks for, or an [Error] with [CodeInvalid].
-func (r RemoveRequest) Resolve() (DrainLimits, error) {
-	s := Spec{}
-	err := DeployRequest{DrainTimeout: r.DrainTimeout, StreamTimeout: r.StreamTimeout}.resolveSettings(&s)
-	return s.Drain, err
+// Validate returns an [Error] with [CodeInvalid] if a value is out of its bounds.
+func (r RemoveRequest) Validate() error {
+	return DeployRequest{DrainTimeout: r.DrainTimeout, StreamTimeout: r.StreamTimeout}.resolveSettings(new(Spec))
+}
+
+// Limits returns the limits of the drain of a service that was deployed with o.
+func (r RemoveRequest) Limits(o Options) DrainLimits {
+	if r.DrainTimeout != nil {
+		o.DrainTimeout = *r.DrainTimeout
+	}
+	if r.StreamTimeout != nil {
+		o.StreamTimeout = *r.StreamTimeout
+	}
+	return o.Drain()
 }

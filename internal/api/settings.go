@@ -205,13 +205,10 @@ func Changes(oldHosts []string, a Options, nextHosts []string, b Options) []stri
 	return all
 }
 
-// resolveSettings fills in the settings that a release keeps, and those that bound the
-// deployment, from the request or their defaults, and checks their bounds. What more there
-// is to say of a value, other steps of [DeployRequest.Resolve] say.
+// resolveSettings fills in the settings that a release keeps from the request or their
+// defaults, and checks their bounds. What more there is to say of a value, other steps of
+// [DeployRequest.Resolve] say.
 func (r DeployRequest) resolveSettings(s *Spec) error {
-	bounds := map[string]*time.Duration{
-		"deploy-timeout": &s.DeployTimeout, "drain-timeout": &s.Drain.Requests, "stream-timeout": &s.Drain.Streams,
-	}
 	for _, setting := range settings {
 		if strings.Contains(setting.Field, ".") {
 			continue // resolveTLS fills those in
@@ -229,9 +226,6 @@ func (r DeployRequest) resolveSettings(s *Spec) error {
 		}
 		if err := setting.check(value); err != nil {
 			return err
-		}
-		if to := bounds[setting.Name]; to != nil {
-			*to = time.Duration(value.Interface().(Duration))
 		}
 		if to, kept := setting.In(&s.Options); kept && to.Kind() != reflect.Slice {
 			to.Set(value.Convert(to.Type()))

@@ -33,7 +33,8 @@ func NewDeployPrinter(env *Env, output OutputFormat, quiet bool, req api.DeployR
 	p := newTextPrinter(env)
 	p.req = req
 	if spec, err := req.Resolve(); err == nil {
-		p.limits = &spec.Drain
+		limits := spec.Options.Drain()
+		p.limits = &limits
 	}
 	return p
 }

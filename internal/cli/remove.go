@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -39,13 +38,25 @@ removal goes on, and parachute wait SERVICE waits for it.`,
 	}
 	output := AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
-	drain, streams := api.DefaultDrainTimeout, api.DefaultStreamTimeout
-	cmd.Flags().Var(&drain, "drain-timeout", "`time` that requests have to finish")
-	cmd.Flags().Var(&streams, "stream-timeout", "`time` after which WebSockets and event streams are closed")
+	var drain, streams api.Duration
+	for name, to := range map[string]*api.Duration{"drain-timeout": &drain, "stream-timeout": &streams} {
+		text := "`time` that requests have to finish"
+		if to == &streams {
+			text = "`time` after which WebSockets and event streams are closed"
+		}
+		cmd.Flags().Var(to, name, text+" (default: what the service was deployed with)")
+		cmd.Flags().Lookup(name).DefValue = ""
+	}
 	failOnCut := cmd.Flags().Bool("fail-on-cut", false, "exit with 7 if requests or streams had to be cut")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		limits, err := api.RemoveRequest{DrainTimeout: &drain, StreamTimeout: &streams}.Resolve()
-		if err != nil {
+		req := api.RemoveRequest{FailOnCut: *failOnCut}
+		if cmd.Flags().Changed("drain-timeout") {
+			req.DrainTimeout = &drain
+		}
+		if cmd.Flags().Changed("stream-timeout") {
+			req.StreamTimeout = &streams
+		}
+		if err := req.Validate(); err != nil {
 			return err
 		}
 		c, err := env.Client(cmd)
@@ -55,16 +66,18 @@ removal goes on, and parachute wait SERVICE waits for it.`,
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		printer := newTextPrinter(env)
-		printer.limits, printer.drainSince = &limits, time.Now()
+		printer.drainSince = time.Now()
 		show := func(s api.ServiceStatus) {
 			if *output == outputJSON || *quiet {
 				return
 			}
 			for _, r := range s.Draining {
+				limits := req.Limits(r.Options)
+				printer.limits = &limits
 				printer.drainGoesOn(r.Release, r.Requests, r.Streams)
 			}
 		}
-		removal, err := remove(ctx, c, args[0], removeQuery(limits, *failOnCut), show)
+		removal, err := remove(ctx, c, args[0], removeQuery(req), show)
 		if text := *output != outputJSON && !*quiet; err == nil && text && removal.Drained != nil {
 			printer.drained(*removal.Drained)
 		}
@@ -90,11 +103,18 @@ removal goes on, and parachute wait SERVICE waits for it.`,
 const pollInterval = 500 * time.Millisecond
 
 // removeQuery returns the query of the call that removes a service.
-func removeQuery(limits api.DrainLimits, failOnCut bool) url.Values {
-	return url.Values{
-		"drain_timeout": {limits.Requests.String()}, "stream_timeout": {limits.Streams.String()},
-		"fail_on_cut": {strconv.FormatBool(failOnCut)},
+func removeQuery(req api.RemoveRequest) url.Values {
+	query := url.Values{}
+	if req.DrainTimeout != nil {
+		query.Set("drain_timeout", req.DrainTimeout.String())
 	}
+	if req.StreamTimeout != nil {
+		query.Set("stream_timeout", req.StreamTimeout.String())
+	}
+	if req.FailOnCut {
+		query.Set("fail_on_cut", "true")
+	}
+	return query
 }
 
 // remove removes a service, and shows it as it drains. The proxy answers when that is over,

@@ -395,8 +395,8 @@ func FuzzDeployRequestJSON(f *testing.F) {
 		if err != nil || doc.Release != 7 {
 			t.Fatalf("%s is stored as %s, which does not load: %v", b, encoded, err)
 		}
-		// How long to wait belongs to the deployment and not to the release.
-		again.DeployTimeout, again.Drain, again.Force, again.Detach = s.DeployTimeout, s.Drain, s.Force, s.Detach
+		// These belong to the deployment and not to the release.
+		again.FailOnCut, again.Force, again.Detach = s.FailOnCut, s.Force, s.Detach
 		if !reflect.DeepEqual(again, s) {
 			t.Fatalf("%s is stored as %s, which loads as\n%+v, want\n%+v", b, encoded, again, s)
 		}

@@ -49,7 +49,7 @@ func (d *Deployment) confirmGate(r *release, seen time.Time) error {
 // probeAll probes the targets of a release, side by side, until all are healthy, and
 // tells of each that is.
 func (d *Deployment) probeAll(r *release, healthy func(api.ProbeReport)) ([]api.ProbeReport, error) {
-	ctx, cancel := context.WithTimeoutCause(d.ctx, d.spec.DeployTimeout, errDeployTimeout)
+	ctx, cancel := context.WithTimeoutCause(d.ctx, time.Duration(d.spec.Options.DeployTimeout), errDeployTimeout)
 	defer cancel()
 	reports := r.UntilHealthy(ctx, healthy, d.probeFailed)
 	if allHealthy(reports) {
@@ -81,7 +81,7 @@ func notHealthy(s api.Spec, reports []api.ProbeReport) *api.Error {
 	}
 	err := &api.Error{
 		Code:    api.CodeNotHealthy,
-		Message: fmt.Sprintf("%s not healthy within %s", subject, s.DeployTimeout),
+		Message: fmt.Sprintf("%s not healthy within %s", subject, s.Options.DeployTimeout),
 		Details: reports,
 	}
 	return err.With(healthHint(s, reports))

@@ -19,8 +19,7 @@ import (
 // to fail then: the service is gone all the same.
 func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error) {
 	removal := api.Removal{Service: name}
-	limits, err := req.Resolve()
-	if err != nil {
+	if err := req.Validate(); err != nil {
 		return removal, err
 	}
 	e.mu.Lock()
@@ -51,6 +50,10 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 		return removal, err
 	}
 	e.log().Info("service removed", zap.String("service", name))
+	var limits api.DrainLimits
+	if old != nil {
+		limits = req.Limits(old.Spec.Options)
+	}
 	err = e.drainOld(svc, old, limits, req.FailOnCut, nil, func(d api.Drain) { removal.Drained, removal.Cut = &d, api.CutOf(d) })
 	if cut, ok := errors.AsType[*api.Error](err); ok {
 		cut.Message = name + " is removed, but " + cut.Message

@@ -82,6 +82,25 @@ func testCutByRemove(t *testing.T, failOnCut bool) {
 	e.checkConsistent() // the service is gone all the same
 }
 
+// TestRemoveWaitsAsLongAsTheServiceWasDeployedWith also after a restart of the proxy.
+func TestRemoveWaitsAsLongAsTheServiceWasDeployedWith(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := testkit.StartApp(t, "app")
+	req := requestFor("app", a)
+	req.DrainTimeout = testkit.Milliseconds(20)
+	e.deploy(req)
+	e = newTestEngine(t, withStore(e.store))
+	if err := e.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	go e.get("h", "/slow")
+	testkit.Receive(t, a.Arrived, "the slow request")
+	if r := testkit.Receive(t, e.remove("app", api.RemoveRequest{}), "the removal"); r.err != nil || r.Cut == nil || r.Cut.Requests != 1 {
+		t.Errorf("removal %+v, want one request cut", r)
+	}
+}
+
 // TestRemoveWaitsForOlderDrains lets every target of a service be stopped when
 // its removal returns.
 func TestRemoveWaitsForOlderDrains(t *testing.T) {

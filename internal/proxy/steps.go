@@ -153,5 +153,5 @@ func (o *operation) commit() error {
 
 // drain waits until the old release, and older ones that still drain, hold nothing.
 func (o *operation) drain() error {
-	return o.e.drainOld(o.svc, o.old, o.d.spec.Drain, o.d.spec.FailOnCut, o.d.drainProgress, o.d.drained)
+	return o.e.drainOld(o.svc, o.old, o.d.spec.Options.Drain(), o.d.spec.FailOnCut, o.d.drainProgress, o.d.drained)
 }
