@@ -2,9 +2,7 @@ package parachute
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -133,13 +131,10 @@ func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 			*d = &parsed
 		}
 	}
-	if s := r.URL.Query().Get("fail_on_cut"); s != "" {
-		on, err := strconv.ParseBool(s)
-		if err != nil {
-			writeError(w, &api.Error{Code: api.CodeInvalid, Message: "fail_on_cut has to be true or false"}, nil)
-			return
-		}
-		req.FailOnCut = on
+	var err error
+	if req.FailOnCut, err = boolQuery(r, "fail_on_cut"); err != nil {
+		writeError(w, err, nil)
+		return
 	}
 	removal, err := e.Remove(r.PathValue("service"), req)
 	switch {
@@ -152,29 +147,40 @@ func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// boolQuery returns a query parameter that is true or false, which is what it is without it.
+func boolQuery(r *http.Request, name string) (bool, error) {
+	s := r.URL.Query().Get(name)
+	if s == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, &api.Error{Code: api.CodeInvalid, Message: name + " has to be true or false"}
+	}
+	return on, nil
+}
+
 func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
-	var req api.DeployRequest
-	if err := decodeBody(r, &req); err != nil {
+	p, err := readPatch(r)
+	if err != nil {
 		writeError(w, err, nil)
 		return
 	}
-	if name := r.PathValue("service"); name != "" {
-		if req.Service != "" && req.Service != name {
-			writeError(w, &api.Error{
-				Code:    api.CodeInvalid,
-				Message: fmt.Sprintf("the body names the service %s, the path %s", api.Printable(req.Service), api.Printable(name)),
-			}, nil)
-			return
-		}
-		req.Service = name
+	dryRun, err := boolQuery(r, "dry_run")
+	if err != nil {
+		writeError(w, err, nil)
+		return
 	}
-	if a := running.current(); a != nil {
-		if err := a.checkHosts(req); err != nil {
+	if dryRun {
+		plan, err := e.Plan(p)
+		if err != nil {
 			writeError(w, err, nil)
 			return
 		}
+		writeJSON(w, http.StatusOK, plan)
+		return
 	}
-	d, err := e.Deploy(req)
+	d, err := e.Deploy(p)
 	if err != nil {
 		writeError(w, err, nil)
 		return
@@ -227,31 +233,34 @@ func outlastReadTimeout(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
-// decodeBody reads one JSON value that has no unknown fields and nothing behind
-// it.
-func decodeBody(r *http.Request, to any) error {
+// readPatch reads what to deploy: the body, and the service in the path, if it is there.
+func readPatch(r *http.Request) (api.Patch, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBody+1))
 	if err != nil {
-		return invalidBody("reading it: " + err.Error())
+		return nil, invalidBody("reading it: " + err.Error())
 	}
 	if len(body) > maxRequestBody {
 		// A caller that is still writing when the connection closes would see
 		// that instead of the answer.
 		_, _ = io.CopyN(io.Discard, r.Body, maxDiscardedBody)
-		return invalidBody(fmt.Sprintf("it is larger than %d bytes", maxRequestBody))
+		return nil, invalidBody(fmt.Sprintf("it is larger than %d bytes", maxRequestBody))
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	switch err := dec.Decode(to); {
-	case errors.Is(err, io.EOF):
-		return invalidBody("it is empty")
-	case err != nil:
-		return invalidBody(strings.TrimPrefix(err.Error(), "json: "))
+	p, err := api.ParsePatch(body)
+	if err != nil {
+		return nil, invalidBody(err.Error())
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return invalidBody("there is more than one JSON value")
+	name := r.PathValue("service")
+	if name == "" {
+		return p, nil
 	}
-	return nil
+	if inBody, _ := p["service"].(string); inBody != "" && inBody != name {
+		return nil, &api.Error{
+			Code:    api.CodeInvalid,
+			Message: fmt.Sprintf("the body names the service %s, the path %s", api.Printable(inBody), api.Printable(name)),
+		}
+	}
+	p.Set("service", name)
+	return p, nil
 }
 
 func invalidBody(reason string) error {

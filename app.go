@@ -98,6 +98,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 			Certifier: c,
 			Logger:    a.logger,
 			UserAgent: "parachute/" + version.Version(),
+			Refuse:    refuseSites,
 		})
 		c.Bind(engine)
 		return sharedEngine{engine, c}, engine.Load(context.Background())

@@ -31,7 +31,7 @@ func TestFailedReloadGivesTheStorageBack(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = first.Stop() })
 
-	d, err := engine.Deploy(api.DeployRequest{Targets: []string{"127.0.0.1:1"}, Force: true})
+	d, err := engine.Deploy(api.DeployRequest{Targets: []string{"127.0.0.1:1"}, Force: true}.Patch())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func (s *storageOnAFullDisk) Store(ctx context.Context, key string, value []byte
 // that fails must not put the damaged one in its place.
 func TestFailedDeployKeepsTheStateThatLoads(t *testing.T) {
 	deploy := func(e *proxy.Engine, target string) error {
-		d, err := e.Deploy(api.DeployRequest{Service: "app", Targets: []string{target}, Force: true})
+		d, err := e.Deploy(api.DeployRequest{Service: "app", Targets: []string{target}, Force: true}.Patch())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,12 +18,19 @@ const (
 	warnOfSiteHosts = "warn"
 )
 
+// refuseSites is checkHosts by the config that is running.
+func refuseSites(spec api.Spec) error {
+	if a := running.current(); a != nil {
+		return a.checkHosts(spec)
+	}
+	return nil
+}
+
 // checkHosts returns why a deploy would get no requests for one of its hosts: a site of
 // the config has it. With App.SiteHosts at "warn", that is only in the log.
-func (a *App) checkHosts(req api.DeployRequest) error {
-	spec, err := req.Resolve()
-	if err != nil || a.SiteHosts == "" {
-		return nil // the engine refuses it
+func (a *App) checkHosts(spec api.Spec) error {
+	if a.SiteHosts == "" {
+		return nil
 	}
 	for _, host := range spec.Hosts {
 		site, address := a.siteOf(host, spec.Options.TLS != nil)

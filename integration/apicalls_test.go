@@ -136,7 +136,7 @@ func callDeployments(c apiCaller) {
 	// What is asked for is refused as it is written.
 	c.deploy(409, "other", `{`+targets(next)+`, "hosts": ["web.example.com"]}`)
 	for _, body := range []string{
-		``, `{`, `[]`, `{}`, `{"targets": []}`, `{"targets": ["no-port"]}`,
+		``, `{`, `[]`, `{"targets": null}`, `{"targets": []}`, `{"targets": ["no-port"]}`,
 		`{` + targets(next) + `, "colour": "red"}`,
 		`{` + targets(next) + `, "drain_timeout": 30}`,
 		`{` + targets(next) + `, "drain_timeout": "-1s"}`,

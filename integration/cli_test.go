@@ -60,7 +60,7 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 		{"deploy web:3000 --sticky=perhaps", 2, []string{`--sticky: "perhaps" is neither true nor false`}},
 		{`deploy web:3000 --host a"b`, 2, []string{"--host: ", "is no list"}},
 		{"deploy web:3000 --output xml", 2, []string{"text or json"}},
-		{"deploy " + a.addr() + " --service other --host shop.test", 4, []string{"belongs to the service shop", "use --service shop --host shop.test instead of --service other", "parachute remove shop"}},
+		{"deploy " + a.addr() + " --service other --host shop.test", 4, []string{"belongs to the service shop", "use --service shop instead of --service other, and leave out --host", "parachute remove shop"}},
 		{
 			"deploy 127.0.0.1:1 --service shop --host shop.test --deploy-timeout 300ms", 3,
 			[]string{"was not healthy within 300ms", "shop v1 still serves all traffic", "connection refused", "hint: "},
@@ -199,7 +199,7 @@ func TestDeployTellsItsStory(t *testing.T) {
 	if r.Code != 0 || r.Stdout != "app.test v1 is live\n" {
 		t.Fatalf("%d %q %s", r.Code, r.Stdout, r.Stderr)
 	}
-	r = run(t, p, "deploy", b.addr(), "--host", "app.test")
+	r = run(t, p, "deploy", b.addr(), "--host", "app.test", "--health-check-path", "/up")
 	for _, want := range []string{b.addr() + " healthy", "switched v1 -> v2", "changed health-check-path: /up?full=1 -> /up", "drained " + a.addr()} {
 		if !strings.Contains(r.Stderr, want) {
 			t.Errorf("the story lacks %q:\n%s", want, r.Stderr)

@@ -45,7 +45,9 @@ func TestOneTornDocumentCostsTheOthersNothing(t *testing.T) {
 	if after := documents(t, p); after["/one.test/current.json"] != before["/one.test/current.json"] {
 		t.Error("the torn document was overwritten")
 	}
-	deploy(t, p, requestFor("one.test", a))
+	mend := requestFor("one.test", a)
+	mend.Reset = true
+	deploy(t, p, mend)
 	if s := serviceOf(t, p, "one.test"); s.Broken != "" || s.Active == nil {
 		t.Errorf("a deploy did not mend one.test: %+v", s)
 	}

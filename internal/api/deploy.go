@@ -30,16 +30,15 @@ const (
 	MaxTimeout            = Duration(24 * time.Hour)
 )
 
-// DeployRequest asks for a deployment. The command line, the API and the engine
-// all speak it. It is declarative: what it leaves out has its default, not the
-// value that the service had before.
+// DeployRequest asks for a deployment, with everything that is asked for. The defaults are
+// those of a new service: what a deploy of another one does not name, it keeps; see [Patch].
 type DeployRequest struct {
 	// Service is the name of the service. Default: the first host, or "default"
 	// without one.
 	Service string `json:"service,omitempty"`
 	// Targets are the instances of the new release, at least one. See
 	// [ParseTarget] for their form.
-	Targets []string `json:"targets"`
+	Targets []string `json:"targets,omitempty"`
 	// Hosts are the names that the service is for, such as "app.example.com" or
 	// "*.example.com". Default: every host that no other service claims.
 	Hosts []string `json:"hosts,omitempty"`
@@ -97,6 +96,8 @@ type DeployRequest struct {
 	// to, as from www.example.com to example.com. Default: none.
 	CanonicalHost string `json:"canonical_host,omitempty"`
 
+	// Reset has the deploy start from the defaults, and not from what the service has.
+	Reset bool `json:"reset,omitempty"`
 	// FailOnCut has the deployment end with [CodeDrainTimeout] if requests or streams of the
 	// old release had to be cut. The new release serves all the same. Default: false, for
 	// what calls it takes a failure for a release that did not start, and would stop it.
@@ -137,16 +138,31 @@ func (r DeployRequest) Validate() error {
 	return err
 }
 
+// ValidateValues returns an [Error] with [CodeInvalid] that names the first field whose
+// value no deploy can have, or nil. How fields go together depends on the service that a
+// [Patch] is for.
+func (r DeployRequest) ValidateValues() error {
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck)
+}
+
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	for _, part := range []func(*Spec) error{r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveTLS, r.resolveCanonicalHost} {
-		if err := part(&s); err != nil {
-			return Spec{}, err
-		}
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+		return Spec{}, err
 	}
 	return s, nil
+}
+
+// resolve does parts of [DeployRequest.Resolve], up to the first that fails.
+func (r DeployRequest) resolve(s *Spec, parts ...func(*Spec) error) error {
+	for _, part := range parts {
+		if err := part(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r DeployRequest) resolveTargets(s *Spec) error {

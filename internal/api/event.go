@@ -43,7 +43,10 @@ type Event struct {
 	Targets  []string `json:"targets,omitempty"`
 	Requests int      `json:"requests,omitempty"`
 	Streams  int      `json:"streams,omitempty"`
-	Drain    *Drain   `json:"drain,omitempty"`
+	// DrainTimeout and StreamTimeout bound it, from its first event on.
+	DrainTimeout  *Duration `json:"drain_timeout,omitempty"`
+	StreamTimeout *Duration `json:"stream_timeout,omitempty"`
+	Drain         *Drain    `json:"drain,omitempty"`
 	// Result is the deployment as it ended.
 	Result *DeploymentStatus `json:"result,omitempty"`
 }

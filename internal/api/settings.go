@@ -63,6 +63,7 @@ var settings = withPlaces([]Setting{
 	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` with its private key", Absent: "none", NotEmpty: true},
 	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that says with 200 which names may have a certificate at their first handshake", Absent: "none", NotEmpty: true},
 	{Name: "canonical-host", Text: "`host` that clients of the other hosts are redirected to", Absent: "none", NotEmpty: true},
+	{Name: "reset", Text: "start from the defaults, and not from what the service has", Default: false},
 	{Name: "fail-on-cut", Text: "fail if requests or streams of the old release had to be cut; the new one serves all the same", Default: false},
 	{Name: "force", Text: "skip the health check", Default: false},
 	{Name: "detach", Text: "return as soon as the deployment is accepted; it goes on by itself", Default: false},
@@ -167,24 +168,30 @@ type Value struct{ Name, Text string }
 // NotDefault returns the settings of a release that are not what a deploy gets which does
 // not mention them.
 func (o *Options) NotDefault() (all []Value) {
-	plain := DeployRequest{Targets: []string{"any:1"}}
-	if o.TLS != nil {
-		plain.TLS = &TLSRequest{OnDemandURL: "/"} // which needs no host
-	}
-	s, err := plain.Resolve()
-	if err != nil {
-		return nil
-	}
-	if s.Options.TLS != nil {
-		s.Options.TLS.OnDemandURL = ""
-	}
+	plain := defaultOptions(o.TLS != nil)
 	for _, setting := range settings {
 		text, kept := setting.Show(o)
-		if byDefault, _ := setting.Show(&s.Options); kept && text != byDefault {
+		if byDefault, _ := setting.Show(&plain); kept && text != byDefault {
 			all = append(all, Value{setting.Name, text})
 		}
 	}
 	return all
+}
+
+// defaultOptions returns what a deploy gets that names nothing, but perhaps TLS.
+func defaultOptions(tls bool) Options {
+	plain := DeployRequest{Targets: []string{"any:1"}}
+	if tls {
+		plain.TLS = &TLSRequest{OnDemandURL: "/"} // which needs no host
+	}
+	s, err := plain.Resolve()
+	if err != nil {
+		panic(err) // defaults are valid
+	}
+	if tls {
+		s.Options.TLS.OnDemandURL = ""
+	}
+	return s.Options
 }
 
 // Changes describes, for people, what differs between the hosts and settings of two

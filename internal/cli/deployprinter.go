@@ -11,8 +11,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// DeployPrinter shows a deploy as it goes.
-type DeployPrinter interface {
+// deployPrinter shows a deploy as it goes.
+type deployPrinter interface {
 	// Event shows an event of the deployment.
 	Event(api.Event) error
 	// End is called when no more events come, also after a failure.
@@ -21,9 +21,10 @@ type DeployPrinter interface {
 	Result(api.DeploymentStatus) error
 }
 
-// NewDeployPrinter returns the printer for a deploy of req: JSON on standard output, or
-// text, with the progress on standard error; quiet prints nothing but errors.
-func NewDeployPrinter(env *Env, output OutputFormat, quiet bool, req api.DeployRequest) DeployPrinter {
+// newDeployPrinter returns the printer for a deploy: JSON on standard output, or text, with
+// the progress on standard error; quiet prints nothing but errors. A forced deploy checks
+// no targets.
+func newDeployPrinter(env *Env, output OutputFormat, quiet, forced bool) deployPrinter {
 	switch {
 	case output == outputJSON:
 		return &jsonPrinter{encoder: json.NewEncoder(env.Out), quiet: quiet}
@@ -31,11 +32,7 @@ func NewDeployPrinter(env *Env, output OutputFormat, quiet bool, req api.DeployR
 		return silentPrinter{}
 	}
 	p := newTextPrinter(env)
-	p.req = req
-	if spec, err := req.Resolve(); err == nil {
-		limits := spec.Options.Drain()
-		p.limits = &limits
-	}
+	p.forced = forced
 	return p
 }
 
@@ -86,8 +83,8 @@ type textPrinter struct {
 	style    style
 	// named has a text name commands as they are called.
 	named func(string) string
-	// req is what was asked for.
-	req api.DeployRequest
+	// forced says that no target is checked.
+	forced bool
 	// limits are those of the drain, nil if they are not known.
 	limits *api.DrainLimits
 	// live is the line that changes, on a terminal; nil elsewhere.
@@ -104,7 +101,7 @@ func (p *textPrinter) Event(ev api.Event) error {
 	switch ev.Kind {
 	case api.EventAccepted:
 		p.targets = ev.Targets
-		if p.req.Force {
+		if p.forced {
 			p.now("not checking " + strings.Join(ev.Targets, ", "))
 		} else {
 			p.now("waiting for " + strings.Join(ev.Targets, ", "))
@@ -129,6 +126,9 @@ func (p *textPrinter) Event(ev api.Event) error {
 	case api.EventDraining:
 		if p.drainSince.IsZero() {
 			p.drainSince = ev.Time
+		}
+		if ev.DrainTimeout != nil && ev.StreamTimeout != nil {
+			p.limits = &api.DrainLimits{Requests: time.Duration(*ev.DrainTimeout), Streams: time.Duration(*ev.StreamTimeout)}
 		}
 		p.drainGoesOn(ev.Release, ev.Requests, ev.Streams)
 	case api.EventDrained:
@@ -191,7 +191,7 @@ func (p *textPrinter) Result(s api.DeploymentStatus) error {
 		_, err := fmt.Fprintf(p.out, "%s accepted, deployment %s\n", s.Service, s.ID)
 		return err
 	}
-	if missing := withoutCertificate(s.Certificates); len(missing) > 0 && p.req.TLS.OnDemandURL == "" {
+	if missing := withoutCertificate(s.Certificates); len(missing) > 0 {
 		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: %s %s\n",
 			someOf(missing, ", "), p.named("parachute status"), s.Service)
 	}

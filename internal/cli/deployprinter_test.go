@@ -15,26 +15,22 @@ func TestDeployTellsOfCertificatesThatAreNotThereYet(t *testing.T) {
 	now := time.Now()
 	there := api.Certificate{Host: "there.test", NotBefore: &now, NotAfter: &now}
 	for name, c := range map[string]struct {
-		tls          *api.TLSRequest
 		certificates []api.Certificate
 		want         string
 	}{
-		"none":      {nil, nil, ""},
-		"all there": {&api.TLSRequest{}, []api.Certificate{there}, ""},
+		"none":      {nil, ""},
+		"all there": {[]api.Certificate{there}, ""},
 		"one is not": {
-			&api.TLSRequest{},
 			[]api.Certificate{{Host: "a.test"}, there},
 			" - no certificate yet for a.test; until there is one, plain HTTP is served; see: parachute status a.test\n",
 		},
 		"many are not": {
-			&api.TLSRequest{},
 			[]api.Certificate{{Host: "a.test"}, {Host: "b.test"}, {Host: "c.test"}, {Host: "d.test"}, {Host: "e.test"}},
 			"a.test, b.test, c.test and 2 more;",
 		},
-		"on demand": {&api.TLSRequest{OnDemandURL: "/ask"}, []api.Certificate{{Host: "a.test"}}, ""},
 	} {
 		var out, progress bytes.Buffer
-		p := &textPrinter{out: &out, progress: &progress, named: (&Env{}).named, req: api.DeployRequest{TLS: c.tls}}
+		p := &textPrinter{out: &out, progress: &progress, named: (&Env{}).named}
 		err := p.Result(api.DeploymentStatus{Service: "a.test", State: api.StateDone, Release: 1, Serving: 1, Certificates: c.certificates})
 		if err != nil || out.String() != "a.test v1 is live\n" {
 			t.Errorf("%s: %q, %v", name, out.String(), err)

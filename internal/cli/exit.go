@@ -21,6 +21,7 @@ const (
 	exitNotFound     = 5
 	exitUnreachable  = 6
 	exitDrainTimeout = 7
+	exitWouldChange  = 10
 	exitCertificate  = 12
 	exitGaveUp       = 124
 	exitInterrupted  = 130
@@ -59,6 +60,10 @@ func usageErrorOf(cmd *cobra.Command, err error) error {
 func (e *Env) Exit(err error) {
 	if err == nil {
 		e.Quit(exitDone)
+		return
+	}
+	if api.ErrorCode(err) == codeWouldChange {
+		e.Quit(exitWouldChange)
 		return
 	}
 	if failure, ok := errors.AsType[*api.Error](err); ok {

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -9,8 +12,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// AddSettingFlags gives cmd a flag for each setting of a deploy, with its completion.
-func AddSettingFlags(cmd *cobra.Command) {
+// addSettingFlags gives cmd a flag for each setting of a deploy, with its completion.
+func addSettingFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	for _, s := range api.Settings() {
 		switch d := s.Default.(type) {
@@ -42,9 +45,41 @@ func addFlagOf(flags *pflag.FlagSet, s api.Setting) {
 	}
 }
 
-// RefuseEmptySettings refuses flags that were given without a value where that is a
+// addUnsetFlag gives cmd a flag for settings that are to have their defaults again.
+func addUnsetFlag(cmd *cobra.Command) *[]string {
+	unset := cmd.Flags().StringSlice("unset", nil, "`settings` that get their defaults again, such as host or sticky")
+	var names []string
+	for _, s := range api.Settings() {
+		names = append(names, s.Name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("unset", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	return unset
+}
+
+// unsetIn has p give settings their defaults again.
+func unsetIn(p api.Patch, names []string) error {
+	settings := api.Settings()
+	for _, name := range names {
+		name = strings.TrimPrefix(name, "--")
+		i := slices.IndexFunc(settings, func(s api.Setting) bool { return s.Name == name })
+		switch {
+		case i < 0:
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no setting %.64q", name), Hint: "see the flags of: parachute deploy --help"}
+		case p.Names(settings[i].Place()):
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("--%s is given, and to be unset", name), Hint: "leave one of them out"}
+		}
+		place := settings[i].Place()
+		if name == "tls" {
+			place = name // with all that belongs to it
+		}
+		p.Set(place, nil)
+	}
+	return nil
+}
+
+// refuseEmptySettings refuses flags that were given without a value where that is a
 // mistake.
-func RefuseEmptySettings(flags *pflag.FlagSet) error {
+func refuseEmptySettings(flags *pflag.FlagSet) error {
 	var names []string
 	for _, s := range api.Settings() {
 		if s.NotEmpty {
@@ -54,32 +89,23 @@ func RefuseEmptySettings(flags *pflag.FlagSet) error {
 	return RefuseEmpty(flags, names...)
 }
 
-// SettingsOf returns the request that the flags of [AddSettingFlags] ask for, without
-// what is about TLS. Flags that were not given are left out, so that defaults are decided
-// in one place.
-func SettingsOf(flags *pflag.FlagSet) api.DeployRequest {
-	var req api.DeployRequest
+// settingsOf returns what the flags of [addSettingFlags] ask for, without what is about TLS.
+// Flags that were not given are left out: the service keeps what it has.
+func settingsOf(flags *pflag.FlagSet) api.Patch {
+	p := api.Patch{}
 	for _, s := range api.Settings() {
-		to, ok := s.In(&req)
-		f := flags.Lookup(s.Name)
-		if !ok || !f.Changed {
-			continue
+		if f := flags.Lookup(s.Name); f.Changed && !strings.Contains(s.Place(), ".") {
+			p.Set(s.Place(), valueOf(flags, f))
 		}
-		value := reflect.ValueOf(valueOf(flags, f))
-		if to.Kind() == reflect.Pointer {
-			to.Set(reflect.New(to.Type().Elem()))
-			to = to.Elem()
-		}
-		to.Set(value.Convert(to.Type()))
 	}
-	return req
+	return p
 }
 
-// valueOf returns the value of a flag as the type that it was made with.
+// valueOf returns the value of a flag as JSON has it.
 func valueOf(flags *pflag.FlagSet, f *pflag.Flag) any {
 	switch v := f.Value.(type) {
 	case *api.Duration:
-		return *v
+		return v.String()
 	case pflag.SliceValue:
 		return v.GetSlice()
 	}

@@ -81,7 +81,12 @@ func (e *Engine) certify(d *Deployment, r *release) error {
 		}
 		r.certified.Store(true)
 	}
-	if certificates := e.certificatesOf(r); len(certificates) > 0 {
+	certificates := e.certificatesOf(r)
+	if t := r.Spec.Options.TLS; t != nil && t.OnDemandURL != "" {
+		// One that is not there yet is no news: it comes with the first handshake.
+		certificates = slices.DeleteFunc(certificates, func(c api.Certificate) bool { return c.NotAfter == nil })
+	}
+	if len(certificates) > 0 {
 		d.setCertificates(certificates)
 	}
 	return nil

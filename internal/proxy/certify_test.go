@@ -219,12 +219,12 @@ func TestCertificatesThatCanNeverBeAreRefusedAtOnce(t *testing.T) {
 	c.check = func(host string) error { return api.Invalid("%s is no good", host) }
 	a := testkit.StartApp(t, "a")
 	e := newTestEngine(t, withCertifier(c))
-	_, err := e.Deploy(tlsRequestFor("app", a, "a.test"))
+	_, err := e.Deploy(tlsRequestFor("app", a, "a.test").Patch())
 	wantCode(t, err, api.CodeInvalid)
 	if err.Error() != "a.test is no good" || a.Probes.Load() > 0 {
 		t.Errorf("%v after %d probes", err, a.Probes.Load())
 	}
-	_, err = newTestEngine(t).Deploy(tlsRequestFor("app", a, "a.test"))
+	_, err = newTestEngine(t).Deploy(tlsRequestFor("app", a, "a.test").Patch())
 	wantCode(t, err, api.CodeInvalid)
 }
 
@@ -308,7 +308,7 @@ func deployHosts(t *testing.T, c *fakeCertifier, hosts int) (took time.Duration,
 		req.Hosts = append(req.Hosts, fmt.Sprintf("h%d.test", i))
 	}
 	begun := time.Now()
-	d, err := e.Deploy(req)
+	d, err := e.Deploy(req.Patch())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -15,37 +14,26 @@ import (
 const storeTimeout = 10 * time.Second
 
 // Deploy accepts a deployment, or says why not: the request is invalid, or
-// another service owns one of its routes. Accepting it ends every older
-// deployment of the same service that has not begun to commit. The deployment
-// goes on by itself; see [Deployment.Wait].
-func (e *Engine) Deploy(req api.DeployRequest) (*Deployment, error) {
-	s, err := req.Resolve()
-	if err != nil {
-		return nil, err
+// another service owns one of its routes. What p does not name, the service keeps.
+// Accepting it ends every older deployment of the same service that has not begun to
+// commit. The deployment goes on by itself; see [Deployment.Wait].
+func (e *Engine) Deploy(p api.Patch) (*Deployment, error) {
+	for {
+		s, from, err := e.resolve(p)
+		if err != nil {
+			return nil, err
+		}
+		e.mu.Lock()
+		d, uptodate, err := e.accept(s, from)
+		if d != nil {
+			svc := e.services[s.Service]
+			e.operations.Go(func() { e.run(svc, d) })
+		}
+		e.mu.Unlock()
+		if uptodate {
+			return d, err
+		}
 	}
-	if err := e.checkCertificates(s); err != nil {
-		return nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.stopping {
-		return nil, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
-	}
-	if err := e.reserve(s.Service, s.Routes); err != nil {
-		return nil, err
-	}
-	svc := e.service(s.Service)
-	for _, older := range slices.Clone(svc.deployments) {
-		older.abort(&api.Error{
-			Code:    api.CodeSuperseded,
-			Message: fmt.Sprintf("a newer deployment of %s was accepted; this one has changed nothing", s.Service),
-		})
-	}
-	d := newDeployment(s)
-	svc.deployments = append(svc.deployments, d)
-	e.deployments.add(d)
-	e.operations.Go(func() { e.run(svc, d) })
-	return d, nil
 }
 
 // run takes a deployment through its life.
@@ -76,7 +64,7 @@ func (e *Engine) run(svc *service, d *Deployment) {
 // routes have changed or not. Engine.mu must be held.
 func (e *Engine) switchTo(svc *service, next *release) {
 	svc.lastVersion = next.Version
-	svc.broken = nil
+	svc.broken, svc.known = nil, nil
 	if svc.active != nil && sameRoutes(svc.active.routes, next.Spec.Routes) {
 		svc.active.active.Store(next)
 		return

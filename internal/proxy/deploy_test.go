@@ -137,14 +137,14 @@ func TestFailedDeployKeepsServing(t *testing.T) {
 		"invalid": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t)))
 			req.HealthCheckInterval = testkit.Milliseconds(0)
-			_, err := e.Deploy(req)
+			_, err := e.Deploy(req.Patch())
 			return err
 		}, api.CodeInvalid, ""},
 		"route conflict": {func(t *testing.T, e *testEngine, _ *faultyStore) error {
 			req := other(requestFor("app", sick(t)))
 			req.Hosts = append(req.Hosts, "neighbour.example.com")
 			req.PathPrefixes = nil
-			_, err := e.Deploy(req)
+			_, err := e.Deploy(req.Patch())
 			return err
 		}, api.CodeRouteConflict, ""},
 		"not healthy": {func(t *testing.T, e *testEngine, _ *faultyStore) error {

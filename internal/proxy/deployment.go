@@ -77,6 +77,20 @@ func (d *Deployment) pointOfNoReturn() bool {
 	return d.committing
 }
 
+// isCommitting reports whether the deployment is past its point of no return.
+func (d *Deployment) isCommitting() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.committing
+}
+
+// notCommitted takes back the point of no return: the release could not be stored.
+func (d *Deployment) notCommitted() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.committing = false
+}
+
 // Wait returns when the deployment has ended or ctx has.
 func (d *Deployment) Wait(ctx context.Context) (api.DeploymentStatus, error) {
 	select {
@@ -143,7 +157,11 @@ func (d *Deployment) switched(old, next *release, took api.Duration) {
 		return
 	}
 	d.status.State = api.StateDraining
-	d.sendLocked(api.Event{Kind: api.EventDraining, Release: old.Version, Targets: old.Targets(), Requests: requests, Streams: streams})
+	o := d.spec.Options
+	d.sendLocked(api.Event{
+		Kind: api.EventDraining, Release: old.Version, Targets: old.Targets(), Requests: requests, Streams: streams,
+		DrainTimeout: &o.DrainTimeout, StreamTimeout: &o.StreamTimeout,
+	})
 }
 
 func (d *Deployment) drainProgress(requests, streams int) {

@@ -133,7 +133,14 @@ func TestBrokenServiceIsMendedByADeploy(t *testing.T) {
 	sick.Health.Store(500)
 	req := requestFor("app", sick)
 	req.DeployTimeout = testkit.Milliseconds(20)
-	_, err := wait(t, e.start(req))
+	// What it had cannot be kept, so that it has to be named.
+	_, err := e.Deploy(req.Patch())
+	wantCode(t, err, api.CodeInvalid)
+	if hint := api.AsError(err).Hint; !strings.Contains(hint, "`reset`") {
+		t.Errorf("hint %q", hint)
+	}
+	req.Reset = true
+	_, err = wait(t, e.start(req))
 	wantCode(t, err, api.CodeNotHealthy)
 	if s, _ := e.Service("app"); !strings.Contains(s.Broken, "decoding the document") || s.Active != nil {
 		t.Errorf("after a failed deploy: %+v, want it broken", s)
@@ -141,7 +148,9 @@ func TestBrokenServiceIsMendedByADeploy(t *testing.T) {
 	if got := string(store.dump()["app"][0]); got != `{"format": 1, "serv` {
 		t.Errorf("a failed deploy has overwritten the document with %s", got)
 	}
-	e.deploy(requestFor("app", testkit.StartApp(t, "app")))
+	req = requestFor("app", testkit.StartApp(t, "app"))
+	req.Reset = true
+	e.deploy(req)
 	e.wantAnswer("h", "/", "app")
 	e.checkConsistent()
 

@@ -112,7 +112,7 @@ func TestLifeCycleOfDeployments(t *testing.T) {
 			case 2, 3: // it does, after a while
 				req.Targets = []string{slow.Target}
 			}
-			d, err := e.Deploy(req)
+			d, err := e.Deploy(req.Patch())
 			if err != nil {
 				if api.ErrorCode(err) != api.CodeRouteConflict {
 					t.Errorf("deploying: %v", err)

@@ -66,9 +66,7 @@ func TestHandshakesWithoutANameAreAnswered(t *testing.T) {
 	e.deploy(tlsRequestFor("b", a, "b.test", "c.test"))
 	want("b.test")
 	// With TLS off, its routes stay: it is a moment until that is noticed.
-	off := tlsRequestFor("b", a, "b.test", "c.test")
-	off.TLS = nil
-	e.deploy(off)
+	e.deployPatch(api.Patch{"service": "b", "tls": nil})
 	want("")
 	known := *e.defaultSite.Load()
 	known.until = time.Now()

@@ -257,7 +257,22 @@ func (e *testEngine) target(service string, i int) api.TargetStatus {
 // start begins a deployment that has to be accepted.
 func (e *testEngine) start(req api.DeployRequest) *Deployment {
 	e.t.Helper()
-	d, err := e.Deploy(req)
+	return e.startPatch(req.Patch())
+}
+
+// deployPatch deploys what a patch asks for, and waits for it.
+func (e *testEngine) deployPatch(p api.Patch) api.DeploymentStatus {
+	e.t.Helper()
+	status, err := wait(e.t, e.startPatch(p))
+	if err != nil {
+		e.t.Fatalf("deploying: %v", err)
+	}
+	return status
+}
+
+func (e *testEngine) startPatch(p api.Patch) *Deployment {
+	e.t.Helper()
+	d, err := e.Deploy(p)
 	if err != nil {
 		e.t.Fatalf("deploying: %v", err)
 	}

@@ -40,7 +40,7 @@ func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 		req := requestFor("a", a)
 		req.Hosts, req.TLS = []string{"a.test"}, files.request()
 		before := e.picture()
-		_, err := e.Deploy(req)
+		_, err := e.Deploy(req.Patch())
 		wantCode(t, err, api.CodeInvalid)
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got the error %q instead of one with %q", err, want)

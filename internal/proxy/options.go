@@ -4,6 +4,8 @@ import (
 	"net"
 
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // EngineOptions configure an [Engine].
@@ -12,6 +14,9 @@ type EngineOptions struct {
 	Store Store
 	// Certifier gets certificates. Default: deployments that need some are refused.
 	Certifier Certifier
+	// Refuse returns why a deploy would be of no use, such as an [api.Error] for a host that
+	// something else answers for. Default: nothing is refused.
+	Refuse func(api.Spec) error
 	// Logger receives what operators should know. Default: nothing is logged.
 	Logger *zap.Logger
 	// UserAgent is what probes say they are. Default: "parachute".

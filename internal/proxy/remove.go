@@ -84,7 +84,7 @@ func (e *Engine) unroute(svc *service) (*release, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	svc.broken = nil
+	svc.broken, svc.known = nil, nil
 	if svc.active == nil {
 		return nil, nil
 	}

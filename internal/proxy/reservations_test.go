@@ -28,26 +28,25 @@ func TestConflictNamesTheOwner(t *testing.T) {
 			"thief",
 			[]string{"a.example.com", "SHOP.example.com"},
 			nil, "the host shop.example.com belongs to the service shop",
-			"`service=shop` `hosts=shop.example.com` `path_prefixes=/,/api` instead of `service=thief`;",
+			"`service=shop` instead of `service=thief`, and leave out `hosts`",
 		},
 		{
 			"",
 			[]string{"shop.example.com"},
 			[]string{"/api"},
 			"the path /api of the host shop.example.com belongs to the service shop",
-			"`service=shop` `hosts=shop.example.com` `path_prefixes=/,/api`;",
+			"`service=shop`, and leave out `hosts`",
 		},
-		{"thief", nil, nil, "every host without a service of its own belongs to the service rest", "`service=rest` instead of `service=thief`;"},
-		// Without the other host, it would be lost.
+		{"thief", nil, nil, "every host without a service of its own belongs to the service rest", "`service=rest` instead of `service=thief`, and leave out `hosts`"},
 		{
 			"",
 			[]string{"pair.com"},
 			nil, "the host pair.com belongs to the service *.pair.com",
-			"`service='*.pair.com'` `hosts='*.pair.com,pair.com'`;",
+			"`service='*.pair.com'`, and leave out `hosts`",
 		},
 	} {
 		req := api.DeployRequest{Service: tt.service, Targets: []string{testkit.RefusedAddress}, Hosts: tt.hosts, PathPrefixes: tt.prefixes}
-		_, err := e.Deploy(req)
+		_, err := e.Deploy(req.Patch())
 		wantCode(t, err, api.CodeRouteConflict)
 		if e, _ := errors.AsType[*api.Error](err); e.Message != tt.message || !strings.Contains(e.Hint, "use "+tt.flags) {
 			t.Errorf("message %q, hint %q\nwant %q and %q", e.Message, e.Hint, tt.message, tt.flags)
@@ -69,7 +68,7 @@ func TestRoutesOfADeploymentUnderWayAreTaken(t *testing.T) {
 	sick := testkit.StartApp(t, "sick")
 	sick.Health.Store(http.StatusServiceUnavailable)
 	d := e.start(requestFor("first", sick))
-	_, err := e.Deploy(requestFor("second", sick))
+	_, err := e.Deploy(requestFor("second", sick).Patch())
 	wantCode(t, err, api.CodeRouteConflict)
 	d.Cancel()
 	_, _ = wait(t, d)

@@ -1,5 +1,7 @@
 package proxy
 
+import "github.com/parachute-proxy/parachute/internal/api"
+
 // service is the control plane's record of a service.
 type service struct {
 	name string
@@ -21,6 +23,9 @@ type service struct {
 	retired int64
 	// broken says why the state of the service could not be loaded.
 	broken error
+	// known is what a broken service was deployed with; nil if that could not be loaded, or
+	// if it is not broken.
+	known *api.Spec
 }
 
 // service returns the record of a service, a new one if there is none.

@@ -32,7 +32,7 @@ func TestStoppingEngineAcceptsNothing(t *testing.T) {
 	if status.State != api.StateCancelled {
 		t.Errorf("a deployment under way ends as %s, want cancelled", status.State)
 	}
-	_, err = e.Deploy(requestFor("app", a))
+	_, err = e.Deploy(requestFor("app", a).Patch())
 	wantCode(t, err, api.CodeStopping)
 	_, err = e.Remove("app", api.RemoveRequest{})
 	wantCode(t, err, api.CodeStopping)
@@ -99,7 +99,7 @@ func TestRetiredEngineFinishesItsRequests(t *testing.T) {
 	if got := testkit.Receive(t, answer, "the answer"); got != "200 done" {
 		t.Errorf("the request got %q", got)
 	}
-	if _, err := e.Deploy(api.DeployRequest{Targets: []string{"a:1"}}); api.ErrorCode(err) != api.CodeStopping {
+	if _, err := e.Deploy(api.DeployRequest{Targets: []string{"a:1"}}.Patch()); api.ErrorCode(err) != api.CodeStopping {
 		t.Errorf("a retired engine says %v to a deploy", err)
 	}
 }

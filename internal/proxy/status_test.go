@@ -61,7 +61,7 @@ func TestStatusTellsThatTheLastDeploymentFailed(t *testing.T) {
 	e := newTestEngine(t)
 	fail := func(service string) api.DeploymentStatus {
 		t.Helper()
-		d, err := e.Deploy(api.DeployRequest{Service: service, Targets: []string{testkit.RefusedAddress}, Hosts: []string{service + ".test"}, DeployTimeout: testkit.Milliseconds(50), Detach: true})
+		d, err := e.Deploy(api.DeployRequest{Service: service, Targets: []string{testkit.RefusedAddress}, Hosts: []string{service + ".test"}, DeployTimeout: testkit.Milliseconds(50), Detach: true}.Patch())
 		if err != nil {
 			t.Fatal(err)
 		}

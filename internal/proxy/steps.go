@@ -115,6 +115,7 @@ func (o *operation) commit() error {
 	e.mu.Unlock()
 
 	if err := e.save(next); err != nil {
+		d.notCommitted()
 		return &api.Error{
 			Code:    api.CodeStorage,
 			Message: fmt.Sprintf("storing the release failed: %s", api.Printable(err.Error())),

@@ -1,13 +1,11 @@
-package parachute
+package cli
 
 import (
 	"testing"
-
-	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
 func TestMisspelledFlagsGetASuggestion(t *testing.T) {
-	flags := newDeployCommand(&cli.Env{}).Flags()
+	flags := newDeployCommand(&Env{}).Flags()
 	for name, want := range map[string]string{
 		"hsot":              "host",
 		"hosts":             "host",
@@ -25,7 +23,7 @@ func TestMisspelledFlagsGetASuggestion(t *testing.T) {
 		"nonsense": "",
 		"":         "",
 	} {
-		if got := cli.SimilarFlag(flags, name); got != want {
+		if got := SimilarFlag(flags, name); got != want {
 			t.Errorf("--%s: %q, want %q", name, got, want)
 		}
 	}

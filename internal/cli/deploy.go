@@ -1,4 +1,4 @@
-package parachute
+package cli
 
 import (
 	"cmp"
@@ -7,21 +7,18 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/parachute-proxy/parachute/internal/api"
-	"github.com/parachute-proxy/parachute/internal/argv0"
-	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/client"
-	"github.com/parachute-proxy/parachute/internal/run"
 )
 
-func newDeployCommand(env *cli.Env) *cobra.Command {
+func newDeployCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy TARGET...",
 		Short: "Move a service's traffic to new instances without losing a request",
@@ -34,15 +31,17 @@ https://host:port or h2c://host:port.
 
 With --tls, the certificates of all hosts are there before the switch, too.
 
-What a deploy does not say has its default, not the value it had before. If a
-deploy fails before the switch, nothing has changed.
+A deploy changes what it names and keeps the rest of what the service has: hosts,
+TLS, timeouts. --tls=false turns TLS off, --unset gives a setting its default
+again, --reset all of them. --dry-run shows what would change. If a deploy fails
+before the switch, nothing has changed.
 
 Exit codes: 0 the new release serves, and the old one holds nothing any more; 1
 other; 2 invalid input; 3 not healthy in time, the old release still serves; 4
 another service owns the route, or a newer deploy took over; 6 no proxy answers;
 7 with --fail-on-cut: the new release serves, but something had to be cut to
-drain the old one; 12 no certificate, the old release still serves; 130
-interrupted.`,
+drain the old one; 10 with --dry-run: something would change; 12 no certificate,
+the old release still serves; 130 interrupted.`,
 		Example: `  parachute deploy web-1:3000
   parachute deploy web-2:3000 --host app1.example.com --tls
   parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,
@@ -55,56 +54,98 @@ interrupted.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	addDeployFlags(cmd)
-	output := cli.AddOutputFlag(cmd)
+	output := AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
 	_ = cmd.RegisterFlagCompletionFunc("service", env.CompleteServices)
+	unset := addUnsetFlag(cmd)
+	dryRun := cmd.Flags().Bool("dry-run", false, "show what would change, and change nothing")
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
-		req, err := deployRequest(cmd.Flags(), targets)
-		if err != nil {
-			return err
+		c := sync.OnceValues(func() (*client.Client, error) { return env.Client(cmd) })
+		p, err := deployPatch(cmd.Flags(), targets, *unset, func(p api.Patch) (bool, error) { return hasTLS(cmd.Context(), c, p) })
+		if err == nil {
+			err = runDeploy(env, cmd, c, p, *dryRun, *output, *quiet)
 		}
-		if err := req.Validate(); err != nil {
-			return cmp.Or(cli.RefuseStrayValues(cmd.Flags(), env.Args, req.Targets), err)
+		if api.ErrorCode(err) == api.CodeInvalid {
+			return cmp.Or(RefuseStrayValues(cmd.Flags(), env.Args, targets), err)
 		}
-		c, err := env.Client(cmd)
-		if err != nil {
-			return err
-		}
-		return deploy(env, c, req, cli.NewDeployPrinter(env, *output, *quiet, req))
+		return err
 	}
 	return cmd
 }
 
+// connect returns a client of the proxy.
+type connect func() (*client.Client, error)
+
+func runDeploy(env *Env, cmd *cobra.Command, connect connect, p api.Patch, dryRun bool, output OutputFormat, quiet bool) error {
+	c, err := connect()
+	switch {
+	case err != nil:
+		return err
+	case dryRun:
+		return env.showPlan(cmd.Context(), c, p, output)
+	}
+	return deploy(env, c, p, newDeployPrinter(env, output, quiet, p["force"] == true))
+}
+
+// deployPatch returns what the flags ask for: flags that were not given are left out, so
+// that the service keeps what it has. hasTLS tells whether that has TLS already; it is
+// asked only if that matters.
+func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.Patch) (bool, error)) (api.Patch, error) {
+	if err := refuseEmptySettings(flags); err != nil {
+		return nil, err
+	}
+	if err := checkTLSFlags(flags); err != nil {
+		return nil, err
+	}
+	p := settingsOf(flags)
+	p.Set("targets", takeIssuer(flags, targets))
+	req, err := p.Apply(nil)
+	if err == nil {
+		err = req.ValidateValues()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := addTLS(p, flags, func() (bool, error) { return hasTLS(p) }); err != nil {
+		return nil, err
+	}
+	return p, unsetIn(p, unset)
+}
+
+// hasTLS reports whether the service that p is about has TLS.
+func hasTLS(ctx context.Context, connect connect, p api.Patch) (bool, error) {
+	c, err := connect()
+	if err != nil {
+		return false, err
+	}
+	name, err := p.Service()
+	if err != nil {
+		return false, err
+	}
+	var s api.ServiceStatus
+	err = c.Call(ctx, http.MethodGet, api.ServicePath(name), nil, &s)
+	if api.ErrorCode(err) == api.CodeNotFound {
+		return false, nil
+	}
+	return s.TLS, err
+}
+
 // addDeployFlags gives cmd a flag for each setting of a deploy.
 func addDeployFlags(cmd *cobra.Command) {
-	cli.AddSettingFlags(cmd)
+	addSettingFlags(cmd)
 	cmd.Flags().Lookup("tls").NoOptDefVal = string(api.IssuerAuto)
 }
 
-// deployRequest returns what the flags ask for. Flags that were not given are left out,
-// so that defaults are decided in one place.
-func deployRequest(flags *pflag.FlagSet, targets []string) (api.DeployRequest, error) {
-	if err := cli.RefuseEmptySettings(flags); err != nil {
-		return api.DeployRequest{}, err
-	}
-	if err := checkTLSFlags(flags); err != nil {
-		return api.DeployRequest{}, err
-	}
-	req := cli.SettingsOf(flags)
-	req.TLS, req.Targets = tlsRequest(flags, targets)
-	return req, nil
-}
-
 // deploy makes the call and shows how it goes.
-func deploy(env *cli.Env, c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) error {
+func deploy(env *Env, c *client.Client, p api.Patch, printer deployPrinter) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if req.Detach {
-		return deployDetached(ctx, c, req, printer)
+	if detach, _ := p["detach"].(bool); detach {
+		return deployDetached(ctx, c, p, printer)
 	}
 	var id string
 	var result *api.DeploymentStatus
-	err := c.Stream(ctx, api.PathDeployments, req, func(ev api.Event) error {
+	err := c.Stream(ctx, api.PathDeployments, p, func(ev api.Event) error {
 		id, result = ev.Deployment, ev.Result
 		return printer.Event(ev)
 	})
@@ -115,9 +156,9 @@ func deploy(env *cli.Env, c *client.Client, req api.DeployRequest, printer cli.D
 	case err != nil:
 		return err
 	case result.Error != nil:
-		return cli.Reported(cli.DescribeFailure(*result))
+		return Reported(DescribeFailure(*result))
 	}
-	env.WarnOfCut(cli.OutcomeOf(*result), result.Cut)
+	env.WarnOfCut(OutcomeOf(*result), result.Cut)
 	return printer.Result(*result)
 }
 
@@ -157,42 +198,10 @@ func interrupted(c *client.Client, id string) error {
 	}
 }
 
-func deployDetached(ctx context.Context, c *client.Client, req api.DeployRequest, printer cli.DeployPrinter) error {
+func deployDetached(ctx context.Context, c *client.Client, p api.Patch, printer deployPrinter) error {
 	var status api.DeploymentStatus
-	if err := c.Call(ctx, http.MethodPost, api.PathDeployments, req, &status); err != nil {
+	if err := c.Call(ctx, http.MethodPost, api.PathDeployments, p, &status); err != nil {
 		return err
 	}
 	return printer.Result(status)
-}
-
-// rootCommand is what Caddy's command line knows of ours. Caddy calls it when it puts its
-// command line together, right before it reads the arguments.
-func rootCommand() caddycmd.Command {
-	return caddycmd.Command{
-		Name:  "parachute",
-		Short: "Proxies web applications and deploys them without downtime",
-		CobraFunc: func(cmd *cobra.Command) {
-			program, args := argv0.Called()
-			env := cli.NewEnv(program, args)
-			if program == argv0.Caddy {
-				argv0.Replace(args...)
-				cli.Describe(env, cmd, run.Command(), newDeployCommand(env))
-				return
-			}
-			// Caddy's command line cannot be replaced, only added to. So our own name
-			// becomes the first argument, which leads Caddy to this command, and that
-			// hands everything behind it to a command line of ours.
-			argv0.Replace(append([]string{"parachute"}, args...)...)
-			cmd.DisableFlagParsing = true
-			cmd.RunE = func(*cobra.Command, []string) error {
-				root := &cobra.Command{Use: "parachute"}
-				cli.Describe(env, root, run.Command(), newDeployCommand(env), cli.NewCaddyCommand(), cli.NewManPagesCommand())
-				root.SetArgs(args)
-				if err := root.Execute(); err != nil {
-					env.Exit(cli.UsageError(err))
-				}
-				return nil
-			}
-		},
-	}
 }

@@ -1,0 +1,171 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"strings"
+)
+
+// Patch is a deploy as it is asked for: a JSON merge patch (RFC 7396) of the
+// [DeployRequest] that its service has. It changes what it names and keeps the rest; what
+// it names as null has its default again. For a new service, the rest are the defaults.
+type Patch map[string]any
+
+// ParsePatch reads a patch. It refuses names that no field has and values of another type.
+func ParsePatch(b []byte) (Patch, error) {
+	var req DeployRequest
+	if err := decodeStrictly(b, &req); err != nil {
+		return nil, err
+	}
+	var p Patch
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.UseNumber()
+	if err := decoder.Decode(&p); err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return nil, errors.New("it is null")
+	}
+	tls, _ := p["tls"].(map[string]any)
+	for fields, known := range map[*map[string]any]reflect.Type{(*map[string]any)(&p): reflect.TypeFor[DeployRequest](), &tls: reflect.TypeFor[TLSRequest]()} {
+		for name := range *fields {
+			// Go takes a name in any case, which would be another name to the merge.
+			if _, ok := fieldsByName[known][name]; !ok {
+				return nil, fmt.Errorf("unknown field %q", name)
+			}
+		}
+	}
+	return p, nil
+}
+
+// decodeStrictly reads one JSON value that has no unknown fields and nothing behind it.
+func decodeStrictly(b []byte, to any) error {
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.DisallowUnknownFields()
+	switch err := decoder.Decode(to); {
+	case errors.Is(err, io.EOF):
+		return errors.New("it is empty")
+	case err != nil:
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("there is more than one JSON value")
+	}
+	return nil
+}
+
+// Patch returns the patch that names what r does not leave out.
+func (r DeployRequest) Patch() Patch {
+	var p Patch
+	b, err := json.Marshal(r)
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	if err != nil {
+		panic(err) // a request is made of what JSON has
+	}
+	return p
+}
+
+// Set names a value at a place such as "tls.redirect"; nil is the default.
+func (p Patch) Set(place string, value any) {
+	name, inner, nested := strings.Cut(place, ".")
+	if !nested {
+		p[name] = value
+		return
+	}
+	object, ok := p[name].(map[string]any)
+	if !ok {
+		object = make(map[string]any)
+		p[name] = object
+	}
+	Patch(object).Set(inner, value)
+}
+
+// Names reports whether p names a place such as "tls.redirect".
+func (p Patch) Names(place string) bool {
+	name, inner, nested := strings.Cut(place, ".")
+	value, ok := p[name]
+	if object, isObject := value.(map[string]any); nested && isObject {
+		return Patch(object).Names(inner)
+	}
+	return ok
+}
+
+// Service returns the name of the service that p is about, or an [Error] with
+// [CodeInvalid].
+func (p Patch) Service() (string, error) {
+	req, err := p.Apply(nil)
+	if err != nil {
+		return "", err
+	}
+	var s Spec
+	if err := req.resolveRoutes(&s); err != nil {
+		return "", err
+	}
+	s.Service = req.Service
+	err = req.resolveName(&s)
+	return s.Service, err
+}
+
+// Apply returns the request that p makes of what a service has; nil stands for a new
+// service. A patch with "reset" starts from the defaults.
+func (p Patch) Apply(to *Spec) (DeployRequest, error) {
+	base := Patch{}
+	if reset, _ := p["reset"].(bool); to != nil && !reset {
+		base = to.Request().Patch()
+	}
+	b, err := json.Marshal(merge(base, p))
+	if err != nil {
+		return DeployRequest{}, Invalid("%v", err)
+	}
+	var req DeployRequest
+	if err := decodeStrictly(b, &req); err != nil {
+		return DeployRequest{}, Invalid("%v", err)
+	}
+	return req, nil
+}
+
+// merge is MergePatch of RFC 7396, section 2, for two objects.
+func merge(target, patch map[string]any) map[string]any {
+	merged := maps.Clone(target)
+	if merged == nil {
+		merged = make(map[string]any)
+	}
+	for name, value := range patch {
+		inner, isObject := value.(map[string]any)
+		switch {
+		case value == nil:
+			delete(merged, name)
+		case isObject:
+			before, _ := merged[name].(map[string]any)
+			merged[name] = merge(before, inner)
+		default:
+			merged[name] = value
+		}
+	}
+	return merged
+}
+
+// Request returns the request for what a release of s keeps. How one deployment goes
+// about it is not in it, such as [DeployRequest.Force].
+func (s *Spec) Request() DeployRequest {
+	r := DeployRequest{Service: s.Service, Hosts: s.Hosts}
+	for _, t := range s.Targets {
+		r.Targets = append(r.Targets, t.String())
+	}
+	// What a release keeps has the name that it has in a request.
+	b, err := json.Marshal(s.Options)
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
+		panic(err) // options are made of what JSON has
+	}
+	return r
+}

@@ -1,0 +1,120 @@
+package api
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// deployed is a service with a setting of each kind that is not the default.
+func deployed(t *testing.T) *Spec {
+	t.Helper()
+	second := Duration(time.Second)
+	s, err := DeployRequest{
+		Service: "shop", Targets: []string{"web:1"}, Hosts: []string{"a.test", "b.test"}, PathPrefixes: []string{"/x"},
+		StripPathPrefix: new(false), HealthCheckHeaders: []string{"A: b"}, DrainTimeout: &second, Sticky: true,
+		TLS: &TLSRequest{Issuer: IssuerInternal, Redirect: new(false)}, CanonicalHost: "a.test", Force: true, Detach: true, FailOnCut: true,
+	}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &s
+}
+
+// A deploy that forgets --tls or --host must not take HTTPS or hosts away from a live site.
+func TestADeployChangesWhatItNamesAndKeepsTheRest(t *testing.T) {
+	for patch, change := range map[string]func(*DeployRequest){
+		`{}`:                    func(*DeployRequest) {},
+		`{"targets":["web:2"]}`: func(r *DeployRequest) { r.Targets = []string{"web:2"} },
+		`{"hosts":["c.test"],"canonical_host":null}`: func(r *DeployRequest) { r.Hosts, r.CanonicalHost = []string{"c.test"}, "" },
+		`{"sticky":false}`:                           func(r *DeployRequest) { r.Sticky = false },
+		`{"drain_timeout":null}`:                     func(r *DeployRequest) { d := DefaultDrainTimeout; r.DrainTimeout = &d },
+		`{"strip_path_prefix":true}`:                 func(r *DeployRequest) { r.StripPathPrefix = new(true) },
+		`{"tls":null}`:                               func(r *DeployRequest) { r.TLS = nil },
+		`{"tls":{}}`:                                 func(*DeployRequest) {},
+		`{"tls":{"redirect":true}}`:                  func(r *DeployRequest) { r.TLS.Redirect = new(true) },
+		`{"tls":{"redirect":null}}`:                  func(r *DeployRequest) { r.TLS.Redirect = new(true) },
+		`{"tls":{"issuer":"auto"}}`:                  func(r *DeployRequest) { r.TLS.Issuer = IssuerAuto },
+		`{"health_check_headers":["C: d"]}`:          func(r *DeployRequest) { r.HealthCheckHeaders = []string{"C: d"} },
+		`{"force":true}`:                             func(r *DeployRequest) { r.Force = true },
+		`{"reset":true,"targets":["web:2"]}`:         func(r *DeployRequest) { *r = DeployRequest{Service: "shop", Targets: []string{"web:2"}, Reset: true} },
+	} {
+		p, err := ParsePatch([]byte(patch))
+		if err != nil {
+			t.Fatalf("%s: %v", patch, err)
+		}
+		req, err := p.Apply(deployed(t))
+		if err != nil {
+			t.Fatalf("%s: %v", patch, err)
+		}
+		req.Service = "shop"
+		got, err := req.Resolve()
+		if err != nil {
+			t.Fatalf("%s: %v", patch, err)
+		}
+		named := deployed(t).Request()
+		change(&named)
+		want, err := named.Resolve()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s makes\n%+v, want\n%+v", patch, got, want)
+		}
+	}
+}
+
+// What belongs to one deployment is not kept: a deploy that was forced once must not be
+// without a health check for ever.
+func TestWhatBelongsToOneDeployIsNotKept(t *testing.T) {
+	r := deployed(t).Request()
+	if r.Force || r.Detach || r.FailOnCut || r.Reset || r.TLS.Wait != nil {
+		t.Errorf("kept: %+v", r)
+	}
+}
+
+func TestPatchesAreReadStrictly(t *testing.T) {
+	for text, want := range map[string]string{
+		``:                           "it is empty",
+		`null`:                       "it is null",
+		`[]`:                         "cannot unmarshal array",
+		`{"targets":"web:1"}`:        "cannot unmarshal string",
+		`{"target":["web:1"]}`:       `unknown field "target"`,
+		`{"Targets":["web:1"]}`:      `unknown field "Targets"`,
+		`{"tls":{"Redirect":false}}`: `unknown field "Redirect"`,
+		`{"targets":["web:1"]} {}`:   "more than one JSON value",
+		`{"drain_timeout":30}`:       "is not a duration",
+	} {
+		if _, err := ParsePatch([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// The examples of RFC 7396, appendix A, whose patch is an object.
+func TestMergeIsThatOfTheRFC(t *testing.T) {
+	for _, c := range [][3]string{
+		{`{"a":"b"}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"b"}`, `{"b":"c"}`, `{"a":"b","b":"c"}`},
+		{`{"a":"b"}`, `{"a":null}`, `{}`},
+		{`{"a":"b","b":"c"}`, `{"a":null}`, `{"b":"c"}`},
+		{`{"a":["b"]}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"c"}`, `{"a":["b"]}`, `{"a":["b"]}`},
+		{`{"a":{"b":"c"}}`, `{"a":{"b":"d","c":null}}`, `{"a":{"b":"d"}}`},
+		{`{"a":[{"b":"c"}]}`, `{"a":[1]}`, `{"a":[1]}`},
+		{`{"e":null}`, `{"a":1}`, `{"a":1,"e":null}`},
+		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
+	} {
+		var target, patch map[string]any
+		for text, to := range map[string]*map[string]any{c[0]: &target, c[1]: &patch} {
+			if err := json.Unmarshal([]byte(text), to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, _ := json.Marshal(merge(target, patch)); string(got) != c[2] {
+			t.Errorf("%s patched by %s is %s, want %s", c[0], c[1], got, c[2])
+		}
+	}
+}

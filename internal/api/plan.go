@@ -1,0 +1,43 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Plan is what a deploy would do.
+type Plan struct {
+	Service string `json:"service"`
+	// Serving is the number of the release that serves now; 0 if none does.
+	Serving int `json:"serving,omitempty"`
+	// Changes are the targets and settings that would differ from those of the release
+	// that serves, or from the defaults without one, each as "name: old -> new".
+	Changes []string `json:"changes"`
+}
+
+// NewPlan returns the plan of a deploy of next on a service whose release serving, 0 for
+// none, is of the spec now, which is nil without one.
+func NewPlan(serving int, now *Spec, next Spec) Plan {
+	p := Plan{Service: next.Service, Serving: serving, Changes: []string{}}
+	if now == nil {
+		plain := defaultOptions(next.Options.TLS != nil)
+		plain.TLS = nil
+		now = &Spec{Options: plain}
+	}
+	if from, to := targetList(now.Targets), targetList(next.Targets); from != to {
+		p.Changes = append(p.Changes, fmt.Sprintf("targets: %s -> %s", from, to))
+	}
+	p.Changes = append(p.Changes, Changes(now.Hosts, now.Options, next.Hosts, next.Options)...)
+	return p
+}
+
+func targetList(targets []Target) string {
+	if len(targets) == 0 {
+		return "none"
+	}
+	var all []string
+	for _, t := range targets {
+		all = append(all, t.String())
+	}
+	return strings.Join(all, ",")
+}

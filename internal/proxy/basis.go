@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"fmt"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// basis is what a deploy starts from: it changes what it names, and keeps the rest.
+type basis struct {
+	// active is the release that serves; nil if none does.
+	active *release
+	// committing is a deployment that can no longer be superseded, and so will have been
+	// first; nil if there is none.
+	committing *Deployment
+	// known is what a broken service was deployed with, if anything is known of it.
+	known *api.Spec
+}
+
+// spec returns what the service has, or nil if it has nothing yet.
+func (b basis) spec() *api.Spec {
+	switch {
+	case b.committing != nil:
+		return &b.committing.spec
+	case b.active != nil:
+		return &b.active.Spec
+	}
+	return b.known
+}
+
+// basisOf returns what the next deploy of a service starts from. Engine.mu must be held.
+func (e *Engine) basisOf(name string) basis {
+	svc := e.services[name]
+	if svc == nil {
+		return basis{}
+	}
+	b := basis{active: svc.release(), known: svc.known}
+	for _, d := range svc.deployments {
+		if d.isCommitting() && !d.inService {
+			b.committing = d
+		}
+	}
+	return b
+}
+
+// resolve puts a patch together with what its service has. It returns the outcome, and
+// what it was put together with.
+func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
+	name, err := p.Service()
+	if err != nil {
+		return api.Spec{}, basis{}, err
+	}
+	e.mu.Lock()
+	from := e.basisOf(name)
+	broken := from.spec() == nil && e.services[name] != nil && e.services[name].broken != nil
+	e.mu.Unlock()
+	req, err := p.Apply(from.spec())
+	if err != nil {
+		return api.Spec{}, basis{}, err
+	}
+	if broken && !req.Reset {
+		lost := api.Invalid("the settings of the service %s could not be loaded, so a deploy cannot keep them", name)
+		return api.Spec{}, basis{}, lost.WithHint("name all that it is to have, and add %s", api.Field("reset"))
+	}
+	req.Service = name
+	s, err := req.Resolve()
+	if err != nil {
+		return api.Spec{}, basis{}, err
+	}
+	if e.opts.Refuse != nil {
+		if err := e.opts.Refuse(s); err != nil {
+			return api.Spec{}, basis{}, err
+		}
+	}
+	return s, from, e.checkCertificates(s)
+}
+
+// Plan returns what a deploy would do. It has the errors of [Engine.Deploy], and changes
+// nothing.
+func (e *Engine) Plan(p api.Patch) (api.Plan, error) {
+	s, from, err := e.resolve(p)
+	if err != nil {
+		return api.Plan{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.reservable(s.Service, s.Routes); err != nil {
+		return api.Plan{}, err
+	}
+	serving := 0
+	if from.active != nil {
+		serving = from.active.Version
+	}
+	return api.NewPlan(serving, from.spec(), s), nil
+}
+
+// accept makes a deployment of what resolve has returned. It returns false if the service
+// has changed since. Engine.mu must be held.
+func (e *Engine) accept(s api.Spec, from basis) (*Deployment, bool, error) {
+	if e.stopping {
+		return nil, true, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
+	}
+	if e.basisOf(s.Service) != from {
+		return nil, false, nil
+	}
+	if err := e.reserve(s.Service, s.Routes); err != nil {
+		return nil, true, err
+	}
+	svc := e.service(s.Service)
+	for _, older := range svc.deployments {
+		older.abort(&api.Error{
+			Code:    api.CodeSuperseded,
+			Message: fmt.Sprintf("a newer deployment of %s was accepted; this one has changed nothing", s.Service),
+		})
+	}
+	d := newDeployment(s)
+	svc.deployments = append(svc.deployments, d)
+	e.deployments.add(d)
+	return d, true, nil
+}
