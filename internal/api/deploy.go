@@ -96,6 +96,11 @@ type DeployRequest struct {
 	// to, as from www.example.com to example.com. Default: none.
 	CanonicalHost string `json:"canonical_host,omitempty"`
 
+	// TakeOver moves the routes from other services that have them, in the one step of the
+	// switch. A service that has none left is drained and gone. A new service that takes over
+	// all that one other has starts from the settings of that. Default: false, so that a
+	// route which another service has is an error with [CodeRouteConflict].
+	TakeOver bool `json:"take_over,omitempty"`
 	// Reset has the deploy start from the defaults, and not from what the service has.
 	Reset bool `json:"reset,omitempty"`
 	// FailOnCut has the deployment end with [CodeDrainTimeout] if requests or streams of the
@@ -125,7 +130,8 @@ type Spec struct {
 
 	// WaitForCertificates has the deployment fail without certificates.
 	WaitForCertificates bool
-	// FailOnCut, Force and Detach are those of the request.
+	// TakeOver, FailOnCut, Force and Detach are those of the request.
+	TakeOver  bool
 	FailOnCut bool
 	Force     bool
 	Detach    bool
@@ -148,11 +154,18 @@ func (r DeployRequest) ValidateValues() error {
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
-	s := Spec{Service: r.Service, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
+	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
 	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveTLS, r.resolveCanonicalHost); err != nil {
 		return Spec{}, err
 	}
 	return s, nil
+}
+
+// Routes returns the routes that the request names, or an [Error] with [CodeInvalid].
+func (r DeployRequest) Routes() ([]Route, error) {
+	var s Spec
+	err := r.resolveRoutes(&s)
+	return s.Routes, err
 }
 
 // resolve does parts of [DeployRequest.Resolve], up to the first that fails.

@@ -46,8 +46,10 @@ type DeploymentStatus struct {
 	SwitchTime Duration `json:"switch_time,omitempty"`
 	// Changes are the settings that differ from those of the release before,
 	// each as "name: old -> new".
-	Changes []string      `json:"changes,omitempty"`
-	Probes  []ProbeReport `json:"probes,omitempty"`
+	Changes []string `json:"changes,omitempty"`
+	// TakenOver tells of the routes that came from other services.
+	TakenOver []TakenOver   `json:"taken_over,omitempty"`
+	Probes    []ProbeReport `json:"probes,omitempty"`
 	// Certificates are those of the hosts, by host.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	Drained      []Drain       `json:"drained,omitempty"`

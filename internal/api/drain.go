@@ -15,6 +15,9 @@ type DrainLimits struct {
 
 // Drain tells what became of the traffic of a release that was replaced.
 type Drain struct {
+	// Service is the service of the release that drained, if it is another one: its routes
+	// were taken over.
+	Service string `json:"service,omitempty"`
 	// Release and Targets are the release that drained.
 	Release int      `json:"release"`
 	Targets []string `json:"targets"`

@@ -34,11 +34,12 @@ type Event struct {
 	// Host and Certificate tell of a certificate.
 	Host        string       `json:"host,omitempty"`
 	Certificate *Certificate `json:"certificate,omitempty"`
-	// Release, Previous, SwitchTime and Changes tell of the switch.
-	Release    int      `json:"release,omitempty"`
-	Previous   int      `json:"previous,omitempty"`
-	SwitchTime Duration `json:"switch_time,omitempty"`
-	Changes    []string `json:"changes,omitempty"`
+	// Release, Previous, SwitchTime, Changes and TakenOver tell of the switch.
+	Release    int         `json:"release,omitempty"`
+	Previous   int         `json:"previous,omitempty"`
+	SwitchTime Duration    `json:"switch_time,omitempty"`
+	Changes    []string    `json:"changes,omitempty"`
+	TakenOver  []TakenOver `json:"taken_over,omitempty"`
 	// Targets, Requests and Streams tell of a drain that is under way.
 	Targets  []string `json:"targets,omitempty"`
 	Requests int      `json:"requests,omitempty"`

@@ -13,7 +13,12 @@ type Plan struct {
 	// Changes are the targets and settings that would differ from those of the release
 	// that serves, or from the defaults without one, each as "name: old -> new".
 	Changes []string `json:"changes"`
+	// TakenOver tells of the routes that would come from other services.
+	TakenOver []TakenOver `json:"taken_over,omitempty"`
 }
+
+// Changed reports whether the deploy would do more than serve what is served already.
+func (p Plan) Changed() bool { return len(p.Changes)+len(p.TakenOver) > 0 }
 
 // NewPlan returns the plan of a deploy of next on a service whose release serving, 0 for
 // none, is of the spec now, which is nil without one.

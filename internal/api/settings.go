@@ -63,6 +63,7 @@ var settings = withPlaces([]Setting{
 	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` with its private key", Absent: "none", NotEmpty: true},
 	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that says with 200 which names may have a certificate at their first handshake", Absent: "none", NotEmpty: true},
 	{Name: "canonical-host", Text: "`host` that clients of the other hosts are redirected to", Absent: "none", NotEmpty: true},
+	{Name: "take-over", Text: "move routes here that other services have, in the step of the switch; a service that has none left is drained and gone", Default: false},
 	{Name: "reset", Text: "start from the defaults, and not from what the service has", Default: false},
 	{Name: "fail-on-cut", Text: "fail if requests or streams of the old release had to be cut; the new one serves all the same", Default: false},
 	{Name: "force", Text: "skip the health check", Default: false},

@@ -74,7 +74,7 @@ func (a *applier) apply(cmd *cobra.Command, patches []api.Patch, dryRun bool) er
 	}
 	changed := false
 	for i, plan := range plans {
-		changed = changed || len(plan.Changes) > 0
+		changed = changed || plan.Changed()
 		switch {
 		case dryRun && a.output == outputJSON:
 			if err := json.NewEncoder(a.env.Out).Encode(plan); err != nil {
@@ -82,7 +82,7 @@ func (a *applier) apply(cmd *cobra.Command, patches []api.Patch, dryRun bool) er
 			}
 		case dryRun:
 			a.env.printPlan(plan)
-		case len(plan.Changes) == 0:
+		case !plan.Changed():
 			a.unchanged(plan)
 		default:
 			if err := deploy(a.env, a.client, patches[i], newDeployPrinter(a.env, a.output, a.quiet, patches[i]["force"] == true)); err != nil {

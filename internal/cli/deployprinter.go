@@ -123,6 +123,9 @@ func (p *textPrinter) Event(ev api.Event) error {
 		for _, change := range ev.Changes {
 			p.line("   " + p.style.dim("changed "+change))
 		}
+		for _, taken := range ev.TakenOver {
+			p.line("   " + p.style.dim("took over "+taken.String()))
+		}
 	case api.EventDraining:
 		if p.drainSince.IsZero() {
 			p.drainSince = ev.Time
@@ -166,7 +169,7 @@ func (p *textPrinter) drained(d api.Drain) {
 	targets := slices.DeleteFunc(slices.Clone(d.Targets), func(t string) bool { return slices.Contains(p.targets, t) })
 	what := strings.Join(targets, ", ")
 	if len(targets) == 0 {
-		what = fmt.Sprintf("v%d", d.Release)
+		what = strings.TrimSpace(fmt.Sprintf("%s v%d", d.Service, d.Release))
 	}
 	if !d.Clean() {
 		p.line(fmt.Sprintf(" %s %-32s %s, %s (%s)", p.style.red("✘"), "cut "+what,

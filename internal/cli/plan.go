@@ -31,7 +31,7 @@ func (e *Env) showPlan(ctx context.Context, c *client.Client, p api.Patch, outpu
 	} else {
 		e.printPlan(plan)
 	}
-	if len(plan.Changes) > 0 {
+	if plan.Changed() {
 		return errWouldChange
 	}
 	return nil
@@ -44,7 +44,7 @@ func fetchPlan(ctx context.Context, c *client.Client, p api.Patch) (plan api.Pla
 
 func (e *Env) printPlan(p api.Plan) {
 	switch {
-	case len(p.Changes) == 0:
+	case !p.Changed():
 		fmt.Fprintf(e.Out, "%s v%d: nothing would change\n", p.Service, p.Serving)
 		return
 	case p.Serving == 0:
@@ -54,5 +54,8 @@ func (e *Env) printPlan(p api.Plan) {
 	}
 	for _, change := range p.Changes {
 		fmt.Fprintf(e.Out, "  %s\n", change)
+	}
+	for _, taken := range p.TakenOver {
+		fmt.Fprintf(e.Out, "  take over %s\n", taken)
 	}
 }

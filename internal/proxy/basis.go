@@ -15,6 +15,8 @@ type basis struct {
 	committing *Deployment
 	// known is what a broken service was deployed with, if anything is known of it.
 	known *api.Spec
+	// carriedOn is another service that the new one takes the place of; nil if it does not.
+	carriedOn *api.Spec
 }
 
 // spec returns what the service has, or nil if it has nothing yet.
@@ -23,16 +25,26 @@ func (b basis) spec() *api.Spec {
 	case b.committing != nil:
 		return &b.committing.spec
 	case b.active != nil:
-		return &b.active.Spec
+		return b.active.Spec
 	}
-	return b.known
+	if b.known != nil {
+		return b.known
+	}
+	return b.carriedOn
 }
 
-// basisOf returns what the next deploy of a service starts from. Engine.mu must be held.
-func (e *Engine) basisOf(name string) basis {
+// now returns what the service is at the moment, or nil if it is nothing.
+func (b basis) now() *api.Spec {
+	b.carriedOn = nil
+	return b.spec()
+}
+
+// basisOf returns what p starts from, which is a deploy of the named service. Engine.mu
+// must be held.
+func (e *Engine) basisOf(p api.Patch, name string) basis {
 	svc := e.services[name]
 	if svc == nil {
-		return basis{}
+		return basis{carriedOn: e.carriedOn(p, name)}
 	}
 	b := basis{active: svc.release(), known: svc.known}
 	for _, d := range svc.deployments {
@@ -51,7 +63,7 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 		return api.Spec{}, basis{}, err
 	}
 	e.mu.Lock()
-	from := e.basisOf(name)
+	from := e.basisOf(p, name)
 	broken := from.spec() == nil && e.services[name] != nil && e.services[name].broken != nil
 	e.mu.Unlock()
 	req, err := p.Apply(from.spec())
@@ -72,6 +84,14 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 			return api.Spec{}, basis{}, err
 		}
 	}
+	if s.TakeOver {
+		e.mu.Lock()
+		err := e.checkTakeover(p, &s)
+		e.mu.Unlock()
+		if err != nil {
+			return api.Spec{}, basis{}, err
+		}
+	}
 	return s, from, e.checkCertificates(s)
 }
 
@@ -84,26 +104,34 @@ func (e *Engine) Plan(p api.Patch) (api.Plan, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.reservable(s.Service, s.Routes); err != nil {
+	if err := e.reservable(&s); err != nil {
 		return api.Plan{}, err
 	}
 	serving := 0
 	if from.active != nil {
 		serving = from.active.Version
 	}
-	return api.NewPlan(serving, from.spec(), s), nil
+	plan := api.NewPlan(serving, from.now(), s)
+	if s.TakeOver {
+		taken, err := e.takeovers(&s)
+		if err != nil {
+			return api.Plan{}, err
+		}
+		plan.TakenOver = summary(taken)
+	}
+	return plan, nil
 }
 
 // accept makes a deployment of what resolve has returned. It returns false if the service
 // has changed since. Engine.mu must be held.
-func (e *Engine) accept(s api.Spec, from basis) (*Deployment, bool, error) {
+func (e *Engine) accept(p api.Patch, s api.Spec, from basis) (*Deployment, bool, error) {
 	if e.stopping {
 		return nil, true, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
 	}
-	if e.basisOf(s.Service) != from {
+	if e.basisOf(p, s.Service) != from {
 		return nil, false, nil
 	}
-	if err := e.reserve(s.Service, s.Routes); err != nil {
+	if err := e.reserve(&s); err != nil {
 		return nil, true, err
 	}
 	svc := e.service(s.Service)
@@ -114,6 +142,7 @@ func (e *Engine) accept(s api.Spec, from basis) (*Deployment, bool, error) {
 		})
 	}
 	d := newDeployment(s)
+	d.reserved = e.heldBy(svc, s.Routes)
 	svc.deployments = append(svc.deployments, d)
 	e.deployments.add(d)
 	return d, true, nil

@@ -24,7 +24,7 @@ func (e *Engine) Deploy(p api.Patch) (*Deployment, error) {
 			return nil, err
 		}
 		e.mu.Lock()
-		d, uptodate, err := e.accept(s, from)
+		d, uptodate, err := e.accept(p, s, from)
 		if d != nil {
 			svc := e.services[s.Service]
 			e.operations.Go(func() { e.run(svc, d) })
@@ -45,7 +45,7 @@ func (e *Engine) run(svc *service, d *Deployment) {
 	e.mu.Lock()
 	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
 	if !d.inService {
-		e.free(d.spec.Routes)
+		e.free(svc.name, d.reserved)
 	}
 	e.forgetIfUnused(svc)
 	serving := svc.servingVersion()
@@ -60,17 +60,17 @@ func (e *Engine) run(svc *service, d *Deployment) {
 	log.Info("deployment done", zap.Int("release", d.Status().Release))
 }
 
-// switchTo makes next the active release of svc: one atomic store, whether the
-// routes have changed or not. Engine.mu must be held.
-func (e *Engine) switchTo(svc *service, next *release) {
+// switchTo makes next the active release of svc, with the routes that were taken from
+// others: one atomic store, whether the routes have changed or not. Engine.mu must be held.
+func (e *Engine) switchTo(svc *service, next *release, taken []takeover) {
 	svc.lastVersion = next.Version
 	svc.broken, svc.known = nil, nil
-	if svc.active != nil && sameRoutes(svc.active.routes, next.Spec.Routes) {
+	if len(taken) == 0 && svc.active != nil && sameRoutes(svc.active.routes, next.Spec.Routes) {
 		svc.active.active.Store(next)
 		return
 	}
 	c := newClaim(next)
-	t := e.table.Load()
+	t := e.without(e.table.Load(), taken)
 	if svc.active != nil {
 		t = t.without(svc.active)
 	}

@@ -21,6 +21,8 @@ type Deployment struct {
 	abort context.CancelCauseFunc
 	// inService says that the new release is. It is guarded by Engine.mu.
 	inService bool
+	// reserved are the routes that it holds for its release. It is guarded by Engine.mu.
+	reserved []api.Route
 
 	// mu guards what follows.
 	mu         sync.Mutex
@@ -139,7 +141,7 @@ func (d *Deployment) setCertificates(certificates []api.Certificate) {
 }
 
 // switched records the switch from old, which may be nil, to next.
-func (d *Deployment) switched(old, next *release, took api.Duration) {
+func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took api.Duration) {
 	requests, streams := 0, 0
 	if old != nil {
 		requests, streams = old.InFlight(), old.Streams()
@@ -147,12 +149,12 @@ func (d *Deployment) switched(old, next *release, took api.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status.State = api.StateSwitched
-	d.status.Release, d.status.SwitchTime = next.Version, took
+	d.status.Release, d.status.SwitchTime, d.status.TakenOver = next.Version, took, taken
 	if old != nil {
 		d.status.Previous = old.Version
 		d.status.Changes = api.Changes(old.Spec.Hosts, old.Spec.Options, next.Spec.Hosts, next.Spec.Options)
 	}
-	d.sendLocked(api.Event{Kind: api.EventSwitched, Release: next.Version, Previous: d.status.Previous, SwitchTime: took, Changes: d.status.Changes})
+	d.sendLocked(api.Event{Kind: api.EventSwitched, Release: next.Version, Previous: d.status.Previous, SwitchTime: took, Changes: d.status.Changes, TakenOver: taken})
 	if old == nil {
 		return
 	}

@@ -33,6 +33,9 @@ type document struct {
 	Certified bool `json:"certified,omitempty"`
 	// KeyPair is the certificate of the service's own, as its files had it.
 	KeyPair *pemPair `json:"key_pair,omitempty"`
+	// TakenFrom are the services that this one has taken routes from: if a document of theirs
+	// has them as well, it is older than that.
+	TakenFrom []string `json:"taken_from,omitempty"`
 }
 
 // ErrNewerFormat means that a document was written by a newer version of this
@@ -53,6 +56,7 @@ func encodeRelease(r *release) ([]byte, error) {
 		Hosts:      r.Spec.Hosts,
 		Options:    options,
 		Certified:  r.certified.Load(),
+		TakenFrom:  r.takenFrom,
 	}
 	if r.keyPair != nil {
 		doc.KeyPair = &r.keyPair.current.Load().pem
@@ -135,7 +139,7 @@ func (e *Engine) Load(ctx context.Context) error {
 			loaded = append(loaded, r)
 		}
 	}
-	e.install(loaded)
+	e.install(e.settle(loaded))
 	return nil
 }
 
@@ -162,6 +166,7 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 		}
 		r := e.newRelease(s)
 		r.Version, r.DeployedAt = doc.Release, doc.DeployedAt
+		r.takenFrom = doc.TakenFrom
 		r.certified.Store(doc.Certified)
 		e.restoreKeyPair(r, doc.KeyPair)
 		return r, nil
@@ -179,8 +184,8 @@ func (e *Engine) install(releases []*release) {
 	var claims []*claim
 	for _, r := range releases {
 		svc := e.service(r.Spec.Service)
-		if err := e.reserve(r.Spec.Service, r.Spec.Routes); err != nil {
-			svc.broken, svc.known, svc.lastVersion = err, &r.Spec, r.Version
+		if err := e.reserve(r.Spec); err != nil {
+			svc.broken, svc.known, svc.lastVersion = err, r.Spec, r.Version
 			e.log().Error("service is broken: its route belongs to another one",
 				zap.String("service", r.Spec.Service), zap.Error(err))
 			r.Close()

@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/parachute-proxy/parachute/internal/api"
-	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
@@ -186,7 +185,7 @@ func TestStartTellsOfAnExpiredCertificate(t *testing.T) {
 		_ = os.Remove(files.certificate)
 		core, logged := observer.New(zap.WarnLevel)
 		e := newTestEngine(t, func(o *EngineOptions) { o.Logger = zap.New(core) })
-		r := &release{Release: &forward.Release{Spec: api.Spec{Service: "a"}}, keyPair: newKeyPair(&api.TLSOptions{CertificatePath: files.certificate, PrivateKeyPath: files.key}, []string{"a.test"})}
+		r := &release{Spec: &api.Spec{Service: "a"}, keyPair: newKeyPair(&api.TLSOptions{CertificatePath: files.certificate, PrivateKeyPath: files.key}, []string{"a.test"})}
 		e.restoreKeyPair(r, &stored)
 		if all := logged.All(); len(all) != 1 || !strings.Contains(all[0].Message, want) || !strings.Contains(fmt.Sprint(all[0].ContextMap()), "no such file") {
 			t.Errorf("logged %v, want %q", all, want)

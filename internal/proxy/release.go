@@ -11,6 +11,11 @@ import (
 // belongs to its service alone.
 type release struct {
 	*forward.Release
+	// Spec is what was deployed, without the routes that other services have taken over
+	// since. It must not be changed.
+	Spec *api.Spec
+	// takenFrom are the services that it, or a release before it, has taken routes from.
+	takenFrom []string
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before the release took
@@ -23,8 +28,23 @@ type release struct {
 // newRelease returns a release that has no traffic yet. It opens nothing.
 func (e *Engine) newRelease(s api.Spec) *release {
 	r := &release{Release: e.forwarder.NewRelease(s), drained: make(chan struct{})}
+	r.Spec = &r.Release.Spec
 	if t := s.Options.TLS; t != nil && t.OwnFiles() {
 		r.keyPair = newKeyPair(t, s.Hosts)
 	}
 	return r
+}
+
+// Status describes r.
+func (r *release) Status() api.ReleaseStatus {
+	s := r.Release.Status()
+	s.Options = r.Spec.Options
+	return s
+}
+
+// with returns r, which goes on, with another spec.
+func (r *release) with(spec *api.Spec) *release {
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, keyPair: r.keyPair, drained: r.drained}
+	next.certified.Store(r.certified.Load())
+	return next
 }

@@ -90,7 +90,7 @@ func (e *Engine) unroute(svc *service) (*release, error) {
 	}
 	old := svc.active.active.Load()
 	e.table.Store(e.table.Load().without(svc.active))
-	e.free(old.Spec.Routes)
+	e.free(svc.name, old.Spec.Routes)
 	svc.active = nil
 	svc.draining = append(svc.draining, old)
 	return old, nil

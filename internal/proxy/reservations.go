@@ -13,27 +13,34 @@ type owner struct {
 	count   int
 }
 
-// reserve takes routes for a service. It fails if another one has any of them.
+// reserve takes the routes of s for its service. It fails if another one has any of them,
+// which s is not to take over: those stay with the other service up to the switch.
 // Engine.mu must be held.
-func (e *Engine) reserve(name string, routes []api.Route) error {
-	if err := e.reservable(name, routes); err != nil {
+func (e *Engine) reserve(s *api.Spec) error {
+	if err := e.reservable(s); err != nil {
 		return err
 	}
-	for _, r := range routes {
-		if e.owners[r] == nil {
-			e.owners[r] = &owner{service: name}
+	for _, r := range s.Routes {
+		o := e.owners[r]
+		switch {
+		case o == nil:
+			e.owners[r] = &owner{service: s.Service, count: 1}
+		case o.service == s.Service:
+			o.count++
 		}
-		e.owners[r].count++
 	}
 	return nil
 }
 
-// reservable returns an error if another service has any of the routes.
-// Engine.mu must be held.
-func (e *Engine) reservable(name string, routes []api.Route) error {
-	for _, r := range routes {
-		if o := e.owners[r]; o != nil && o.service != name {
-			return e.conflict(name, routes, r)
+// reservable returns an error if another service has any of the routes of s, which s is not
+// to take over. Engine.mu must be held.
+func (e *Engine) reservable(s *api.Spec) error {
+	if s.TakeOver {
+		return nil
+	}
+	for _, r := range s.Routes {
+		if o := e.owners[r]; o != nil && o.service != s.Service {
+			return e.conflict(s.Service, s.Routes, r)
 		}
 	}
 	return nil
@@ -51,14 +58,14 @@ func (e *Engine) conflict(name string, routes []api.Route, taken api.Route) *api
 		Code:    api.CodeRouteConflict,
 		Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(taken), owner),
 	}
-	return err.WithHint("to deploy a new release of it, use %s, and leave out %s and %s, which it keeps; to free the route, %s",
-		use, api.Field("hosts"), api.Field("path_prefixes"), api.Operation("remove "+api.ShellWord(owner)))
+	return err.WithHint("to deploy a new release of it, use %s, and leave out %s and %s, which it keeps; to move the route here, add %s; to free it, %s",
+		use, api.Field("hosts"), api.Field("path_prefixes"), api.Field("take_over"), api.Operation("remove "+api.ShellWord(owner)))
 }
 
-// free gives back routes that reserve took. Engine.mu must be held.
-func (e *Engine) free(routes []api.Route) {
+// free gives back routes that a service has reserved. Engine.mu must be held.
+func (e *Engine) free(name string, routes []api.Route) {
 	for _, r := range routes {
-		if o := e.owners[r]; o != nil {
+		if o := e.owners[r]; o != nil && o.service == name {
 			if o.count--; o.count == 0 {
 				delete(e.owners, r)
 			}

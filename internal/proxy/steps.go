@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,6 +22,8 @@ type operation struct {
 	// next is the release that is to serve, old the one that served before the commit;
 	// nil if there was none.
 	next, old *release
+	// taken is what others lose to next.
+	taken []takeover
 	// healthySince is when the gate saw the first target healthy.
 	healthySince time.Time
 	// certifying says that certificates have been asked for.
@@ -96,26 +102,16 @@ func (o *operation) confirm() error {
 // superseded or cancelled.
 func (o *operation) commit() error {
 	e, svc, d, next := o.e, o.svc, o.d, o.next
-	select {
-	case svc.committing <- struct{}{}:
-	case <-d.ctx.Done():
-		return context.Cause(d.ctx)
+	unlock, err := o.prepare()
+	if err != nil {
+		return err
 	}
-	defer func() { <-svc.committing }()
-
-	e.mu.Lock()
-	if !d.pointOfNoReturn() {
-		e.mu.Unlock()
-		return context.Cause(d.ctx)
-	}
-	next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
-	if svc.active != nil {
-		o.old = svc.active.active.Load()
-	}
-	e.mu.Unlock()
-
+	defer unlock()
 	if err := e.save(next); err != nil {
+		e.mu.Lock()
+		o.giveBack()
 		d.notCommitted()
+		e.mu.Unlock()
 		return &api.Error{
 			Code:    api.CodeStorage,
 			Message: fmt.Sprintf("storing the release failed: %s", api.Printable(err.Error())),
@@ -134,25 +130,99 @@ func (o *operation) commit() error {
 			Hint:    "the release is stored: it serves when parachute is in the proxy's configuration again",
 		}
 	}
-	e.switchTo(svc, next)
+	e.switchTo(svc, next, o.taken)
 	d.inService = true
 	// A release that is in service keeps the claims of its deployment; those of
 	// its predecessor are free.
 	if o.old != nil {
-		e.free(o.old.Spec.Routes)
+		e.free(svc.name, o.old.Spec.Routes)
 		svc.draining = append(svc.draining, o.old)
 	}
 	e.mu.Unlock()
 	took := api.Since(start)
 
 	next.StartMonitor(time.Duration(next.Spec.Options.HealthCheckInterval))
+	o.storeLeft()
 	e.keepCertificates(next)
 	e.forgetCertificates(o.old)
-	d.switched(o.old, next, took)
+	for _, t := range o.taken {
+		e.forgetCertificates(t.from)
+	}
+	d.switched(o.old, next, summary(o.taken), took)
 	return nil
 }
 
-// drain waits until the old release, and older ones that still drain, hold nothing.
+// prepare takes the commit slots of all services that the commit changes. The deployment
+// can then no longer be ended from outside, its release has a number, and the routes that
+// others have are taken.
+func (o *operation) prepare() (unlock func(), err error) {
+	for {
+		holders, unlock, err := o.lockCommits()
+		if err != nil {
+			return nil, err
+		}
+		o.e.mu.Lock()
+		changed := !slices.Equal(holders, o.e.holders(o.svc.name, o.d.spec.Routes))
+		if !changed {
+			err = o.begin()
+		}
+		o.e.mu.Unlock()
+		if !changed && err == nil {
+			return unlock, nil
+		}
+		unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// begin is prepare, with all slots taken. Engine.mu must be held.
+func (o *operation) begin() error {
+	svc, d, next := o.svc, o.d, o.next
+	if !d.pointOfNoReturn() {
+		return context.Cause(d.ctx)
+	}
+	next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
+	if o.old = svc.release(); o.old != nil {
+		next.takenFrom = o.old.takenFrom
+	}
+	if !d.spec.TakeOver {
+		return nil
+	}
+	if err := o.take(); err != nil {
+		d.notCommitted()
+		return err
+	}
+	for _, t := range o.taken {
+		if !slices.Contains(next.takenFrom, t.svc.name) {
+			next.takenFrom = append(slices.Clone(next.takenFrom), t.svc.name)
+		}
+	}
+	return nil
+}
+
+// drain waits until the old release, older ones that still drain, and those of services
+// that have lost all routes hold nothing.
 func (o *operation) drain() error {
-	return o.e.drainOld(o.svc, o.old, o.d.spec.Options.Drain(), o.d.spec.FailOnCut, o.d.drainProgress, o.d.drained)
+	e, s := o.e, &o.d.spec
+	var others sync.WaitGroup
+	failures := make([]error, len(o.taken))
+	for i, t := range o.taken {
+		if t.from == nil || t.left != nil {
+			continue
+		}
+		others.Go(func() {
+			failures[i] = e.drainOld(t.svc, t.from, s.Options.Drain(), s.FailOnCut, nil, func(d api.Drain) {
+				d.Service = t.svc.name
+				o.d.drained(d)
+			})
+			e.mu.Lock()
+			e.forgetIfUnused(t.svc)
+			e.mu.Unlock()
+		})
+	}
+	err := e.drainOld(o.svc, o.old, s.Options.Drain(), s.FailOnCut, o.d.drainProgress, o.d.drained)
+	others.Wait()
+	return cmp.Or(err, errors.Join(failures...))
 }

@@ -1,0 +1,311 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// takeover is what a deployment takes from another service: routes, which its release
+// serves up to the switch.
+type takeover struct {
+	svc *service
+	// from is the release that serves the routes; nil if only a deployment wants them.
+	from *release
+	// routes are what from loses.
+	routes []api.Route
+	// left is what from is after the switch; nil if it has no route left.
+	left *release
+}
+
+// holders returns the other services that hold any of the routes, by name. Engine.mu must
+// be held.
+func (e *Engine) holders(name string, routes []api.Route) (all []*service) {
+	for _, r := range routes {
+		if o := e.owners[r]; o != nil && o.service != name && !slices.Contains(all, e.services[o.service]) {
+			all = append(all, e.services[o.service])
+		}
+	}
+	slices.SortFunc(all, func(a, b *service) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// heldBy returns those of the routes that a service holds. Engine.mu must be held.
+func (e *Engine) heldBy(svc *service, routes []api.Route) []api.Route {
+	return slices.DeleteFunc(slices.Clone(routes), func(r api.Route) bool { return e.owners[r] == nil || e.owners[r].service != svc.name })
+}
+
+// takeovers returns what a deployment of s would take from others, or why it cannot.
+// Engine.mu must be held.
+func (e *Engine) takeovers(s *api.Spec) (all []takeover, err error) {
+	for _, svc := range e.holders(s.Service, s.Routes) {
+		t := takeover{svc: svc, from: svc.release()}
+		if t.from != nil {
+			t.routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r api.Route) bool { return !slices.Contains(t.from.Spec.Routes, r) })
+			left, err := t.from.Spec.Without(t.routes)
+			if err != nil {
+				return nil, err
+			}
+			if left != nil {
+				t.left = t.from.with(left)
+			}
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// carriedOn returns what a new service starts from that takes over all that one other has:
+// that goes on under another name, and is to lose nothing by it. Engine.mu must be held.
+func (e *Engine) carriedOn(p api.Patch, name string) *api.Spec {
+	req, err := p.Apply(nil)
+	if err != nil || !req.TakeOver || req.Reset || e.services[name] != nil {
+		return nil
+	}
+	routes, err := req.Routes()
+	if err != nil {
+		return nil
+	}
+	hosts := make(map[string]bool)
+	for _, r := range routes {
+		hosts[r.Host] = true
+	}
+	var from *service
+	for r, o := range e.owners {
+		switch {
+		case !hosts[r.Host]:
+		case from != nil && from.name != o.service:
+			return nil
+		default:
+			from = e.services[o.service]
+		}
+	}
+	if from == nil || from.active == nil {
+		return nil
+	}
+	spec := from.release().Spec
+	for _, r := range spec.Routes {
+		if !hosts[r.Host] || p.Names("path_prefixes") && !slices.Contains(routes, r) {
+			return nil
+		}
+	}
+	return spec
+}
+
+// checkTakeover returns why a deployment of s, which p asks for, cannot take the routes
+// that others have. Engine.mu must be held.
+func (e *Engine) checkTakeover(p api.Patch, s *api.Spec) error {
+	all, err := e.takeovers(s)
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		if t.from == nil || t.from.Spec.Options.TLS == nil || s.Options.TLS != nil || p.Names("tls") {
+			continue
+		}
+		lost := api.Invalid("%s has TLS with the service %s, and would lose it", describeRoute(t.routes[0]), t.svc.name)
+		return lost.WithHint("say with %s whether it is to have TLS", api.Field("tls.issuer"))
+	}
+	return nil
+}
+
+// lockCommits takes the commit slots of the service of o and of those that it takes routes
+// from, which it returns. It does so in the order of their names: two that take from each
+// other do not wait for each other.
+func (o *operation) lockCommits() (holders []*service, unlock func(), err error) {
+	o.e.mu.Lock()
+	holders = o.e.holders(o.svc.name, o.d.spec.Routes)
+	o.e.mu.Unlock()
+	services := append(slices.Clone(holders), o.svc)
+	slices.SortFunc(services, func(a, b *service) int { return cmp.Compare(a.name, b.name) })
+	unlock, err = lockCommits(o.d.ctx, services)
+	return holders, unlock, err
+}
+
+// lockCommits takes the commit slots of services, one after the other. Whoever has one is
+// the only operation of that service that commits.
+func lockCommits(ctx context.Context, services []*service) (unlock func(), err error) {
+	for i, svc := range services {
+		select {
+		case svc.committing <- struct{}{}:
+		case <-ctx.Done():
+			unlockCommits(services[:i])
+			return nil, context.Cause(ctx)
+		}
+	}
+	return func() { unlockCommits(services) }, nil
+}
+
+func unlockCommits(services []*service) {
+	for _, svc := range services {
+		<-svc.committing
+	}
+}
+
+// take makes all routes of o those of its service, also those that others hold, and ends
+// deployments that want them. The commit slots of all of them must be held, and Engine.mu.
+func (o *operation) take() error {
+	e, d, s := o.e, o.d, &o.d.spec
+	all, err := e.takeovers(s)
+	if err != nil {
+		return err
+	}
+	o.taken = all
+	for _, t := range all {
+		routes := e.heldBy(t.svc, s.Routes)
+		for _, theirs := range t.svc.deployments {
+			if !slices.ContainsFunc(theirs.reserved, func(r api.Route) bool { return slices.Contains(routes, r) }) {
+				continue
+			}
+			theirs.reserved = slices.DeleteFunc(theirs.reserved, func(r api.Route) bool { return slices.Contains(routes, r) })
+			theirs.abort(&api.Error{
+				Code:    api.CodeSuperseded,
+				Message: fmt.Sprintf("%s was taken over by the service %s; this deployment has changed nothing", describeRoute(routes[0]), s.Service),
+			})
+		}
+		for _, r := range routes {
+			e.owners[r] = &owner{service: s.Service, count: 1}
+		}
+		d.reserved = append(d.reserved, routes...)
+	}
+	// Others may have had more of them when the deployment was accepted.
+	for _, r := range s.Routes {
+		switch o := e.owners[r]; {
+		case slices.Contains(d.reserved, r):
+			continue
+		case o == nil:
+			e.owners[r] = &owner{service: s.Service, count: 1}
+		default:
+			o.count++
+		}
+		d.reserved = append(d.reserved, r)
+	}
+	return nil
+}
+
+// giveBack undoes take: the release could not be stored. Engine.mu must be held.
+func (o *operation) giveBack() {
+	for _, t := range o.taken {
+		for _, r := range t.routes {
+			o.e.owners[r] = &owner{service: t.svc.name, count: 1}
+		}
+		o.d.reserved = slices.DeleteFunc(o.d.reserved, func(r api.Route) bool { return slices.Contains(t.routes, r) })
+	}
+	o.taken = nil
+}
+
+// storeLeft stores what the services have left from which o has taken routes. A failure
+// costs nothing: the release of o, which is stored, says whom it has taken from.
+func (o *operation) storeLeft() {
+	for _, t := range o.taken {
+		if err := o.e.storeLeft(t); err != nil {
+			o.e.log().Warn("what a service has left of its routes could not be stored; a restart finds it out again",
+				zap.String("service", t.svc.name), zap.Error(err))
+		}
+	}
+}
+
+func (e *Engine) storeLeft(t takeover) error {
+	if t.from == nil {
+		return nil
+	}
+	if t.left != nil {
+		return e.save(t.left)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return e.currentStore().Delete(ctx, t.svc.name)
+}
+
+// without returns t without what is taken from others, and with what they have left.
+// Engine.mu must be held.
+func (e *Engine) without(table *table, taken []takeover) *table {
+	for _, t := range taken {
+		if t.from == nil {
+			continue
+		}
+		table = table.without(t.svc.active)
+		t.svc.active = nil
+		if t.left == nil {
+			t.svc.draining = append(t.svc.draining, t.from)
+			continue
+		}
+		t.svc.active = newClaim(t.left)
+		table = table.with(t.svc.active)
+	}
+	return table
+}
+
+// summary tells of what was taken.
+func summary(taken []takeover) (all []api.TakenOver) {
+	for _, t := range taken {
+		if t.from != nil {
+			all = append(all, api.TakenOver{Service: t.svc.name, Release: t.from.Version, Routes: t.routes, Gone: t.left == nil})
+		}
+	}
+	return all
+}
+
+// settle resolves conflicts between stored releases: when the proxy was killed between two
+// writes of a switch that moved routes, or one of them failed, both services have them. They
+// belong to the one that has taken them, and to the newer one if both have.
+func (e *Engine) settle(releases []*release) []*release {
+	byName := make(map[string]*release, len(releases))
+	var takers []*release
+	for _, r := range releases {
+		byName[r.Spec.Service] = r
+		if len(r.takenFrom) > 0 {
+			takers = append(takers, r)
+		}
+	}
+	slices.SortFunc(takers, func(a, b *release) int { return b.DeployedAt.Compare(a.DeployedAt) })
+	for _, taker := range takers {
+		taker = byName[taker.Spec.Service]
+		if taker == nil {
+			continue // newer ones have taken all that it had
+		}
+		for _, name := range taker.takenFrom {
+			from := byName[name]
+			if from == nil || from.DeployedAt.After(taker.DeployedAt) && slices.Contains(from.takenFrom, taker.Spec.Service) {
+				continue
+			}
+			if t, ok := e.settled(taker, from); ok {
+				byName[name] = t.left
+			}
+		}
+	}
+	var settled []*release
+	for _, r := range releases {
+		if r = byName[r.Spec.Service]; r != nil {
+			settled = append(settled, r)
+		}
+	}
+	return settled
+}
+
+// settled returns what is left of from, which another release has taken routes from. It
+// returns false if they have none in common, or if what is left could not be.
+func (e *Engine) settled(taker, from *release) (takeover, bool) {
+	routes := slices.DeleteFunc(slices.Clone(from.Spec.Routes), func(r api.Route) bool { return !slices.Contains(taker.Spec.Routes, r) })
+	left, err := from.Spec.Without(routes)
+	if len(routes) == 0 || err != nil {
+		return takeover{}, false
+	}
+	t := takeover{svc: &service{name: from.Spec.Service}, from: from, routes: routes}
+	if left != nil {
+		t.left = from.with(left)
+	} else {
+		from.Close()
+	}
+	if err := e.storeLeft(t); err != nil {
+		e.log().Warn("what a service has left of its routes could not be stored", zap.String("service", t.svc.name), zap.Error(err))
+	}
+	e.log().Info("routes belong to the service that has taken them over",
+		zap.String("service", taker.Spec.Service), zap.String("from", t.svc.name), zap.Stringers("routes", routes))
+	return t, true
+}
