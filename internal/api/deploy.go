@@ -88,6 +88,9 @@ type DeployRequest struct {
 	// Sticky keeps a client with the target that it was with first, by a cookie,
 	// for as long as that target is there and not failing. Default: false.
 	Sticky bool `json:"sticky,omitempty"`
+	// StickySameSite is with which requests browsers send that cookie. Default: none, for
+	// those of all sites, over HTTPS, and lax over plain HTTP, where browsers refuse none.
+	StickySameSite SameSite `json:"sticky_same_site,omitempty"`
 
 	// TLS asks for HTTPS. Default: none; clients that come by TLS nevertheless, with
 	// a certificate that the host of the proxy has, are served.
@@ -155,7 +158,7 @@ func (r DeployRequest) ValidateValues() error {
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveSticky, r.resolveTLS, r.resolveCanonicalHost); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

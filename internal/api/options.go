@@ -18,8 +18,9 @@ type Options struct {
 	TargetTimeout       Duration `json:"target_timeout"`
 	HoldTimeout         Duration `json:"hold_timeout"`
 
-	LB     LoadBalancing `json:"lb"`
-	Sticky bool          `json:"sticky,omitempty"`
+	LB             LoadBalancing `json:"lb"`
+	Sticky         bool          `json:"sticky,omitempty"`
+	StickySameSite SameSite      `json:"sticky_same_site,omitempty"`
 
 	// TLS is nil without HTTPS.
 	TLS           *TLSOptions `json:"tls,omitempty"`

@@ -56,6 +56,7 @@ var settings = withPlaces([]Setting{
 	{Name: "hold-timeout", Text: "`time` that a request is held while no target can be reached", Default: DefaultHoldTimeout},
 	{Name: "lb", Text: "`how` requests are spread over several targets: " + strings.Join(texts(LoadBalancings()), " or "), Default: string(LeastConn), Choices: texts(LoadBalancings())},
 	{Name: "sticky", Text: "keep a client with the target that it was with first, by a cookie", Default: false},
+	{Name: "sticky-same-site", Text: "`requests` that browsers send that cookie with: " + strings.Join(texts(SameSites()), " or ") + " (default: none over HTTPS, lax over HTTP, where browsers refuse none)", Choices: texts(SameSites()), Absent: string(SameSiteNone), NotEmpty: true},
 	{Name: "tls", Field: "tls.issuer", Text: "serve HTTPS with certificates that are obtained and renewed automatically, from the `issuer` auto, or internal for the proxy's own authority, for development", Choices: texts([]Issuer{IssuerAuto, IssuerInternal})},
 	{Name: "tls-wait", Field: "tls.wait", Text: "wait for the certificates before switching, and fail without them", Default: true},
 	{Name: "tls-redirect", Field: "tls.redirect", Text: "redirect HTTP to HTTPS", Default: true},
@@ -248,7 +249,7 @@ func (s Setting) check(v reflect.Value) error {
 	if d, ok := v.Interface().(Duration); ok && (d < s.Min || d > MaxTimeout) {
 		return Invalid("%s %s is out of bounds; it has to be from %s to %s", s.words(), d, boundName(s.Min), boundName(MaxTimeout))
 	}
-	if v.Kind() == reflect.String && s.Choices != nil && !slices.Contains(s.Choices, v.String()) {
+	if v.Kind() == reflect.String && s.Choices != nil && v.String() != "" && !slices.Contains(s.Choices, v.String()) {
 		return Invalid("%s %.64q is not known; it has to be %s", s.words(), v.String(), strings.Join(s.Choices, " or "))
 	}
 	return nil

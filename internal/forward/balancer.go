@@ -3,7 +3,6 @@ package forward
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"net/http"
 	"slices"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -62,40 +61,4 @@ func shortHash(parts ...string) string {
 		h.Write([]byte{0})
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
-// stickyCookie is the name of the cookie in which a client keeps which target it
-// has been with. Services may share a host, so each has a name of its own.
-func stickyCookie(service string) string { return "parachute_" + shortHash(service) }
-
-// stickyID is the value of the cookie for a target. It stays the same over
-// restarts and deployments for as long as the service has the target.
-func stickyID(service string, t api.Target) string { return shortHash(service, t.String()) }
-
-// upstreamOfClient returns the upstream that the client has been with, or nil if it
-// has not, or if that is gone.
-func (r *Release) upstreamOfClient(x *exchange) *upstream {
-	cookie, err := x.in.Cookie(stickyCookie(r.Spec.Service))
-	if err != nil {
-		return nil
-	}
-	for _, u := range r.upstreams {
-		if stickyID(r.Spec.Service, u.target) == cookie.Value {
-			return u
-		}
-	}
-	return nil
-}
-
-// stick tells the client which target it is with, unless it knows.
-func (x *exchange) stick(h http.Header) {
-	r := x.release
-	if !r.Spec.Options.Sticky || len(r.upstreams) == 1 || r.upstreamOfClient(x) == x.upstream {
-		return
-	}
-	cookie := http.Cookie{
-		Name: stickyCookie(r.Spec.Service), Value: stickyID(r.Spec.Service, x.upstream.target),
-		Path: x.prefix, HttpOnly: true, Secure: x.in.TLS != nil, SameSite: http.SameSiteLaxMode,
-	}
-	h.Add("Set-Cookie", cookie.String())
 }

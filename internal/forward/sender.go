@@ -1,5 +1,10 @@
 package forward
 
+import (
+	"net/http"
+	"strings"
+)
+
 // Sender is what the host knows about the sender of a request.
 type Sender struct {
 	// Trusted says that the sender is a proxy whose forwarding headers are
@@ -13,6 +18,16 @@ type Sender struct {
 	// AllowSilence, if not nil, is called when the answer is a stream: the sender may
 	// be silent from here on, although its request has not come to its end.
 	AllowSilence func()
+}
+
+// ByTLS reports whether the client that in comes from came by TLS, to us or to a trusted
+// proxy. Of several proxies, the first knows.
+func (s Sender) ByTLS(in *http.Request) bool {
+	if in.TLS != nil || !s.Trusted {
+		return in.TLS != nil
+	}
+	first, _, _ := strings.Cut(in.Header.Get("X-Forwarded-Proto"), ",")
+	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
 // Ports are the ports that a proxy is reached on.

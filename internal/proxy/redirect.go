@@ -20,7 +20,7 @@ func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) str
 	if o.TLS == nil && o.CanonicalHost == "" {
 		return ""
 	}
-	secure := in.TLS != nil || from.Trusted && forwardedByTLS(in)
+	secure := from.ByTLS(in)
 	toTLS := !secure && o.TLS != nil && o.TLS.Redirect && from.Ports.HTTPS >= 0
 	toHost := o.CanonicalHost != "" && canonicalName(in.Host) != o.CanonicalHost
 	// What will be refused is not redirected first.
@@ -52,13 +52,6 @@ func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) str
 		target = "/" + query
 	}
 	return scheme + "://" + host + target
-}
-
-// forwardedByTLS reports whether the client of a trusted proxy came by TLS. Of several
-// proxies, the first knows.
-func forwardedByTLS(in *http.Request) bool {
-	first, _, _ := strings.Cut(in.Header.Get("X-Forwarded-Proto"), ",")
-	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
 // portOf returns the port of a Host header with its colon, or nothing.
