@@ -10,6 +10,7 @@ import (
 // Defaults of a [DeployRequest].
 const (
 	DefaultHealthCheckPath     = "/up"
+	DefaultHealthCheckStatus   = "200-299"
 	DefaultHealthCheckInterval = Duration(1 * time.Second)
 	DefaultHealthCheckTimeout  = Duration(5 * time.Second)
 	DefaultDeployTimeout       = Duration(30 * time.Second)
@@ -27,7 +28,9 @@ const (
 	MaxPrefixes = 100
 	// MaxHealthCheckHeaders bounds the header fields of a health check.
 	MaxHealthCheckHeaders = 32
-	MaxTimeout            = Duration(24 * time.Hour)
+	// MaxHealthCheckBody bounds the text that a health check looks for, in bytes.
+	MaxHealthCheckBody = 1024
+	MaxTimeout         = Duration(24 * time.Hour)
 )
 
 // DeployRequest asks for a deployment, with everything that is asked for. The defaults are
@@ -58,6 +61,12 @@ type DeployRequest struct {
 	// HealthCheckHeaders are fields to ask with besides, each as "Name: value". With TLS,
 	// X-Forwarded-Proto and X-Forwarded-Host are sent as for a visitor. Default: none.
 	HealthCheckHeaders []string `json:"health_check_headers,omitempty"`
+	// HealthCheckStatus are the statuses that say that an instance is ready, as in "200-399"
+	// or "200,204,301". See [ParseStatusRanges]. Default: 200-299.
+	HealthCheckStatus string `json:"health_check_status,omitempty"`
+	// HealthCheckBody is a text that the answer has to contain, in its first 64 KiB.
+	// Default: none.
+	HealthCheckBody string `json:"health_check_body,omitempty"`
 	// HealthCheckInterval is the longest pause between two checks of a target before
 	// the switch, and that between those of one of several after it, from 10ms.
 	// Default: 1s.
@@ -151,14 +160,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveSticky, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveSticky, r.resolveTLS, r.resolveCanonicalHost); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

@@ -23,7 +23,7 @@ func TestRequestsHaveTheDocumentedDefaults(t *testing.T) {
 		Targets: []Target{{"http", "tcp", "web:3000"}},
 		Routes:  []Route{{"", "/"}},
 		Options: Options{
-			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up",
+			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up", HealthCheckStatus: "200-299",
 			HealthCheckInterval: Duration(time.Second), HealthCheckTimeout: Duration(5 * time.Second),
 			DeployTimeout: Duration(30 * time.Second), DrainTimeout: Duration(30 * time.Second), StreamTimeout: Duration(10 * time.Second),
 			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn,

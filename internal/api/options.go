@@ -10,6 +10,8 @@ type Options struct {
 	HealthCheckPort     int      `json:"health_check_port,omitempty"`
 	HealthCheckHost     string   `json:"health_check_host,omitempty"`
 	HealthCheckHeaders  []string `json:"health_check_headers,omitempty"`
+	HealthCheckStatus   string   `json:"health_check_status"`
+	HealthCheckBody     string   `json:"health_check_body,omitempty"`
 	HealthCheckInterval Duration `json:"health_check_interval"`
 	HealthCheckTimeout  Duration `json:"health_check_timeout"`
 	DeployTimeout       Duration `json:"deploy_timeout"`

@@ -25,6 +25,13 @@ type ProbeFailure struct {
 // MaxProbeFailures bounds the reasons that a report remembers.
 const MaxProbeFailures = 20
 
+// RepeatFailure counts a failure for the same reason as the last one, in new words.
+func (p *ProbeReport) RepeatFailure(reason string) {
+	last := &p.Failures[len(p.Failures)-1]
+	last.Reason = reason
+	last.Count++
+}
+
 // AddFailure remembers a failure.
 func (p *ProbeReport) AddFailure(reason string) {
 	if n := len(p.Failures); n > 0 && (p.Failures[n-1].Reason == reason || n == MaxProbeFailures) {

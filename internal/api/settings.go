@@ -47,6 +47,8 @@ var settings = withPlaces([]Setting{
 	{Name: "health-check-port", Text: "`port` to check (default: the target's)"},
 	{Name: "health-check-host", Text: "`host` to check with (default: the first host, or the target)", Absent: "default"},
 	{Name: "health-check-header", Field: "health_check_headers", Text: "`fields` to check with besides, such as 'X-Forwarded-Proto: https', which is sent by itself where the service has TLS", Absent: "none"},
+	{Name: "health-check-status", Text: "`statuses` that say that an instance is ready, such as 200-399 or 200,204,301", Default: DefaultHealthCheckStatus, NotEmpty: true},
+	{Name: "health-check-body", Text: "`text` that the answer has to contain besides, in its first 64 KiB", Absent: "none", NotEmpty: true},
 	{Name: "health-check-interval", Text: "longest `pause` between two health checks", Default: DefaultHealthCheckInterval, Min: Duration(10 * time.Millisecond)},
 	{Name: "health-check-timeout", Text: "`time` that a health check may take", Default: DefaultHealthCheckTimeout, Min: Duration(time.Millisecond)},
 	{Name: "deploy-timeout", Text: "`time` in which the targets have to become healthy", Default: DefaultDeployTimeout, Min: Duration(time.Millisecond)},

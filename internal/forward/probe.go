@@ -19,21 +19,32 @@ import (
 // probeResult is the outcome of one probe. An empty reason means success.
 type probeResult struct {
 	reason string
+	// kind stands for all reasons that differ in what was quoted from the answer only; empty
+	// if nothing was.
+	kind string
 	// unreachable says that not even a connection came about.
 	unreachable bool
 }
 
 func (r probeResult) ok() bool { return r.reason == "" }
 
+// sameAs reports whether two failures differ in nothing but what they quote.
+func (r probeResult) sameAs(other probeResult) bool {
+	return r.reason == other.reason || r.kind != "" && r.kind == other.kind
+}
+
 // prober asks one target whether it is ready.
 type prober struct {
 	url  string
 	host string
 	// header are the fields to ask with besides.
-	header  http.Header
-	agent   string
-	id      string
-	timeout time.Duration
+	header http.Header
+	agent  string
+	id     string
+	// statuses are those of a target that is ready, and body is what its answer contains.
+	statuses api.StatusRanges
+	body     string
+	timeout  time.Duration
 	// newTransport makes the transport of one probe. Keeping it would be of no
 	// use, and ten thousand services would keep ten thousand.
 	newTransport func() probeTransport
@@ -55,6 +66,9 @@ func newProber(t api.Target, r *Release, name *targetName) *prober {
 		timeout: time.Duration(o.HealthCheckTimeout),
 	}
 	p.header = probeFields(o, p.host)
+	// They were checked when the request was validated.
+	p.statuses, _ = api.ParseStatusRanges(o.HealthCheckStatus)
+	p.body = o.HealthCheckBody
 	// The path was checked when the request was validated.
 	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
@@ -108,7 +122,7 @@ func probeHost(t api.Target, o api.Options, hosts []string) string {
 }
 
 // probe asks once. It reads nothing from the environment and follows no
-// redirect; any 2xx is success.
+// redirect.
 func (p *prober) probe(ctx context.Context) probeResult {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.timeout, errProbeTimeout)
 	defer cancel()
@@ -137,16 +151,24 @@ func (p *prober) probe(ctx context.Context) probeResult {
 		}
 		return probeResult{reason: DialReason(err), unreachable: isDialError(err)}
 	}
-	// Read a little, so that an app that answers in full is not cut short.
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	resp.Body.Close()
-	switch {
-	case resp.StatusCode >= 200 && resp.StatusCode <= 299:
-		return probeResult{}
-	case resp.StatusCode >= 300 && resp.StatusCode <= 399 && resp.Header.Get("Location") != "":
-		return probeResult{reason: fmt.Sprintf("%d redirect to %s, which is not followed", resp.StatusCode, api.Printable(resp.Header.Get("Location")))}
+	defer resp.Body.Close()
+	if p.statuses.Contain(resp.StatusCode) {
+		return p.readAnswer(ctx, resp)
 	}
-	return probeResult{reason: strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))}
+	// Read a little, so that an app that answers in full is not cut short.
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer)
+	reason := statusText(resp)
+	if resp.StatusCode >= 300 && resp.StatusCode <= 399 && resp.Header.Get("Location") != "" {
+		reason = fmt.Sprintf("%d redirect to %s, which is not followed", resp.StatusCode, api.Printable(resp.Header.Get("Location")))
+	}
+	if wanted := p.statuses.String(); wanted != api.DefaultHealthCheckStatus {
+		reason += ", expected " + wanted
+	}
+	return probeResult{reason: reason}
+}
+
+func statusText(resp *http.Response) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))
 }
 
 var errProbeTimeout = errors.New("health check timed out")

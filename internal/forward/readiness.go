@@ -38,6 +38,7 @@ const gatePause = 50 * time.Millisecond
 func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed func(target, reason string)) api.ProbeReport {
 	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
 	start := time.Now()
+	var last probeResult
 	for {
 		began := time.Now()
 		result := u.prober.probe(ctx)
@@ -56,10 +57,15 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 			report.Healthy = true
 			break
 		}
-		report.AddFailure(result.reason)
-		if n := len(report.Failures); report.Failures[n-1].Count == 1 {
-			failed(report.Target, result.reason)
+		if result.sameAs(last) {
+			report.RepeatFailure(result.reason)
+		} else {
+			report.AddFailure(result.reason)
+			if n := len(report.Failures); report.Failures[n-1].Count == 1 {
+				failed(report.Target, result.reason)
+			}
 		}
+		last = result
 		pause := gatePause
 		if !result.unreachable {
 			pause = max(pause, time.Since(start)/20)

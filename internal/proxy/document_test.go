@@ -453,8 +453,11 @@ func TestEverySettingIsStored(t *testing.T) {
 				if setting.Choices != nil {
 					value = setting.Choices[len(setting.Choices)-1]
 				}
-				if strings.HasSuffix(setting.Name, "host") {
+				switch {
+				case strings.HasSuffix(setting.Name, "host"):
 					value = "a.test"
+				case strings.HasSuffix(setting.Name, "status"):
+					value = "200-399"
 				}
 				v.SetString(value)
 			}

@@ -113,6 +113,10 @@ func healthHint(s api.Spec, reports []api.ProbeReport) api.Advice {
 					api.Field("health_check_headers").Is("'X-Forwarded-Proto: https'"))
 			}
 			return api.Advise("point %s at a page that answers 200 itself", api.Field("health_check_path"))
+		case strings.Contains(last, " in the answer"), strings.Contains(last, " that contains "):
+			return api.Advise("the app is up but its page is not what was expected; see %s and %s", api.Field("health_check_body"), api.Field("health_check_path"))
+		case strings.HasPrefix(last, "2") && strings.Contains(last, ", expected "):
+			return api.Advise("the app is up; say in %s which statuses are healthy", api.Field("health_check_status"))
 		case strings.HasPrefix(last, "404 "):
 			return api.Advise("the app is up but has no such page; set %s", api.Field("health_check_path"))
 		case strings.HasPrefix(last, "508 "):
