@@ -31,6 +31,10 @@ type Event struct {
 	Target string       `json:"target,omitempty"`
 	Reason string       `json:"reason,omitempty"`
 	Probe  *ProbeReport `json:"probe,omitempty"`
+	// Hint says what to do about a health check that has failed for the same reason for a
+	// second, and Fields has the settings that it names, as in an [Error].
+	Hint   string  `json:"hint,omitempty"`
+	Fields []Field `json:"fields,omitempty"`
 	// Host and Certificate tell of a certificate.
 	Host        string       `json:"host,omitempty"`
 	Certificate *Certificate `json:"certificate,omitempty"`

@@ -91,6 +91,8 @@ type textPrinter struct {
 	live *liveLine
 	// targets are those of the new release.
 	targets []string
+	// hint is the last that was shown.
+	hint string
 	// drainSince is when the drain has begun.
 	drainSince time.Time
 	// draining is what the last drain line said, so that it is said once.
@@ -107,7 +109,7 @@ func (p *textPrinter) Event(ev api.Event) error {
 			p.now("waiting for " + strings.Join(ev.Targets, ", "))
 		}
 	case api.EventProbeFailed:
-		p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
+		p.probeFailed(ev)
 	case api.EventHealthy:
 		p.done(ev.Target+" healthy", fmt.Sprintf("%s (%s)", api.Count(ev.Probe.Probes, "probe"), seconds(ev.Probe.Elapsed)))
 	case api.EventCertifying:
@@ -138,6 +140,22 @@ func (p *textPrinter) Event(ev api.Event) error {
 		p.drained(*ev.Drain)
 	}
 	return nil
+}
+
+// probeFailed shows why a target is not ready. What comes with a hint does not mend itself,
+// so it stays to be read while the deploy waits. Several targets often need the same hint.
+func (p *textPrinter) probeFailed(ev api.Event) {
+	if ev.Hint != "" {
+		p.line(fmt.Sprintf(" - %s is still not ready: %s", ev.Target, ev.Reason))
+		if ev.Hint != p.hint {
+			p.hint = ev.Hint
+			p.line("   " + p.style.dim("hint: "+withFlags(ev.Hint)))
+		}
+		if p.live == nil {
+			return // which has said so
+		}
+	}
+	p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
 }
 
 // drainGoesOn shows what a drain waits for, and for how long.

@@ -40,3 +40,27 @@ func TestDeployTellsOfCertificatesThatAreNotThereYet(t *testing.T) {
 		}
 	}
 }
+
+// TestHintsAreShownWhileADeployWaits once for all targets, in the words of the command line.
+func TestHintsAreShownWhileADeployWaits(t *testing.T) {
+	var progress bytes.Buffer
+	p := &textPrinter{progress: &progress}
+	for _, ev := range []api.Event{
+		{Target: "a:1", Reason: "404 Not Found"},
+		{Target: "a:1", Reason: "404 Not Found", Hint: "set `health_check_path`"},
+		{Target: "b:1", Reason: "404 Not Found", Hint: "set `health_check_path`"},
+	} {
+		ev.Kind = api.EventProbeFailed
+		if err := p.Event(ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = ` - a:1 is not ready: 404 Not Found
+ - a:1 is still not ready: 404 Not Found
+   hint: set --health-check-path
+ - b:1 is still not ready: 404 Not Found
+`
+	if got := progress.String(); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}

@@ -111,7 +111,7 @@ func TestWordsOfAnAnswerAreNoReasonOfTheirOwn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Timeout)
 	defer cancel()
 	told := 0
-	report := r.upstreams[0].untilHealthy(ctx, time.Second, func(string, string) { told++ })
+	report := r.upstreams[0].untilHealthy(ctx, time.Second, func(string, string, bool) { told++ })
 	if !report.Healthy || told != 1 || len(report.Failures) != 1 || report.Failures[0].Count != 3 || !strings.Contains(report.Failures[0].Reason, "the 3. time") {
 		t.Errorf("told %d times, report %+v", told, report)
 	}

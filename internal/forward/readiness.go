@@ -10,9 +10,9 @@ import (
 )
 
 // UntilHealthy probes the targets of r, side by side, each until it is healthy or ctx
-// ends. healthy is called for each that is, failed for each new reason why one is not;
-// both may be called at the same time for several targets.
-func (r *Release) UntilHealthy(ctx context.Context, healthy func(api.ProbeReport), failed func(target, reason string)) []api.ProbeReport {
+// ends. healthy is called for each that is, failed for each new reason why one is not, and
+// once more if that lasts; both may be called at the same time for several targets.
+func (r *Release) UntilHealthy(ctx context.Context, healthy func(api.ProbeReport), failed FailedFunc) []api.ProbeReport {
 	reports := make([]api.ProbeReport, len(r.upstreams))
 	var probes sync.WaitGroup
 	for i, u := range r.upstreams {
@@ -27,6 +27,13 @@ func (r *Release) UntilHealthy(ctx context.Context, healthy func(api.ProbeReport
 	return reports
 }
 
+// FailedFunc is told why a target is not healthy: at once, and again, with lasting, when
+// probes have failed for the same reason for a second.
+type FailedFunc func(target, reason string, lasting bool)
+
+// lastingAfter is how long probes fail for the same reason until it is a lasting one.
+const lastingAfter = time.Second
+
 // gatePause is the pause between two probes of a target that is booting. It
 // bounds how long readiness can go unnoticed.
 const gatePause = 50 * time.Millisecond
@@ -35,10 +42,11 @@ const gatePause = 50 * time.Millisecond
 // accept connections costs nothing to ask, so it is asked every 50ms; one that
 // answers, though not well, is asked less and less often, so that the checks
 // never delay a switch by more than a twentieth of the boot time.
-func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed func(target, reason string)) api.ProbeReport {
+func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed FailedFunc) api.ProbeReport {
 	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
 	start := time.Now()
 	var last probeResult
+	since, lasting := start, false
 	for {
 		began := time.Now()
 		result := u.prober.probe(ctx)
@@ -59,10 +67,15 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 		}
 		if result.sameAs(last) {
 			report.RepeatFailure(result.reason)
+			if !lasting && time.Since(since) >= lastingAfter {
+				lasting = true
+				failed(report.Target, result.reason, true)
+			}
 		} else {
+			since, lasting = began, false
 			report.AddFailure(result.reason)
 			if n := len(report.Failures); report.Failures[n-1].Count == 1 {
-				failed(report.Target, result.reason)
+				failed(report.Target, result.reason, false)
 			}
 		}
 		last = result

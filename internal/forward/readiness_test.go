@@ -17,7 +17,7 @@ func gate(interval time.Duration, timeout time.Duration, answer func(context.Con
 	f := fakeProbes(r.upstreams[0], answer)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return r.upstreams[0].untilHealthy(ctx, interval, func(string, string) {}), f
+	return r.upstreams[0].untilHealthy(ctx, interval, func(string, string, bool) {}), f
 }
 
 // TestReadinessIsNoticedAtOnce is about an app that does not listen while it boots.
@@ -87,7 +87,7 @@ func TestFailuresAreCountedInTheirOrder(t *testing.T) {
 			script = script[1:]
 			return next(ctx)
 		})
-		report := r.upstreams[0].untilHealthy(t.Context(), time.Second, func(target, reason string) { told = append(told, target+": "+reason) })
+		report := r.upstreams[0].untilHealthy(t.Context(), time.Second, func(target, reason string, _ bool) { told = append(told, target+": "+reason) })
 		want := []api.ProbeFailure{
 			{Reason: "connection refused", Count: 3},
 			{Reason: "500 Internal Server Error", Count: 2},
@@ -118,9 +118,42 @@ func TestReadyAtTheLastMomentCounts(t *testing.T) {
 		r.Spec.Options.HealthCheckInterval = api.Duration(30 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		reports := r.UntilHealthy(ctx, func(api.ProbeReport) {}, func(string, string) {})
+		reports := r.UntilHealthy(ctx, func(api.ProbeReport) {}, func(string, string, bool) {})
 		if !reports[0].Healthy {
 			t.Errorf("the gate: %+v", reports[0])
+		}
+	})
+}
+
+// TestLastingFailuresAreToldAgain once, when probes have failed for the same reason for a
+// second.
+func TestLastingFailuresAreToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r := monitored(1)
+		fakeProbes(r.upstreams[0], func(context.Context) (int, error) {
+			switch since := time.Since(start); {
+			case since < 900*time.Millisecond:
+				return 503, nil
+			case since < 5*time.Second:
+				return 404, nil
+			}
+			return 200, nil
+		})
+		type told struct {
+			reason  string
+			lasting bool
+			at      time.Duration
+		}
+		var all []told
+		r.upstreams[0].untilHealthy(t.Context(), time.Second, func(_, reason string, lasting bool) {
+			all = append(all, told{reason, lasting, time.Since(start)})
+		})
+		if len(all) != 3 || all[0].lasting || all[1].lasting || !all[2].lasting || all[2].reason != "404 Not Found" {
+			t.Fatalf("told %+v", all)
+		}
+		if lasted := all[2].at - all[1].at; lasted < time.Second || lasted > 1200*time.Millisecond {
+			t.Errorf("told after %s, want a second: %+v", lasted, all)
 		}
 	})
 }

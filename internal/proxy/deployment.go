@@ -120,8 +120,18 @@ func (d *Deployment) enter(s api.State) {
 	d.status.State = s
 }
 
-func (d *Deployment) probeFailed(target, reason string) {
-	d.send(api.Event{Kind: api.EventProbeFailed, Target: target, Reason: reason})
+// probeFailed tells why a target is not healthy. That it lasts is told if there is
+// something to be done about it other than to wait.
+func (d *Deployment) probeFailed(target, reason string, lasting bool) {
+	ev := api.Event{Kind: api.EventProbeFailed, Target: target, Reason: reason}
+	if lasting {
+		hint, early := failureHint(d.spec, target, reason)
+		if !early {
+			return
+		}
+		ev.Hint, ev.Fields = hint.Text, hint.Fields
+	}
+	d.send(ev)
 }
 
 func (d *Deployment) targetHealthy(report api.ProbeReport) {

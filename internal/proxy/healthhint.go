@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"net"
+	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// healthHint says what the last failure of a target suggests.
+func healthHint(s api.Spec, reports []api.ProbeReport) api.Advice {
+	for _, r := range reports {
+		if r.Healthy || len(r.Failures) == 0 {
+			continue
+		}
+		if a, _ := failureHint(s, r.Target, r.Failures[len(r.Failures)-1].Reason); a.Text != "" {
+			return a
+		}
+	}
+	return api.Advise("the app is up but its health check fails; see its log, or set %s", api.Field("health_check_path"))
+}
+
+// failureHint says what the failure of a target suggests; empty if nothing. It is one to
+// tell early if waiting rarely mends it: an app that is starting refuses connections or
+// answers 503, but it does not answer 404 or speak another protocol.
+func failureHint(s api.Spec, target, reason string) (hint api.Advice, early bool) {
+	// What quotes an answer comes first: there may be anything in it.
+	for _, hints := range []func(s api.Spec, target, reason string) api.Advice{answerHint, protocolHint} {
+		if a := hints(s, target, reason); a.Text != "" {
+			return a, true
+		}
+	}
+	a := connectionHint(target, reason)
+	return a, strings.Contains(reason, "does not resolve")
+}
+
+// answerHint is for an app that has answered, but not what it should.
+func answerHint(s api.Spec, _, reason string) api.Advice {
+	switch {
+	case strings.Contains(reason, " in the answer"), strings.Contains(reason, " that contains "):
+		return api.Advise("the app is up but its page is not what was expected; see %s and %s", api.Field("health_check_body"), api.Field("health_check_path"))
+	case strings.HasPrefix(reason, "2") && strings.Contains(reason, ", expected "):
+		return api.Advise("the app is up; say in %s which statuses are healthy", api.Field("health_check_status"))
+	case strings.Contains(reason, " redirect to "):
+		if s.Options.TLS == nil && strings.Contains(reason, "https://") {
+			return api.Advise("the app insists on HTTPS: deploy it with TLS, or, if another proxy ends TLS, ask with %s",
+				api.Field("health_check_headers").Is("'X-Forwarded-Proto: https'"))
+		}
+		return api.Advise("point %s at a page that answers 200 itself", api.Field("health_check_path"))
+	case strings.HasPrefix(reason, "404 "):
+		return api.Advise("the app is up but has no such page; set %s", api.Field("health_check_path"))
+	case strings.HasPrefix(reason, "508 "):
+		return api.Advise("this may be the address of the proxy itself; name the address of the app")
+	case strings.HasPrefix(reason, "400 "), strings.HasPrefix(reason, "403 "), strings.HasPrefix(reason, "421 "):
+		return refusedHostHint(s)
+	}
+	return api.Advice{}
+}
+
+// refusedHostHint says what to do about an application that may refuse the Host header.
+func refusedHostHint(s api.Spec) api.Advice {
+	switch {
+	case s.Options.HealthCheckHost != "":
+		return api.Advise("the app may refuse the host that it is checked with; see %s", api.Field("health_check_host"))
+	case len(s.Hosts) > 0:
+		return api.Advise("the app may refuse the host that visitors send: allow %s in the app's settings", s.Hosts[0])
+	}
+	return api.Advise("the app may refuse the Host header, which is the address of the target; name its %s, or set %s",
+		api.Field("hosts"), api.Field("health_check_host"))
+}
+
+// protocolHint is for a target that speaks another protocol than it was asked in, and says
+// what to write.
+func protocolHint(_ api.Spec, _, reason string) api.Advice {
+	switch {
+	case strings.Contains(reason, "does not look like a TLS handshake"):
+		return api.Advise("the app does not speak TLS; leave https:// out")
+	case strings.Contains(reason, "http2: frame too large"):
+		return api.Advise("the app does not speak HTTP/2; leave h2c:// out")
+	}
+	return api.Advice{}
+}
+
+// connectionHint is for a target that cannot be reached, or says nothing.
+func connectionHint(target, reason string) api.Advice {
+	switch {
+	case reason == "no such socket":
+		return api.Advise("check that the app is running, and the path of its socket")
+	case reason == "connection refused" && isLoopback(target):
+		return api.Advise("nothing listens there: check that the app is running, and that it listens on this port; if the proxy runs in a container, %s is that container: name the app's container", target)
+	case reason == "connection refused":
+		return api.Advise("nothing listens there: check that the app is running, and that it listens on this port and on an address that the proxy reaches")
+	case strings.Contains(reason, "does not resolve"):
+		return api.Advise("check the name, and that the proxy is in the same network as the app")
+	case strings.Contains(reason, "no answer within"), strings.Contains(reason, "timed out"):
+		return api.Advise("the app is too slow or a firewall drops the packets; see %s and %s", api.Field("health_check_timeout"), api.Field("deploy_timeout"))
+	case reason == "connection closed without an answer", reason == "connection reset":
+		return api.Advise("what listens there ends connections without a word: check that the app is running, and that it speaks HTTP there, which uWSGI does with http-socket instead of socket")
+	}
+	return api.Advice{}
+}
+
+// isLoopback reports whether a target is on the machine, or in the container, of the proxy.
+func isLoopback(target string) bool {
+	if _, address, ok := strings.Cut(target, "://"); ok {
+		target = address
+	}
+	host, _, err := net.SplitHostPort(target)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
