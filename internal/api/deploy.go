@@ -87,6 +87,16 @@ type DeployRequest struct {
 	// TargetTimeout is the time that a target has to begin its answer; 0 waits
 	// for ever. Default: 30s.
 	TargetTimeout *Duration `json:"target_timeout,omitempty"`
+	// TargetCA is a PEM file on the proxy's machine with the authorities that the
+	// certificates of https targets have to come from. It is read by the deploy and kept with
+	// the release, so a file that changes is used by the next deploy. Default: the
+	// authorities that the proxy's machine trusts.
+	TargetCA string `json:"target_ca,omitempty"`
+	// TargetServerName is the name that https targets are asked for (SNI), and that their
+	// certificates have to have. Default: the host of the target.
+	TargetServerName string `json:"target_server_name,omitempty"`
+	// TargetInsecure takes any certificate of https targets. Default: false.
+	TargetInsecure bool `json:"target_insecure,omitempty"`
 	// HoldTimeout is the time that a request is held while no target can be
 	// reached, as during the restart of an instance; 0 fails it at once.
 	// Default: 5s.
@@ -139,6 +149,9 @@ type Spec struct {
 	Routes []Route
 	// Options are the settings that the release keeps for as long as it serves.
 	Options Options
+	// TargetCA is what the file Options.TargetCA has in it. A request does not tell: who
+	// accepts it fills it in.
+	TargetCA string
 
 	// WaitForCertificates has the deployment fail without certificates.
 	WaitForCertificates bool
@@ -167,7 +180,7 @@ func (r DeployRequest) ValidateValues() error {
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveSticky, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveSticky, r.resolveTargetTLS, r.resolveTLS, r.resolveCanonicalHost); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

@@ -20,6 +20,10 @@ type Options struct {
 	TargetTimeout       Duration `json:"target_timeout"`
 	HoldTimeout         Duration `json:"hold_timeout"`
 
+	TargetCA         string `json:"target_ca,omitempty"`
+	TargetServerName string `json:"target_server_name,omitempty"`
+	TargetInsecure   bool   `json:"target_insecure,omitempty"`
+
 	LB             LoadBalancing `json:"lb"`
 	Sticky         bool          `json:"sticky,omitempty"`
 	StickySameSite SameSite      `json:"sticky_same_site,omitempty"`

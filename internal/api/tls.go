@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -115,8 +114,8 @@ func (o *TLSOptions) checkFiles() error {
 		return Invalid("a service has a certificate of its own or gets one issued, not both")
 	}
 	for _, path := range []string{o.CertificatePath, o.PrivateKeyPath} {
-		if !filepath.IsAbs(path) || strings.ContainsFunc(path, IsControl) || len(path) > 4096 {
-			return Invalid("%.64q is not the absolute path of a file", path)
+		if err := checkFile(path); err != nil {
+			return err
 		}
 	}
 	return nil

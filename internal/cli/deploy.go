@@ -99,6 +99,9 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	}
 	p := settingsOf(flags)
 	p.Set("targets", takeIssuer(flags, targets))
+	if file, ok := p["target_ca"].(string); ok {
+		p.Set("target_ca", absolute(file))
+	}
 	req, err := p.Apply(nil)
 	if err == nil {
 		err = req.ValidateValues()

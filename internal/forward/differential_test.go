@@ -98,7 +98,7 @@ func startTheirs(t testing.TB, samples []sample) side {
 	app := startRecorderOf(t, samples)
 	tr := newHTTPTransport(api.Target{Scheme: "http", Address: app.address}, func(context.Context) (net.Conn, error) {
 		return net.Dial("tcp", app.address)
-	})
+	}, nil)
 	t.Cleanup(tr.CloseIdleConnections)
 	type bodyKey struct{}
 	reverse := &httputil.ReverseProxy{

@@ -15,7 +15,7 @@ func (r *Release) Page(path string) (tr *http.Transport, u *url.URL, host string
 	if u, err = target.URL(path); err != nil {
 		return nil, nil, "", err
 	}
-	tr = newHTTPTransport(target, usable.dialer.dial)
+	tr = newHTTPTransport(target, usable.dialer.dial, r.targetTLS(target))
 	tr.DisableKeepAlives = true
 	return tr, u, probeHost(target, r.Spec.Options, r.Spec.Hosts), nil
 }

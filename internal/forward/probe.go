@@ -79,7 +79,7 @@ func newProber(t api.Target, r *Release, name *targetName) *prober {
 		if checked.Scheme == "http" {
 			return &transport.Transport{Dial: d.dial, ResponseHeaderTimeout: timeout}
 		}
-		tr := newHTTPTransport(checked, d.dial)
+		tr := newHTTPTransport(checked, d.dial, r.targetTLS(checked))
 		tr.DisableKeepAlives = true
 		return tr
 	}
@@ -176,6 +176,9 @@ var errProbeTimeout = errors.New("health check timed out")
 // DialReason says in few words why a connection failed, the same words for the
 // same reason, so that repetitions can be counted.
 func DialReason(err error) string {
+	if reason, ok := certificateReason(err); ok {
+		return reason
+	}
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
 	case isDNS && dns.IsNotFound:

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"crypto/x509"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ type Release struct {
 	upstreams []*upstream
 	// turn counts the requests that were spread by turns.
 	turn atomic.Uint64
+	// roots are the authorities of api.Options.TargetCA; nil without.
+	roots *x509.CertPool
 	// plain says that no target is reached by the standard library's transport.
 	plain bool
 
@@ -53,6 +56,9 @@ type Release struct {
 // NewRelease returns a release that has no traffic yet. It opens nothing.
 func (f *Forwarder) NewRelease(s api.Spec) *Release {
 	r := &Release{Spec: s, forwarder: f, changed: make(chan struct{}, 1), plain: true}
+	if s.Options.TargetCA != "" {
+		r.roots = rootsOf(s)
+	}
 	for _, t := range s.Targets {
 		r.plain = r.plain && t.Scheme == "http"
 		r.upstreams = append(r.upstreams, newUpstream(t, r))

@@ -43,11 +43,11 @@ type standardTransport struct {
 	open map[*trackedConn]struct{}
 }
 
-// newStandardTransport returns a transport that opens connections with dial. timeout
-// bounds how long the target may take to begin its answer; 0 waits.
-func newStandardTransport(t api.Target, dial func(context.Context) (net.Conn, error), timeout time.Duration) *standardTransport {
+// newStandardTransport returns a transport that opens connections with dial. config is for
+// targets over TLS. timeout bounds how long the target may take to begin its answer; 0 waits.
+func newStandardTransport(t api.Target, dial func(context.Context) (net.Conn, error), config *tls.Config, timeout time.Duration) *standardTransport {
 	s := &standardTransport{target: t, timeout: timeout, open: make(map[*trackedConn]struct{})}
-	s.http = newHTTPTransport(t, s.owning(dial))
+	s.http = newHTTPTransport(t, s.owning(dial), config)
 	s.http.ResponseHeaderTimeout = timeout
 	s.http.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxUnread, WriteByteTimeout: writeTimeout}
 	return s

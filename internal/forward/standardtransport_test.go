@@ -26,7 +26,7 @@ import (
 func standardTransportTo(t testing.TB, scheme, address string) *standardTransport {
 	s := newStandardTransport(api.Target{Scheme: scheme, Network: "tcp", Address: address}, func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
-	}, 0)
+	}, &tls.Config{MinVersion: tls.VersionTLS12}, 0)
 	t.Cleanup(s.Close)
 	return s
 }

@@ -31,7 +31,8 @@ type upstreamTransport interface {
 
 // newTransport returns the transport for requests to d's target. Its dials end with
 // the release, so that nothing reaches the address of one that has drained.
-func newTransport(d *targetDialer, o api.Options) upstreamTransport {
+func newTransport(d *targetDialer, r *Release) upstreamTransport {
+	o := r.Spec.Options
 	if d.target.Scheme == "http" {
 		return &transport.Transport{
 			Dial:                  d.dial,
@@ -40,11 +41,12 @@ func newTransport(d *targetDialer, o api.Options) upstreamTransport {
 			MaxIdle:               maxIdleConns,
 		}
 	}
-	return newStandardTransport(d.target, d.dial, time.Duration(o.TargetTimeout))
+	return newStandardTransport(d.target, d.dial, r.targetTLS(d.target), time.Duration(o.TargetTimeout))
 }
 
-// newHTTPTransport returns a transport of the standard library with the given dial.
-func newHTTPTransport(t api.Target, dial func(context.Context) (net.Conn, error)) *http.Transport {
+// newHTTPTransport returns a transport of the standard library with the given dial. config
+// is for targets over TLS. The transport changes it.
+func newHTTPTransport(t api.Target, dial func(context.Context) (net.Conn, error), config *tls.Config) *http.Transport {
 	tr := &http.Transport{
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableCompression:    true, // what the client accepts is for the target to answer
@@ -60,8 +62,7 @@ func newHTTPTransport(t api.Target, dial func(context.Context) (net.Conn, error)
 	case "https":
 		tr.Protocols.SetHTTP1(true)
 		tr.Protocols.SetHTTP2(true)
-		host, _, _ := net.SplitHostPort(t.Address)
-		tr.TLSClientConfig = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+		tr.TLSClientConfig = config
 	default:
 		tr.Protocols.SetHTTP1(true)
 	}

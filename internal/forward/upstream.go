@@ -27,5 +27,5 @@ type upstream struct {
 func newUpstream(t api.Target, r *Release) *upstream {
 	name := &targetName{outage: func(last netip.Addr, err error) { r.forwarder.opts.LookupFailing(r, t, last, err) }}
 	d := &targetDialer{target: t, dialer: r.forwarder.dialer, alive: &r.alive, name: name}
-	return &upstream{target: t, dialer: d, transport: newTransport(d, r.Spec.Options), prober: newProber(t, r, name)}
+	return &upstream{target: t, dialer: d, transport: newTransport(d, r), prober: newProber(t, r, name)}
 }

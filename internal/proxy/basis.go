@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -92,7 +93,11 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 			return api.Spec{}, basis{}, err
 		}
 	}
-	return s, from, e.checkCertificates(s)
+	if err := e.checkCertificates(s); err != nil {
+		return api.Spec{}, basis{}, err
+	}
+	s.TargetCA, err = readTargetCA(s.Options.TargetCA, time.Now())
+	return s, from, err
 }
 
 // Plan returns what a deploy would do. It has the errors of [Engine.Deploy], and changes

@@ -36,6 +36,8 @@ type document struct {
 	// TakenFrom are the services that this one has taken routes from: if a document of theirs
 	// has them as well, it is older than that.
 	TakenFrom []string `json:"taken_from,omitempty"`
+	// TargetCA are the authorities of the targets, as their file had them.
+	TargetCA string `json:"target_ca,omitempty"`
 }
 
 // ErrNewerFormat means that a document was written by a newer version of this
@@ -57,6 +59,7 @@ func encodeRelease(r *release) ([]byte, error) {
 		Options:    options,
 		Certified:  r.certified.Load(),
 		TakenFrom:  r.takenFrom,
+		TargetCA:   r.Spec.TargetCA,
 	}
 	if r.keyPair != nil {
 		doc.KeyPair = &r.keyPair.current.Load().pem
@@ -164,6 +167,7 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 			e.log().Warn("service falls back to the previous generation of its state",
 				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
 		}
+		s.TargetCA = e.restoreTargetCA(s, doc.TargetCA)
 		r := e.newRelease(s)
 		r.Version, r.DeployedAt = doc.Release, doc.DeployedAt
 		r.takenFrom = doc.TakenFrom

@@ -25,7 +25,7 @@ func healthHint(s api.Spec, reports []api.ProbeReport) api.Advice {
 // answers 503, but it does not answer 404 or speak another protocol.
 func failureHint(s api.Spec, target, reason string) (hint api.Advice, early bool) {
 	// What quotes an answer comes first: there may be anything in it.
-	for _, hints := range []func(s api.Spec, target, reason string) api.Advice{answerHint, protocolHint} {
+	for _, hints := range []func(s api.Spec, target, reason string) api.Advice{answerHint, protocolHint, certificateHint} {
 		if a := hints(s, target, reason); a.Text != "" {
 			return a, true
 		}
@@ -77,6 +77,39 @@ func protocolHint(_ api.Spec, _, reason string) api.Advice {
 		return api.Advise("the app does not speak TLS; leave https:// out")
 	case strings.Contains(reason, "http2: frame too large"):
 		return api.Advise("the app does not speak HTTP/2; leave h2c:// out")
+	}
+	return api.Advice{}
+}
+
+// certificateHint is for a target whose certificate was not taken, or that wants one.
+func certificateHint(s api.Spec, target, reason string) api.Advice {
+	const ca, name, insecure = api.Field("target_ca"), api.Field("target_server_name"), api.Field("target_insecure")
+	switch {
+	case strings.HasPrefix(reason, "its certificate is for no name"):
+		return api.Advise("give the app a certificate with a name in it, which may be set as %s; %s takes any certificate", name, insecure)
+	case strings.HasPrefix(reason, "its certificate is for "):
+		names, _, _ := strings.Cut(strings.TrimPrefix(reason, "its certificate is for "), ", ")
+		names, _, _ = strings.Cut(names, " ")
+		if domain, ok := strings.CutPrefix(names, "*"); ok {
+			names = "app" + domain // what is asked for is a name, not a pattern
+		}
+		return api.Advise("name the app as its certificate does, or say which name that is, as in %s", name.Is(names))
+	case strings.HasPrefix(reason, "its certificate is from an authority"), strings.HasPrefix(reason, "its certificate is signed by itself"):
+		if s.Options.TargetCA != "" {
+			return api.Advise("the certificate has to come from one of those in the file of %s, %s", ca, api.Printable(s.Options.TargetCA))
+		}
+		if strings.Contains(reason, "by itself") {
+			return api.Advise("name a file with that certificate as %s, or take any certificate with %s", ca, insecure)
+		}
+		return api.Advise("name a file with the authority's certificate as %s, or take any certificate with %s", ca, insecure)
+	case strings.HasPrefix(reason, "its certificate") && strings.Contains(reason, " has expired on "):
+		return api.Advise("renew it; %s takes any certificate", insecure)
+	case strings.HasPrefix(reason, "its certificate") && strings.Contains(reason, " is not valid before "):
+		return api.Advise("check the clock of the proxy's machine; %s takes any certificate", insecure)
+	case strings.HasPrefix(reason, "its certificate"):
+		return api.Advise("%s takes any certificate", insecure)
+	case reason == "tls: certificate required", reason == "tls: bad certificate":
+		return api.Advise("the app asks who connects for a certificate, and the proxy has none: have it not ask on this port")
 	}
 	return api.Advice{}
 }

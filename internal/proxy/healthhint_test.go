@@ -44,10 +44,35 @@ func TestStartingAppsAreNoReasonForAdvice(t *testing.T) {
 		"no answer within 5s": false, "connection reset": false,
 		"404 Not Found": true, "403 Forbidden": true, "302 redirect to /login, which is not followed": true,
 		"host name web-2 does not resolve": true, "http2: frame too large": true,
-		`200 OK without "ready" in the answer, which is empty`: true,
+		"its certificate has expired on 2026-01-01": true, `200 OK without "ready" in the answer, which is empty`: true,
 	} {
 		if _, early := failureHint(api.Spec{}, "web:1", reason); early != want {
 			t.Errorf("%s: told early: %v", reason, early)
+		}
+	}
+}
+
+func TestHintsSayWhatToWrite(t *testing.T) {
+	ca := api.Spec{Options: api.Options{TargetCA: "/etc/ca.pem"}}
+	for _, c := range []struct {
+		s                    api.Spec
+		target, reason, want string
+	}{
+		{api.Spec{}, "web:1", "connection closed without an answer", "speaks HTTP there"},
+		{api.Spec{}, "https://web:1", `its certificate is from an authority that is not trusted, "Ours"`, "as `target_ca`, or take any certificate with `target_insecure`"},
+		{ca, "https://web:1", `its certificate is from an authority that is not trusted, "Ours"`, "in the file of `target_ca`, /etc/ca.pem"},
+		{api.Spec{}, "https://web:1", "its certificate is signed by itself, and not trusted", "that certificate as `target_ca`"},
+		{api.Spec{}, "https://web:1", "its certificate is for app.test, b.test, but web was asked for", "as in `target_server_name=app.test`"},
+		{api.Spec{}, "https://web:1", "its certificate is for app.test, but web was asked for", "as in `target_server_name=app.test`"},
+		{api.Spec{}, "https://web:1", "its certificate is for *.a.test, but web was asked for", "as in `target_server_name=app.a.test`"},
+		{api.Spec{}, "https://web:1", "its certificate has expired on 2026-01-01", "renew it"},
+		{api.Spec{}, "https://web:1", "its certificate is not valid before 2026-01-01 00:00:00", "clock"},
+		{api.Spec{}, "https://web:1", "tls: certificate required", "have it not ask"},
+		// A page may say anything.
+		{api.Spec{}, "web:1", `200 OK without "x" in the answer: "connection refused: it speaks TLS, and timed out"`, "see `health_check_body`"},
+	} {
+		if got, _ := failureHint(c.s, c.target, c.reason); !strings.Contains(got.Text, c.want) {
+			t.Errorf("%s, %s: %q, want %q", c.target, c.reason, got.Text, c.want)
 		}
 	}
 }

@@ -100,15 +100,8 @@ func (k *keyPair) readFiles() (*loadedPair, error) {
 	var pems [2][]byte
 	loaded := new(loadedPair)
 	for i, path := range []string{k.certificatePath, k.privateKeyPath} {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, err
-		}
-		if !info.Mode().IsRegular() || info.Size() > maxPEM {
-			return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, maxPEM)
-		}
-		loaded.modified[i] = info.ModTime()
-		if pems[i], err = os.ReadFile(path); err != nil {
+		var err error
+		if pems[i], loaded.modified[i], err = readPEM(path); err != nil {
 			return nil, err
 		}
 	}
@@ -121,6 +114,19 @@ func (k *keyPair) readFiles() (*loadedPair, error) {
 	}
 	loaded.pem = pemPair{Certificate: string(pems[0]), PrivateKey: string(pems[1])}
 	return loaded, nil
+}
+
+// readPEM returns what is in a file, and when it was last changed.
+func readPEM(path string) (content []byte, modified time.Time, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxPEM {
+		return nil, time.Time{}, fmt.Errorf("%s is not a file of at most %d bytes", path, maxPEM)
+	}
+	content, err = os.ReadFile(path)
+	return content, info.ModTime(), err
 }
 
 func parsePair(certificate, key []byte) (tls.Certificate, error) {

@@ -1,0 +1,55 @@
+package api
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// resolveTargetTLS checks the settings for TLS between the proxy and the targets.
+func (r DeployRequest) resolveTargetTLS(s *Spec) error {
+	o := &s.Options
+	var given Field
+	switch {
+	case o.TargetCA != "":
+		given = "target_ca"
+	case o.TargetServerName != "":
+		given = "target_server_name"
+	case o.TargetInsecure:
+		given = "target_insecure"
+	default:
+		return nil
+	}
+	for _, t := range s.Targets {
+		switch {
+		case t.Network == "unix":
+			return Invalid("%s is for targets that speak TLS; with %s, which is a socket, plain HTTP is spoken", given, t).
+				WithHint("leave %s out", given)
+		case t.Scheme != "https":
+			return Invalid("%s is for targets that speak TLS; with %s, plain HTTP is spoken", given, t).
+				WithHint("write the target as https://%s, or leave %s out", t.Address, given)
+		}
+	}
+	if o.TargetCA != "" {
+		if err := checkFile(o.TargetCA); err != nil {
+			return err
+		}
+		if o.TargetInsecure {
+			return Invalid("with %s no certificate is checked, so that %s says nothing", Field("target_insecure"), Field("target_ca")).
+				WithHint("leave one of them out")
+		}
+	}
+	if o.TargetServerName != "" && checkTargetHost(o.TargetServerName) != nil {
+		return Invalid("%.64q is not a name that a certificate can have", o.TargetServerName).
+			WithHint("write a host name or an address in %s, without a port", Field("target_server_name"))
+	}
+	o.TargetServerName = strings.ToLower(strings.TrimSuffix(o.TargetServerName, "."))
+	return nil
+}
+
+// checkFile reports why a path cannot be that of a file on the proxy's machine.
+func checkFile(path string) error {
+	if !filepath.IsAbs(path) || strings.ContainsFunc(path, IsControl) || len(path) > 4096 {
+		return Invalid("%.64q is not the absolute path of a file", path)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package proxy
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// readTargetCA returns what the file of [api.Options.TargetCA] has in it, if it is of use
+// now. Its errors are for who asked for a deployment.
+func readTargetCA(path string, now time.Time) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	const field = api.Field("target_ca")
+	content, _, err := readPEM(path)
+	if err != nil {
+		return "", api.Invalid("%s", api.Printable(err.Error())).
+			WithHint("%s names a PEM file on the proxy's machine that its user can read", field)
+	}
+	authorities := certificatesIn(content)
+	if len(authorities) == 0 {
+		return "", api.Invalid("%s has no certificate in it", api.Printable(path)).
+			WithHint("%s names a PEM file with the certificates of authorities, which begin with -----BEGIN CERTIFICATE-----", field)
+	}
+	latest := authorities[0]
+	for _, c := range authorities {
+		if c.NotAfter.After(latest.NotAfter) {
+			latest = c
+		}
+	}
+	if now.After(latest.NotAfter) {
+		return "", api.Invalid("what is in %s has expired on %s", api.Printable(path), latest.NotAfter.UTC().Format(time.DateOnly)).
+			WithHint("put the authority's new certificate there")
+	}
+	return string(content), nil
+}
+
+// certificatesIn returns the certificates in a PEM file.
+func certificatesIn(content []byte) (all []*x509.Certificate) {
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// restoreTargetCA returns the authorities of a release that is loaded: those that its deploy
+// has read. So a file that is missing, or is another one by now, costs nothing. Where
+// nothing was stored, the file is what there is.
+func (e *Engine) restoreTargetCA(s api.Spec, stored string) string {
+	if stored != "" || s.Options.TargetCA == "" {
+		return stored
+	}
+	content, err := readTargetCA(s.Options.TargetCA, time.Now())
+	if err != nil {
+		e.log().Error("service trusts no target: the authorities of its targets cannot be read; deploy it again",
+			zap.String("service", s.Service), zap.Error(fmt.Errorf("reading target-ca: %w", err)))
+	}
+	return content
+}
