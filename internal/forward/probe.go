@@ -22,8 +22,11 @@ type probeResult struct {
 	// kind stands for all reasons that differ in what was quoted from the answer only; empty
 	// if nothing was.
 	kind string
-	// unreachable says that not even a connection came about.
-	unreachable bool
+	// unreachable says that not even a connection came about, noHTTP that one did, and that
+	// what came over it was no answer in HTTP.
+	unreachable, noHTTP bool
+	// status is that of the answer; 0 without one.
+	status int
 }
 
 func (r probeResult) ok() bool { return r.reason == "" }
@@ -35,8 +38,11 @@ func (r probeResult) sameAs(other probeResult) bool {
 
 // prober asks one target whether it is ready.
 type prober struct {
-	url  string
-	host string
+	// target is what is asked, and dial connects to it.
+	target api.Target
+	dial   func(context.Context) (net.Conn, error)
+	url    string
+	host   string
 	// header are the fields to ask with besides.
 	header http.Header
 	agent  string
@@ -74,6 +80,7 @@ func newProber(t api.Target, r *Release, name *targetName) *prober {
 		p.url = u.String()
 	}
 	d := &targetDialer{target: checked, dialer: r.forwarder.dialer, alive: &r.alive, name: name, watches: true}
+	p.target, p.dial = checked, d.dial
 	timeout := p.timeout
 	p.newTransport = func() probeTransport {
 		if checked.Scheme == "http" {
@@ -149,7 +156,7 @@ func (p *prober) probe(ctx context.Context) probeResult {
 		if !lookup && context.Cause(ctx) == errProbeTimeout || isTimeout(err) && !isDialError(err) {
 			return probeResult{reason: fmt.Sprintf("no answer within %s", p.timeout)}
 		}
-		return probeResult{reason: DialReason(err), unreachable: isDialError(err)}
+		return probeResult{reason: DialReason(err), unreachable: isDialError(err), noHTTP: !isDialError(err) && ctx.Err() == nil}
 	}
 	defer resp.Body.Close()
 	if p.statuses.Contain(resp.StatusCode) {
@@ -164,7 +171,7 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	if wanted := p.statuses.String(); wanted != api.DefaultHealthCheckStatus {
 		reason += ", expected " + wanted
 	}
-	return probeResult{reason: reason}
+	return probeResult{reason: reason, status: resp.StatusCode}
 }
 
 func statusText(resp *http.Response) string {

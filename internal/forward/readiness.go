@@ -46,6 +46,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
 	start := time.Now()
 	var last probeResult
+	var found identification
 	since, lasting := start, false
 	for {
 		began := time.Now()
@@ -65,6 +66,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 			report.Healthy = true
 			break
 		}
+		result = u.prober.explain(ctx, result, &found)
 		if result.sameAs(last) {
 			report.RepeatFailure(result.reason)
 			if !lasting && time.Since(since) >= lastingAfter {

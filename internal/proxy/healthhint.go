@@ -71,12 +71,27 @@ func refusedHostHint(s api.Spec) api.Advice {
 
 // protocolHint is for a target that speaks another protocol than it was asked in, and says
 // what to write.
-func protocolHint(_ api.Spec, _, reason string) api.Advice {
+func protocolHint(_ api.Spec, target, reason string) api.Advice {
+	_, address, hasScheme := strings.Cut(target, "://")
+	if !hasScheme {
+		address = target
+	}
+	socket := strings.HasPrefix(target, "unix/")
 	switch {
+	case strings.HasPrefix(reason, "it speaks ") && socket && !strings.Contains(reason, "FastCGI"):
+		return api.Advise("plain HTTP/1.1 is spoken with sockets: have the app speak that, or listen on a port")
+	case strings.HasPrefix(reason, "it speaks TLS"):
+		return api.Advise("write the target as https://%s", address)
+	case strings.HasPrefix(reason, "it speaks HTTP/2 "):
+		return api.Advise("write the target as h2c://%s", address)
+	case strings.HasPrefix(reason, "it speaks FastCGI"):
+		return api.Advise("put a web server that speaks FastCGI in front of the app, such as Caddy or nginx, and name that")
 	case strings.Contains(reason, "does not look like a TLS handshake"):
 		return api.Advise("the app does not speak TLS; leave https:// out")
-	case strings.Contains(reason, "http2: frame too large"):
+	case strings.Contains(reason, "looked like an HTTP/1.1 header"), strings.Contains(reason, "http2: frame too large"):
 		return api.Advise("the app does not speak HTTP/2; leave h2c:// out")
+	case strings.Contains(reason, "malformed HTTP answer: it begins with"):
+		return api.Advise("what listens there does not speak HTTP; name the port on which the app does")
 	}
 	return api.Advice{}
 }
