@@ -121,6 +121,8 @@ func certificateHint(s api.Spec, target, reason string) api.Advice {
 		return api.Advise("renew it; %s takes any certificate", insecure)
 	case strings.HasPrefix(reason, "its certificate") && strings.Contains(reason, " is not valid before "):
 		return api.Advise("check the clock of the proxy's machine; %s takes any certificate", insecure)
+	case strings.HasPrefix(reason, "its certificate cannot be checked"):
+		return api.Advise("name a file with the authority's certificate as %s, or take any certificate with %s", ca, insecure)
 	case strings.HasPrefix(reason, "its certificate"):
 		return api.Advise("%s takes any certificate", insecure)
 	case reason == "tls: certificate required", reason == "tls: bad certificate":
