@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -128,7 +129,29 @@ func (p Patch) Apply(to *Spec) (DeployRequest, error) {
 	if err := decodeStrictly(b, &req); err != nil {
 		return DeployRequest{}, Invalid("%v", err)
 	}
+	req.dropKept(p)
 	return req, nil
+}
+
+// dropKept takes settings out of r that were kept, and not named by p, and that p makes mean
+// nothing: they were about others that the service has no more.
+func (r *DeployRequest) dropKept(p Patch) {
+	if !r.Sticky && !p.Names("sticky_same_site") {
+		r.StickySameSite = ""
+	}
+	plain := slices.ContainsFunc(r.Targets, func(target string) bool {
+		t, err := ParseTarget(target)
+		return err == nil && t.Scheme != "https"
+	})
+	if (plain || p["target_insecure"] == true) && !p.Names("target_ca") {
+		r.TargetCA = ""
+	}
+	if plain && !p.Names("target_server_name") {
+		r.TargetServerName = ""
+	}
+	if (plain || p.Names("target_ca")) && !p.Names("target_insecure") {
+		r.TargetInsecure = false
+	}
 }
 
 // merge is MergePatch of RFC 7396, section 2, for two objects.

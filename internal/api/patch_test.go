@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -63,6 +64,38 @@ func TestADeployChangesWhatItNamesAndKeepsTheRest(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s makes\n%+v, want\n%+v", patch, got, want)
 		}
+	}
+}
+
+// What a deploy makes meaningless is not kept, for the rest would be refused with it.
+func TestADeployDropsWhatItMakesMeaningless(t *testing.T) {
+	s, err := DeployRequest{
+		Targets: []string{"https://web:1"}, TargetCA: "/ca.pem", TargetServerName: "web", Sticky: true, StickySameSite: "lax",
+	}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for patch, want := range map[string]string{
+		`{"targets":["https://web:2"]}`: "/ca.pem web false lax",
+		`{"targets":["web:2"]}`:         "  false lax",
+		`{"sticky":false}`:              "/ca.pem web false ",
+		`{"target_insecure":true}`:      " web true lax",
+	} {
+		p, err := ParsePatch([]byte(patch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := p.Apply(&s)
+		if err == nil {
+			err = req.Validate()
+		}
+		if got := fmt.Sprint(req.TargetCA, " ", req.TargetServerName, " ", req.TargetInsecure, " ", req.StickySameSite); err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", patch, got, err, want)
+		}
+	}
+	p := Patch{"targets": []string{"web:2"}, "target_ca": "/ca.pem"}
+	if req, err := p.Apply(&s); err != nil || req.Validate() == nil {
+		t.Errorf("what is named is refused if it means nothing: %v", err)
 	}
 }
 

@@ -98,10 +98,12 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 		return nil, err
 	}
 	p := settingsOf(flags)
-	p.Set("targets", takeIssuer(flags, targets))
+	targets = takeIssuer(flags, targets)
+	p.Set("targets", targets)
 	if file, ok := p["target_ca"].(string); ok {
 		p.Set("target_ca", absolute(file))
 	}
+	leaveOutStray(flags, p, targets)
 	req, err := p.Apply(nil)
 	if err == nil {
 		err = req.ValidateValues()
