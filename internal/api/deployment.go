@@ -43,7 +43,7 @@ type DeploymentStatus struct {
 	// has ended; 0 if none does.
 	Serving int `json:"serving,omitempty"`
 	// SwitchTime is how long the switch took.
-	SwitchTime Duration `json:"switch_time,omitempty"`
+	SwitchTime Seconds `json:"switch_seconds,omitempty"`
 	// Changes are the settings that differ from those of the release before,
 	// each as "name: old -> new".
 	Changes []string `json:"changes,omitempty"`

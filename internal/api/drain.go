@@ -25,9 +25,9 @@ type Drain struct {
 	Requests int `json:"requests"`
 	Streams  int `json:"streams"`
 	// CutRequests and CutStreams are those of them that did not end in time.
-	CutRequests int      `json:"cut_requests,omitempty"`
-	CutStreams  int      `json:"cut_streams,omitempty"`
-	Elapsed     Duration `json:"elapsed"`
+	CutRequests int     `json:"cut_requests,omitempty"`
+	CutStreams  int     `json:"cut_streams,omitempty"`
+	Elapsed     Seconds `json:"elapsed_seconds"`
 }
 
 // Clean reports whether nothing had to be cut.

@@ -44,7 +44,3 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	}
 	return d.Set(s)
 }
-
-func Since(start time.Time) Duration {
-	return Duration(time.Since(start).Round(time.Microsecond))
-}

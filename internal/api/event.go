@@ -41,7 +41,7 @@ type Event struct {
 	// Release, Previous, SwitchTime, Changes and TakenOver tell of the switch.
 	Release    int         `json:"release,omitempty"`
 	Previous   int         `json:"previous,omitempty"`
-	SwitchTime Duration    `json:"switch_time,omitempty"`
+	SwitchTime Seconds     `json:"switch_seconds,omitempty"`
 	Changes    []string    `json:"changes,omitempty"`
 	TakenOver  []TakenOver `json:"taken_over,omitempty"`
 	// Targets, Requests and Streams tell of a drain that is under way.

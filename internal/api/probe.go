@@ -9,8 +9,8 @@ type ProbeReport struct {
 	Healthy bool `json:"healthy"`
 	// Probes is the number of probes, Elapsed the time from the first to the
 	// end of the last.
-	Probes  int      `json:"probes"`
-	Elapsed Duration `json:"elapsed"`
+	Probes  int     `json:"probes"`
+	Elapsed Seconds `json:"elapsed_seconds"`
 	// Failures are the reasons why probes failed, in their order; a reason that
 	// repeats itself is counted.
 	Failures []ProbeFailure `json:"failures,omitempty"`

@@ -78,7 +78,7 @@ func (l *liveLine) draw() {
 	if l.text == "" {
 		return
 	}
-	clock := "(" + seconds(api.Duration(time.Since(l.since).Truncate(100*time.Millisecond))) + ")"
+	clock := "(" + seconds(api.Seconds(time.Since(l.since).Truncate(100*time.Millisecond))) + ")"
 	text := l.text
 	if columns, _ := l.w.size(); columns > 0 {
 		const spaces = 4 // around the spinner, before the clock, and for the cursor

@@ -67,7 +67,7 @@ func times(n int) string {
 }
 
 // seconds writes a duration as people read it.
-func seconds(d api.Duration) string {
+func seconds(d api.Seconds) string {
 	t := time.Duration(d)
 	switch {
 	case t < time.Millisecond:

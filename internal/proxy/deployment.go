@@ -151,7 +151,7 @@ func (d *Deployment) setCertificates(certificates []api.Certificate) {
 }
 
 // switched records the switch from old, which may be nil, to next.
-func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took api.Duration) {
+func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took api.Seconds) {
 	requests, streams := 0, 0
 	if old != nil {
 		requests, streams = old.InFlight(), old.Streams()

@@ -66,7 +66,7 @@ func TestStatusSurvivesJSON(t *testing.T) {
 	now := time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC)
 	before := api.DeploymentStatus{
 		ID: "x", Service: "app", State: api.StateFailed, Targets: []string{"web:1"}, Started: now, Ended: &now,
-		Probes: []api.ProbeReport{{Target: "web:1", Probes: 2, Elapsed: api.Duration(time.Second), Failures: []api.ProbeFailure{{Reason: "connection refused", Count: 2}}}},
+		Probes: []api.ProbeReport{{Target: "web:1", Probes: 2, Elapsed: api.Seconds(time.Second), Failures: []api.ProbeFailure{{Reason: "connection refused", Count: 2}}}},
 		Error:  &api.Error{Code: api.CodeNotHealthy, Message: "m", Hint: "h"},
 	}
 	b, err := json.Marshal(before)
@@ -78,7 +78,7 @@ func TestStatusSurvivesJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, _ := json.Marshal(after)
-	if string(again) != string(b) || !strings.Contains(string(b), `"elapsed":"1s"`) {
+	if string(again) != string(b) || !strings.Contains(string(b), `"elapsed_seconds":1`) {
 		t.Errorf("%s becomes %s", b, again)
 	}
 }
