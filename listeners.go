@@ -22,8 +22,14 @@ func (StderrWriter) CaddyModule() caddy.ModuleInfo {
 
 func (StderrWriter) String() string { return "stderr (lines are dropped when it blocks)" }
 
-// WriterKey implements caddy.WriterOpener.
-func (StderrWriter) WriterKey() string { return "parachute:stderr" }
+// WriterKey implements caddy.WriterOpener. On a terminal it is that of Caddy's own writer:
+// with another one, Caddy tells whoever sits there that the log has moved.
+func (StderrWriter) WriterKey() string {
+	if run.StderrIsTerminal() {
+		return caddy.StderrWriter{}.WriterKey()
+	}
+	return "parachute:stderr"
+}
 
 // OpenWriter implements caddy.WriterOpener. All openers share one writer, which
 // lives as long as the process.

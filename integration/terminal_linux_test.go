@@ -79,3 +79,29 @@ func TestListFitsTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// Who starts a proxy by hand reads that it is ready, and not what each Caddy says.
+func TestStartOnATerminalIsQuiet(t *testing.T) {
+	p := newProxy(t)
+	screen, program := openTerminal(t, 200)
+	cmd, err := p.Command(append([]string{"run"}, p.RunArgs()...)...)
+	must(t, err)
+	cmd.Env = append(cmd.Env, "TERM=xterm")
+	cmd.Stdout, cmd.Stderr = program, program
+	must(t, cmd.Start())
+	must(t, program.Close())
+	said := new(transcript)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(said, screen) // ends with an error when nobody has the other side
+	}()
+	says(t, said, "ready")
+	waitFor(t, "the API", p.Answers)
+	if text := said.String(); strings.Count(text, "\n") != 1 {
+		t.Errorf("the start says:\n%s", text)
+	}
+	must(t, cmd.Process.Signal(os.Interrupt))
+	_ = cmd.Wait()
+	arrive(t, "the end of the output", ended)
+}

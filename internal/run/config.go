@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,7 +13,6 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/parachute-proxy/parachute/internal/cli"
 )
@@ -178,26 +176,6 @@ func (o *options) caddyAdminListen() string { return o.adminListener().Listen() 
 // logs returns the logs: to standard error, like Caddy's, but without ever waiting
 // for whoever reads it. Calls of the API are logged when they fail, unless the log
 // is to be detailed: every list would be a line.
-func (o *options) logs() object {
-	format := "json"
-	if term.IsTerminal(int(os.Stderr.Fd())) {
-		format = "console"
-	}
-	log := func(level string) object {
-		return object{
-			"level":   level,
-			"writer":  object{"output": "parachute_stderr"},
-			"encoder": object{"format": format},
-		}
-	}
-	if o.debug {
-		return object{"default": log("DEBUG")}
-	}
-	main, api := log("INFO"), log("WARN")
-	main["exclude"], api["include"] = []any{"admin.api"}, []any{"admin.api"}
-	return object{"default": main, "parachute_api": api}
-}
-
 // userConfig reads the user's file, and adapts it by the adapter that is returned.
 func (o *options) userConfig() (config object, adapter string, err error) {
 	b, _, adapter, err := caddycmd.LoadConfig(o.configFile, "")
