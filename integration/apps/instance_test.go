@@ -119,7 +119,7 @@ func redirected(i *instance) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	req.Host = "app.test"
+	req.Host = host
 	resp, err := client.Do(req)
 	if err != nil {
 		return false, err

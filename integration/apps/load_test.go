@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// host is the one that the applications answer for.
+const host = "app.test"
+
 // rate is how many requests are made in a second.
 const rate = 15
 
@@ -108,6 +111,8 @@ func (l *load) ask(method, path string) (body, problem string) {
 	if err != nil {
 		return "", err.Error()
 	}
+	req.Host = host
+	req.Header.Set("X-Forwarded-Proto", "https")
 	resp, err := l.client.Do(req)
 	if err != nil {
 		return "", err.Error()

@@ -1,6 +1,7 @@
 """A Django project in a file, which sends whoever comes over HTTP to HTTPS."""
 
 import os
+import time
 
 from django.conf import settings
 
@@ -17,5 +18,13 @@ from django.core.wsgi import get_wsgi_application  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
 from django.urls import re_path  # noqa: E402
 
-urlpatterns = [re_path("", lambda request: HttpResponse(os.environ["APP_NAME"]))]
+
+
+def answer(request):
+    if request.path == "/slow":
+        time.sleep(0.1)
+    return HttpResponse(os.environ["APP_NAME"])
+
+
+urlpatterns = [re_path("", answer)]
 app = get_wsgi_application()
