@@ -42,6 +42,8 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"DELETE " + api.PathServices + "/{service}":           removeService,
 		"POST " + api.PathServices + "/{service}/deployments": deployService,
 		"POST " + api.PathDeployments:                         deployService,
+		"GET " + api.PathServices + "/{service}/releases":     listReleases,
+		"POST " + api.PathServices + "/{service}/rollback":    rollBackService,
 		"GET " + api.PathDeployments + "/{id}":                getDeployment,
 		"GET " + api.PathVersion:                              getVersion,
 	} {
@@ -181,6 +183,11 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d, err := e.Deploy(p)
+	answerDeployment(w, r, d, err)
+}
+
+// answerDeployment answers a call that has a deployment accepted, or why it was not.
+func answerDeployment(w http.ResponseWriter, r *http.Request, d *proxy.Deployment, err error) {
 	if err != nil {
 		writeError(w, err, nil)
 		return
@@ -235,15 +242,9 @@ func outlastReadTimeout(w http.ResponseWriter) {
 
 // readPatch reads what to deploy: the body, and the service in the path, if it is there.
 func readPatch(r *http.Request) (api.Patch, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBody+1))
+	body, err := readBody(r)
 	if err != nil {
-		return nil, invalidBody("reading it: " + err.Error())
-	}
-	if len(body) > maxRequestBody {
-		// A caller that is still writing when the connection closes would see
-		// that instead of the answer.
-		_, _ = io.CopyN(io.Discard, r.Body, maxDiscardedBody)
-		return nil, invalidBody(fmt.Sprintf("it is larger than %d bytes", maxRequestBody))
+		return nil, err
 	}
 	p, err := api.ParsePatch(body)
 	if err != nil {
@@ -261,6 +262,21 @@ func readPatch(r *http.Request) (api.Patch, error) {
 	}
 	p.Set("service", name)
 	return p, nil
+}
+
+// readBody reads a request's body, which is small.
+func readBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBody+1))
+	if err != nil {
+		return nil, invalidBody("reading it: " + err.Error())
+	}
+	if len(body) > maxRequestBody {
+		// A caller that is still writing when the connection closes would see
+		// that instead of the answer.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDiscardedBody)
+		return nil, invalidBody(fmt.Sprintf("it is larger than %d bytes", maxRequestBody))
+	}
+	return body, nil
 }
 
 func invalidBody(reason string) error {

@@ -28,6 +28,17 @@ func folder(service string) string {
 
 func currentKey(service string) string  { return path.Join(folder(service), "current.json") }
 func previousKey(service string) string { return path.Join(folder(service), "previous.json") }
+func historyKey(service string) string  { return path.Join(folder(service), "history.json") }
+
+// SaveHistory replaces the history of a service.
+func (s *store) SaveHistory(ctx context.Context, service string, history []byte) error {
+	return s.storage.Store(ctx, historyKey(service), history)
+}
+
+// LoadHistory returns the history of a service.
+func (s *store) LoadHistory(ctx context.Context, service string) ([]byte, error) {
+	return s.storage.Load(ctx, historyKey(service))
+}
 
 // Save keeps the current document as the previous one, if it is usable, then
 // replaces it.
@@ -49,7 +60,7 @@ func (s *store) Save(ctx context.Context, service string, document []byte, usabl
 // Delete removes the previous generation first: were it the last to go, a crash
 // in between would bring it back to life.
 func (s *store) Delete(ctx context.Context, service string) error {
-	for _, key := range []string{previousKey(service), currentKey(service)} {
+	for _, key := range []string{historyKey(service), previousKey(service), currentKey(service)} {
 		if err := s.storage.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

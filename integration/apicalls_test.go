@@ -89,6 +89,8 @@ var neverSeen = map[string]string{
 	"DELETE /parachute/services/{service} 500 application/json":           "no way to it is known",
 	"POST /parachute/services/{service}/deployments 500 application/json": "no way to it is known",
 	"POST /parachute/deployments 500 application/json":                    "no way to it is known",
+	"POST /parachute/services/{service}/rollback 500 application/json":    "no way to it is known",
+	"POST /parachute/services/{service}/rollback 507 application/json":    "where nothing can be stored, no history can be read",
 }
 
 // TestAPIAnswersAreAsDescribed makes every call with every outcome and holds the
@@ -116,6 +118,7 @@ func callEverything(c apiCaller) {
 	c.call(404, "GET", "/parachute/nothing", "")
 	c.call(404, "PATCH", "/parachute/services", "")
 	callDeployments(c)
+	callRollback(c)
 	callFailingStorage(c)
 	callAsABrowser(c)
 	callStopping(c)
@@ -222,6 +225,8 @@ var everyCall = [][2]string{
 	{"GET", "/parachute/services/web"},
 	{"DELETE", "/parachute/services/web"},
 	{"POST", "/parachute/services/web/deployments"},
+	{"GET", "/parachute/services/web/releases"},
+	{"POST", "/parachute/services/web/rollback"},
 	{"POST", "/parachute/deployments"},
 	{"GET", "/parachute/deployments/none"},
 	{"GET", "/parachute/version"},

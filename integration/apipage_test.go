@@ -73,7 +73,7 @@ func runExamples(t *testing.T, replacer *strings.Replacer) {
 			id = accepted.ID
 		}
 	}
-	want := []int{200, 200, 200, 200, 200, 202, 200, 200, 200, 200, 404}
+	want := []int{200, 200, 200, 200, 200, 202, 200, 200, 200, 200, 200, 200, 404}
 	if fmt.Sprint(statuses) != fmt.Sprint(want) {
 		t.Errorf("the commands were answered with %v instead of %v", statuses, want)
 	}

@@ -145,6 +145,12 @@ func TestAPIDescriptionHasEveryField(t *testing.T) {
 		"ProbeFailure":     reflect.TypeFor[api.ProbeFailure](),
 		"Drain":            reflect.TypeFor[api.Drain](),
 		"Removal":          reflect.TypeFor[api.Removal](),
+		"Plan":             reflect.TypeFor[api.Plan](),
+		"Cut":              reflect.TypeFor[api.Cut](),
+		"Note":             reflect.TypeFor[api.Note](),
+		"History":          reflect.TypeFor[api.History](),
+		"PastRelease":      reflect.TypeFor[api.PastRelease](),
+		"RollbackRequest":  reflect.TypeFor[api.RollbackRequest](),
 		"Error":            reflect.TypeFor[api.Error](),
 	} {
 		schema := d.at("components", "schemas", name)
@@ -177,7 +183,7 @@ func jsonFields(of reflect.Type) (all, required []string) {
 			continue
 		}
 		all = append(all, name)
-		if rest != "omitempty" {
+		if rest != "omitempty" && rest != "omitzero" {
 			required = append(required, name)
 		}
 	}
@@ -251,8 +257,8 @@ func TestAPIDescriptionAgreesWithTheSettings(t *testing.T) {
 	d := readDescription(t)
 	for _, s := range api.Settings() {
 		schema, name := "DeployRequest", s.Place()
-		if inner, ok := strings.CutPrefix(name, "tls."); ok {
-			schema, name = "TLSRequest", inner
+		if object, inner, ok := strings.Cut(name, "."); ok {
+			schema, name = map[string]string{"tls": "TLSRequest", "note": "Note"}[object], inner
 		}
 		described, ok := d.at("components", "schemas", schema, "properties")[name].(map[string]any)
 		if !ok {

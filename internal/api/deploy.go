@@ -125,6 +125,8 @@ type DeployRequest struct {
 	TakeOver bool `json:"take_over,omitempty"`
 	// Reset has the deploy start from the defaults, and not from what the service has.
 	Reset bool `json:"reset,omitempty"`
+	// Note is what people know the release by. Default: nothing.
+	Note *Note `json:"note,omitempty"`
 	// FailOnCut has the deployment end with [CodeDrainTimeout] if requests or streams of the
 	// old release had to be cut. The new release serves all the same. Default: false, for
 	// what calls it takes a failure for a release that did not start, and would stop it.
@@ -153,6 +155,8 @@ type Spec struct {
 	// accepts it fills it in.
 	TargetCA string
 
+	// Note is what people know the release by.
+	Note Note
 	// WaitForCertificates has the deployment fail without certificates.
 	WaitForCertificates bool
 	// TakeOver, FailOnCut, Force and Detach are those of the request.
@@ -173,14 +177,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveNote)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveSticky, r.resolveTargetTLS, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

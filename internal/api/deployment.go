@@ -35,6 +35,8 @@ type DeploymentStatus struct {
 	// Started and Ended are in UTC; Ended is absent while the deployment runs.
 	Started time.Time  `json:"started"`
 	Ended   *time.Time `json:"ended,omitempty"`
+	// From is the release that is rolled back to; absent if it is no rollback.
+	From int `json:"from,omitempty"`
 	// Release is the number of the new release, once it is in service.
 	Release int `json:"release,omitempty"`
 	// Previous is the number of the release it replaced; 0 if there was none.

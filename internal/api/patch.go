@@ -20,7 +20,7 @@ type Patch map[string]any
 // ParsePatch reads a patch. It refuses names that no field has and values of another type.
 func ParsePatch(b []byte) (Patch, error) {
 	var req DeployRequest
-	if err := decodeStrictly(b, &req); err != nil {
+	if err := DecodeStrictly(b, &req); err != nil {
 		return nil, err
 	}
 	var p Patch
@@ -33,10 +33,13 @@ func ParsePatch(b []byte) (Patch, error) {
 		return nil, errors.New("it is null")
 	}
 	tls, _ := p["tls"].(map[string]any)
-	for fields, known := range map[*map[string]any]reflect.Type{(*map[string]any)(&p): reflect.TypeFor[DeployRequest](), &tls: reflect.TypeFor[TLSRequest]()} {
-		for name := range *fields {
+	note, _ := p["note"].(map[string]any)
+	for of, fields := range map[reflect.Type]map[string]any{
+		reflect.TypeFor[DeployRequest](): p, reflect.TypeFor[TLSRequest](): tls, reflect.TypeFor[Note](): note,
+	} {
+		for name := range fields {
 			// Go takes a name in any case, which would be another name to the merge.
-			if _, ok := fieldsByName[known][name]; !ok {
+			if _, ok := fieldsByName[of][name]; !ok {
 				return nil, fmt.Errorf("unknown field %q", name)
 			}
 		}
@@ -44,8 +47,8 @@ func ParsePatch(b []byte) (Patch, error) {
 	return p, nil
 }
 
-// decodeStrictly reads one JSON value that has no unknown fields and nothing behind it.
-func decodeStrictly(b []byte, to any) error {
+// DecodeStrictly reads one JSON value that has no unknown fields and nothing behind it.
+func DecodeStrictly(b []byte, to any) error {
 	decoder := json.NewDecoder(bytes.NewReader(b))
 	decoder.DisallowUnknownFields()
 	switch err := decoder.Decode(to); {
@@ -126,7 +129,7 @@ func (p Patch) Apply(to *Spec) (DeployRequest, error) {
 		return DeployRequest{}, Invalid("%v", err)
 	}
 	var req DeployRequest
-	if err := decodeStrictly(b, &req); err != nil {
+	if err := DecodeStrictly(b, &req); err != nil {
 		return DeployRequest{}, Invalid("%v", err)
 	}
 	req.dropKept(p)

@@ -25,5 +25,11 @@ func ServicePath(service string) string { return PathServices + "/" + url.PathEs
 // [PathDeployments] is, where the request or its hosts name the service.
 func DeployPath(service string) string { return ServicePath(service) + "/deployments" }
 
+// ReleasesPath is where the releases of a service are listed that serve or have served.
+func ReleasesPath(service string) string { return ServicePath(service) + "/releases" }
+
+// RollbackPath is where a release that has served is asked for.
+func RollbackPath(service string) string { return ServicePath(service) + "/rollback" }
+
 // DeploymentPath is the path of a deployment.
 func DeploymentPath(id string) string { return PathDeployments + "/" + url.PathEscape(id) }

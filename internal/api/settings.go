@@ -71,6 +71,9 @@ var settings = withPlaces([]Setting{
 	{Name: "canonical-host", Text: "`host` that clients of the other hosts are redirected to", Absent: "none", NotEmpty: true},
 	{Name: "take-over", Text: "move routes here that other services have, in the step of the switch; a service that has none left is drained and gone", Default: false},
 	{Name: "reset", Text: "start from the defaults, and not from what the service has", Default: false},
+	{Name: "label", Field: "note.label", Text: "`text` to know the release by, such as its version"},
+	{Name: "commit", Field: "note.commit", Text: "`hash` of what the release was built from"},
+	{Name: "by", Field: "note.by", Text: "`who` deploys it"},
 	{Name: "fail-on-cut", Text: "fail if requests or streams of the old release had to be cut; the new one serves all the same", Default: false},
 	{Name: "force", Text: "skip the health check", Default: false},
 	{Name: "detach", Text: "return as soon as the deployment is accepted; it goes on by itself", Default: false},
@@ -129,6 +132,7 @@ func (s Setting) In(of any) (reflect.Value, bool) {
 var fieldsByName = map[reflect.Type]map[string]int{
 	reflect.TypeFor[DeployRequest](): indexOf(reflect.TypeFor[DeployRequest]()),
 	reflect.TypeFor[TLSRequest]():    indexOf(reflect.TypeFor[TLSRequest]()),
+	reflect.TypeFor[Note]():          indexOf(reflect.TypeFor[Note]()),
 	reflect.TypeFor[Options]():       indexOf(reflect.TypeFor[Options]()),
 	reflect.TypeFor[TLSOptions]():    indexOf(reflect.TypeFor[TLSOptions]()),
 }

@@ -56,6 +56,9 @@ type ReleaseStatus struct {
 	// Served counts the release's requests since the proxy started.
 	Served  int64   `json:"served"`
 	Options Options `json:"options"`
+	// From is the release that it is the targets and settings of, if it was rolled back to.
+	From int  `json:"from,omitempty"`
+	Note Note `json:"note,omitzero"`
 }
 
 // TargetStatus is a target as it is seen from outside.

@@ -104,6 +104,9 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 		p.Set("target_ca", absolute(file))
 	}
 	leaveOutStray(flags, p, targets)
+	if who := callerName(); who != "" && !p.Names("note.by") {
+		p.Set("note.by", who)
+	}
 	req, err := p.Apply(nil)
 	if err == nil {
 		err = req.ValidateValues()
@@ -141,16 +144,32 @@ func addDeployFlags(cmd *cobra.Command) {
 	cmd.Flags().Lookup("tls").NoOptDefVal = string(api.IssuerAuto)
 }
 
-// deploy makes the call and shows how it goes.
+// deploy deploys what p asks for and shows how it goes.
 func deploy(env *Env, c *client.Client, p api.Patch, printer deployPrinter) error {
+	return deployCall{path: api.PathDeployments, body: p, detach: p["detach"] == true}.do(env, c, printer)
+}
+
+// deployCall is a call that has a deployment accepted.
+type deployCall struct {
+	path   string
+	body   any
+	detach bool
+}
+
+// do makes the call and shows how the deployment goes.
+func (call deployCall) do(env *Env, c *client.Client, printer deployPrinter) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if detach, _ := p["detach"].(bool); detach {
-		return deployDetached(ctx, c, p, printer)
+	if call.detach {
+		var status api.DeploymentStatus
+		if err := c.Call(ctx, http.MethodPost, call.path, call.body, &status); err != nil {
+			return err
+		}
+		return printer.Result(status)
 	}
 	var id string
 	var result *api.DeploymentStatus
-	err := c.Stream(ctx, api.PathDeployments, p, func(ev api.Event) error {
+	err := c.Stream(ctx, call.path, call.body, func(ev api.Event) error {
 		id, result = ev.Deployment, ev.Result
 		return printer.Event(ev)
 	})
@@ -201,12 +220,4 @@ func interrupted(c *client.Client, id string) error {
 		Message: "interrupted; whether it has switched is not known",
 		Hint:    "see: parachute status",
 	}
-}
-
-func deployDetached(ctx context.Context, c *client.Client, p api.Patch, printer deployPrinter) error {
-	var status api.DeploymentStatus
-	if err := c.Call(ctx, http.MethodPost, api.PathDeployments, p, &status); err != nil {
-		return err
-	}
-	return printer.Result(status)
 }

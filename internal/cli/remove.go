@@ -28,12 +28,7 @@ whatever other service claims their host and path, or get 404.
 Exit codes: 0 removed; 2 invalid input; 5 no such service; 6 no proxy answers; 7
 with --fail-on-cut: removed, but something had to be cut; 130 interrupted: the
 removal goes on, and parachute wait SERVICE waits for it.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("remove needs the name of one service, as in: parachute remove app1.example.com")
-			}
-			return nil
-		},
+		Args:              oneService("remove"),
 		ValidArgsFunction: env.completeOneService,
 	}
 	output := AddOutputFlag(cmd)

@@ -94,7 +94,7 @@ func refuseEmptySettings(flags *pflag.FlagSet) error {
 func settingsOf(flags *pflag.FlagSet) api.Patch {
 	p := api.Patch{}
 	for _, s := range api.Settings() {
-		if f := flags.Lookup(s.Name); f.Changed && !strings.Contains(s.Place(), ".") {
+		if f := flags.Lookup(s.Name); f.Changed && !strings.HasPrefix(s.Place(), "tls.") {
 			p.Set(s.Place(), valueOf(flags, f))
 		}
 	}

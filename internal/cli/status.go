@@ -118,6 +118,9 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 		fmt.Fprintf(t, "  routes\t%s\n", strings.Join(allRoutesOf(s), "\n\t"))
 		fmt.Fprintf(t, "  release\tv%d, deployed %s, %s ago\n", s.Active.Release,
 			s.Active.DeployedAt.Local().Format(time.DateTime), ageOf(s.Active.DeployedAt, time.Now()))
+		for _, line := range notesOf(*s.Active) {
+			fmt.Fprintf(t, "  \t%s\n", line)
+		}
 		fmt.Fprintf(t, "  traffic\t%s, %s in flight; %d served\n", api.Count(s.Active.Requests, "request"), api.Count(s.Active.Streams, "stream"), s.Served)
 		printTargets(t, s.Active.Targets)
 		printCertificates(t, s, style)
@@ -144,6 +147,19 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 		fmt.Fprintf(t, "  last deployment\t%s %s\n", d.ID, style.red(failureOf(*d, time.Now())))
 	}
 	return t.Flush()
+}
+
+// notesOf returns what else is to be known of a release, a line for each.
+func notesOf(r api.ReleaseStatus) (lines []string) {
+	if r.From > 0 {
+		lines = append(lines, fmt.Sprintf("v%d again, by a rollback", r.From))
+	}
+	for _, note := range [][2]string{{"label", r.Note.Label}, {"commit", r.Note.Commit}, {"by", r.Note.By}} {
+		if note[1] != "" {
+			lines = append(lines, note[0]+" "+note[1])
+		}
+	}
+	return lines
 }
 
 // failureOf says when and why a deployment failed.

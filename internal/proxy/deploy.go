@@ -17,7 +17,10 @@ const storeTimeout = 10 * time.Second
 // another service owns one of its routes. What p does not name, the service keeps.
 // Accepting it ends every older deployment of the same service that has not begun to
 // commit. The deployment goes on by itself; see [Deployment.Wait].
-func (e *Engine) Deploy(p api.Patch) (*Deployment, error) {
+func (e *Engine) Deploy(p api.Patch) (*Deployment, error) { return e.deploy(p, 0) }
+
+// deploy is Deploy, also for a rollback to a release, which is 0 for any other deployment.
+func (e *Engine) deploy(p api.Patch, rollbackTo int) (*Deployment, error) {
 	for {
 		s, from, err := e.resolve(p)
 		if err != nil {
@@ -26,6 +29,7 @@ func (e *Engine) Deploy(p api.Patch) (*Deployment, error) {
 		e.mu.Lock()
 		d, uptodate, err := e.accept(p, s, from)
 		if d != nil {
+			d.status.From = rollbackTo
 			svc := e.services[s.Service]
 			e.operations.Go(func() { e.run(svc, d) })
 		}
@@ -40,7 +44,9 @@ func (e *Engine) Deploy(p api.Patch) (*Deployment, error) {
 func (e *Engine) run(svc *service, d *Deployment) {
 	log := e.log().With(zap.String("service", svc.name), zap.String("deployment", d.id))
 	log.Info("deployment accepted", zap.Stringers("targets", d.spec.Targets))
-	err := (&operation{e: e, svc: svc, d: d, next: e.newRelease(d.spec)}).run()
+	next := e.newRelease(d.spec)
+	next.from = d.status.From
+	err := (&operation{e: e, svc: svc, d: d, next: next}).run()
 
 	e.mu.Lock()
 	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })

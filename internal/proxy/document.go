@@ -36,6 +36,9 @@ type document struct {
 	// TakenFrom are the services that this one has taken routes from: if a document of theirs
 	// has them as well, it is older than that.
 	TakenFrom []string `json:"taken_from,omitempty"`
+	// From is the release that was rolled back to; 0 if it was no rollback.
+	From int      `json:"from,omitempty"`
+	Note api.Note `json:"note,omitzero"`
 	// TargetCA are the authorities of the targets, as their file had them.
 	TargetCA string `json:"target_ca,omitempty"`
 }
@@ -59,6 +62,8 @@ func encodeRelease(r *release) ([]byte, error) {
 		Options:    options,
 		Certified:  r.certified.Load(),
 		TakenFrom:  r.takenFrom,
+		From:       r.from,
+		Note:       r.Spec.Note,
 		TargetCA:   r.Spec.TargetCA,
 	}
 	if r.keyPair != nil {
@@ -98,6 +103,7 @@ func decodeRelease(name string, b []byte) (api.Spec, document, error) {
 	if err := json.Unmarshal(doc.Options, &req); err != nil {
 		return api.Spec{}, document{}, fmt.Errorf("decoding the settings: %w", err)
 	}
+	req.Note = &doc.Note
 	s, err := req.Resolve()
 	return s, doc, err
 }
@@ -170,7 +176,7 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 		s.TargetCA = e.restoreTargetCA(s, doc.TargetCA)
 		r := e.newRelease(s)
 		r.Version, r.DeployedAt = doc.Release, doc.DeployedAt
-		r.takenFrom = doc.TakenFrom
+		r.takenFrom, r.from = doc.TakenFrom, doc.From
 		r.certified.Store(doc.Certified)
 		e.restoreKeyPair(r, doc.KeyPair)
 		return r, nil

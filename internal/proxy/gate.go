@@ -47,7 +47,11 @@ func (d *Deployment) confirmGate(r *release, seen time.Time) error {
 // probeAll probes the targets of a release, side by side, until all are healthy, and
 // tells of each that is.
 func (d *Deployment) probeAll(r *release, healthy func(api.ProbeReport)) ([]api.ProbeReport, error) {
-	ctx, cancel := context.WithTimeoutCause(d.ctx, time.Duration(d.spec.Options.DeployTimeout), errDeployTimeout)
+	timeout := d.spec.Options.DeployTimeout
+	if d.status.From > 0 {
+		timeout = min(timeout, rollbackTimeout)
+	}
+	ctx, cancel := context.WithTimeoutCause(d.ctx, time.Duration(timeout), errDeployTimeout)
 	defer cancel()
 	reports := r.UntilHealthy(ctx, healthy, d.probeFailed)
 	if allHealthy(reports) {
@@ -56,7 +60,11 @@ func (d *Deployment) probeAll(r *release, healthy func(api.ProbeReport)) ([]api.
 	if cause := context.Cause(ctx); !errors.Is(cause, errDeployTimeout) {
 		return reports, cause
 	}
-	return reports, notHealthy(d.spec, reports)
+	err := notHealthy(d.spec, timeout, reports)
+	if d.status.From > 0 {
+		err = err.With(goneHint(d.status.From))
+	}
+	return reports, err
 }
 
 var errDeployTimeout = errors.New("deploy timeout")
@@ -66,7 +74,7 @@ func allHealthy(reports []api.ProbeReport) bool {
 }
 
 // notHealthy explains a gate that did not open.
-func notHealthy(s api.Spec, reports []api.ProbeReport) *api.Error {
+func notHealthy(s api.Spec, timeout api.Duration, reports []api.ProbeReport) *api.Error {
 	var failing []string
 	for _, r := range reports {
 		if !r.Healthy {
@@ -79,7 +87,7 @@ func notHealthy(s api.Spec, reports []api.ProbeReport) *api.Error {
 	}
 	err := &api.Error{
 		Code:    api.CodeNotHealthy,
-		Message: fmt.Sprintf("%s not healthy within %s", subject, s.Options.DeployTimeout),
+		Message: fmt.Sprintf("%s not healthy within %s", subject, timeout),
 		Details: reports,
 	}
 	return err.With(healthHint(s, reports))

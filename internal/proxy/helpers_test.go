@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"runtime"
@@ -26,9 +27,28 @@ import (
 type memoryStore struct {
 	mu        sync.Mutex
 	documents map[string][][]byte
+	histories map[string][]byte
 }
 
-func newMemoryStore() *memoryStore { return &memoryStore{documents: make(map[string][][]byte)} }
+func newMemoryStore() *memoryStore {
+	return &memoryStore{documents: make(map[string][][]byte), histories: make(map[string][]byte)}
+}
+
+func (s *memoryStore) SaveHistory(_ context.Context, service string, history []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.histories[service] = bytes.Clone(history)
+	return nil
+}
+
+func (s *memoryStore) LoadHistory(_ context.Context, service string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.histories[service] == nil {
+		return nil, fs.ErrNotExist
+	}
+	return s.histories[service], nil
+}
 
 func (s *memoryStore) Save(_ context.Context, service string, document []byte, usable func([]byte) bool) error {
 	s.mu.Lock()
@@ -46,6 +66,7 @@ func (s *memoryStore) Delete(_ context.Context, service string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.documents, service)
+	delete(s.histories, service)
 	return nil
 }
 

@@ -16,6 +16,8 @@ type release struct {
 	Spec *api.Spec
 	// takenFrom are the services that it, or a release before it, has taken routes from.
 	takenFrom []string
+	// from is the release that was rolled back to; 0 if it was no rollback.
+	from int
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before the release took
@@ -38,13 +40,13 @@ func (e *Engine) newRelease(s api.Spec) *release {
 // Status describes r.
 func (r *release) Status() api.ReleaseStatus {
 	s := r.Release.Status()
-	s.Options = r.Spec.Options
+	s.Options, s.From, s.Note = r.Spec.Options, r.from, r.Spec.Note
 	return s
 }
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, keyPair: r.keyPair, drained: r.drained}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, keyPair: r.keyPair, drained: r.drained}
 	next.certified.Store(r.certified.Load())
 	return next
 }

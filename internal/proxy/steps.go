@@ -143,6 +143,7 @@ func (o *operation) commit() error {
 
 	next.StartMonitor(time.Duration(next.Spec.Options.HealthCheckInterval))
 	o.storeLeft()
+	e.remember(o.old, next)
 	e.keepCertificates(next)
 	e.forgetCertificates(o.old)
 	for _, t := range o.taken {
