@@ -40,6 +40,8 @@ type Handler struct {
 	engine *proxy.Engine
 	logger *zap.Logger
 	guards clientconn.Guards
+	// logs says that the server logs its requests.
+	logs bool
 	// fastPath is nil for a handler that is in no server.
 	fastPath *clientconn.FastPath
 }
@@ -73,6 +75,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !ok {
 		return nil
 	}
+	h.logs = server.Logs != nil
 	last := !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
 	h.guards = clientconn.Guard(server, time.Duration(h.ClientTimeout), last, h.logger)
 	owns := func() bool { return h.owns(server) }
@@ -119,6 +122,10 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 	if watched := guarded.Watched(); watched != nil {
 		client.Connection = watched
 	}
+	if h.logs {
+		client.Record = new(forward.Record)
+		defer h.addToLog(r, client.Record) // also when the answer breaks off, which is a panic
+	}
 	err := h.engine.ServeHTTP(w, r, h.Service, client)
 	switch {
 	case err == nil:
@@ -127,6 +134,13 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 		return next.ServeHTTP(w, r)
 	}
 	return h.fail(w, r, err)
+}
+
+// addToLog adds what became of a request to its line in the access log.
+func (h *Handler) addToLog(r *http.Request, record *forward.Record) {
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Add(proxy.RecordField(record))
+	}
 }
 
 // errLargeHead is that the head of a request is larger than MaxHeaderSize.
@@ -143,29 +157,24 @@ func headSize(r *http.Request) int64 {
 	return int64(size)
 }
 
-// statusClientClosedRequest is what nginx and Caddy log for a client that went
-// away. It is never sent, since no one is there to receive it.
-const statusClientClosedRequest = 499
-
 // requestErrors maps the engine's request errors to what the client is told.
 var requestErrors = []struct {
 	err     error
-	status  int
 	code    string
 	message string
 }{
-	{errLargeHead, http.StatusRequestHeaderFieldsTooLarge, "large_head", "the request's header is too large"},
-	{proxy.ErrNoRoute, http.StatusNotFound, "no_route", "no service is deployed for this host and path"},
-	{proxy.ErrRetired, http.StatusServiceUnavailable, "stopping", "the proxy's configuration has changed; try again"},
-	{proxy.ErrLoop, http.StatusLoopDetected, "loop", "the proxy is deployed as its own application"},
-	{proxy.ErrMisdirected, http.StatusMisdirectedRequest, "misdirected", "this connection was made for another service"},
-	{forward.ErrClientTimeout, http.StatusRequestTimeout, "client_timeout", "the client stopped sending its request"},
-	{forward.ErrBadRequest, http.StatusBadRequest, "bad_request", "the request is malformed"},
-	{forward.ErrClientGone, statusClientClosedRequest, "client_gone", "the client went away"},
-	{forward.ErrUnreachable, http.StatusBadGateway, "unreachable", "the application cannot be reached"},
-	{forward.ErrTimeout, http.StatusGatewayTimeout, "timeout", "the application did not answer in time"},
-	{forward.ErrCut, http.StatusBadGateway, "cut", "the request was cut off because its release had to make way"},
-	{forward.ErrBadGateway, http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"},
+	{errLargeHead, "large_head", "the request's header is too large"},
+	{proxy.ErrNoRoute, "no_route", "no service is deployed for this host and path"},
+	{proxy.ErrRetired, "stopping", "the proxy's configuration has changed; try again"},
+	{proxy.ErrLoop, "loop", "the proxy is deployed as its own application"},
+	{proxy.ErrMisdirected, "misdirected", "this connection was made for another service"},
+	{forward.ErrClientTimeout, "client_timeout", "the client stopped sending its request"},
+	{forward.ErrBadRequest, "bad_request", "the request is malformed"},
+	{forward.ErrClientGone, "client_gone", "the client went away"},
+	{forward.ErrUnreachable, "unreachable", "the application cannot be reached"},
+	{forward.ErrTimeout, "timeout", "the application did not answer in time"},
+	{forward.ErrCut, "cut", "the request was cut off because its release had to make way"},
+	{forward.ErrBadGateway, "bad_gateway", "the application gave no valid answer"},
 }
 
 // shortened returns a text of a client's for the log, which a client is not to fill.
@@ -180,12 +189,15 @@ func shortened(s string) string {
 // fail answers a request that could not be served: with the site's own error
 // routes if it has any, else with a page that says who is speaking.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
-	status, code, message := http.StatusBadGateway, "bad_gateway", "the application gave no valid answer"
+	status, code, message := proxy.StatusOf(err), "bad_gateway", "the application gave no valid answer"
 	for _, e := range requestErrors {
 		if errors.Is(err, e.err) {
-			status, code, message = e.status, e.code, e.message
+			code, message = e.code, e.message
 			break
 		}
+	}
+	if errors.Is(err, errLargeHead) {
+		status = http.StatusRequestHeaderFieldsTooLarge
 	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if ok && server.Errors != nil && len(server.Errors.Routes) > 0 {
@@ -196,14 +208,14 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		level = zapcore.WarnLevel
 	}
 	if c := h.logger.Check(level, "request failed"); c != nil {
-		c.Write(zap.String("host", r.Host), zap.String("method", r.Method), zap.String("uri", shortened(r.RequestURI)),
-			zap.Int("status", status), zap.Error(err))
+		c.Write(append(proxy.LogFields(err), zap.String("host", r.Host), zap.String("method", r.Method),
+			zap.String("uri", shortened(r.RequestURI)), zap.Int("status", status))...)
 	}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)
 	// 421 has the client come back over another connection, which only HTTP can say.
-	if forward.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest && status != statusClientClosedRequest {
+	if forward.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest && status != forward.StatusClientClosedRequest {
 		header.Set("Content-Type", "application/grpc")
 		call := forward.GRPCStatusOf(err)
 		if errors.Is(err, proxy.ErrNoRoute) {

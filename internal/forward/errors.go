@@ -1,6 +1,9 @@
 package forward
 
-import "errors"
+import (
+	"errors"
+	"net/http"
+)
 
 // Errors of [Release.Forward]. The host decides what the client sees.
 var (
@@ -21,3 +24,23 @@ var (
 	// timeout was over.
 	ErrCut = errors.New("cut: the drain timeout was over")
 )
+
+// StatusClientClosedRequest is what nginx and Caddy log for a client that went away. It is
+// never sent, since no one is there to receive it.
+const StatusClientClosedRequest = 499
+
+// StatusOf returns the status that a client is answered with for err, an error of
+// [Release.Forward]. What is none of those is the target's fault.
+func StatusOf(err error) int {
+	switch {
+	case errors.Is(err, ErrBadRequest):
+		return http.StatusBadRequest
+	case errors.Is(err, ErrClientTimeout):
+		return http.StatusRequestTimeout
+	case errors.Is(err, ErrClientGone):
+		return StatusClientClosedRequest
+	case errors.Is(err, ErrTimeout):
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}

@@ -27,6 +27,12 @@ type exchange struct {
 	repeated bool
 	// informed says that an informational answer has been passed on.
 	informed bool
+	// holdOver says that the request was held until the time for that was over.
+	holdOver bool
+	// sentAt is when the last attempt began, and answeredIn how long that took to be
+	// answered, if there is a record to keep.
+	sentAt     time.Time
+	answeredIn time.Duration
 	slot
 
 	// mu guards what follows.
@@ -138,10 +144,24 @@ func (x *exchange) becomeStream(closer streamCloser) {
 	x.release.Done()
 }
 
-// end ends the exchange and gives up its place.
-func (x *exchange) end() {
+// finish ends the exchange. It gives up its place, unless somebody else has
+// that now. err is how it has ended; the result is that with what a log says of it.
+func (x *exchange) finish(err error, detached bool) error {
+	moved := errors.Is(err, ErrMoved)
+	if !moved && (err != nil || x.from.Record != nil) {
+		record := x.recordOf()
+		if x.from.Record != nil {
+			*x.from.Record = record
+		}
+		if err != nil {
+			err = &Failure{record, x.from.duration(), x.overdue(err), err}
+		}
+	}
 	x.endRequest()
-	x.leave()
+	if !detached {
+		x.leave()
+	}
+	return err
 }
 
 // endRequest gives back what a stream has no more use for.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -14,18 +15,16 @@ import (
 
 // Forward sends the request, which the caller has acquired r for, to one of r's
 // targets and the answer to w. It ends what the caller acquired. An error means
-// that nothing has been written, unless it is ErrBrokenOff.
-func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string, from Sender) error {
+// that nothing has been written, unless it is ErrBrokenOff. All but ErrMoved are a
+// [Failure].
+func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string, from Sender) (err error) {
+	if from.Began.IsZero() {
+		from.Began = time.Now()
+	}
 	x := &exchange{client: in.Context(), prefix: prefix, from: from, w: w, in: in, slot: slot{release: r}}
 	_, x.repeated = in.Body.(repeatedBody)
 	detached := false
-	defer func() {
-		if detached {
-			x.endRequest()
-		} else {
-			x.end()
-		}
-	}()
+	defer func() { err = x.finish(err, detached) }()
 	if !Forwardable(in) {
 		return ErrBadRequest
 	}

@@ -22,7 +22,9 @@ var ErrMoved = errors.New("the release was replaced while the request was held")
 func (r *Release) roundTrip(x *exchange, out *http.Request) (*http.Response, error) {
 	u := r.pick(x, nil)
 	x.enterUpstream(u)
+	x.beginAttempt()
 	resp, err := u.transport.RoundTrip(out)
+	x.endAttempt()
 	if err == nil {
 		return resp, nil
 	}
@@ -67,19 +69,23 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 				return nil, ErrMoved
 			}
 			if !hold(x, pause, holdUntil) {
+				x.holdOver = x.Err() == nil && r.Spec.Options.HoldTimeout > 0
 				return nil, err
 			}
 			pause = min(2*pause, 250*time.Millisecond)
 			tried = tried[:0]
 		}
 		x.enterUpstream(u)
+		x.beginAttempt()
 		var resp *http.Response
 		// A copy, because a transport may still be busy with the attempt that failed.
 		again := out.Clone(context.WithValue(x, heldUntil{}, holdUntil))
 		if x.body != nil {
 			again.Body = x.body.forAnyTransport(x)
 		}
-		if resp, err = u.transport.RoundTrip(again); err == nil {
+		resp, err = u.transport.RoundTrip(again)
+		x.endAttempt()
+		if err == nil {
 			return resp, nil
 		}
 	}

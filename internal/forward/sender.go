@@ -3,6 +3,7 @@ package forward
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Sender is what the host knows about the sender of a request.
@@ -18,6 +19,10 @@ type Sender struct {
 	// AllowSilence, if not nil, is called when the answer is a stream: the sender may
 	// be silent from here on, although its request has not come to its end.
 	AllowSilence func()
+	// Began is when the request came. Default: now.
+	Began time.Time
+	// Record, if not nil, is filled in when the request ends.
+	Record *Record
 }
 
 // ByTLS reports whether the client that in comes from came by TLS, to us or to a trusted
@@ -29,6 +34,9 @@ func (s Sender) ByTLS(in *http.Request) bool {
 	first, _, _ := strings.Cut(in.Header.Get("X-Forwarded-Proto"), ",")
 	return strings.EqualFold(strings.TrimSpace(first), "https")
 }
+
+// duration returns how long the request has taken.
+func (s *Sender) duration() time.Duration { return time.Since(s.Began) }
 
 // Ports are the ports that a proxy is reached on.
 type Ports struct {

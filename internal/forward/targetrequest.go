@@ -166,19 +166,19 @@ func (x *exchange) describe(h http.Header) {
 		setAbsent("X-Forwarded-Prefix", x.prefix)
 	}
 	if len(h["X-Request-Start"]) == 0 || len(h["X-Request-Id"]) == 0 {
-		start, id := startAndID()
+		start, id := startAndID(x.from.Began)
 		setAbsent("X-Request-Start", start)
 		setAbsent("X-Request-Id", id)
 	}
 }
 
-// startAndID returns the current time as "t=" and milliseconds, which is how
+// startAndID returns when the request began as "t=" and milliseconds, which is how
 // monitoring agents read X-Request-Start, and a random request id of 128 bits. The
 // id is to be unique, not secret.
-func startAndID() (start, id string) {
+func startAndID(began time.Time) (start, id string) {
 	b := make([]byte, 0, 48)
 	b = append(b, "t="...)
-	b = strconv.AppendInt(b, time.Now().UnixMilli(), 10)
+	b = strconv.AppendInt(b, began.UnixMilli(), 10)
 	n := len(b)
 	const digits = "abcdefghijklmnopqrstuvwxyz234567" // RFC 4648, section 6
 	for range 2 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -135,11 +136,14 @@ func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
 // nothing has been written to w. An answer that breaks off half-way ends in a panic
 // with [http.ErrAbortHandler].
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client forward.Sender) error {
+	if client.Began.IsZero() {
+		client.Began = time.Now()
+	}
 	for {
 		release, prefix, err := e.acquire(r, service)
 		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
 			release.Done()
-			err = ErrLoop
+			err = release.Fail(ErrLoop, client)
 		}
 		if err != nil {
 			forward.DiscardBody(r)
@@ -156,8 +160,9 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 		switch {
 		case errors.Is(err, forward.ErrMoved):
 		case errors.Is(err, forward.ErrBrokenOff):
-			e.log().Debug("an answer broke off", zap.String("service", release.Spec.Service),
-				zap.String("host", r.Host), zap.String("uri", r.RequestURI), zap.Error(err))
+			if c := e.log().Check(zap.DebugLevel, "an answer broke off"); c != nil {
+				c.Write(append(LogFields(err), zap.String("host", r.Host), zap.String("uri", r.RequestURI))...)
+			}
 			if forward.ClientTold(err) {
 				return nil
 			}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -27,7 +28,7 @@ func (w *writerThatTells) WriteHeader(status int) {
 // so, to the target and to the log, before the answer begins and in the middle of it.
 func TestConnectionTellsThatTheClientHasGone(t *testing.T) {
 	t.Parallel()
-	for path, want := range map[string]any{"/waiting": forward.ErrClientGone, "/receiving": http.ErrAbortHandler} {
+	for path, want := range map[string]error{"/waiting": forward.ErrClientGone, "/receiving": http.ErrAbortHandler} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			e := newTestEngine(t)
@@ -44,11 +45,11 @@ func TestConnectionTellsThatTheClientHasGone(t *testing.T) {
 			})
 			e.deploy(requestFor("app", a))
 			c := testkit.NewWatchedConnection()
-			ended := make(chan any, 1)
+			ended := make(chan error, 1)
 			go func() {
 				defer func() {
 					if cut := recover(); cut != nil {
-						ended <- cut
+						ended <- cut.(error)
 					}
 				}()
 				r := httptest.NewRequest(http.MethodGet, path, nil)
@@ -57,7 +58,7 @@ func TestConnectionTellsThatTheClientHasGone(t *testing.T) {
 			testkit.Receive(t, begun, "the exchange to begin")
 			gone := testkit.Receive(t, c.Watched, "the watch")
 			gone()
-			if end := testkit.Receive(t, ended, "the end of the exchange"); end != want {
+			if end := testkit.Receive(t, ended, "the end of the exchange"); !errors.Is(end, want) {
 				t.Errorf("the exchange ended with %v instead of %v", end, want)
 			}
 			testkit.Receive(t, told, "the target to be told")

@@ -1,0 +1,96 @@
+package integration
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// logLine is a line of the log about a request.
+type logLine struct {
+	Msg              string
+	Service          string
+	Release          int
+	Target           string
+	RequestID        string  `json:"request_id"`
+	UpstreamDuration float64 `json:"upstream_duration"`
+	Duration         float64
+	Setting          string
+	Status           int
+	Request          struct{ URI string }
+	URI              string
+}
+
+// lineAbout returns the line of the log with that message about a request for uri.
+func lineAbout(t *testing.T, p *rig.Proxy, msg, uri string) (found logLine) {
+	t.Helper()
+	waitFor(t, msg+" of "+uri+" in the log", func() bool {
+		for line := range strings.SplitSeq(p.Log(), "\n") {
+			var l logLine
+			if json.Unmarshal([]byte(line), &l) == nil && l.Msg == msg && (l.Request.URI == uri || l.URI == uri) {
+				found = l
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// Whoever has a line of the proxy's log looks for the same request in that of the
+// application, and wants to know which of the two was slow.
+func TestAccessLogSaysWhereARequestWentAndHowLongThatTook(t *testing.T) {
+	const slow = 30 * time.Millisecond
+	p := startProxy(t, "--access-log")
+	ids := make(chan string, 10)
+	a := startApp(t, "a", func(_ http.ResponseWriter, r *http.Request) {
+		ids <- r.Header.Get("X-Request-Id")
+		if r.URL.Path == "/slow" {
+			time.Sleep(slow) // this is what is measured
+		}
+	})
+	deploy(t, p, api.DeployRequest{Service: "web", Targets: []string{a.addr()}})
+	for _, path := range []string{"/first", "/slow"} { // the later ones of a connection might be served in another way
+		get(t, p, "", path)
+		line, id := lineAbout(t, p, "handled request", path), arrive(t, "the request", ids)
+		if line.Service != "web" || line.Release != 1 || line.Target != a.addr() || id == "" || line.RequestID != id {
+			t.Errorf("%+v, and the application was told %q", line, id)
+		}
+		if line.UpstreamDuration <= 0 || line.UpstreamDuration > line.Duration || path == "/slow" && line.UpstreamDuration < slow.Seconds() {
+			t.Errorf("%+v", line)
+		}
+	}
+	req, err := http.NewRequest(http.MethodGet, p.URL()+"/given", nil)
+	must(t, err)
+	req.Header.Set("X-Request-Id", "mine")
+	resp, err := (&http.Client{Timeout: patience}).Do(req)
+	must(t, err)
+	must(t, resp.Body.Close())
+	if line := lineAbout(t, p, "handled request", "/given"); line.RequestID != "mine" || arrive(t, "the request", ids) != "mine" {
+		t.Errorf("%+v has not the id that the client sent", line)
+	}
+}
+
+func TestFailedRequestIsLoggedWithTheTimeThatWasOver(t *testing.T) {
+	p := startProxy(t, "--access-log")
+	hung := make(chan struct{})
+	a := startApp(t, "a", func(http.ResponseWriter, *http.Request) { <-hung })
+	defer close(hung)
+	deploy(t, p, api.DeployRequest{Service: "web", Targets: []string{a.addr()}, TargetTimeout: duration(50 * time.Millisecond)})
+	if resp, _ := get(t, p, "", "/hung"); resp.StatusCode != http.StatusGatewayTimeout {
+		t.Fatal(resp.Status)
+	}
+	line := lineAbout(t, p, "request failed", "/hung")
+	if line.Service != "web" || line.Release != 1 || line.Target != a.addr() || line.RequestID == "" || line.Duration < 0.05 || line.Setting != "target_timeout" || line.Status != 504 {
+		t.Errorf("%+v", line)
+	}
+	access := lineAbout(t, p, "handled request", "/hung")
+	if access.Target != a.addr() || access.RequestID != line.RequestID || access.UpstreamDuration < 0.05 {
+		t.Errorf("the access log has %+v", access)
+	}
+}
