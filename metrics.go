@@ -2,13 +2,16 @@ package parachute
 
 import (
 	"errors"
+	"runtime"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
+	"github.com/parachute-proxy/parachute/internal/version"
 )
 
 // collector reads the engine whenever Prometheus asks. It holds no state of its
@@ -22,8 +25,13 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	requestsTotal     = describe("requests_total", "Requests that were sent to a release of the service.", "service")
+	requestsTotal     = describe("requests_total", "Requests of the service that were answered, and streams that began, by method and class of the status. A method that is not known is OTHER.", "service", "method", "code")
+	requestDuration   = describe("request_duration_seconds", "How long requests took until the end of the answer, or streams until they began.", "service")
 	requestsInFlight  = describe("requests_in_flight", "Requests in flight, of the active release and of draining ones.", "service")
+	requestsHeld      = describe("requests_held", "Requests that are held because no target can be reached.", "service")
+	requestRetries    = describe("request_retries_total", "Attempts to send a request once more.", "service")
+	requestBytes      = describe("request_bytes_total", "Bytes of request bodies, and of what clients said on upgraded connections.", "service")
+	responseBytes     = describe("response_bytes_total", "Bytes of response bodies, and of what targets said on upgraded connections. An answer with an end counts when it ends.", "service")
 	streamsOpen       = describe("streams_open", "Streams that are open, such as WebSockets.", "service")
 	releasesDraining  = describe("releases_draining", "Old releases that still have traffic.", "service")
 	targetsByHealth   = describe("targets", "Targets of the active release, by health.", "service", "health")
@@ -33,6 +41,7 @@ var (
 	certificateFailed = describe("certificate_failing", "1 if the certificate of the host could not be obtained or renewed when that was last tried.", "service", "host")
 	deploymentsTotal  = describe("deployments_total", "Deployments that have ended, by how.", "state")
 	logLinesDropped   = describe("log_lines_dropped_total", "Log lines that were dropped because standard error was not read.")
+	buildInfo         = describe("build_info", "Always 1; the labels say what is running.", "version", "goversion", "caddyversion")
 )
 
 func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
@@ -50,9 +59,9 @@ func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
 // Describe implements prometheus.Collector.
 func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		requestsTotal, requestsInFlight, streamsOpen, releasesDraining,
-		targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal, logLinesDropped,
-		certificateExpiry, certificateFailed,
+		requestsTotal, requestDuration, requestsInFlight, requestsHeld, requestRetries, requestBytes, responseBytes,
+		streamsOpen, releasesDraining, targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal,
+		logLinesDropped, certificateExpiry, certificateFailed, buildInfo,
 	} {
 		ch <- d
 	}
@@ -66,6 +75,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
+	traffic := c.engine.Traffic()
 	for _, s := range c.engine.Services() {
 		broken, requests, streams, connections := 0, 0, 0, 0
 		if s.Broken != "" {
@@ -87,7 +97,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(streamsOpen, streams, s.Name)
 		gauge(connectionsOpen, connections, s.Name)
 		gauge(releasesDraining, len(s.Draining), s.Name)
-		counter(requestsTotal, s.Served, s.Name)
+		if t := traffic[s.Name]; t != nil {
+			collectTraffic(ch, s.Name, t)
+		}
 		for _, certificate := range s.Certificates {
 			failing := 0
 			if certificate.Error != "" {
@@ -107,6 +119,22 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(deploymentsTotal, n, string(state))
 	}
 	counter(logLinesDropped, run.DroppedLogLines())
+	caddyVersion, _ := caddy.Version()
+	gauge(buildInfo, 1, version.Version(), runtime.Version(), caddyVersion)
+}
+
+// collectTraffic tells what a service has carried.
+func collectTraffic(ch chan<- prometheus.Metric, service string, t *forward.Traffic) {
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{service}, labels...)...)
+	}
+	t.Requests(func(method, class string, n int64) { counter(requestsTotal, n, method, class) })
+	count, sum, atMost := t.Durations()
+	ch <- prometheus.MustNewConstHistogram(requestDuration, count, sum, atMost, service)
+	ch <- prometheus.MustNewConstMetric(requestsHeld, prometheus.GaugeValue, float64(t.Held()), service)
+	counter(requestRetries, t.Retries())
+	counter(requestBytes, t.Received())
+	counter(responseBytes, t.Sent())
 }
 
 // targetsOf counts the targets of the active release by health.

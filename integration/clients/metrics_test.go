@@ -40,15 +40,15 @@ func TestMetricsKeepCountingOverAReload(t *testing.T) {
 			total += each
 		}
 		for series, want := range map[string]string{
-			fmt.Sprintf("parachute_requests_total{service=%q}", x.host):           fmt.Sprint(total),
-			fmt.Sprintf("parachute_streams_open{service=%q}", echoing.host):       "1",
-			fmt.Sprintf("parachute_requests_in_flight{service=%q}", x.host):       "0",
-			`parachute_deployments_total{state="done"}`:                           fmt.Sprint(round + 2),
-			fmt.Sprintf("parachute_requests_total{service=%q}", "no-such-series"): "",
+			fmt.Sprintf(`parachute_requests_total{code="2xx",method="GET",service=%q}`, x.host):       fmt.Sprint(total),
+			fmt.Sprintf(`parachute_requests_total{code="1xx",method="GET",service=%q}`, echoing.host): "1",
+			fmt.Sprintf("parachute_streams_open{service=%q}", echoing.host):                           "1",
+			fmt.Sprintf("parachute_requests_in_flight{service=%q}", x.host):                           "0",
+			`parachute_deployments_total{state="done"}`:                                               fmt.Sprint(round + 2),
+			fmt.Sprintf("parachute_requests_held{service=%q}", "no-such-series"):                      "",
 		} {
-			if got := scrape(t, port)[series]; got != want {
-				t.Errorf("in round %d, %s is %q instead of %q", round, series, got, want)
-			}
+			// A client may have its answer before the request is over.
+			waitFor(t, fmt.Sprintf("%s to be %q in round %d", series, want, round), func() bool { return scrape(t, port)[series] == want })
 		}
 		if _, err := echo(ws, "still there"); err != nil {
 			t.Errorf("in round %d, the WebSocket: %v", round, err)

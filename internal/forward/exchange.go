@@ -27,6 +27,11 @@ type exchange struct {
 	repeated bool
 	// informed says that an informational answer has been passed on.
 	informed bool
+	// status is what the client was answered with; 0 if there is no answer yet.
+	status int
+	// counted says that the request has been counted: a stream when it begins, others when
+	// they end.
+	counted bool
 	// holdOver says that the request was held until the time for that was over.
 	holdOver bool
 	// sentAt is when the last attempt began, and answeredIn how long that took to be
@@ -144,10 +149,17 @@ func (x *exchange) becomeStream(closer streamCloser) {
 	x.release.Done()
 }
 
-// finish ends the exchange. It gives up its place, unless somebody else has
+// finish ends the exchange and counts it. It gives up its place, unless somebody else has
 // that now. err is how it has ended; the result is that with what a log says of it.
 func (x *exchange) finish(err error, detached bool) error {
 	moved := errors.Is(err, ErrMoved)
+	switch {
+	case moved:
+	case err == nil || errors.Is(err, ErrBrokenOff):
+		x.count(x.status)
+	default:
+		x.count(StatusOf(err))
+	}
 	if !moved && (err != nil || x.from.Record != nil) {
 		record := x.recordOf()
 		if x.from.Record != nil {
@@ -158,10 +170,21 @@ func (x *exchange) finish(err error, detached bool) error {
 		}
 	}
 	x.endRequest()
+	if !moved && x.body != nil {
+		x.release.Traffic.received.Add(x.body.size())
+	}
 	if !detached {
 		x.leave()
 	}
 	return err
+}
+
+// count counts the request, if it has not been counted yet.
+func (x *exchange) count(status int) {
+	if !x.counted {
+		x.counted = true
+		x.release.Traffic.Count(x.in.Method, status, x.from.duration())
+	}
 }
 
 // endRequest gives back what a stream has no more use for.

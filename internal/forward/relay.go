@@ -26,6 +26,7 @@ func (x *exchange) relay(resp *http.Response) error {
 		// connection would be anybody's guess.
 		h["Connection"] = []string{"close"}
 	}
+	x.status = resp.StatusCode
 	x.w.WriteHeader(resp.StatusCode)
 	// To a 304 over HTTP/2 with a Content-Length, net/http misses the body.
 	if resp.Body != http.NoBody && resp.StatusCode != http.StatusNotModified {
@@ -138,6 +139,7 @@ type onlyWriter struct{ io.Writer }
 // flushed when the target keeps the client waiting, if it is our own transport that
 // waits.
 func (x *exchange) copyBody(resp *http.Response) error {
+	sent := &x.release.Traffic.sent
 	flush := func() { _ = http.NewResponseController(x.w).Flush() }
 	live := resp.ContentLength < 0 || strings.EqualFold(resp.Header.Get("X-Accel-Buffering"), "no") || isEventStream(resp)
 	if body, ok := resp.Body.(*transport.Body); ok {
@@ -146,7 +148,8 @@ func (x *exchange) copyBody(resp *http.Response) error {
 		if x.in.TLS != nil || x.in.ProtoMajor > 1 {
 			w = onlyWriter{w}
 		}
-		_, err := body.WriteTo(w)
+		n, err := body.WriteTo(w)
+		sent.Add(n)
 		return err
 	}
 	if live {
@@ -160,6 +163,7 @@ func (x *exchange) copyBody(resp *http.Response) error {
 			if _, err := x.w.Write(buf[:n]); err != nil {
 				return err
 			}
+			sent.Add(int64(n)) // at once: a stream may go on for days
 			if live {
 				flush()
 			}
@@ -204,6 +208,7 @@ func (x *exchange) detectStream(resp *http.Response) {
 	s.abort = x.abort
 	resp.Body = s
 	x.becomeStream(s)
+	x.count(resp.StatusCode)
 	if x.from.AllowSilence != nil {
 		x.from.AllowSilence()
 	}

@@ -36,6 +36,9 @@ type Release struct {
 	requests atomic.Int64
 	// Served counts the requests that it was ever to serve.
 	Served atomic.Int64
+	// Traffic counts what its service carries. It may be replaced before the release takes
+	// traffic, by that of the releases before.
+	Traffic *Traffic
 
 	// streamsMu guards streams and closeStreamsAt.
 	streamsMu sync.Mutex
@@ -55,7 +58,7 @@ type Release struct {
 
 // NewRelease returns a release that has no traffic yet. It opens nothing.
 func (f *Forwarder) NewRelease(s api.Spec) *Release {
-	r := &Release{Spec: s, forwarder: f, changed: make(chan struct{}, 1), plain: true}
+	r := &Release{Spec: s, forwarder: f, changed: make(chan struct{}, 1), plain: true, Traffic: new(Traffic)}
 	if s.Options.TargetCA != "" {
 		r.roots = rootsOf(s)
 	}

@@ -19,6 +19,8 @@ type requestBody struct {
 	atHand bool
 	// looked says that the body has been found not to be empty.
 	looked bool
+	// length is what the request says of the length of the body; negative if it says nothing.
+	length int64
 	// read says that reading has begun.
 	read atomic.Bool
 	// failed says that the body was malformed or broke off.
@@ -54,7 +56,7 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 	if b, ok := in.Body.(*requestBody); ok {
 		return b
 	}
-	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1}
+	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1, length: in.ContentLength}
 	b.expected.Store(in.ProtoMajor == 1 && in.ProtoMinor > 0 && in.Header.Get("Expect") != "")
 	b.remaining.Store(in.ContentLength)
 	return b
@@ -137,6 +139,7 @@ func (b *requestBody) empty() bool {
 		return true
 	}
 	b.read.Store(false) // it can still be sent
+	b.remaining.Add(int64(n))
 	b.body = readCloser{io.MultiReader(bytes.NewReader(first[:n]), errorReader{err}, b.body), b.body}
 	return false
 }
@@ -203,6 +206,9 @@ func (b *requestBody) touched() bool {
 	}
 	return b.read.Load()
 }
+
+// size returns how much of the body has been read.
+func (b *requestBody) size() int64 { return b.length - b.remaining.Load() }
 
 // complete reports whether the body has been read to its end.
 func (b *requestBody) complete() bool { return b.ended.Load() }

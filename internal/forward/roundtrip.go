@@ -36,6 +36,12 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 	holdUntil := time.Now().Add(time.Duration(r.Spec.Options.HoldTimeout))
 	pause := 10 * time.Millisecond
 	var tried []*upstream
+	held := false
+	defer func() {
+		if held {
+			r.Traffic.held.Add(-1)
+		}
+	}()
 	for {
 		tried = append(tried, u)
 		switch {
@@ -68,6 +74,10 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 			if r.draining() {
 				return nil, ErrMoved
 			}
+			if !held {
+				held = true
+				r.Traffic.held.Add(1)
+			}
 			if !hold(x, pause, holdUntil) {
 				x.holdOver = x.Err() == nil && r.Spec.Options.HoldTimeout > 0
 				return nil, err
@@ -75,6 +85,7 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 			pause = min(2*pause, 250*time.Millisecond)
 			tried = tried[:0]
 		}
+		r.Traffic.retries.Add(1)
 		x.enterUpstream(u)
 		x.beginAttempt()
 		var resp *http.Response

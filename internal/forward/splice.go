@@ -51,19 +51,19 @@ const spliceIdle = 50 * time.Millisecond
 
 // move moves what arrives until there is nothing more for a moment. It returns io.EOF
 // when src has ended, or when the connection is being closed.
-func (s *splicer) move() error {
+func (s *splicer) move() (int64, error) {
 	_ = s.src.SetReadDeadline(time.Now().Add(spliceIdle))
-	_, err := s.dst.ReadFrom(s.src)
+	n, err := s.dst.ReadFrom(s.src)
 	_ = s.src.SetReadDeadline(time.Time{})
 	switch {
 	case err == nil:
-		return io.EOF
+		return n, io.EOF
 	case !errors.Is(err, os.ErrDeadlineExceeded):
-		return err
+		return n, err
 	case s.closing():
 		// Its deadline may have come before ours. If it comes later, it ends the next
 		// read.
-		return io.EOF
+		return n, io.EOF
 	}
-	return nil
+	return n, nil
 }

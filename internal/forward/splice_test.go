@@ -36,18 +36,18 @@ func TestSplicerTellsASilenceFromAnEnd(t *testing.T) {
 	closing := false
 	s := newSplicer(dst, src, func() bool { return closing })
 	testkit.MustWrite(t, sender, []byte("one"))
-	if err := s.move(); err != nil {
+	if _, err := s.move(); err != nil {
 		t.Errorf("a silence: %v", err)
 	}
 	testkit.MustWrite(t, sender, []byte("two"))
 	closing = true
-	if err := s.move(); err != io.EOF {
+	if _, err := s.move(); err != io.EOF {
 		t.Errorf("a close: %v", err)
 	}
 	closing = false
 	testkit.MustWrite(t, sender, []byte("three"))
 	_ = sender.CloseWrite()
-	if err := s.move(); err != io.EOF {
+	if _, err := s.move(); err != io.EOF {
 		t.Errorf("an end: %v", err)
 	}
 	_ = dst.CloseWrite()

@@ -86,7 +86,7 @@ var errSwitch = errors.New("the target switched to a protocol that was not asked
 // another protocol. It reports whether the exchange goes on after it has returned.
 // An error means that nothing has been written.
 func (x *exchange) switchProtocols(resp *http.Response, wanted string) (detached bool, err error) {
-	up := tunnelTo(resp, wanted)
+	up := tunnelTo(resp, wanted, x.release.Traffic)
 	if up == nil || wanted == "" || !strings.EqualFold(upgradeType(resp.Header), wanted) {
 		_ = resp.Body.Close()
 		return false, wrap(ErrBadGateway, errSwitch)
@@ -102,16 +102,16 @@ func (x *exchange) switchProtocols(resp *http.Response, wanted string) (detached
 }
 
 // tunnelTo returns the target's side of a connection that has switched
-// protocols, or nil if resp has none.
-func tunnelTo(resp *http.Response, protocol string) *tunnelConn {
+// protocols, or nil if resp has none. t counts what is said on it.
+func tunnelTo(resp *http.Response, protocol string, t *Traffic) *tunnelConn {
 	websocket := strings.EqualFold(protocol, "websocket")
 	switch body := resp.Body.(type) {
 	case *transport.Switched:
-		return newTunnelConn(body, body.NetConn(), websocket)
+		return newTunnelConn(body, body.NetConn(), websocket, t)
 	case io.ReadWriteCloser:
 		// It came through net/http, which says by another way what is below.
 		if conn := gotConn(resp.Request.Context()); conn != nil {
-			return newTunnelConn(body, conn, websocket)
+			return newTunnelConn(body, conn, websocket, t)
 		}
 	}
 	return nil
@@ -124,6 +124,7 @@ func (x *exchange) hijack(resp *http.Response, up *tunnelConn) (bool, error) {
 	h, protocol := x.w.Header(), resp.Header["Upgrade"]
 	x.copyAnswerHeader(h, resp)
 	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, protocol
+	x.status = http.StatusSwitchingProtocols
 	x.w.WriteHeader(http.StatusSwitchingProtocols)
 	x.releaseClient() // which is the tunnel's from here on
 	client, buffered, err := http.NewResponseController(x.w).Hijack()
@@ -176,6 +177,8 @@ func (x *exchange) openStream(resp *http.Response, up *tunnelConn) error {
 		returned = true
 	}()
 	x.becomeStream(up)
+	x.status = http.StatusOK
+	x.count(x.status)
 	x.w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(x.w).Flush()
 	return x.copyStream(up)

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,7 @@ func (p slot) tunnel(up *tunnelConn, client net.Conn, early []byte) {
 				up.cut()
 				return
 			}
+			up.traffic.received.Add(int64(len(early)))
 		}
 		up.copyFrom(client, newReadiness(client), up.splicerFrom(client))
 	}()
@@ -85,6 +87,7 @@ func (u *tunnelConn) copyTo(client io.Writer, splice *splicer) error {
 			if _, err := client.Write(first[:n]); err != nil {
 				return err
 			}
+			u.traffic.sent.Add(int64(n))
 		}
 		if err == io.EOF {
 			return nil
@@ -93,12 +96,12 @@ func (u *tunnelConn) copyTo(client io.Writer, splice *splicer) error {
 			return err
 		}
 	}
-	return copyWhenReady(client, u, u.readiness(), splice)
+	return copyWhenReady(client, u, u.readiness(), splice, &u.traffic.sent)
 }
 
 // copyFrom copies what the client sends to the target.
 func (u *tunnelConn) copyFrom(client io.Reader, ready *readiness, splice *splicer) {
-	switch err := copyWhenReady(u, client, ready, splice); err {
+	switch err := copyWhenReady(u, client, ready, splice, &u.traffic.received); err {
 	case nil:
 		_ = u.CloseWrite() // the target may still have something to say
 	case errDetached: // the target's side has ended before
@@ -113,13 +116,15 @@ const smallRead = 512
 // copyWhenReady copies from src to dst and returns nil when src has ended. While
 // it waits for src it holds no buffer if ready is not nil, else a small one: most
 // streams are idle most of the time. What comes faster than it is copied goes by
-// splice, if that is not nil.
-func copyWhenReady(dst io.Writer, src io.Reader, ready *readiness, splice *splicer) error {
+// splice, if that is not nil. It counts in copied.
+func copyWhenReady(dst io.Writer, src io.Reader, ready *readiness, splice *splicer, copied *atomic.Int64) error {
 	var small []byte
 	for busy := false; ; {
 		if busy && splice != nil {
 			busy = false
-			switch err := splice.move(); {
+			n, err := splice.move()
+			copied.Add(n)
+			switch {
 			case err == io.EOF:
 				return nil
 			case err != nil:
@@ -145,6 +150,7 @@ func copyWhenReady(dst io.Writer, src io.Reader, ready *readiness, splice *splic
 		var err error
 		if n > 0 {
 			_, err = dst.Write(buf[:n])
+			copied.Add(int64(n))
 		}
 		if lent != nil {
 			copyBuffers.Put(lent)

@@ -23,6 +23,7 @@ type tunnelConn struct {
 	// conn is the connection below body: its deadline interrupts a waiting Read.
 	conn      net.Conn
 	websocket bool
+	traffic   *Traffic
 	closing   atomic.Bool
 	// closeClient, if not nil, closes the connection to the client. For a stream of
 	// HTTP/2 or 3 that is a reset, which an end by itself is not.
@@ -48,8 +49,8 @@ type tunnelConn struct {
 	answerOnce sync.Once
 }
 
-func newTunnelConn(body io.ReadWriteCloser, conn net.Conn, websocket bool) *tunnelConn {
-	return &tunnelConn{body: body, conn: conn, websocket: websocket, answered: make(chan struct{})}
+func newTunnelConn(body io.ReadWriteCloser, conn net.Conn, websocket bool, t *Traffic) *tunnelConn {
+	return &tunnelConn{body: body, conn: conn, websocket: websocket, traffic: t, answered: make(chan struct{})}
 }
 
 // pending reports whether the target has sent something that is not in its socket any

@@ -56,7 +56,7 @@ type upgradedPair struct {
 func newUpgradedPair(t *testing.T, websocket bool) *upgradedPair {
 	target, conn := net.Pipe()
 	t.Cleanup(func() { _, _ = target.Close(), conn.Close() })
-	u := newTunnelConn(conn, conn, websocket)
+	u := newTunnelConn(conn, conn, websocket, new(Traffic))
 	return &upgradedPair{u, target, collect(u), collect(target)}
 }
 

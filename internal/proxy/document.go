@@ -201,6 +201,7 @@ func (e *Engine) install(releases []*release) {
 			r.Close()
 			continue
 		}
+		r.Traffic = svc.traffic
 		c := newClaim(r)
 		svc.active, svc.lastVersion = c, r.Version
 		claims = append(claims, c)

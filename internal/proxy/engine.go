@@ -144,6 +144,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
 			release.Done()
 			err = release.Fail(ErrLoop, client)
+			release.count(r, StatusOf(err), client)
 		}
 		if err != nil {
 			forward.DiscardBody(r)
@@ -153,7 +154,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 		if location := e.redirect(release, r, client); location != "" {
 			release.Done()
 			forward.DiscardBody(r)
-			writeRedirect(w, r, location)
+			status := writeRedirect(w, r, location)
+			release.count(r, status, client)
 			return nil
 		}
 		err = release.Forward(w, r, prefix, client)

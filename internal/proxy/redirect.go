@@ -99,12 +99,13 @@ func bracketed(host string) string {
 }
 
 // writeRedirect sends the client of in to location. A method that is not GET or HEAD
-// has to stay what it is, with its body (RFC 9110, section 15.4.9).
-func writeRedirect(w http.ResponseWriter, in *http.Request, location string) {
+// has to stay what it is, with its body (RFC 9110, section 15.4.9). It returns the status.
+func writeRedirect(w http.ResponseWriter, in *http.Request, location string) int {
 	status := http.StatusPermanentRedirect
 	if in.Method == http.MethodGet || in.Method == http.MethodHead {
 		status = http.StatusMovedPermanently
 	}
 	w.Header()["Location"] = []string{location}
 	w.WriteHeader(status)
+	return status
 }

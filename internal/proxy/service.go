@@ -1,6 +1,9 @@
 package proxy
 
-import "github.com/parachute-proxy/parachute/internal/api"
+import (
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
+)
 
 // service is the control plane's record of a service.
 type service struct {
@@ -19,6 +22,8 @@ type service struct {
 	removals int
 	// draining are releases that still have traffic.
 	draining []*release
+	// traffic is what all its releases carry.
+	traffic *forward.Traffic
 	// retired counts the requests of releases that have drained.
 	retired int64
 	// broken says why the state of the service could not be loaded.
@@ -33,7 +38,7 @@ type service struct {
 func (e *Engine) service(name string) *service {
 	s := e.services[name]
 	if s == nil {
-		s = &service{name: name, committing: make(chan struct{}, 1)}
+		s = &service{name: name, committing: make(chan struct{}, 1), traffic: new(forward.Traffic)}
 		e.services[name] = s
 	}
 	return s

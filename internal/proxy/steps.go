@@ -185,6 +185,7 @@ func (o *operation) begin() error {
 		return context.Cause(d.ctx)
 	}
 	next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
+	next.Traffic = svc.traffic
 	if o.old = svc.release(); o.old != nil {
 		next.takenFrom = o.old.takenFrom
 	}

@@ -1,0 +1,29 @@
+package proxy
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/forward"
+)
+
+// count counts a request that is answered with status and is not forwarded to r, and fills
+// in its record.
+func (r *release) count(in *http.Request, status int, client forward.Sender) {
+	r.Traffic.Count(in.Method, status, time.Since(client.Began))
+	if client.Record != nil {
+		*client.Record = forward.Record{Service: r.Spec.Service, Release: r.Version}
+	}
+}
+
+// Traffic returns what each service has carried, by name. The service that has been removed
+// has nothing, and begins anew when it is deployed again.
+func (e *Engine) Traffic() map[string]*forward.Traffic {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make(map[string]*forward.Traffic, len(e.services))
+	for name, s := range e.services {
+		all[name] = s.traffic
+	}
+	return all
+}
