@@ -392,6 +392,9 @@ func StartExample(name, version string, args ...string) (*Example, error) {
 	return e, nil
 }
 
+// Signal sends the application a signal.
+func (e *Example) Signal(s os.Signal) error { return e.cmd.Process.Signal(s) }
+
 // Stop ends the application.
 func (e *Example) Stop() {
 	_ = e.cmd.Process.Signal(syscall.SIGTERM)

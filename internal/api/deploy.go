@@ -68,8 +68,9 @@ type DeployRequest struct {
 	// Default: none.
 	HealthCheckBody string `json:"health_check_body,omitempty"`
 	// HealthCheckInterval is the longest pause between two checks of a target before
-	// the switch, and that between those of one of several after it, from 10ms.
-	// Default: 1s.
+	// the switch, and the pause after it, from 10ms. More than a hundred services that have
+	// one target each are asked a hundred times a second in all after the switch, and each
+	// of them once a minute at least. Default: 1s.
 	HealthCheckInterval *Duration `json:"health_check_interval,omitempty"`
 	// HealthCheckTimeout is the time that one check may take, from 1ms.
 	// Default: 5s.

@@ -13,8 +13,9 @@ const (
 	HealthUnverified Health = "unverified"
 	// HealthHealthy is a target whose last probe succeeded.
 	HealthHealthy Health = "healthy"
-	// HealthFailing is a target that does not pass its health check. It takes
-	// traffic only when no other target is left.
+	// HealthFailing is a target that does not pass its health check, which takes traffic
+	// only when no other target is left; or one that has not answered several requests in
+	// a row in time, which still takes traffic.
 	HealthFailing Health = "failing"
 )
 

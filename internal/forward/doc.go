@@ -9,7 +9,8 @@
 //     whoever loses the race against the switch looks up again.
 //  2. When [Release.Drain] returns, no request, stream, connection or probe of the
 //     release is left.
-//  3. What a client sends never changes the health of a target.
+//  3. What a client sends never changes which targets requests are sent to. Requests that
+//     are not answered in time count for the health that is shown.
 //
 // Locks, in order: Release.streamsMu, upstream.healthMu, stream-local locks. No lock is
 // held while taking one further left, over I/O, or over a callback.

@@ -61,8 +61,13 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 		x.body.answer()
 	}
 	if err != nil {
-		return x.classify(err)
+		err = x.classify(err)
+		if errors.Is(err, ErrTimeout) {
+			x.upstream.missed()
+		}
+		return err
 	}
+	x.upstream.answered()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		detached, err = x.switchProtocols(resp, upgrade)
 		return err

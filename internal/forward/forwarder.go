@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -40,6 +41,8 @@ type Forwarder struct {
 	id string
 	// probeSlots bounds parallel probes.
 	probeSlots chan struct{}
+	// solo is the number of targets without a sibling that are watched.
+	solo atomic.Int64
 }
 
 // NewForwarder returns a forwarder. It opens nothing.

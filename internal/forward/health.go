@@ -19,6 +19,10 @@ type health struct {
 	failures int
 	// seen is when the probe began that was the last to count.
 	seen time.Time
+	// missed is the number of requests that were not answered in time, since a probe or
+	// another request was, and missedSince when the first of them was given up.
+	missed      int
+	missedSince time.Time
 }
 
 // after returns the health that follows h when a probe has ended with result. A
@@ -28,6 +32,7 @@ func (h health) after(result probeResult, now time.Time) health {
 	switch {
 	case result.ok():
 		next.state, next.failures, next.reason = api.HealthHealthy, 0, ""
+		next.missed, next.missedSince = 0, time.Time{}
 	default:
 		next.failures++
 		next.reason = result.reason
@@ -39,6 +44,42 @@ func (h health) after(result probeResult, now time.Time) health {
 		next.since = now
 	}
 	return next
+}
+
+// shown returns h as people should see it. Requests that are not answered in time change
+// nothing about who gets the next one, for a slow answer may be their own doing; but a
+// target that answers nobody is not to be called healthy until its probes have failed, too.
+func (h health) shown() health {
+	if h.state == api.HealthFailing || h.missed == 0 || h.failures+h.missed < failuresToFail {
+		return h
+	}
+	h.state, h.since = api.HealthFailing, h.missedSince
+	if h.reason == "" {
+		h.reason = "requests are not answered in time"
+	}
+	return h
+}
+
+// missed takes into account that a request was not answered in time.
+func (u *upstream) missed() {
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	if u.health.missed == 0 {
+		u.health.missedSince = time.Now()
+	}
+	u.health.missed++
+	u.missing.Store(true)
+}
+
+// answered takes into account that a request was answered.
+func (u *upstream) answered() {
+	if !u.missing.Load() {
+		return // as nearly always: that costs no lock
+	}
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	u.health.missed, u.health.missedSince = 0, time.Time{}
+	u.missing.Store(false)
 }
 
 // observe takes the result of a probe, or of an attempt to connect, into account that
@@ -53,6 +94,7 @@ func (u *upstream) observe(result probeResult, began time.Time) (health, bool) {
 	before := u.health.state
 	u.health = u.health.after(result, time.Now())
 	u.health.seen = began
+	u.missing.Store(u.health.missed > 0)
 	return u.health, u.health.state != before
 }
 

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -138,4 +139,74 @@ func answersOf(t *testing.T, front *httptest.Server, n int) map[string]bool {
 		all[string(body)] = true
 	}
 	return all
+}
+
+// A frozen target accepts connections and answers nobody. It is still the best that there
+// is, but nobody should read that it is healthy.
+func TestTargetThatAnswersNoRequestIsShownAsFailingAndStillTried(t *testing.T) {
+	t.Parallel()
+	thaw, waiting := make(chan struct{}), make(chan struct{}, 10)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		waiting <- struct{}{}
+		select {
+		case <-thaw:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(app.Close)
+	s, err := api.DeployRequest{Service: "app", Targets: []string{strings.TrimPrefix(app.URL, "http://")}, TargetTimeout: new(api.Duration(20 * time.Millisecond))}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newTestForwarder().NewRelease(s)
+	t.Cleanup(r.Close)
+	r.upstreams[0].observe(probeResult{}, time.Now())
+	send := func() error {
+		r.Acquire()
+		return r.Forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), "/", Sender{})
+	}
+	for n := 1; n <= failuresToFail+1; n++ {
+		if err := send(); !errors.Is(err, ErrTimeout) {
+			t.Fatalf("request %d: %v", n, err)
+		}
+		<-waiting // it was tried
+		want := api.HealthHealthy
+		if n >= failuresToFail {
+			want = api.HealthFailing
+		}
+		target := r.Status().Targets[0]
+		if target.Health != want || (target.Reason != "") != (want == api.HealthFailing) {
+			t.Errorf("after %d requests: %+v, want it to be %s", n, target, want)
+		}
+	}
+	if r.upstreams[0].failing() {
+		t.Error("what requests do decides where requests are sent")
+	}
+	close(thaw)
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	if target := r.Status().Targets[0]; target.Health != api.HealthHealthy || target.Reason != "" {
+		t.Errorf("after an answer: %+v", target)
+	}
+}
+
+// One slow page among probes that succeed is no failing target.
+func TestProbeThatSucceedsTakesBackWhatRequestsHaveShown(t *testing.T) {
+	r := monitored(1)
+	defer r.Close()
+	u := r.upstreams[0]
+	shown := func() api.Health { return r.Status().Targets[0].Health }
+	u.observe(probeResult{}, time.Now())
+	u.observe(probeResult{reason: "no answer within 5s"}, time.Now())
+	u.missed()
+	u.missed()
+	if got := shown(); got != api.HealthFailing {
+		t.Errorf("a probe and two requests were not answered: %s", got)
+	}
+	u.observe(probeResult{}, time.Now())
+	u.missed()
+	if got := shown(); got != api.HealthHealthy {
+		t.Errorf("after a probe that succeeded, and one slow request: %s", got)
+	}
 }

@@ -8,24 +8,22 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// soloInterval is the longest pause between two probes of a target that has no
-// sibling. Its health is shown, but changes nothing: with nowhere else to send a
-// request, a failing target is still the best there is.
-const soloInterval = time.Minute
+// The health of a target that has no sibling is shown, but changes nothing: with nowhere
+// else to send a request, a failing target is still the best there is. If there are many
+// such targets, they take turns: one is probed every soloTurn, and none less often than
+// once in soloInterval, unless its own interval is longer.
+const (
+	soloTurn     = 10 * time.Millisecond
+	soloInterval = time.Minute
+)
 
-// pauseAfter returns how long to wait before the next probe of a target with health h
-// at the time now.
-func (m *monitor) pauseAfter(h health, solo bool, now time.Time) time.Duration {
-	switch {
-	case !solo:
-		return m.interval
-	case h.state == api.HealthFailing:
-		// That it is back is noticed within a tenth of the time that it was away.
-		return max(m.interval, min(soloInterval, now.Sub(h.since)/10))
-	case h.state == api.HealthHealthy:
-		return max(m.interval, soloInterval)
+// pauseAfter returns how long to wait before the next probe of a target with health h, of
+// which there are solo without a sibling; 0 if it has one.
+func (m *monitor) pauseAfter(h health, solo int) time.Duration {
+	if h.state == api.HealthHealthy && h.failures > 0 {
+		return m.interval // it may be about to fail
 	}
-	return m.interval
+	return max(m.interval, min(soloInterval, time.Duration(solo)*soloTurn))
 }
 
 // monitor watches the health of one upstream after the switch. It is a timer
@@ -37,6 +35,8 @@ type monitor struct {
 	due      time.Time // when timer fires
 	interval time.Duration
 	stopped  bool
+	// leave gives up the turn of a target without a sibling; nil if it has none.
+	leave func()
 	// probing counts the probe that is under way.
 	probing sync.WaitGroup
 	// ended ends the probe that is under way.
@@ -49,6 +49,11 @@ func (m *monitor) start(r *Release, u *upstream, delay time.Duration) {
 	defer m.mu.Unlock()
 	if m.stopped || m.timer != nil {
 		return
+	}
+	if len(r.upstreams) == 1 {
+		solo := &r.forwarder.solo
+		solo.Add(1)
+		m.leave = func() { solo.Add(-1) }
 	}
 	m.interval = time.Duration(r.Spec.Options.HealthCheckInterval)
 	m.due = time.Now().Add(delay)
@@ -96,7 +101,11 @@ func (m *monitor) probe(r *Release, u *upstream) {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	pause := m.pauseAfter(h, len(r.upstreams) == 1, time.Now())
+	solo := 0
+	if m.leave != nil {
+		solo = int(r.forwarder.solo.Load())
+	}
+	pause := m.pauseAfter(h, solo)
 	if !m.stopped {
 		// Spread the probes, so that targets which were deployed together are
 		// not asked together for ever.
@@ -109,6 +118,9 @@ func (m *monitor) probe(r *Release, u *upstream) {
 // stop ends the watch and waits for a probe that is under way, which it cancels.
 func (m *monitor) stop() {
 	m.mu.Lock()
+	if m.leave != nil && !m.stopped {
+		m.leave()
+	}
 	m.stopped = true
 	if m.timer != nil {
 		m.timer.Stop()

@@ -134,56 +134,71 @@ func TestMonitorNoticesEveryChange(t *testing.T) {
 	})
 }
 
-// TestOnlyTargetIsWatchedSlowly because its health changes nothing.
-func TestOnlyTargetIsWatchedSlowly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := monitored(1)
-		defer r.Close()
-		app := fakeProbes(r.upstreams[0], well)
-		r.StartMonitor(time.Second)
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		for _, p := range app.pauses() {
-			if p < soloInterval*9/10 || p > soloInterval {
-				t.Errorf("a pause of %s, want about %s", p, soloInterval)
-			}
-		}
-		if len(app.pauses()) == 0 {
-			t.Error("it is not watched at all")
-		}
-	})
-}
-
-// TestDeadTargetIsAskedLessAndLessOften since there may be thousands, but its return is
-// noticed within a tenth of the time that it was dead.
-func TestDeadTargetIsAskedLessAndLessOften(t *testing.T) {
-	for _, away := range []time.Duration{5 * time.Second, time.Minute, 20 * time.Minute, 5 * time.Hour} {
+// A target without a sibling that stops to answer is to be seen as soon as one that has
+// some, whatever its health changes.
+func TestOnlyTargetIsAskedAsOftenAsItsIntervalSays(t *testing.T) {
+	for name, answer := range map[string]func(context.Context) (int, error){"well": well, "sick": sick, "dead": dead} {
 		synctest.Test(t, func(t *testing.T) {
 			r := monitored(1)
 			defer r.Close()
-			back := time.Now().Add(away)
-			u := r.upstreams[0]
-			app := fakeProbes(u, func(ctx context.Context) (int, error) {
-				if time.Now().Before(back) {
-					return dead(ctx)
+			app := fakeProbes(r.upstreams[0], answer)
+			r.StartMonitor(time.Second)
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			for _, p := range app.pauses() {
+				if p < 900*time.Millisecond || p > time.Second {
+					t.Fatalf("%s: a pause of %s, want the interval less up to a tenth", name, p)
 				}
-				return well(ctx)
-			})
-			r.StartMonitor(0)
-			time.Sleep(away)
-			asked := len(app.pauses())
-			if most := 60 + int(away/(9*soloInterval/10)); asked > most {
-				t.Errorf("dead for %s: asked %d times, want at most %d", away, asked, most)
 			}
-			if !u.failing() {
-				t.Error("it is not failing")
-			}
-			time.Sleep(max(time.Second, min(soloInterval, away/10)) + time.Millisecond)
-			if u.failing() {
-				t.Errorf("dead for %s: its return is not noticed", away)
+			if n := len(app.pauses()); n < 500 {
+				t.Errorf("%s: %d pauses in ten minutes", name, n)
 			}
 		})
 	}
+}
+
+// Ten thousand services that are asked every second would keep a proxy busy that has
+// nothing to do, whether they are well or not. One that seems to fail is looked at closely.
+func TestManyOnlyTargetsTakeTurns(t *testing.T) {
+	for n, want := range map[int]time.Duration{50: time.Second, 1000: 10 * time.Second, 20_000: soloInterval} {
+		var m monitor
+		m.interval = time.Second
+		for _, state := range []api.Health{api.HealthHealthy, api.HealthFailing, api.HealthUnverified} {
+			if got := m.pauseAfter(health{state: state}, n); got != want {
+				t.Errorf("%d targets: a pause of %s when %s, want %s", n, got, state, want)
+			}
+		}
+		if got := m.pauseAfter(health{state: api.HealthHealthy, failures: 1}, n); got != m.interval {
+			t.Errorf("%d targets: a pause of %s after a failure, want the interval", n, got)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestForwarder()
+		var releases []*Release
+		for i := range 200 {
+			req := api.DeployRequest{Targets: []string{"a:1", "b:1"}[:1+i%2]}
+			s, err := req.Resolve()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := f.NewRelease(s)
+			for _, u := range r.upstreams {
+				fakeProbes(u, well)
+			}
+			releases = append(releases, r)
+			r.StartMonitor(0)
+		}
+		if n := f.solo.Load(); n != 100 {
+			t.Errorf("%d targets take turns, want 100", n)
+		}
+		for _, r := range releases {
+			r.StopMonitor()
+			r.Close()
+		}
+		if n := f.solo.Load(); n != 0 {
+			t.Errorf("%d targets take turns when none is watched", n)
+		}
+	})
 }
 
 // TestFailureOfARequestHastensTheProbe that will take it back.

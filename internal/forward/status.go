@@ -10,7 +10,7 @@ func (r *Release) Status() api.ReleaseStatus {
 		Options: r.Spec.Options,
 	}
 	for _, u := range r.upstreams {
-		h := u.currentHealth()
+		h := u.currentHealth().shown()
 		conns := u.transport.Stats()
 		t := api.TargetStatus{
 			Address: u.target.String(), Health: h.state, Reason: h.reason,

@@ -22,6 +22,8 @@ type upstream struct {
 	// healthMu guards health.
 	healthMu sync.Mutex
 	health   health
+	// missing says that health.missed is not 0.
+	missing atomic.Bool
 }
 
 func newUpstream(t api.Target, r *Release) *upstream {
