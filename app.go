@@ -89,7 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		a.GracePeriod = caddy.Duration(run.DefaultGracePeriod)
 	}
 	a.logger, a.ctx = ctx.Logger(), ctx
-	a.store = &store{storage: ctx.Storage()}
+	a.store = &store{storage: ctx.Storage(), logger: a.logger}
 	key := storageKey(ctx.Storage())
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		c := certs.New()
@@ -130,6 +130,7 @@ func (a *App) Start() error {
 	}
 	a.attach()
 	a.engine.Start()
+	go removeLeftovers(a.store.storage)
 	running.add(a)
 	a.warnOfSites()
 	return nil

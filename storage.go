@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
 )
 
 // servicesPrefix is where the documents of services are, one folder for each.
@@ -18,6 +19,8 @@ const servicesPrefix = "parachute/services"
 // document and the generation before it.
 type store struct {
 	storage certmagic.Storage
+	// logger is told when a power cut could undo what has been stored. Default: nobody is.
+	logger *zap.Logger
 }
 
 func folder(service string) string {
@@ -54,6 +57,7 @@ func (s *store) Save(ctx context.Context, service string, document []byte, usabl
 	if err := s.storage.Store(ctx, currentKey(service), document); err != nil {
 		return fmt.Errorf("writing the new state: %w", err)
 	}
+	s.sync(service)
 	return nil
 }
 
@@ -66,7 +70,17 @@ func (s *store) Delete(ctx context.Context, service string) error {
 		}
 	}
 	_ = s.storage.Delete(ctx, folder(service)) // an empty one does no harm
+	s.sync(service)
 	return nil
+}
+
+// sync makes the state of a service outlive a power cut. That it failed is no error: what
+// was stored is what the next start reads, and there is nothing to take back.
+func (s *store) sync(service string) {
+	if err := syncFolders(s.storage, folder(service)); err != nil && s.logger != nil {
+		s.logger.Warn("a power cut now may bring back the state before: its folder cannot be synced",
+			zap.String("service", service), zap.Error(err))
+	}
 }
 
 // Load returns the generations that can be read, and the first error with those

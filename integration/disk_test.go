@@ -78,8 +78,15 @@ func expectFailedSave(t *testing.T, p *rig.Proxy, next *app, before map[string]s
 // inject makes every system call of a name fail in the running proxy.
 func inject(t *testing.T, p *rig.Proxy, call string) {
 	t.Helper()
+	traceCalls(t, p, "-o", os.DevNull, "-e", "trace="+call, "-e", "inject="+call+":error=ENOSPC")
+}
+
+// traceCalls traces the system calls of the running proxy, with flags of strace, until stop
+// is called or the test ends.
+func traceCalls(t *testing.T, p *rig.Proxy, flags ...string) (stop func()) {
+	t.Helper()
 	pid := strconv.Itoa(p.PID())
-	strace := exec.Command("strace", "-f", "-qq", "-o", os.DevNull, "-p", pid, "-e", "trace="+call, "-e", "inject="+call+":error=ENOSPC")
+	strace := exec.Command("strace", append([]string{"-f", "-qq", "-p", pid}, flags...)...)
 	var stderr strings.Builder
 	strace.Stderr = &stderr
 	must(t, strace.Start())
@@ -88,10 +95,11 @@ func inject(t *testing.T, p *rig.Proxy, call string) {
 		_ = strace.Wait()
 		close(ended)
 	}()
-	t.Cleanup(func() {
+	stop = func() {
 		_ = strace.Process.Signal(os.Interrupt)
 		<-ended
-	})
+	}
+	t.Cleanup(stop)
 	waitFor(t, "strace to attach", func() bool {
 		select {
 		case <-ended:
@@ -100,6 +108,7 @@ func inject(t *testing.T, p *rig.Proxy, call string) {
 		}
 		return allTraced(pid)
 	})
+	return stop
 }
 
 // allTraced reports whether every thread of a process has a tracer.
