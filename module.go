@@ -26,7 +26,7 @@ import (
 func init() {
 	caddy.RegisterModule(App{})
 	caddy.RegisterModule(Handler{})
-	caddy.RegisterModule(ClientListener{})
+	caddy.RegisterModule(new(ClientListener))
 	caddy.RegisterModule(TrustedProxies{})
 	caddy.RegisterModule(Upstreams{})
 	caddy.RegisterModule(CertificateGetter{})
@@ -54,6 +54,7 @@ var (
 	_ caddyfile.Unmarshaler       = (*Handler)(nil)
 
 	_ caddy.ListenerWrapper = (*ClientListener)(nil)
+	_ caddy.Provisioner     = (*ClientListener)(nil)
 
 	_ caddy.Provisioner       = (*TrustedProxies)(nil)
 	_ caddyhttp.IPRangeSource = (*TrustedProxies)(nil)

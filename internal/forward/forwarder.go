@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/descriptors"
 )
 
 // maxParallelProbes bounds the probes of running releases that are under way at
@@ -35,8 +36,9 @@ type Options struct {
 // how many are probed at a time.
 type Forwarder struct {
 	opts Options
-	// dialer opens the connections to all targets.
-	dialer *net.Dialer
+	// dialer opens the connections to all targets, and probeDialer those of probes, which
+	// are few: they may use descriptors that are kept from traffic.
+	dialer, probeDialer *net.Dialer
 	// id tells the probes of this forwarder from others.
 	id string
 	// probeSlots bounds parallel probes.
@@ -50,11 +52,15 @@ func NewForwarder(opts Options) *Forwarder {
 	if opts.LookupFailing == nil {
 		opts.LookupFailing = func(*Release, api.Target, netip.Addr, error) {}
 	}
+	probeDialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: opts.Resolver}
+	dialer := *probeDialer
+	dialer.Control = descriptors.Control
 	return &Forwarder{
-		opts:       opts,
-		dialer:     &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second, Resolver: opts.Resolver},
-		id:         rand.Text(),
-		probeSlots: make(chan struct{}, maxParallelProbes),
+		opts:        opts,
+		dialer:      &dialer,
+		probeDialer: probeDialer,
+		id:          rand.Text(),
+		probeSlots:  make(chan struct{}, maxParallelProbes),
 	}
 }
 

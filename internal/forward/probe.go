@@ -79,7 +79,7 @@ func newProber(t api.Target, r *Release, name *targetName) *prober {
 	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
-	d := &targetDialer{target: checked, dialer: r.forwarder.dialer, alive: &r.alive, name: name, watches: true}
+	d := &targetDialer{target: checked, dialer: r.forwarder.probeDialer, alive: &r.alive, name: name, watches: true}
 	p.target, p.dial = checked, d.dial
 	timeout := p.timeout
 	p.newTransport = func() probeTransport {
@@ -206,6 +206,8 @@ func DialReason(err error) string {
 		return "network is unreachable"
 	case errors.Is(err, syscall.ENOENT):
 		return "no such socket"
+	case errors.Is(err, syscall.EMFILE):
+		return "the proxy has no file descriptors left"
 	case errors.Is(err, syscall.EACCES):
 		return "permission denied"
 	case errors.Is(err, transport.ErrMalformed):

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/transport"
@@ -49,7 +50,9 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 			return nil, err
 		case isDialError(err):
 			dial, _ := errors.AsType[*dialError](err)
-			u.observe(probeResult{reason: DialReason(err), unreachable: true}, dial.began)
+			if !errors.Is(err, syscall.EMFILE) { // which says nothing of the target
+				u.observe(probeResult{reason: DialReason(err), unreachable: true}, dial.began)
+			}
 			u.monitor.hasten()
 		case errors.Is(err, transport.ErrNotSent):
 			// The target closed the connection before it had a byte of the request.

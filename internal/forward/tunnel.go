@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/descriptors"
 )
 
 var longAgo = time.Unix(1, 0)
@@ -120,7 +122,7 @@ const smallRead = 512
 func copyWhenReady(dst io.Writer, src io.Reader, ready *readiness, splice *splicer, copied *atomic.Int64) error {
 	var small []byte
 	for busy := false; ; {
-		if busy && splice != nil {
+		if busy && splice != nil && !descriptors.Scarce() { // it takes a pipe
 			busy = false
 			n, err := splice.move()
 			copied.Add(n)

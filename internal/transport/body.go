@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/parachute-proxy/parachute/internal/descriptors"
 )
 
 // Body is the body of an answer. It reads straight from the connection, which it
@@ -106,7 +108,7 @@ func (b *Body) WriteTo(w io.Writer) (written int64, err error) {
 		if b.c.br.Buffered() == 0 {
 			if b.left >= spliceFrom && !b.c.eager {
 				rf, ok := w.(io.ReaderFrom)
-				if !ok {
+				if !ok || descriptors.Scarce() { // it takes a pipe
 					break
 				}
 				n, err := b.readFrom(rf)

@@ -28,15 +28,17 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/net/idna"},
 		why:     "the contract is for every program that drives the proxy, so it brings nothing along but the tables of host names",
 	},
-	"internal/argv0":   {why: "it has to be initialised before net/http, as what asks it has"},
-	"internal/version": {why: "it is read by everyone"},
+	"internal/descriptors": {why: "it only looks at numbers"},
+	"internal/argv0":       {why: "it has to be initialised before net/http, as what asks it has"},
+	"internal/version":     {why: "it is read by everyone"},
 	"internal/transport": {
+		ours:    []string{"internal/descriptors"},
 		outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/sys"},
 		why:     "the transport carries HTTP to one target and knows nothing of services",
 	},
 	"internal/boundary": {why: "it only looks at bytes"},
 	"internal/forward": {
-		ours:    []string{"internal/api", "internal/boundary", "internal/transport"},
+		ours:    []string{"internal/api", "internal/boundary", "internal/descriptors", "internal/transport"},
 		outside: []string{"golang.org/x/net", "golang.org/x/sys"},
 		why:     "the data plane carries requests to the release that it is given, and asks nobody which one that is",
 	},
@@ -76,7 +78,7 @@ var layers = map[string]layer{
 	},
 	".": {
 		ours: []string{
-			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/extendedconnect",
+			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/extendedconnect",
 			"internal/forward", "internal/proxy", "internal/run", "internal/version",
 		},
 		host: true,
