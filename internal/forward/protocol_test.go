@@ -38,8 +38,10 @@ func firstFailure(t *testing.T, target string) string {
 // startServer starts an HTTP server that configure may change, on a socket of its own.
 func startServer(t *testing.T, l net.Listener, configure func(*http.Server)) string {
 	t.Helper()
-	server := &http.Server{ReadHeaderTimeout: testkit.Timeout, Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })}
+	server := &http.Server{
+		ReadHeaderTimeout: testkit.Timeout, Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }),
+	}
 	configure(server)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
