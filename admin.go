@@ -44,6 +44,9 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"POST " + api.PathDeployments:                         deployService,
 		"GET " + api.PathServices + "/{service}/releases":     listReleases,
 		"POST " + api.PathServices + "/{service}/rollback":    rollBackService,
+		"POST " + api.PathServices + "/{service}/pause":       holdService(api.Paused),
+		"POST " + api.PathServices + "/{service}/stop":        holdService(api.Stopped),
+		"POST " + api.PathServices + "/{service}/resume":      resumeService,
 		"GET " + api.PathDeployments + "/{id}":                getDeployment,
 		"GET " + api.PathVersion:                              getVersion,
 	} {

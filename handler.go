@@ -3,7 +3,9 @@ package parachute
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -167,6 +169,9 @@ var requestErrors = []struct {
 	{proxy.ErrNoRoute, "no_route", "no service is deployed for this host and path"},
 	{proxy.ErrRetired, "stopping", "the proxy's configuration has changed; try again"},
 	{proxy.ErrLoop, "loop", "the proxy is deployed as its own application"},
+	{proxy.ErrStopped, "stopped", "the service is stopped"},
+	{proxy.ErrPaused, "paused", "the service is paused"},
+	{proxy.ErrQueueFull, "paused", "the service is paused; try again soon"},
 	{proxy.ErrMisdirected, "misdirected", "this connection was made for another service"},
 	{forward.ErrClientTimeout, "client_timeout", "the client stopped sending its request"},
 	{forward.ErrBadRequest, "bad_request", "the request is malformed"},
@@ -196,6 +201,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 			break
 		}
 	}
+	held, isHeld := errors.AsType[*proxy.HeldError](err)
+	if isHeld && held.Message != "" {
+		message = held.Message
+	}
 	if errors.Is(err, errLargeHead) {
 		status = http.StatusRequestHeaderFieldsTooLarge
 	}
@@ -204,7 +213,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return caddyhttp.Error(status, err)
 	}
 	level := zapcore.DebugLevel
-	if status >= 500 && !forward.IsOverdueCall(err) || status == http.StatusRequestHeaderFieldsTooLarge {
+	if status >= 500 && !forward.IsOverdueCall(err) && !isHeld || status == http.StatusRequestHeaderFieldsTooLarge {
 		level = zapcore.WarnLevel
 	}
 	if c := h.logger.Check(level, "request failed"); c != nil {
@@ -214,6 +223,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)
+	if isHeld && held.RetryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(held.RetryAfter.Seconds())))
+	}
 	// 421 has the client come back over another connection, which only HTTP can say.
 	if forward.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest && status != forward.StatusClientClosedRequest {
 		header.Set("Content-Type", "application/grpc")
@@ -228,6 +240,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	}
 	header.Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
+	if isHeld && held.Message != "" {
+		_, _ = io.WriteString(w, message+"\n") // the operator speaks, and not the proxy
+		return nil
+	}
 	_, _ = fmt.Fprintf(w, "parachute: %s (%d)\n", message, status)
 	return nil
 }

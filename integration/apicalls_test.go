@@ -89,6 +89,7 @@ var neverSeen = map[string]string{
 	"DELETE /parachute/services/{service} 500 application/json":           "no way to it is known",
 	"POST /parachute/services/{service}/deployments 500 application/json": "no way to it is known",
 	"POST /parachute/deployments 500 application/json":                    "no way to it is known",
+	"POST /parachute/services/{service}/resume 507 application/json":      "what could be held could be stored",
 	"POST /parachute/services/{service}/rollback 500 application/json":    "no way to it is known",
 	"POST /parachute/services/{service}/rollback 507 application/json":    "where nothing can be stored, no history can be read",
 }
@@ -119,6 +120,7 @@ func callEverything(c apiCaller) {
 	c.call(404, "PATCH", "/parachute/services", "")
 	callDeployments(c)
 	callRollback(c)
+	callHolds(c)
 	callFailingStorage(c)
 	callAsABrowser(c)
 	callStopping(c)
@@ -214,6 +216,8 @@ func callFailingStorage(c apiCaller) {
 	must(c.t, os.RemoveAll(dir))
 	must(c.t, os.WriteFile(dir, nil, 0o600))
 	c.call(507, "DELETE", "/parachute/services/stored", "")
+	c.call(507, "POST", "/parachute/services/stored/pause", "")
+	c.call(507, "POST", "/parachute/services/stored/stop", "")
 	c.call(200, "GET", "/parachute/services/stored", "")
 	must(c.t, os.Remove(dir))
 	c.call(200, "DELETE", "/parachute/services/stored", "")
@@ -227,6 +231,9 @@ var everyCall = [][2]string{
 	{"POST", "/parachute/services/web/deployments"},
 	{"GET", "/parachute/services/web/releases"},
 	{"POST", "/parachute/services/web/rollback"},
+	{"POST", "/parachute/services/web/pause"},
+	{"POST", "/parachute/services/web/stop"},
+	{"POST", "/parachute/services/web/resume"},
 	{"POST", "/parachute/deployments"},
 	{"GET", "/parachute/deployments/none"},
 	{"GET", "/parachute/version"},

@@ -31,5 +31,10 @@ func ReleasesPath(service string) string { return ServicePath(service) + "/relea
 // RollbackPath is where a release that has served is asked for.
 func RollbackPath(service string) string { return ServicePath(service) + "/rollback" }
 
+// PausePath, StopPath and ResumePath are where that is asked for.
+func PausePath(service string) string  { return ServicePath(service) + "/pause" }
+func StopPath(service string) string   { return ServicePath(service) + "/stop" }
+func ResumePath(service string) string { return ServicePath(service) + "/resume" }
+
 // DeploymentPath is the path of a deployment.
 func DeploymentPath(id string) string { return PathDeployments + "/" + url.PathEscape(id) }

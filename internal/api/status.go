@@ -35,6 +35,8 @@ type ServiceStatus struct {
 	// Broken says why the service's state could not be loaded; such a service
 	// does not serve until it is deployed again.
 	Broken string `json:"broken,omitempty"`
+	// Hold says that the service is paused or stopped; absent if it serves.
+	Hold *HoldStatus `json:"hold,omitempty"`
 	// Active is the release that serves; absent if none does.
 	Active *ReleaseStatus `json:"active,omitempty"`
 	// Draining are older releases that still have traffic.

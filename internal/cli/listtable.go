@@ -40,7 +40,11 @@ func (l *listing) table() *table {
 			l.add(t, s.Name, "-", "-", "-", "-", "broken: "+s.Broken, "-", "-", "-", "-")
 		}
 		if s.Active != nil {
-			l.addRelease(t, s.Name, l.routesOf(s), *s.Active, healthOf(*s.Active), tlsOf(s, l.now))
+			health := healthOf(*s.Active)
+			if s.Hold != nil {
+				health = s.Hold.String()
+			}
+			l.addRelease(t, s.Name, l.routesOf(s), *s.Active, health, tlsOf(s, l.now))
 		}
 		for _, r := range s.Draining {
 			l.addRelease(t, s.Name, "", r, "draining", "")

@@ -111,6 +111,9 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 	if s.Broken != "" {
 		fmt.Fprintf(t, "  broken\t%s\n", s.Broken)
 	}
+	if s.Hold != nil {
+		fmt.Fprintf(t, "  held\t%s since %s%s\n", s.Hold, s.Hold.Since.Local().Format(time.DateTime), holdLimits(*s.Hold))
+	}
 	if s.Active == nil {
 		fmt.Fprintf(t, "  release\tnone serves\n")
 	} else {
@@ -147,6 +150,22 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 		fmt.Fprintf(t, "  last deployment\t%s %s\n", d.ID, style.red(failureOf(*d, time.Now())))
 	}
 	return t.Flush()
+}
+
+// holdLimits says what a hold does to requests.
+func holdLimits(h api.HoldStatus) (text string) {
+	if h.Mode == api.Paused {
+		text = fmt.Sprintf(", each for at most %s, at most %d", h.MaxWait, h.Queue)
+	} else {
+		text = fmt.Sprintf(", with status %d", h.Status)
+	}
+	if h.Message != "" {
+		text += fmt.Sprintf(" and %q", h.Message)
+	}
+	if len(h.Allow) > 0 {
+		text += "; served all the same: " + strings.Trim(fmt.Sprint(h.Allow), "[]")
+	}
+	return text
 }
 
 // notesOf returns what else is to be known of a release, a line for each.

@@ -72,6 +72,22 @@ func (r *Release) Drain(limits api.DrainLimits, progress func(requests, streams 
 	return d
 }
 
+// idlePoll is the pause between two looks of AwaitIdle.
+const idlePoll = 10 * time.Millisecond
+
+// AwaitIdle returns when no request is in flight, or when ctx has ended.
+func (r *Release) AwaitIdle(ctx context.Context) {
+	tick := time.NewTicker(idlePoll)
+	defer tick.Stop()
+	for r.InFlight() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // cutOverdueStreams cuts the streams that were asked to close long enough ago, and
 // returns their number. late says that the time of requests is over.
 func (r *Release) cutOverdueStreams(late bool) (n int) {

@@ -72,16 +72,20 @@ func (e *Engine) switchTo(svc *service, next *release, taken []takeover) {
 	svc.lastVersion = next.Version
 	svc.broken, svc.known = nil, nil
 	if len(taken) == 0 && svc.active != nil && sameRoutes(svc.active.routes, next.Spec.Routes) {
-		svc.active.active.Store(next)
+		svc.active.lineup.Store(&lineup{active: next, hold: svc.hold()})
 		return
 	}
-	c := newClaim(next)
-	t := e.without(e.table.Load(), taken)
+	before := svc.hold()
+	c := newClaim(next, before.again())
+	t, ended := e.without(e.table.Load(), taken)
 	if svc.active != nil {
 		t = t.without(svc.active)
 	}
 	e.table.Store(t.with(c))
 	svc.active = c
+	for _, h := range append(ended, before) {
+		h.end()
+	}
 }
 
 func sameRoutes(a, b []api.Route) bool {

@@ -13,9 +13,10 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// documentFormat is the version of the document that this program writes. It
-// reads every older one.
-const documentFormat = 1
+// documentFormat is the newest version of the document that this program writes. It
+// reads every older one, and writes the oldest that the state can be said in: whoever
+// goes back to an older program finds it readable.
+const documentFormat = 2
 
 // document is what is stored of a service: its active release. It is a type of
 // its own, because what is on disk outlives what is in memory.
@@ -36,6 +37,8 @@ type document struct {
 	// TakenFrom are the services that this one has taken routes from: if a document of theirs
 	// has them as well, it is older than that.
 	TakenFrom []string `json:"taken_from,omitempty"`
+	// Hold says that the requests for the service are held. Since format 2.
+	Hold *api.Hold `json:"hold,omitempty"`
 	// From is the release that was rolled back to; 0 if it was no rollback.
 	From int      `json:"from,omitempty"`
 	Note api.Note `json:"note,omitzero"`
@@ -47,13 +50,13 @@ type document struct {
 // program. It must not be guessed at, nor overwritten.
 var ErrNewerFormat = errors.New("written by a newer version of parachute")
 
-func encodeRelease(r *release) ([]byte, error) {
+func encodeRelease(r *release, h *hold) ([]byte, error) {
 	options, err := json.Marshal(r.Spec.Options)
 	if err != nil {
 		return nil, err
 	}
 	doc := document{
-		Format:     documentFormat,
+		Format:     1,
 		Service:    r.Spec.Service,
 		Release:    r.Version,
 		DeployedAt: r.DeployedAt,
@@ -68,6 +71,9 @@ func encodeRelease(r *release) ([]byte, error) {
 	}
 	if r.keyPair != nil {
 		doc.KeyPair = &r.keyPair.current.Load().pem
+	}
+	if h != nil {
+		doc.Format, doc.Hold = 2, &h.Hold
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }
@@ -104,12 +110,17 @@ func decodeRelease(name string, b []byte) (api.Spec, document, error) {
 		return api.Spec{}, document{}, fmt.Errorf("decoding the settings: %w", err)
 	}
 	req.Note = &doc.Note
+	if doc.Hold != nil {
+		if err := doc.Hold.Validate(); err != nil {
+			return api.Spec{}, document{}, err
+		}
+	}
 	s, err := req.Resolve()
 	return s, doc, err
 }
 
-func (e *Engine) save(r *release) error {
-	b, err := encodeRelease(r)
+func (e *Engine) save(r *release, h *hold) error {
+	b, err := encodeRelease(r, h)
 	if err != nil {
 		return err
 	}
@@ -177,6 +188,9 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 		r := e.newRelease(s)
 		r.Version, r.DeployedAt = doc.Release, doc.DeployedAt
 		r.takenFrom, r.from = doc.TakenFrom, doc.From
+		if doc.Hold != nil {
+			r.restoredHold = newHold(*doc.Hold, nil)
+		}
 		r.certified.Store(doc.Certified)
 		e.restoreKeyPair(r, doc.KeyPair)
 		return r, nil
@@ -202,7 +216,7 @@ func (e *Engine) install(releases []*release) {
 			continue
 		}
 		r.Traffic = svc.traffic
-		c := newClaim(r)
+		c := newClaim(r, r.restoredHold)
 		svc.active, svc.lastVersion = c, r.Version
 		claims = append(claims, c)
 	}

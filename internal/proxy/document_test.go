@@ -24,7 +24,7 @@ func documentOf(t *testing.T, req api.DeployRequest, version int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := encodeRelease(releaseOf(s, version, time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)))
+	b, err := encodeRelease(releaseOf(s, version, time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,6 +172,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 		hold    time.Duration
 	}{
 		"1-minimal": {1, []string{"web-1:3000"}, []string{"*/"}, 5 * time.Second},
+		"2-held":    {1, []string{"web-1:3000"}, []string{"*/"}, 5 * time.Second},
 		"1-everything": {
 			42,
 			[]string{"[2001:db8::7]:3000", "unix//run/app.sock", "https://web-1:443", "h2c://web-2:8080"},
@@ -193,14 +194,17 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 		if svc.broken != nil {
 			t.Fatalf("format %s: %v", format, svc.broken)
 		}
-		r := svc.active.active.Load()
+		r := svc.active.release()
 		if r.Version != want.release || fmt.Sprint(r.Targets()) != fmt.Sprint(want.targets) || fmt.Sprint(r.Spec.Routes) != fmt.Sprint(want.routes) ||
 			time.Duration(r.Spec.Options.HoldTimeout) != want.hold || r.DeployedAt.IsZero() {
 			t.Errorf("format %s: %+v", format, r)
 		}
+		if held := svc.hold() != nil; held != strings.HasPrefix(format, "2-") {
+			t.Errorf("format %s: held: %t", format, held)
+		}
 		e.Close()
 	}
-	if documentFormat != 1 {
+	if documentFormat != 2 {
 		t.Errorf("add a document of format %d", documentFormat)
 	}
 }
@@ -209,7 +213,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 // what the newer version knows.
 func TestNewerFormatStopsTheStart(t *testing.T) {
 	document := documentOf(t, api.DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
-	newer := bytes.Replace(document, []byte(`"format": 1`), []byte(`"format": 2, "shape": "unknown"`), 1)
+	newer := bytes.Replace(document, []byte(`"format": 1`), []byte(`"format": 3, "shape": "unknown"`), 1)
 	for name, generations := range map[string][][]byte{"current": {newer, document}, "previous": {document[:9], newer}} {
 		store := newMemoryStore()
 		store.put("app", generations...)
@@ -355,7 +359,7 @@ func FuzzDecodeRelease(f *testing.F) {
 		}
 		r := releaseOf(s, doc.Release, doc.DeployedAt)
 		defer r.Close()
-		encoded, err := encodeRelease(r)
+		encoded, err := encodeRelease(r, nil)
 		if err != nil {
 			if _, err := json.Marshal(doc.DeployedAt); err != nil {
 				return // a year that has no RFC 3339 form
@@ -396,7 +400,7 @@ func FuzzDeployRequestJSON(f *testing.F) {
 		}
 		r := releaseOf(s, 7, time.Unix(0, 0).UTC())
 		defer r.Close()
-		encoded, err := encodeRelease(r)
+		encoded, err := encodeRelease(r, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -473,7 +477,7 @@ func TestEverySettingIsStored(t *testing.T) {
 		}
 		stored := releaseOf(spec, 1, time.Now())
 		stored.keyPair = nil // whose files are not there
-		b, err := encodeRelease(stored)
+		b, err := encodeRelease(stored, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,6 +41,8 @@ type Engine struct {
 	stopping    bool
 	// operations counts deployments and removals.
 	operations sync.WaitGroup
+	// stopped is closed when the engine stops.
+	stopped chan struct{}
 	// retired says that active releases may be draining without a successor.
 	retired atomic.Bool
 
@@ -59,6 +61,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		services:    make(map[string]*service),
 		owners:      make(map[api.Route]*owner),
 		deployments: newDeploymentLog(),
+		stopped:     make(chan struct{}),
 	}
 	e.forwarder = forward.NewForwarder(forward.Options{
 		UserAgent: e.opts.UserAgent, Resolver: e.opts.Resolver, HealthChanged: e.logHealth, LookupFailing: e.logLookup,
@@ -91,7 +94,7 @@ func (e *Engine) Start() {
 	var active []*release
 	for _, s := range e.services {
 		if s.active != nil {
-			active = append(active, s.active.active.Load())
+			active = append(active, s.active.release())
 		}
 	}
 	e.mu.Unlock()
@@ -139,14 +142,18 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	if client.Began.IsZero() {
 		client.Began = time.Now()
 	}
+	v := visit{in: r, client: client}
 	for {
-		release, prefix, err := e.acquire(r, service)
+		release, prefix, err := e.acquire(&v, service)
 		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
 			release.Done()
-			err = release.Fail(ErrLoop, client)
-			release.count(r, StatusOf(err), client)
+			err = release.fail(ErrLoop, r, client)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errHealthCheck):
+			writeHealthy(w)
+			return nil
+		case err != nil:
 			forward.DiscardBody(r)
 			return err
 		}
@@ -176,18 +183,35 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	}
 }
 
-// acquire counts the request on the release that serves it.
-func (e *Engine) acquire(r *http.Request, service string) (*release, string, error) {
-	path := matchPath(r.URL)
+// acquire counts the request on the release that serves it, once it is not held any more.
+func (e *Engine) acquire(v *visit, service string) (*release, string, error) {
+	path := matchPath(v.in.URL)
 	for {
-		c, prefix, err := e.route(r, path, service)
+		c, prefix, err := e.route(v.in, path, service)
 		if err != nil {
 			return nil, "", err
 		}
+		l := c.lineup.Load()
+		if l.hold != nil && !v.served(l.hold) && e.redirect(l.active, v.in, v.client) == "" {
+			err := errHealthCheck
+			if !v.isHealthCheck(l.active) {
+				err = v.wait(l.hold, e.stopped)
+			}
+			if err != nil {
+				return nil, "", l.active.fail(err, v.in, v.client)
+			}
+			continue
+		}
+		v.spread()
 		// If the release is draining, its successor is in the table already, or
-		// the service is gone from it.
-		if release := c.active.Load(); release.Acquire() {
-			return release, prefix, nil
+		// the service is gone from it. If the line-up has changed, its requests may be
+		// held by now.
+		if l.active.Acquire() {
+			if c.lineup.Load() == l {
+				return l.active, prefix, nil
+			}
+			l.active.Done()
+			continue
 		}
 		if e.retired.Load() {
 			return nil, "", ErrRetired
@@ -240,8 +264,12 @@ func (e *Engine) acquireNamed(service string) (*release, error) {
 		if c == nil {
 			return nil, ErrNoRoute
 		}
-		if release := c.active.Load(); release.Acquire() {
-			return release, nil
+		l := c.lineup.Load()
+		if l.hold != nil {
+			return nil, ErrStopped // as far as whoever forwards by itself is concerned
+		}
+		if l.active.Acquire() {
+			return l.active, nil
 		}
 		if e.retired.Load() {
 			return nil, ErrRetired

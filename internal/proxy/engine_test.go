@@ -34,7 +34,7 @@ func (e *testEngine) checkConsistent() {
 			continue
 		}
 		active++
-		r := svc.active.active.Load()
+		r := svc.active.release()
 		if table.named[name] != svc.active || r.Version != svc.lastVersion || r.InFlight() != 0 {
 			e.t.Errorf("%s: v%d serves with %d requests, the last is v%d", name, r.Version, r.InFlight(), svc.lastVersion)
 		}

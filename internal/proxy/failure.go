@@ -14,7 +14,10 @@ import (
 // StatusOf returns the status that a client is answered with for err, an error of
 // [Engine.ServeHTTP].
 func StatusOf(err error) int {
+	held, isHeld := errors.AsType[*HeldError](err)
 	switch {
+	case isHeld:
+		return held.Status
 	case errors.Is(err, ErrNoRoute):
 		return http.StatusNotFound
 	case errors.Is(err, ErrRetired):

@@ -59,7 +59,7 @@ func (e *Engine) NeedsCertificate(host string, issuer api.Issuer) bool {
 		return false
 	}
 	for _, c := range hr.all() {
-		r := c.active.Load()
+		r := c.release()
 		if t := r.Spec.Options.TLS; t != nil && t.Issuer == issuer && slices.Contains(r.certificateHosts(), host) {
 			return true
 		}
@@ -99,7 +99,7 @@ func (t *table) tlsRelease(serverName string) (*release, string) {
 func (hr *hostRoutes) tlsRelease() (found *release) {
 	var candidates []*claim
 	if hr.root != nil {
-		if r := hr.root.active.Load(); r.answersTLS() {
+		if r := hr.root.release(); r.answersTLS() {
 			return r // as nearly always
 		}
 		candidates = append(candidates, hr.root)
@@ -108,7 +108,7 @@ func (hr *hostRoutes) tlsRelease() (found *release) {
 		candidates = append(candidates, hr.prefixes[prefix])
 	}
 	for _, c := range candidates {
-		r := c.active.Load()
+		r := c.release()
 		if r.answersTLS() {
 			return r
 		}

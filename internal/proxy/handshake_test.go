@@ -100,7 +100,7 @@ func TestServiceWithoutItsCertificateStandsBack(t *testing.T) {
 	}
 	want("a.test", "broken")
 	want("", "broken")
-	e.table.Load().named["broken"].active.Load().keyPair.current.Store(nil)
+	e.table.Load().named["broken"].release().keyPair.current.Store(nil)
 	want("a.test", "api")
 	e.defaultSite.Store(nil)
 	want("", "api")

@@ -195,6 +195,9 @@ func (e *testEngine) handle(w http.ResponseWriter, r *http.Request) {
 }
 
 func statusOf(err error) int {
+	if held, ok := errors.AsType[*HeldError](err); ok {
+		return held.Status
+	}
 	for target, status := range map[error]int{
 		ErrNoRoute: http.StatusNotFound, ErrRetired: http.StatusServiceUnavailable, ErrLoop: http.StatusLoopDetected, ErrMisdirected: http.StatusMisdirectedRequest,
 		forward.ErrBadRequest: http.StatusBadRequest, forward.ErrClientGone: 499, forward.ErrCut: http.StatusServiceUnavailable,
@@ -370,7 +373,7 @@ func (e *testEngine) picture() string {
 	all.Services, all.Documents, all.Routes = e.Services(), e.store.dump(), make(map[string]string)
 	for _, c := range e.table.Load().named {
 		for _, r := range c.routes {
-			all.Routes[r.String()] = c.service + " " + c.active.Load().Targets()[0]
+			all.Routes[r.String()] = c.service + " " + c.release().Targets()[0]
 		}
 	}
 	e.mu.Lock()

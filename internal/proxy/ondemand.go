@@ -73,7 +73,7 @@ func (e *Engine) AllowCertificate(ctx context.Context, service, host string) err
 	if c == nil {
 		return ErrNoCertificate
 	}
-	r := c.active.Load()
+	r := c.release()
 	if r.Spec.Options.TLS == nil || r.Spec.Options.TLS.OnDemandURL == "" {
 		return ErrNoCertificate
 	}

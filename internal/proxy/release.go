@@ -18,6 +18,8 @@ type release struct {
 	takenFrom []string
 	// from is the release that was rolled back to; 0 if it was no rollback.
 	from int
+	// restoredHold is the hold that was stored with it, for the start alone.
+	restoredHold *hold
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before the release took
@@ -46,7 +48,7 @@ func (r *release) Status() api.ReleaseStatus {
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, keyPair: r.keyPair, drained: r.drained}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restoredHold: r.restoredHold, keyPair: r.keyPair, drained: r.drained}
 	next.certified.Store(r.certified.Load())
 	return next
 }

@@ -88,10 +88,11 @@ func (e *Engine) unroute(svc *service) (*release, error) {
 	if svc.active == nil {
 		return nil, nil
 	}
-	old := svc.active.active.Load()
+	old, held := svc.active.release(), svc.hold()
 	e.table.Store(e.table.Load().without(svc.active))
 	e.free(svc.name, old.Spec.Routes)
 	svc.active = nil
+	held.end()
 	svc.draining = append(svc.draining, old)
 	return old, nil
 }

@@ -183,7 +183,7 @@ func TestHeldRequestMovesToTheNextRelease(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	e.deployRaw(func(r *api.DeployRequest) { r.HoldTimeout = testkit.Milliseconds(int(testkit.Timeout.Milliseconds())) }, testkit.RefusedAddress)
-	old := e.table.Load().named["app"].active.Load()
+	old := e.table.Load().named["app"].release()
 	answers := make(chan string, 2)
 	for _, method := range []string{"GET", "POST"} {
 		go func() {

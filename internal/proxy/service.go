@@ -57,7 +57,15 @@ func (s *service) release() *release {
 	if s.active == nil {
 		return nil
 	}
-	return s.active.active.Load()
+	return s.active.release()
+}
+
+// hold returns the hold of the service; nil if it serves.
+func (s *service) hold() *hold {
+	if s.active == nil {
+		return nil
+	}
+	return s.active.lineup.Load().hold
 }
 
 // servingVersion returns the number of the release that serves, or 0.

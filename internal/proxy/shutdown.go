@@ -14,13 +14,16 @@ import (
 func (e *Engine) stop() (active, draining []*release) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.stopping = true
+	if !e.stopping {
+		e.stopping = true
+		close(e.stopped)
+	}
 	for _, s := range e.services {
 		for _, d := range slices.Clone(s.deployments) {
 			d.abort(&api.Error{Code: api.CodeStopping, Message: "the proxy is stopping; nothing has changed"})
 		}
 		if s.active != nil {
-			active = append(active, s.active.active.Load())
+			active = append(active, s.active.release())
 		}
 		draining = append(draining, s.draining...)
 	}

@@ -50,12 +50,13 @@ func (s *service) statusOf() api.ServiceStatus {
 		status.Broken = api.Printable(s.broken.Error())
 	}
 	if s.active != nil {
-		r := s.active.active.Load()
+		r := s.active.release()
 		active := r.Status()
 		status.Active = &active
 		status.Hosts = append(status.Hosts, r.Spec.Hosts...)
 		status.PathPrefixes = r.Spec.Options.PathPrefixes
 		status.TLS = r.Spec.Options.TLS != nil
+		status.Hold = s.hold().status()
 	}
 	status.Served = s.retired
 	if status.Active != nil {

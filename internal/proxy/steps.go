@@ -107,7 +107,7 @@ func (o *operation) commit() error {
 		return err
 	}
 	defer unlock()
-	if err := e.save(next); err != nil {
+	if err := e.save(next, o.hold()); err != nil {
 		e.mu.Lock()
 		o.giveBack()
 		d.notCommitted()
@@ -151,6 +151,13 @@ func (o *operation) commit() error {
 	}
 	d.switched(o.old, next, summary(o.taken), took)
 	return nil
+}
+
+// hold returns the hold of the service, which a deploy leaves as it is.
+func (o *operation) hold() *hold {
+	o.e.mu.Lock()
+	defer o.e.mu.Unlock()
+	return o.svc.hold()
 }
 
 // prepare takes the commit slots of all services that the commit changes. The deployment

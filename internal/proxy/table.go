@@ -9,21 +9,21 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// claim binds the routes of one service to its active release. As long as a
-// service keeps its routes, a switch stores a new release in its claim; when
-// they change, it gets a new claim in a new table. Either way the switch is one
-// atomic store.
+// claim binds the routes of one service to its line-up. As long as a service keeps
+// its routes, a switch stores a new line-up in its claim; when they change, it gets
+// a new claim in a new table. Either way the switch is one atomic store.
 type claim struct {
 	service string
 	routes  []api.Route
 	// prefixes are those of routes, whatever their hosts.
 	prefixes hostRoutes
-	active   atomic.Pointer[release]
+	lineup   atomic.Pointer[lineup]
 }
 
-func newClaim(r *release) *claim {
+// newClaim returns a claim of what r is routed, which is held or, for a nil hold, served.
+func newClaim(r *release, h *hold) *claim {
 	c := &claim{service: r.Spec.Service, routes: r.Spec.Routes}
-	c.active.Store(r)
+	c.lineup.Store(&lineup{active: r, hold: h})
 	prefixes := make(map[string]*claim, 1)
 	for _, route := range r.Spec.Routes {
 		prefixes[route.Prefix] = c
@@ -31,6 +31,9 @@ func newClaim(r *release) *claim {
 	c.prefixes = *newHostRoutes(prefixes)
 	return c
 }
+
+// release returns the release that serves.
+func (c *claim) release() *release { return c.lineup.Load().active }
 
 // table maps (host, path) to a claim. It is immutable: changes are made on a
 // copy that replaces it.

@@ -19,6 +19,8 @@ type takeover struct {
 	from *release
 	// routes are what from loses.
 	routes []api.Route
+	// hold is the hold of the service; nil if it serves.
+	hold *hold
 	// left is what from is after the switch; nil if it has no route left.
 	left *release
 }
@@ -44,7 +46,7 @@ func (e *Engine) heldBy(svc *service, routes []api.Route) []api.Route {
 // Engine.mu must be held.
 func (e *Engine) takeovers(s *api.Spec) (all []takeover, err error) {
 	for _, svc := range e.holders(s.Service, s.Routes) {
-		t := takeover{svc: svc, from: svc.release()}
+		t := takeover{svc: svc, from: svc.release(), hold: svc.hold()}
 		if t.from != nil {
 			t.routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r api.Route) bool { return !slices.Contains(t.from.Spec.Routes, r) })
 			left, err := t.from.Spec.Without(t.routes)
@@ -215,30 +217,32 @@ func (e *Engine) storeLeft(t takeover) error {
 		return nil
 	}
 	if t.left != nil {
-		return e.save(t.left)
+		return e.save(t.left, t.hold)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	return e.currentStore().Delete(ctx, t.svc.name)
 }
 
-// without returns t without what is taken from others, and with what they have left.
-// Engine.mu must be held.
-func (e *Engine) without(table *table, taken []takeover) *table {
+// without returns t without what is taken from others, and with what they have left, and
+// the holds that end with that. Engine.mu must be held.
+func (e *Engine) without(table *table, taken []takeover) (_ *table, ended []*hold) {
 	for _, t := range taken {
 		if t.from == nil {
 			continue
 		}
+		before := t.svc.hold()
+		ended = append(ended, before)
 		table = table.without(t.svc.active)
 		t.svc.active = nil
 		if t.left == nil {
 			t.svc.draining = append(t.svc.draining, t.from)
 			continue
 		}
-		t.svc.active = newClaim(t.left)
+		t.svc.active = newClaim(t.left, before.again())
 		table = table.with(t.svc.active)
 	}
-	return table
+	return table, ended
 }
 
 // summary tells of what was taken.
@@ -296,7 +300,7 @@ func (e *Engine) settled(taker, from *release) (takeover, bool) {
 	if len(routes) == 0 || err != nil {
 		return takeover{}, false
 	}
-	t := takeover{svc: &service{name: from.Spec.Service}, from: from, routes: routes}
+	t := takeover{svc: &service{name: from.Spec.Service}, from: from, hold: from.restoredHold, routes: routes}
 	if left != nil {
 		t.left = from.with(left)
 	} else {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -14,6 +15,17 @@ func (r *release) count(in *http.Request, status int, client forward.Sender) {
 	if client.Record != nil {
 		*client.Record = forward.Record{Service: r.Spec.Service, Release: r.Version}
 	}
+}
+
+// fail counts a request for r that is not forwarded, and returns err with whose it was.
+func (r *release) fail(err error, in *http.Request, client forward.Sender) error {
+	if errors.Is(err, errHealthCheck) {
+		r.count(in, http.StatusOK, client)
+		return err
+	}
+	err = r.Fail(err, client)
+	r.count(in, StatusOf(err), client)
+	return err
 }
 
 // Traffic returns what each service has carried, by name. The service that has been removed

@@ -38,6 +38,16 @@ func Receive[T any](t testing.TB, ch <-chan T, what string) T {
 	}
 }
 
+// WaitFor returns when done returns true, for what nobody tells of.
+func WaitFor(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Timeout); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 // Milliseconds returns a duration of n milliseconds for a request.
 func Milliseconds(n int) *api.Duration { return new(api.Duration(n) * api.Duration(time.Millisecond)) }
 
