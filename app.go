@@ -80,7 +80,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("public_https_port %d is not a port", a.PublicHTTPSPort)
 	}
 	if !slices.Contains([]string{"", refuseSiteHosts, warnOfSiteHosts}, a.SiteHosts) {
-		return fmt.Errorf("site_hosts %q is neither refuse nor warn", a.SiteHosts)
+		return fmt.Errorf("unknown site_hosts %q; use refuse or warn", a.SiteHosts)
 	}
 	if a.PublicHTTPSPort != 0 {
 		a.altSvc = []string{fmt.Sprintf(`h3=":%d"; ma=2592000`, a.PublicHTTPSPort)} // as Caddy's, but for the port

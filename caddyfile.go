@@ -117,7 +117,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			timeout, err := caddy.ParseDuration(text)
 			if err != nil || timeout <= 0 {
-				return d.Errf("client_timeout %q is not a time, such as 60s", text)
+				return d.Errf("client_timeout %q is not a duration, such as 60s", text)
 			}
 			h.ClientTimeout = caddy.Duration(timeout)
 		default:

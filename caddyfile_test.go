@@ -94,8 +94,8 @@ func TestDirectiveGrammar(t *testing.T) {
 		{text: "parachute {\n service app1 app2\n}", fails: "wrong argument count"},
 		{text: "parachute {\n client_timeout 2m\n}", json: `{"client_timeout":120000000000}`},
 		{text: "parachute {\n client_timeout\n}", fails: "wrong argument count"},
-		{text: "parachute {\n client_timeout 0s\n}", fails: "is not a time"},
-		{text: "parachute {\n client_timeout soon\n}", fails: "is not a time"},
+		{text: "parachute {\n client_timeout 0s\n}", fails: "is not a duration"},
+		{text: "parachute {\n client_timeout soon\n}", fails: "is not a duration"},
 		{text: "parachute {\n client_timeout 2m\n client_timeout 2m\n}", fails: "given twice"},
 		{text: "parachute {\n pass_thru on\n}", fails: "wrong argument count"},
 		{text: "parachute app1 {\n service app2\n}", fails: "the service is given twice"},
@@ -134,7 +134,7 @@ func TestConfigWithAnImpossibleServiceIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", directive, err)
 			continue
 		}
-		if err := validateConfig(t, config); err == nil || !strings.Contains(err.Error(), "is not a service name") {
+		if err := validateConfig(t, config); err == nil || !strings.Contains(err.Error(), "is not a valid service name") {
 			t.Errorf("%s: got the error %v", directive, err)
 		}
 	}

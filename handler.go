@@ -178,7 +178,7 @@ var requestErrors = []struct {
 	{forward.ErrClientGone, "client_gone", "the client went away"},
 	{forward.ErrUnreachable, "unreachable", "the application cannot be reached"},
 	{forward.ErrTimeout, "timeout", "the application did not answer in time"},
-	{forward.ErrCut, "cut", "the request was cut off because its release had to make way"},
+	{forward.ErrCut, "cut", "the request took too long and was cut, because a new release has replaced the one it was sent to"},
 	{forward.ErrBadGateway, "bad_gateway", "the application gave no valid answer"},
 }
 

@@ -66,7 +66,7 @@ func durationParam(r *http.Request, key string, byDefault, lowest, highest time.
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d < lowest || d > highest {
-		return 0, fmt.Errorf("%s=%q is no duration from %s to %s", key, value, lowest, highest)
+		return 0, fmt.Errorf("%s=%q is not a duration from %s to %s", key, value, lowest, highest)
 	}
 	return d, nil
 }

@@ -260,7 +260,7 @@ func callStopping(c apiCaller) {
 	arrive(c.t, "the end of the deployment", stopped)
 }
 
-// callWithoutParachute calls a Caddy whose config has no parachute in it.
+// callWithoutParachute calls a Caddy whose config has no parachute API.
 func callWithoutParachute(c apiCaller) {
 	c.p = startCaddy(c.t, "")
 	for _, call := range everyCall {

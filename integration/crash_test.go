@@ -101,7 +101,7 @@ func TestSecondProxyRefusesToStart(t *testing.T) {
 		name, want string
 		change     func(second *rig.Proxy)
 	}{
-		{"same ports", "is taken by another program", func(second *rig.Proxy) {
+		{"same ports", "is in use by another program", func(second *rig.Proxy) {
 			second.HTTPPort = first.HTTPPort
 		}},
 		{"same admin socket", "another proxy is running", func(second *rig.Proxy) {

@@ -74,7 +74,7 @@ func TestServicesAreNamedAsTheyWereDeployed(t *testing.T) {
 	}
 	// Not a way to another call of the API.
 	for _, name := range []string{"..", ".", "", "shop/deployments", "?"} {
-		if r := run(t, p, "remove", name); r.Code != 2 || !strings.Contains(r.Stderr, "is not a service name") {
+		if r := run(t, p, "remove", name); r.Code != 2 || !strings.Contains(r.Stderr, "is not a valid service name") {
 			t.Errorf("remove %q: %d %s%s", name, r.Code, r.Stdout, r.Stderr)
 		}
 	}
@@ -99,7 +99,7 @@ func TestVersionTellsWhichProxyRuns(t *testing.T) {
 	}
 	must(t, p.Start())
 	r = run(t, p, "version")
-	if lines := strings.Split(r.Stdout, "\n"); r.Code != 0 || lines[1] != "the proxy that runs: "+lines[0] {
+	if lines := strings.Split(r.Stdout, "\n"); r.Code != 0 || lines[1] != "running proxy: "+lines[0] {
 		t.Errorf("%d %q", r.Code, r.Stdout)
 	}
 	must(t, json.Unmarshal([]byte(run(t, p, "version", "-o", "json").Stdout), &v))

@@ -124,7 +124,7 @@ type DeployRequest struct {
 	// all that one other has starts from the settings of that. Default: false, so that a
 	// route which another service has is an error with [CodeRouteConflict].
 	TakeOver bool `json:"take_over,omitempty"`
-	// Reset has the deploy start from the defaults, and not from what the service has.
+	// Reset has the deploy start from the defaults instead of what the service has.
 	Reset bool `json:"reset,omitempty"`
 	// Note is what people know the release by. Default: nothing.
 	Note *Note `json:"note,omitempty"`
@@ -213,7 +213,7 @@ func (r DeployRequest) resolveTargets(s *Spec) error {
 		return Invalid("a deploy needs at least one target").WithHint("name the instance as host:port, as in web-1:3000")
 	}
 	if len(r.Targets) > MaxTargets {
-		return Invalid("a release has at most %d targets, not %d", MaxTargets, len(r.Targets))
+		return Invalid("a release can have at most %d targets, not %d", MaxTargets, len(r.Targets))
 	}
 	for _, target := range r.Targets {
 		t, err := ParseTarget(target)
@@ -230,7 +230,7 @@ func (r DeployRequest) resolveTargets(s *Spec) error {
 
 func (r DeployRequest) resolveRoutes(s *Spec) error {
 	if len(r.Hosts) > MaxHosts || len(r.PathPrefixes) > MaxPrefixes {
-		return Invalid("a service has at most %d hosts and %d path prefixes", MaxHosts, MaxPrefixes)
+		return Invalid("a service can have at most %d hosts and %d path prefixes", MaxHosts, MaxPrefixes)
 	}
 	var err error
 	if s.Hosts, err = normalizeAll(r.Hosts, NormalizeHost); err != nil {
@@ -299,7 +299,7 @@ func (r DeployRequest) resolveHealthCheck(s *Spec) error {
 		return Invalid("health check host %.64q is not a host name", r.HealthCheckHost)
 	}
 	if len(r.HealthCheckHeaders) > MaxHealthCheckHeaders {
-		return Invalid("a health check has at most %d header fields of its own", MaxHealthCheckHeaders)
+		return Invalid("a health check can have at most %d extra header fields", MaxHealthCheckHeaders)
 	}
 	for _, line := range r.HealthCheckHeaders {
 		if _, _, err := ParseHeaderField(line); err != nil {
@@ -323,7 +323,7 @@ func ParseHeaderField(line string) (name, value string, err error) {
 		return "", "", Invalid("%.64q is not a header field; write it as 'Name: value'", line)
 	}
 	if strings.EqualFold(name, "Host") {
-		return "", "", Invalid("the host of the health check is a setting of its own").WithHint("set %s", Field("health_check_host"))
+		return "", "", Invalid("the host of the health check has its own setting").WithHint("set %s", Field("health_check_host"))
 	}
 	return name, value, nil
 }

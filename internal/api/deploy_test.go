@@ -148,7 +148,7 @@ func TestInvalidRequestsNameWhatIsWrong(t *testing.T) {
 		"a header in the host":    {func(r *DeployRequest) { r.HealthCheckHost = "a\r\nX: y" }, "not a host name"},
 		"a URL as health host":    {func(r *DeployRequest) { r.HealthCheckHost = "http://a" }, "not a host name"},
 		"a long health host":      {func(r *DeployRequest) { r.HealthCheckHost = Long(256) }, "not a host name"},
-		"no pause between checks": {func(r *DeployRequest) { r.HealthCheckInterval = ms(0) }, "health check interval 0s is out of bounds; it has to be from 10ms to 24h"},
+		"no pause between checks": {func(r *DeployRequest) { r.HealthCheckInterval = ms(0) }, "health check interval 0s is out of range; use a value from 10ms to 24h"},
 	} {
 		req := minimal()
 		tt.change(&req)

@@ -42,17 +42,17 @@ func NormalizeHost(host string) (string, error) {
 	case host == "*":
 		return "", Invalid("host %q is not needed: leave %s out to serve every host that no other service claims", host, Field("hosts"))
 	case strings.Contains(name, "://"):
-		return "", fmt.Errorf("host %q has a scheme; write the name alone", host)
+		return "", fmt.Errorf("host %q has a scheme; write only the name", host)
 	case strings.Contains(name, "/"):
-		return "", Invalid("host %q has a path; write the name alone, and the path with %s", host, Field("path_prefixes"))
+		return "", Invalid("host %q has a path; write only the name, and the path with %s", host, Field("path_prefixes"))
 	case strings.Contains(name, "*"):
-		return "", fmt.Errorf("host %q has a wildcard that is not its whole first label; write it as *.example.com", host)
+		return "", fmt.Errorf("host %q has a wildcard in the wrong place; a wildcard is the whole first label, as in *.example.com", host)
 	}
 	if addr, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && !wildcard {
 		return addr.WithZone("").String(), nil
 	}
 	if strings.Contains(name, ":") {
-		return "", fmt.Errorf("host %q has a port; hosts are matched on every port, write the name alone", host)
+		return "", fmt.Errorf("host %q has a port; hosts are matched on every port, so write only the name", host)
 	}
 	ascii, err := hostProfile.ToASCII(name)
 	// The profile turns dots of other scripts into ours, a trailing one too.
@@ -80,11 +80,11 @@ func NormalizePrefix(prefix string) (string, error) {
 	case len(trimmed) > maxPrefix:
 		return "", fmt.Errorf("path prefix %.20q... is longer than %d characters", prefix, maxPrefix)
 	case strings.Trim(trimmed, prefixChars) != "":
-		return "", fmt.Errorf("path prefix %q has a character that does not belong in a path prefix; use letters, digits and -._~!$&'()*+,;=:@", prefix)
+		return "", fmt.Errorf("path prefix %q has a character that is not allowed in a path prefix; use letters, digits and -._~!$&'()*+,;=:@", prefix)
 	}
 	for segment := range strings.SplitSeq(trimmed[1:], "/") {
 		if segment == "" || segment == "." || segment == ".." {
-			return "", fmt.Errorf("path prefix %q has the segment %q, which clients do not send", prefix, segment)
+			return "", fmt.Errorf("path prefix %q has the segment %q, which clients never send", prefix, segment)
 		}
 	}
 	return trimmed, nil

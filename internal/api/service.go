@@ -13,7 +13,7 @@ var serviceName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,250}[
 // called name.
 func ValidateServiceName(name string) error {
 	if !serviceName.MatchString(name) || strings.Contains(name, "..") {
-		return Invalid("%.64q is not a service name", name).
+		return Invalid("%.64q is not a valid service name", name).
 			WithHint("use letters, digits, dots, dashes and underscores, and begin and end with a letter or digit")
 	}
 	return nil

@@ -40,41 +40,41 @@ type Setting struct {
 // settings is the table behind [Settings].
 var settings = withPlaces([]Setting{
 	{Name: "service", Text: "`name` of the service (default: the first host, or \"default\")", NotEmpty: true},
-	{Name: "host", Field: "hosts", Text: "`hosts` to serve, such as app.example.com or *.example.com (default: all that no other service has)", Absent: "any", NotEmpty: true},
+	{Name: "host", Field: "hosts", Text: "`hosts` to serve, such as app.example.com or *.example.com (default: all hosts that no other service has)", Absent: "any", NotEmpty: true},
 	{Name: "path-prefix", Field: "path_prefixes", Text: "`paths` to serve, such as /api (default: /)", NotEmpty: true},
 	{Name: "strip-path-prefix", Text: "remove the path prefix before forwarding", Default: true},
 	{Name: "health-check-path", Text: "`path` that answers 2xx when an instance is ready", Default: DefaultHealthCheckPath},
-	{Name: "health-check-port", Text: "`port` to check (default: the target's)"},
-	{Name: "health-check-host", Text: "`host` to check with (default: the first host, or the target)", Absent: "default"},
-	{Name: "health-check-header", Field: "health_check_headers", Text: "`fields` to check with besides, such as 'X-Forwarded-Proto: https', which is sent by itself where the service has TLS", Absent: "none"},
-	{Name: "health-check-status", Text: "`statuses` that say that an instance is ready, such as 200-399 or 200,204,301", Default: DefaultHealthCheckStatus, NotEmpty: true},
-	{Name: "health-check-body", Text: "`text` that the answer has to contain besides, in its first 64 KiB", Absent: "none", NotEmpty: true},
+	{Name: "health-check-port", Text: "`port` to send health checks to (default: the port of the target)"},
+	{Name: "health-check-host", Text: "`host` that health checks ask for (default: the first host, or the target)", Absent: "default"},
+	{Name: "health-check-header", Field: "health_check_headers", Text: "extra header `fields` of health checks, such as 'X-Forwarded-Proto: https', which is sent automatically if the service has TLS", Absent: "none"},
+	{Name: "health-check-status", Text: "`statuses` that mean that an instance is ready, such as 200-399 or 200,204,301", Default: DefaultHealthCheckStatus, NotEmpty: true},
+	{Name: "health-check-body", Text: "`text` that the answer must also contain, in its first 64 KiB", Absent: "none", NotEmpty: true},
 	{Name: "health-check-interval", Text: "longest `pause` between two health checks", Default: DefaultHealthCheckInterval, Min: Duration(10 * time.Millisecond)},
 	{Name: "health-check-timeout", Text: "`time` that a health check may take", Default: DefaultHealthCheckTimeout, Min: Duration(time.Millisecond)},
-	{Name: "deploy-timeout", Text: "`time` in which the targets have to become healthy", Default: DefaultDeployTimeout, Min: Duration(time.Millisecond)},
-	{Name: "drain-timeout", Text: "`time` that requests to the old release have to finish", Default: DefaultDrainTimeout},
+	{Name: "deploy-timeout", Text: "`time` within which the targets must become healthy", Default: DefaultDeployTimeout, Min: Duration(time.Millisecond)},
+	{Name: "drain-timeout", Text: "`time` that requests to the old release have to finish before they are cut before they are cut", Default: DefaultDrainTimeout},
 	{Name: "stream-timeout", Text: "`time` after which WebSockets and event streams of the old release are closed", Default: DefaultStreamTimeout},
-	{Name: "target-timeout", Text: "`time` in which a target has to begin its answer; 0 waits for ever", Default: DefaultTargetTimeout},
-	{Name: "target-ca", Text: "PEM `file` with the authorities that certificates of https targets have to come from, on the proxy's machine; read by the deploy (default: those that this machine trusts)", Absent: "none", NotEmpty: true},
-	{Name: "target-server-name", Text: "`name` that the certificates of https targets have to have (default: the host of the target)", Absent: "none", NotEmpty: true},
-	{Name: "target-insecure", Text: "take any certificate of https targets", Default: false},
-	{Name: "hold-timeout", Text: "`time` that a request is held while no target can be reached", Default: DefaultHoldTimeout},
-	{Name: "lb", Text: "`how` requests are spread over several targets: " + strings.Join(texts(LoadBalancings()), " or "), Default: string(LeastConn), Choices: texts(LoadBalancings())},
-	{Name: "sticky", Text: "keep a client with the target that it was with first, by a cookie", Default: false},
-	{Name: "sticky-same-site", Text: "`requests` that browsers send that cookie with: " + strings.Join(texts(SameSites()), " or ") + " (default: none over HTTPS, lax over HTTP, where browsers refuse none)", Choices: texts(SameSites()), Absent: string(SameSiteNone), NotEmpty: true},
-	{Name: "tls", Field: "tls.issuer", Text: "serve HTTPS with certificates that are obtained and renewed automatically, from the `issuer` auto, or internal for the proxy's own authority, for development", Choices: texts([]Issuer{IssuerAuto, IssuerInternal})},
+	{Name: "target-timeout", Text: "`time` within which a target must begin its answer; 0 waits for ever", Default: DefaultTargetTimeout},
+	{Name: "target-ca", Text: "PEM `file` on the proxy's machine with the authorities to trust for https targets; the deploy reads it (default: the authorities that the machine trusts)", Absent: "none", NotEmpty: true},
+	{Name: "target-server-name", Text: "`name` that the certificates of https targets must be valid for (default: the host of the target)", Absent: "none", NotEmpty: true},
+	{Name: "target-insecure", Text: "accept any certificate of https targets", Default: false},
+	{Name: "hold-timeout", Text: "`time` for which a request is held while no target can be reached", Default: DefaultHoldTimeout},
+	{Name: "lb", Text: "`way` to spread requests over several targets: " + strings.Join(texts(LoadBalancings()), " or "), Default: string(LeastConn), Choices: texts(LoadBalancings())},
+	{Name: "sticky", Text: "keep each client with one target, by a cookie", Default: false},
+	{Name: "sticky-same-site", Text: "`value` of SameSite for that cookie: " + strings.Join(texts(SameSites()), " or ") + " (default: none over HTTPS, lax over HTTP, where browsers refuse none)", Choices: texts(SameSites()), Absent: string(SameSiteNone), NotEmpty: true},
+	{Name: "tls", Field: "tls.issuer", Text: "serve HTTPS with certificates that are obtained and renewed automatically; the `issuer` is auto, or internal for the proxy's own authority, for development", Choices: texts([]Issuer{IssuerAuto, IssuerInternal})},
 	{Name: "tls-wait", Field: "tls.wait", Text: "wait for the certificates before switching, and fail without them", Default: true},
 	{Name: "tls-redirect", Field: "tls.redirect", Text: "redirect HTTP to HTTPS", Default: true},
-	{Name: "tls-certificate-path", Field: "tls.certificate_path", Text: "PEM `file` with a certificate of your own and its chain, on the proxy's machine", Absent: "none", NotEmpty: true},
-	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` with its private key", Absent: "none", NotEmpty: true},
-	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that says with 200 which names may have a certificate at their first handshake", Absent: "none", NotEmpty: true},
-	{Name: "canonical-host", Text: "`host` that clients of the other hosts are redirected to", Absent: "none", NotEmpty: true},
-	{Name: "take-over", Text: "move routes here that other services have, in the step of the switch; a service that has none left is drained and gone", Default: false},
-	{Name: "reset", Text: "start from the defaults, and not from what the service has", Default: false},
+	{Name: "tls-certificate-path", Field: "tls.certificate_path", Text: "PEM `file` on the proxy's machine with your own certificate and its chain", Absent: "none", NotEmpty: true},
+	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` on the proxy's machine with its private key", Absent: "none", NotEmpty: true},
+	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that answers 200 for names that may get a certificate at their first handshake", Absent: "none", NotEmpty: true},
+	{Name: "canonical-host", Text: "`host` to redirect the other hosts to", Absent: "none", NotEmpty: true},
+	{Name: "take-over", Text: "also take routes that belong to other services, at the switch; a service with no route left is drained and removed", Default: false},
+	{Name: "reset", Text: "start from the defaults instead of what the service has", Default: false},
 	{Name: "label", Field: "note.label", Text: "`text` to know the release by, such as its version"},
 	{Name: "commit", Field: "note.commit", Text: "`hash` of what the release was built from"},
 	{Name: "by", Field: "note.by", Text: "`who` deploys it"},
-	{Name: "fail-on-cut", Text: "fail if requests or streams of the old release had to be cut; the new one serves all the same", Default: false},
+	{Name: "fail-on-cut", Text: "fail if requests or streams of the old release had to be cut; the new release serves anyway", Default: false},
 	{Name: "force", Text: "skip the health check", Default: false},
 	{Name: "detach", Text: "return as soon as the deployment is accepted; it goes on by itself", Default: false},
 })
@@ -256,10 +256,10 @@ func (r DeployRequest) resolveSettings(s *Spec) error {
 // among its choices.
 func (s Setting) check(v reflect.Value) error {
 	if d, ok := v.Interface().(Duration); ok && (d < s.Min || d > MaxTimeout) {
-		return Invalid("%s %s is out of bounds; it has to be from %s to %s", s.words(), d, boundName(s.Min), boundName(MaxTimeout))
+		return Invalid("%s %s is out of range; use a value from %s to %s", s.words(), d, boundName(s.Min), boundName(MaxTimeout))
 	}
 	if v.Kind() == reflect.String && s.Choices != nil && v.String() != "" && !slices.Contains(s.Choices, v.String()) {
-		return Invalid("%s %.64q is not known; it has to be %s", s.words(), v.String(), strings.Join(s.Choices, " or "))
+		return Invalid("unknown %s %.64q; use %s", s.words(), v.String(), strings.Join(s.Choices, " or "))
 	}
 	return nil
 }

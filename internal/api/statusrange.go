@@ -27,7 +27,7 @@ func ParseStatusRanges(s string) (StatusRanges, error) {
 		from, errFrom := parseStatus(first)
 		to, errTo := parseStatus(last)
 		if errFrom != nil || errTo != nil || from > to {
-			return nil, fmt.Errorf("%.64q is neither a status from 200 to 599 nor a range of them", strings.TrimSpace(part))
+			return nil, fmt.Errorf("%.64q is not a status from 200 to 599, and not a range of them", strings.TrimSpace(part))
 		}
 		all = append(all, StatusRange{from, to})
 	}
@@ -77,7 +77,7 @@ func (r DeployRequest) resolveHealthyAnswer(s *Spec) error {
 	}
 	o.HealthCheckStatus = statuses.String()
 	if strings.ContainsFunc(o.HealthCheckBody, IsControl) || len(o.HealthCheckBody) > MaxHealthCheckBody {
-		return Invalid("the text that the health check looks for is a part of one line, of at most %d bytes", MaxHealthCheckBody).
+		return Invalid("the text of the health check must be part of one line and have at most %d bytes", MaxHealthCheckBody).
 			WithHint("see %s", Field("health_check_body"))
 	}
 	return nil

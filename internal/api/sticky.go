@@ -19,7 +19,7 @@ func SameSites() []SameSite { return []SameSite{SameSiteNone, SameSiteLax, SameS
 // resolveSticky refuses what says something about a cookie that there is not.
 func (r DeployRequest) resolveSticky(*Spec) error {
 	if r.StickySameSite != "" && !r.Sticky {
-		return Invalid("%s is about the cookie of %s, which the service does not have", Field("sticky_same_site"), Field("sticky")).
+		return Invalid("%s has no effect without %s", Field("sticky_same_site"), Field("sticky")).
 			WithHint("set %s as well, or leave %s out", Field("sticky"), Field("sticky_same_site"))
 	}
 	return nil

@@ -47,10 +47,10 @@ func (s *Spec) Without(routes []Route) (*Spec, error) {
 	}
 	next, err := req.Resolve()
 	if err == nil && len(next.Routes) != len(left) {
-		err = Invalid("it would have some paths of some hosts")
+		err = Invalid("it would keep some paths on some hosts only, and a service has every path on every host")
 	}
 	if err != nil {
-		failed := &Error{Code: CodeRouteConflict, Message: "the service " + s.Service + " cannot be left with the rest of its routes: " + err.Error()}
+		failed := &Error{Code: CodeRouteConflict, Message: "the service " + s.Service + " cannot keep the rest of its routes: " + err.Error()}
 		return nil, failed.WithHint("take over whole hosts, or first deploy %s with the %s and %s that it is to keep",
 			ShellWord(s.Service), Field("hosts"), Field("path_prefixes"))
 	}

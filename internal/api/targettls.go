@@ -22,10 +22,10 @@ func (r DeployRequest) resolveTargetTLS(s *Spec) error {
 	for _, t := range s.Targets {
 		switch {
 		case t.Network == "unix":
-			return Invalid("%s is for targets that speak TLS; with %s, which is a socket, plain HTTP is spoken", given, t).
+			return Invalid("%s is for https targets only; %s is a socket, which gets plain HTTP", given, t).
 				WithHint("leave %s out", given)
 		case t.Scheme != "https":
-			return Invalid("%s is for targets that speak TLS; with %s, plain HTTP is spoken", given, t).
+			return Invalid("%s is for https targets only; %s gets plain HTTP", given, t).
 				WithHint("write the target as https://%s, or leave %s out", t.Address, given)
 		}
 	}
@@ -34,12 +34,12 @@ func (r DeployRequest) resolveTargetTLS(s *Spec) error {
 			return err
 		}
 		if o.TargetInsecure {
-			return Invalid("with %s no certificate is checked, so that %s says nothing", Field("target_insecure"), Field("target_ca")).
+			return Invalid("%s checks no certificate, so %s has no effect", Field("target_insecure"), Field("target_ca")).
 				WithHint("leave one of them out")
 		}
 	}
 	if o.TargetServerName != "" && checkTargetHost(o.TargetServerName) != nil {
-		return Invalid("%.64q is not a name that a certificate can have", o.TargetServerName).
+		return Invalid("%.64q is not a valid name of a certificate", o.TargetServerName).
 			WithHint("write a host name or an address in %s, without a port", Field("target_server_name"))
 	}
 	o.TargetServerName = strings.ToLower(strings.TrimSuffix(o.TargetServerName, "."))

@@ -15,7 +15,7 @@ func TestSettingsForTLSAreRefusedForPlainTargets(t *testing.T) {
 			req := DeployRequest{Targets: []string{"https://web:3001", target}}
 			change(&req)
 			err := req.Validate()
-			if ErrorCode(err) != CodeInvalid || !strings.Contains(err.Error(), "`"+field+"` is for targets that speak TLS; with "+target) {
+			if ErrorCode(err) != CodeInvalid || !strings.Contains(err.Error(), "`"+field+"` is for https targets only; "+target) {
 				t.Errorf("%s with %s: %v", field, target, err)
 			}
 			req.Targets = req.Targets[:1]

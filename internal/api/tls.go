@@ -93,25 +93,25 @@ func (r DeployRequest) resolveTLS(s *Spec) error {
 	s.Options.TLS = o
 	switch {
 	case o.Issuer != IssuerAuto && o.Issuer != IssuerInternal:
-		return Invalid("%.64q is no issuer of certificates; it is %s or %s", o.Issuer, IssuerAuto, IssuerInternal).
-			WithHint("write %s, %s, or leave TLS out", Field("tls.issuer").Is(string(IssuerAuto)), Field("tls.issuer").Is(string(IssuerInternal)))
+		return Invalid("%.64q is not an issuer of certificates; use %s or %s", o.Issuer, IssuerAuto, IssuerInternal).
+			WithHint("use %s or %s, or leave TLS out", Field("tls.issuer").Is(string(IssuerAuto)), Field("tls.issuer").Is(string(IssuerInternal)))
 	case (o.CertificatePath == "") != (o.PrivateKeyPath == ""):
-		return Invalid("a certificate of your own is two files: the certificate and its private key").
+		return Invalid("your own certificate needs two files: the certificate and its private key").
 			WithHint("give both %s and %s", Field("tls.certificate_path"), Field("tls.private_key_path"))
 	case o.OwnFiles():
 		return o.checkFiles()
 	case o.OnDemandURL != "":
 		return o.checkOnDemand(s.Hosts)
 	case len(s.Hosts) == 0:
-		return Invalid("certificates are for names, and the service has no host").
-			WithHint("name its hosts with %s, or say with %s which names may have a certificate", Field("hosts"), Field("tls.on_demand_url"))
+		return Invalid("TLS needs a certificate for a host, and the service has no host").
+			WithHint("give its hosts with %s, or say with %s which names may have a certificate", Field("hosts"), Field("tls.on_demand_url"))
 	}
 	return nil
 }
 
 func (o *TLSOptions) checkFiles() error {
 	if o.Issuer == IssuerInternal || o.OnDemandURL != "" {
-		return Invalid("a service has a certificate of its own or gets one issued, not both")
+		return Invalid("a service has either its own certificate or an issued one, not both")
 	}
 	for _, path := range []string{o.CertificatePath, o.PrivateKeyPath} {
 		if err := checkFile(path); err != nil {
@@ -132,7 +132,7 @@ func (o *TLSOptions) checkOnDemand(hosts []string) error {
 			WithHint("write it as https://host/path, or as /path to ask the service itself")
 	}
 	if len(hosts) > 0 && !slices.ContainsFunc(hosts, IsWildcard) {
-		return Invalid("certificates on demand are for names that are not known beforehand, and all hosts of the service are").
+		return Invalid("certificates on demand are for names that are not known in advance, but all hosts of the service are known").
 			WithHint("leave %s out or make it a wildcard, or leave %s out", Field("hosts"), Field("tls.on_demand_url"))
 	}
 	return nil
@@ -150,8 +150,8 @@ func (r DeployRequest) resolveCanonicalHost(s *Spec) error {
 		return invalid(err)
 	}
 	if len(s.Hosts) > 0 && !slices.Contains(s.Hosts, host) || IsWildcard(host) {
-		return Invalid("the canonical host %s is not a host of the service, so nobody would serve it", host).
-			WithHint("name it with %s as well", Field("hosts"))
+		return Invalid("the canonical host %s is not one of the hosts of the service", host).
+			WithHint("add it with %s", Field("hosts"))
 	}
 	s.Options.CanonicalHost = host
 	return nil

@@ -103,7 +103,7 @@ func (h *CaddyConfig) check(host string, issuer api.Issuer) error {
 		return nil
 	}
 	if strings.HasPrefix(host, "*.") && !slices.ContainsFunc(policy.Issuers, issuesWildcards) {
-		return refuse(dnsHint, "a certificate for the wildcard %s is issued only to who controls its DNS", host)
+		return refuse(dnsHint, "a certificate for the wildcard %s needs proof of control over its DNS", host)
 	}
 	if !certmagic.SubjectQualifiesForPublicCert(host) && !slices.ContainsFunc(policy.Issuers, isPrivate) {
 		return refuse("for development, use --tls=internal", "no public certificate authority issues certificates for %s", host)

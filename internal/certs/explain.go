@@ -40,7 +40,7 @@ func issuanceReason(host string, err error) (reason string, hint api.Advice) {
 		_, isURL := errors.AsType[*url.Error](err)
 		if isNet || isURL {
 			return "the certificate authority cannot be reached: " + reason,
-				api.Advise("check the proxy's way to the internet, and --acme-ca; %s", without)
+				api.Advise("check the proxy's connection to the internet, and --acme-ca; %s", without)
 		}
 		return reason, api.Advise("see the proxy's log; %s", without)
 	}
@@ -61,7 +61,7 @@ func problemHint(host, kind, detail string) api.Advice {
 	case "dns":
 		return api.Advise("the name does not resolve: give %s an A or AAAA record with the address of this machine", host)
 	case "connection", "tls":
-		return api.Advise("the authority has to reach this machine under %s: check its DNS record, and that the ports 80 and 443 are open to the internet and lead here", host)
+		return api.Advise("the authority has to reach this machine under %s: check its DNS record, and that the ports 80 and 443 are open to the internet and lead to this proxy", host)
 	case "unauthorized":
 		return api.Advise("something else answers for %s: check that its DNS record leads to this machine and not to another server or a CDN", host)
 	case "caa":
@@ -73,11 +73,11 @@ func problemHint(host, kind, detail string) api.Advice {
 		}
 		return api.Advise("%s", hint)
 	case "rejectedIdentifier", "unsupportedIdentifier":
-		return api.Advise("this authority issues no certificates for that name; check its spelling, or choose another with --acme-ca")
+		return api.Advise("this authority issues no certificates for that name: check its spelling, or choose another with --acme-ca")
 	case "externalAccountRequired", "unauthorizedAccount":
 		return api.Advise("the authority wants an account: see --acme-eab-key-id and --acme-eab-mac-key")
 	case "serverInternal":
-		return api.Advise("the authority has a fault of its own: try again later, or deploy with %s", waitNot)
+		return api.Advise("the authority has a problem: try again later, or deploy with %s", waitNot)
 	}
 	return api.Advise("see the proxy's log; %s deploys without waiting for the certificate", waitNot)
 }

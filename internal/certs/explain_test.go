@@ -41,7 +41,7 @@ func TestFailedIssuanceIsExplained(t *testing.T) {
 		"limit without an end": {problem("rateLimited", "slow down"), "slow down (rateLimited)", "while you try things out, start the proxy with --tls-staging"},
 		"name refused":         {problem("rejectedIdentifier", "policy forbids"), "policy forbids", "this authority issues no certificates for that name"},
 		"account":              {problem("externalAccountRequired", "EAB"), "EAB", "--acme-eab-key-id"},
-		"unwell":               {problem("serverInternal", "oops"), "oops", "the authority has a fault of its own"},
+		"unwell":               {problem("serverInternal", "oops"), "oops", "the authority has a problem"},
 		"escapes":              {problem("dns", "\x1b[31m"), "?[31m", "does not resolve"},
 		"down": {
 			fmt.Errorf("provisioning client: %w", &url.Error{Op: "Get", URL: "https://ca.test/dir", Err: refused}),

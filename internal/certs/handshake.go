@@ -53,7 +53,7 @@ func (c *Manager) Get(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Cer
 	stored, err := a.load(ctx, site.Host)
 	if err != nil {
 		// As an error, Caddy would log it for every handshake. Status shows it.
-		c.debug("there is no certificate for a handshake", site.Host, err)
+		c.debug("no certificate for a TLS handshake", site.Host, err)
 		return nil, nil
 	}
 	return &stored.Certificate, nil
@@ -96,7 +96,7 @@ func (c *Manager) onDemand(ctx context.Context, a *issuerPool, site proxy.TLSNam
 		return &stored.Certificate, nil
 	}
 	if allowed != nil {
-		c.debug("nobody to ask whether a name may have a certificate", site.Host, allowed)
+		c.debug("the on-demand URL cannot be asked whether a name may have a certificate", site.Host, allowed)
 		return nil, nil
 	}
 	if f := c.failure(keptCertificate{site.Issuer, site.Host}); f.err != nil && time.Since(f.when) < onDemandPause {

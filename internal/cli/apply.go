@@ -26,10 +26,10 @@ func newApplyCommand(env *Env) *cobra.Command {
 or JSON: the fields of a deploy as the API has them (docs/API.md), for one service, or
 for several as a list or as YAML documents. Unlike deploy, apply replaces: what the file
 leaves out has its default. A service that is as the file says is left alone, and
-services that the file does not name are, too.
+services that the file does not name are left alone, too.
 
 Before anything is deployed, all of the file is checked. The services are then deployed
-one after the other; the first that fails ends it, and those behind it stay as they are.
+one after the other; if one fails, the services after it stay as they are.
 
 Exit codes are those of deploy.`,
 		Example: `  parachute apply -f services.yaml --dry-run
@@ -152,7 +152,7 @@ func parseServices(text []byte) (patches []api.Patch, err error) {
 		var document any
 		switch err := decoder.Decode(&document); {
 		case errors.Is(err, io.EOF) && len(patches) == 0:
-			return nil, errors.New("it describes no service")
+			return nil, errors.New("it contains no service")
 		case errors.Is(err, io.EOF):
 			return patches, nil
 		case err != nil:

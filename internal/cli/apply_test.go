@@ -23,8 +23,8 @@ func TestApplyReadsOneServiceOrMany(t *testing.T) {
 
 func TestApplySaysWhatIsWrongWithAFile(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                    "it describes no service",
-		"---\n---\n":                          "it describes no service",
+		"":                                    "it contains no service",
+		"---\n---\n":                          "it contains no service",
 		"targets: [web:1":                     "line 1",
 		"web:1":                               "service number 1",
 		"target: web:1":                       `service number 1: unknown field "target"`,

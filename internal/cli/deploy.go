@@ -29,7 +29,7 @@ do, and returns. From then on the old instances can be removed.
 A TARGET is host:port, http://host:port, [ipv6]:port, unix//path/to.sock,
 https://host:port or h2c://host:port.
 
-With --tls, the certificates of all hosts are there before the switch, too.
+With --tls, it also gets the certificates of all hosts before the switch.
 
 A deploy changes what it names and keeps the rest of what the service has: hosts,
 TLS, timeouts. --tls=false turns TLS off, --unset gives a setting its default

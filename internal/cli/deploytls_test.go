@@ -66,8 +66,8 @@ func TestTLSFlagsWithoutEffectAreRefused(t *testing.T) {
 		"web:1 --host a.test --tls-redirect=false":             "--tls-redirect has no effect without --tls",
 		"web:1 --host a.test --tls=false --tls-redirect=false": "--tls-redirect has no effect without --tls",
 		"web:1 --tls=false --tls-on-demand-url /ask":           "--tls=false contradicts the other flags for TLS",
-		"web:1 --sticky --unset sticky":                        "--sticky is given, and to be unset",
-		"web:1 --unset stickyness":                             `there is no setting "stickyness"`,
+		"web:1 --sticky --unset sticky":                        "--sticky is given and in --unset",
+		"web:1 --unset stickyness":                             `unknown setting "stickyness"`,
 	} {
 		if _, err := parseDeploy(t, false, strings.Fields(line)...); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", line, err, want)

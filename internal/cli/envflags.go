@@ -39,7 +39,7 @@ func FlagsFromEnv(cmd *cobra.Command, prefixes ...string) error {
 					// DEBUG and the like mean other things to other programs, and Kubernetes
 					// sets HTTP_PORT=tcp://10.0.0.1:80 for a service called http.
 					restoreDefault(f)
-					fmt.Fprintf(cmd.ErrOrStderr(), "warning: the environment variable %s is no value for --%s and is ignored\n", name, f.Name)
+					fmt.Fprintf(cmd.ErrOrStderr(), "warning: the environment variable %s has no valid value for --%s and is ignored\n", name, f.Name)
 					return
 				}
 				failed = fmt.Errorf("environment variable %s: %s", name, invalidValue(value, errors.Unwrap(err)))

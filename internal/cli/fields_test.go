@@ -9,7 +9,7 @@ import (
 // The API names settings as its JSON does; whoever types commands knows flags.
 func TestMessagesNameFlags(t *testing.T) {
 	for want, a := range map[string]api.Advice{
-		"name it with --host as well": api.Advise("name it with %s as well", api.Field("hosts")),
+		"add it with --host": api.Advise("add it with %s", api.Field("hosts")),
 		"the service: use --service shop --host 'a.test,*.a.test'": api.Advise("the service: use %s %s",
 			api.Field("service").Is("shop"), api.Field("hosts").Is("'a.test,*.a.test'")),
 		"--tls-wait=false does not wait":           api.Advise("%s does not wait", api.Field("tls.wait").Is("false")),

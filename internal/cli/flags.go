@@ -39,7 +39,7 @@ func RefuseStrayValues(flags *pflag.FlagSet, args, targets []string) error {
 		if _, err := strconv.ParseBool(value); err == nil || value == string(api.IssuerAuto) {
 			return &api.Error{
 				Code:    api.CodeInvalid,
-				Message: fmt.Sprintf("%q is taken for a target, and not for the value of --%s", value, name),
+				Message: fmt.Sprintf("%q was taken as a target, not as the value of --%s", value, name),
 				Hint:    fmt.Sprintf("write --%s=%s", name, value),
 			}
 		}
@@ -50,18 +50,18 @@ func RefuseStrayValues(flags *pflag.FlagSet, args, targets []string) error {
 // invalidValue says why a flag cannot have a value.
 func invalidValue(value string, err error) string {
 	if list, ok := errors.AsType[*csv.ParseError](err); ok {
-		return fmt.Sprintf("%q is no list: %v", value, list.Err)
+		return fmt.Sprintf("%q is not a list: %v", value, list.Err)
 	}
 	number, ok := errors.AsType[*strconv.NumError](err)
 	switch {
 	case !ok:
 		return err.Error()
 	case number.Func == "ParseBool":
-		return fmt.Sprintf("%q is neither true nor false", value)
+		return fmt.Sprintf("%q is not true or false", value)
 	case errors.Is(err, strconv.ErrRange):
 		return fmt.Sprintf("%q is out of range", value)
 	}
-	return fmt.Sprintf("%q is no number", value)
+	return fmt.Sprintf("%q is not a number", value)
 }
 
 // RefuseEmpty refuses flags that were given without a value, as by a shell variable
@@ -71,7 +71,7 @@ func RefuseEmpty(flags *pflag.FlagSet, names ...string) error {
 		if f := flags.Lookup(name); f.Changed && strings.Trim(f.Value.String(), "[]") == "" {
 			return &api.Error{
 				Code:    api.CodeInvalid,
-				Message: fmt.Sprintf("--%s is given, but empty", name),
+				Message: fmt.Sprintf("--%s is given but empty", name),
 				Hint:    "leave it out for the default; if its value is a variable, check that it is set",
 			}
 		}

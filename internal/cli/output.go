@@ -23,7 +23,7 @@ func (*OutputFormat) Type() string     { return "format" }
 
 func (o *OutputFormat) Set(s string) error {
 	if s != outputText && s != outputJSON {
-		return fmt.Errorf("%q is no output format; write text or json", s)
+		return fmt.Errorf("unknown output format %q; use text or json", s)
 	}
 	*o = OutputFormat(s)
 	return nil

@@ -64,9 +64,9 @@ func unsetIn(p api.Patch, names []string) error {
 		i := slices.IndexFunc(settings, func(s api.Setting) bool { return s.Name == name })
 		switch {
 		case i < 0:
-			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no setting %.64q", name), Hint: "see the flags of: parachute deploy --help"}
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("unknown setting %.64q", name), Hint: "see the flags of: parachute deploy --help"}
 		case p.Names(settings[i].Place()):
-			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("--%s is given, and to be unset", name), Hint: "leave one of them out"}
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("--%s is given and in --unset", name), Hint: "leave one of them out"}
 		}
 		place := settings[i].Place()
 		if name == "tls" {

@@ -45,9 +45,9 @@ const versionTimeout = 2 * time.Second
 func newVersionCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the versions of parachute, of the Caddy in it, and of the proxy that runs",
-		Long: `version prints the versions of this program and, if a proxy answers, those of that:
-after an update, it is another one until it is restarted.`,
+		Short: "Print the versions of parachute, of its Caddy, and of the running proxy",
+		Long: `version prints the versions of this program and, if a proxy answers, of that proxy.
+After an update they differ until the proxy is restarted.`,
 		Args: cobra.NoArgs,
 	}
 	output := AddOutputFlag(cmd)
@@ -63,7 +63,7 @@ after an update, it is another one until it is restarted.`,
 		fmt.Fprintln(env.Out, ours)
 		switch {
 		case proxy != nil:
-			_, err = fmt.Fprintf(env.Out, "the proxy that runs: %s\n", proxy)
+			_, err = fmt.Fprintf(env.Out, "running proxy: %s\n", proxy)
 			return err
 		case cmd.Flags().Changed("admin"):
 			env.note(" - " + err.Error())

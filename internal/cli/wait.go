@@ -24,7 +24,7 @@ const codeGaveUp api.Code = "gave_up"
 func newWaitCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wait DEPLOYMENT|SERVICE",
-		Short: "Wait for a deployment or a removal that is under way, and end as it does",
+		Short: "Wait for a running deployment or removal, and end with its exit code",
 		Long: `wait takes up again what another command has begun and left: with --detach, or by
 Ctrl-C after the switch. It shows how it goes on, and ends with the exit code that
 the other command would have had.
@@ -207,7 +207,7 @@ func pause(ctx context.Context) error {
 	case <-time.After(pollInterval):
 		return nil
 	case <-ctx.Done():
-		return &api.Error{Code: client.CodeInterrupted, Message: "interrupted; what was waited for goes on"}
+		return &api.Error{Code: client.CodeInterrupted, Message: "interrupted; what this command waited for goes on"}
 	}
 }
 

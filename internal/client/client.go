@@ -160,8 +160,8 @@ func (c *Client) do(ctx context.Context, method, path string, body, outcome any,
 	if resp.StatusCode == http.StatusNotFound {
 		return nil, &api.Error{
 			Code:    CodeUnreachable,
-			Message: fmt.Sprintf("what answers at %s has no parachute in it", c.address),
-			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy, or build that Caddy with parachute",
+			Message: fmt.Sprintf("the program at %s has no parachute API", c.address),
+			Hint:    "set --admin or PARACHUTE_ADMIN to the admin endpoint of the proxy, or build that Caddy with parachute",
 		}
 	}
 	return nil, &api.Error{
@@ -184,8 +184,8 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return &api.Error{
 			Code:    CodeUnreachable,
-			Message: fmt.Sprintf("what answers at %s is not parachute", c.address),
-			Hint:    "point --admin or PARACHUTE_ADMIN at the proxy's admin endpoint, not at a port that it serves on",
+			Message: fmt.Sprintf("the program at %s is not parachute", c.address),
+			Hint:    "set --admin or PARACHUTE_ADMIN to the proxy's admin endpoint, not to a port that it serves on",
 		}
 	}
 	if errors.Is(err, io.EOF) {
@@ -201,7 +201,7 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	}
 }
 
-const silentHint = "it may be stopped, overloaded, or no proxy; see its log"
+const silentHint = "it may be stopped or overloaded, or it may be another program; see its log"
 
 // silent is the error of a proxy that accepts connections and says nothing.
 func (c *Client) silent(after time.Duration) error {

@@ -88,9 +88,9 @@ func checkListener(addr net.Addr) error {
 	uid, err := listenerOwner(tcp)
 	switch {
 	case err != nil:
-		return foreignError{fmt.Sprintf("whose program listens on %s cannot be told: %v", addr, err)}
+		return foreignError{fmt.Sprintf("it is not known whose program listens on %s: %v", addr, err)}
 	case uid != 0 && uid != os.Getuid():
-		return foreignError{fmt.Sprintf("the program that listens on %s is another user's (uid %d)", addr, uid)}
+		return foreignError{fmt.Sprintf("the program that listens on %s belongs to another user (uid %d)", addr, uid)}
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func find(all []endpoint) (endpoint, error) {
 	failed := &api.Error{
 		Code:    CodeUnreachable,
 		Message: "no proxy answers at " + strings.Join(tried, ", "),
-		Hint:    "start one with: parachute run; if it runs elsewhere, point --admin or PARACHUTE_ADMIN at it",
+		Hint:    "start one with: parachute run; if one runs, set --admin or PARACHUTE_ADMIN to its admin endpoint",
 	}
 	switch {
 	case len(foreign) > 0 && len(tried) > 0:
@@ -129,7 +129,7 @@ func find(all []endpoint) (endpoint, error) {
 		failed.Message = strings.Join(foreign, ", and ")
 	}
 	if len(foreign) > 0 {
-		failed.Hint = "start one with: parachute run; to ask an endpoint that is not yours all the same, name it with --admin or PARACHUTE_ADMIN"
+		failed.Hint = "start one with: parachute run; to use the endpoint of another user, give it with --admin or PARACHUTE_ADMIN"
 	}
 	return endpoint{}, failed
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // errNoListener is returned for a port that nobody listens on any more.
-var errNoListener = errors.New("nobody listens there")
+var errNoListener = errors.New("no program listens there")
 
 // listenerOwner returns the user id of the program that listens on addr, as the kernel
 // has it (proc(5), /proc/net/tcp).
@@ -85,7 +85,7 @@ func parseKernelAddress(s string) (netip.AddrPort, error) {
 	host, port, _ := strings.Cut(s, ":")
 	b, err := hex.DecodeString(host)
 	if err != nil || len(b)%4 != 0 {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address", s)
+		return netip.AddrPort{}, fmt.Errorf("%q is not an address", s)
 	}
 	for i := 0; i < len(b); i += 4 {
 		binary.NativeEndian.PutUint32(b[i:], binary.BigEndian.Uint32(b[i:]))
@@ -93,7 +93,7 @@ func parseKernelAddress(s string) (netip.AddrPort, error) {
 	n, err := strconv.ParseUint(port, 16, 16)
 	addr, ok := netip.AddrFromSlice(b)
 	if err != nil || !ok {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address", s)
+		return netip.AddrPort{}, fmt.Errorf("%q is not an address", s)
 	}
 	return netip.AddrPortFrom(addr, uint16(n)), nil
 }

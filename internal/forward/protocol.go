@@ -31,9 +31,9 @@ type protocol struct {
 
 // protocols are those that are recognised, the likeliest first.
 var protocols = []protocol{
-	{"it speaks TLS, and not plain HTTP", greetTLS, isTLS},
+	{"it speaks TLS, not plain HTTP", greetTLS, isTLS},
 	{"it speaks HTTP/2 only", greetHTTP2, isHTTP2},
-	{"it speaks FastCGI, and not HTTP", greetFastCGI, isFastCGI},
+	{"it speaks FastCGI, not HTTP", greetFastCGI, isFastCGI},
 }
 
 // greetTLS begins a handshake. Nothing is trusted: it never comes to a request.

@@ -68,13 +68,13 @@ func TestOtherProtocolsAreRecognised(t *testing.T) {
 	})
 	rude := testkit.StartRawApp(t, func(int, net.Conn, *bufio.Reader) {})
 	for _, c := range []struct{ name, target, want string }{
-		{"TLS that answers 400", answersTLS, "it speaks TLS, and not plain HTTP"},
-		{"TLS that says nothing", silentTLS, "it speaks TLS, and not plain HTTP"},
-		{"TLS for HTTP/2", "h2c://" + answersTLS, "it speaks TLS, and not plain HTTP"},
+		{"TLS that answers 400", answersTLS, "it speaks TLS, not plain HTTP"},
+		{"TLS that says nothing", silentTLS, "it speaks TLS, not plain HTTP"},
+		{"TLS for HTTP/2", "h2c://" + answersTLS, "it speaks TLS, not plain HTTP"},
 		{"HTTP/2", http2, "it speaks HTTP/2 only"},
 		{"HTTP/2 that speaks first", settings, "it speaks HTTP/2 only"},
 		{"HTTP/2 on a socket", "unix/" + socket, "it speaks HTTP/2 only"},
-		{"FastCGI", php.Addr().String(), "it speaks FastCGI, and not HTTP"},
+		{"FastCGI", php.Addr().String(), "it speaks FastCGI, not HTTP"},
 		{"HTTP/1.1 for HTTP/2", "h2c://" + http1, "http2: frame too large"},
 		{"HTTP that answers 400", http1, "400 Bad Request"},
 		{"nothing", rude, "connection closed without an answer"},

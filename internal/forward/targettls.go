@@ -71,9 +71,9 @@ func certificateReason(err error) (string, bool) {
 		return fmt.Sprintf("its certificate is from an authority that is not trusted, %q", nameOf(last.Issuer.String())), true
 	}
 	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
-		return "its certificate cannot be checked: the proxy's machine knows no authority", true
+		return "its certificate cannot be checked: the proxy's machine trusts no authority", true
 	}
-	return "its certificate is of no use: " + api.Printable(strings.TrimPrefix(failed.Err.Error(), "x509: ")), true
+	return "its certificate cannot be used: " + api.Printable(strings.TrimPrefix(failed.Err.Error(), "x509: ")), true
 }
 
 // nameOf returns a distinguished name for people, in which a common name does not say so.

@@ -73,7 +73,7 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 	}
 	if broken && !req.Reset {
 		lost := api.Invalid("the settings of the service %s could not be loaded, so a deploy cannot keep them", name)
-		return api.Spec{}, basis{}, lost.WithHint("name all that it is to have, and add %s", api.Field("reset"))
+		return api.Spec{}, basis{}, lost.WithHint("give all of its settings, and add %s", api.Field("reset"))
 	}
 	req.Service = name
 	s, err := req.Resolve()

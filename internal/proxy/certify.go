@@ -135,10 +135,10 @@ func (e *Engine) obtainCertificates(d *Deployment, r *release) error {
 	if errors.Is(cause, errCertifyTimeout) {
 		message := "there was no certificate"
 		if n := obtained.Load(); n > 0 {
-			message = fmt.Sprintf("there were certificates for %d of %d hosts only", n, len(hosts))
+			message = fmt.Sprintf("only %d of %d hosts had a certificate", n, len(hosts))
 		}
 		failed := &api.Error{Code: api.CodeCertificate, Message: message + " within " + api.Duration(timeout).String()}
-		return failed.WithHint("see the proxy's log for what the certificate authority was doing; %s does not wait", api.Field("tls.wait").Is("false"))
+		return failed.WithHint("the proxy's log says what the certificate authority did; %s deploys without waiting", api.Field("tls.wait").Is("false"))
 	}
 	return cause
 }

@@ -329,7 +329,7 @@ func TestWaitForCertificatesIsBounded(t *testing.T) {
 		for hosts, want := range map[int]time.Duration{2: certifyTimeout, api.MaxHosts: certifyTimeout + 33*time.Minute} {
 			took, err := deployHosts(t, c, hosts)
 			wantCode(t, err, api.CodeCertificate)
-			if message := fmt.Sprintf("for 1 of %d hosts only within %s", hosts, want); took != want || !strings.Contains(err.Error(), message) {
+			if message := fmt.Sprintf("only 1 of %d hosts had a certificate within %s", hosts, want); took != want || !strings.Contains(err.Error(), message) {
 				t.Errorf("gave up after %s: %v", took, err)
 			}
 		}

@@ -78,5 +78,5 @@ func (e *Engine) Deployment(id string) (*Deployment, error) {
 	if d := e.deployments.byID[id]; d != nil {
 		return d, nil
 	}
-	return nil, &api.Error{Code: api.CodeNotFound, Message: "there is no deployment " + api.Printable(id) + ", or it is too long ago"}
+	return nil, &api.Error{Code: api.CodeNotFound, Message: "there is no deployment " + api.Printable(id) + ", or it is too old to be remembered"}
 }

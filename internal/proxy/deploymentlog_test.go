@@ -35,7 +35,7 @@ func TestRecentDeploymentsAreRemembered(t *testing.T) {
 func TestUnknownDeploymentIsNotFound(t *testing.T) {
 	_, err := NewEngine(EngineOptions{}).Deployment("\x1b[31m")
 	wantCode(t, err, api.CodeNotFound)
-	if got, want := err.Error(), "there is no deployment ?[31m, or it is too long ago"; got != want {
+	if got, want := err.Error(), "there is no deployment ?[31m, or it is too old to be remembered"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

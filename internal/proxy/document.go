@@ -150,7 +150,7 @@ func (e *Engine) Load(ctx context.Context) error {
 		case errors.Is(err, ErrNewerFormat):
 			return fmt.Errorf("the state of the service %s was %w; start that version, or move the state away", name, ErrNewerFormat)
 		case err != nil:
-			e.log().Error("service is broken: its state cannot be loaded; deploy it again, with a reset and all of its settings, to mend it",
+			e.log().Error("service is broken: its state cannot be loaded; deploy it again, with a reset and all of its settings, to repair it",
 				zap.String("service", name), zap.Error(err))
 			e.mu.Lock()
 			e.service(name).broken = err
@@ -210,7 +210,7 @@ func (e *Engine) install(releases []*release) {
 		svc := e.service(r.Spec.Service)
 		if err := e.reserve(r.Spec); err != nil {
 			svc.broken, svc.known, svc.lastVersion = err, r.Spec, r.Version
-			e.log().Error("service is broken: its route belongs to another one",
+			e.log().Error("service is broken: its route belongs to another service",
 				zap.String("service", r.Spec.Service), zap.Error(err))
 			r.Close()
 			continue

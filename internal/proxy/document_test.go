@@ -333,7 +333,7 @@ func TestUnreadableStorage(t *testing.T) {
 		if err := e.Load(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if s, _ := e.Service("../x"); !strings.Contains(s.Broken, "not a service name") {
+		if s, _ := e.Service("../x"); !strings.Contains(s.Broken, "not a valid service name") {
 			t.Errorf("%+v, want it broken", s)
 		}
 	})

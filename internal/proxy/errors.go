@@ -12,7 +12,7 @@ var (
 	ErrMisdirected = errors.New("the TLS server name belongs to another service")
 	// ErrRetired means that the request came too late to an engine that has been
 	// retired.
-	ErrRetired = errors.New("the proxy goes on without this engine")
+	ErrRetired = errors.New("the configuration of the proxy has changed")
 	// ErrLoop means that a probe of the engine's has come back to it: a target of a
 	// deployment is the proxy itself.
 	ErrLoop = errors.New("the proxy is its own target")

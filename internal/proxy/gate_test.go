@@ -69,13 +69,13 @@ func TestHintsFitTheLastFailure(t *testing.T) {
 	for reason, want := range map[string]string{
 		"connection refused": "nothing listens there",
 		"no such socket":     "path of its socket",
-		"tls: first record does not look like a TLS handshake": "leave https:// out",
-		"http2: frame too large":                               "leave h2c:// out",
+		"tls: first record does not look like a TLS handshake": "without https://",
+		"http2: frame too large":                               "without h2c://",
 		"host name web-2 does not resolve":                     "same network",
 		"302 redirect to /login, which is not followed":        "answers 200 itself",
 		"404 Not Found":                                        "no such page",
 		"404 Not Found, expected 200":                          "no such page",
-		"200 OK, expected 204,301":                             "which statuses are healthy",
+		"200 OK, expected 204,301":                             "the statuses that mean healthy",
 		`200 OK without "ready" in the answer, which is empty`: "see `health_check_body`",
 		`no answer within 5s that contains "ready"`:            "see `health_check_body`",
 		"400 Bad Request":                                      "health_check_host",
@@ -99,7 +99,7 @@ func TestRefusedHostOfTheServiceIsAMatterOfTheApp(t *testing.T) {
 	for want, s := range map[string]api.Spec{
 		"allow shop.test in the app's settings": {Hosts: []string{"shop.test"}},
 		"see `health_check_host`":               {Hosts: []string{"shop.test"}, Options: api.Options{HealthCheckHost: "a"}},
-		"name its `hosts`":                      {},
+		"give its `hosts`":                      {},
 	} {
 		if got := healthHint(s, reports).Text; !strings.Contains(got, want) {
 			t.Errorf("%v: hint %q, want it to say %q", s.Hosts, got, want)

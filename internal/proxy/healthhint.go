@@ -40,17 +40,17 @@ func answerHint(s api.Spec, _, reason string) api.Advice {
 	case strings.Contains(reason, " in the answer"), strings.Contains(reason, " that contains "):
 		return api.Advise("the app is up but its page is not what was expected; see %s and %s", api.Field("health_check_body"), api.Field("health_check_path"))
 	case strings.HasPrefix(reason, "2") && strings.Contains(reason, ", expected "):
-		return api.Advise("the app is up; say in %s which statuses are healthy", api.Field("health_check_status"))
+		return api.Advise("the app is up; give the statuses that mean healthy with %s", api.Field("health_check_status"))
 	case strings.Contains(reason, " redirect to "):
 		if s.Options.TLS == nil && strings.Contains(reason, "https://") {
-			return api.Advise("the app insists on HTTPS: deploy it with TLS, or, if another proxy ends TLS, ask with %s",
+			return api.Advise("the app insists on HTTPS: deploy it with TLS, or, if another proxy ends TLS, use %s",
 				api.Field("health_check_headers").Is("'X-Forwarded-Proto: https'"))
 		}
 		return api.Advise("point %s at a page that answers 200 itself", api.Field("health_check_path"))
 	case strings.HasPrefix(reason, "404 "):
 		return api.Advise("the app is up but has no such page; set %s", api.Field("health_check_path"))
 	case strings.HasPrefix(reason, "508 "):
-		return api.Advise("this may be the address of the proxy itself; name the address of the app")
+		return api.Advise("this may be the address of the proxy itself; give the address of the app instead")
 	case strings.HasPrefix(reason, "400 "), strings.HasPrefix(reason, "403 "), strings.HasPrefix(reason, "421 "):
 		return refusedHostHint(s)
 	}
@@ -61,11 +61,11 @@ func answerHint(s api.Spec, _, reason string) api.Advice {
 func refusedHostHint(s api.Spec) api.Advice {
 	switch {
 	case s.Options.HealthCheckHost != "":
-		return api.Advise("the app may refuse the host that it is checked with; see %s", api.Field("health_check_host"))
+		return api.Advise("the app may refuse the Host header of the health check; see %s", api.Field("health_check_host"))
 	case len(s.Hosts) > 0:
 		return api.Advise("the app may refuse the host that visitors send: allow %s in the app's settings", s.Hosts[0])
 	}
-	return api.Advise("the app may refuse the Host header, which is the address of the target; name its %s, or set %s",
+	return api.Advise("the app may refuse the Host header, which is the address of the target; give its %s, or set %s",
 		api.Field("hosts"), api.Field("health_check_host"))
 }
 
@@ -79,19 +79,19 @@ func protocolHint(_ api.Spec, target, reason string) api.Advice {
 	socket := strings.HasPrefix(target, "unix/")
 	switch {
 	case strings.HasPrefix(reason, "it speaks ") && socket && !strings.Contains(reason, "FastCGI"):
-		return api.Advise("plain HTTP/1.1 is spoken with sockets: have the app speak that, or listen on a port")
+		return api.Advise("sockets get plain HTTP/1.1: make the app speak that, or let it listen on a port")
 	case strings.HasPrefix(reason, "it speaks TLS"):
 		return api.Advise("write the target as https://%s", address)
 	case strings.HasPrefix(reason, "it speaks HTTP/2 "):
 		return api.Advise("write the target as h2c://%s", address)
 	case strings.HasPrefix(reason, "it speaks FastCGI"):
-		return api.Advise("put a web server that speaks FastCGI in front of the app, such as Caddy or nginx, and name that")
+		return api.Advise("put a web server that speaks FastCGI in front of the app, such as Caddy or nginx, and deploy that")
 	case strings.Contains(reason, "does not look like a TLS handshake"):
-		return api.Advise("the app does not speak TLS; leave https:// out")
+		return api.Advise("the app does not speak TLS; write the target without https://")
 	case strings.Contains(reason, "looked like an HTTP/1.1 header"), strings.Contains(reason, "http2: frame too large"):
-		return api.Advise("the app does not speak HTTP/2; leave h2c:// out")
+		return api.Advise("the app does not speak HTTP/2 without TLS; write the target without h2c://")
 	case strings.Contains(reason, "malformed HTTP answer: it begins with"):
-		return api.Advise("what listens there does not speak HTTP; name the port on which the app does")
+		return api.Advise("the program on that port does not speak HTTP; give the port on which the app does")
 	}
 	return api.Advice{}
 }
@@ -101,32 +101,32 @@ func certificateHint(s api.Spec, target, reason string) api.Advice {
 	const ca, name, insecure = api.Field("target_ca"), api.Field("target_server_name"), api.Field("target_insecure")
 	switch {
 	case strings.HasPrefix(reason, "its certificate is for no name"):
-		return api.Advise("give the app a certificate with a name in it, which may be set as %s; %s takes any certificate", name, insecure)
+		return api.Advise("give the app a certificate with a name, and set that name with %s if it is not the target's; %s accepts any certificate", name, insecure)
 	case strings.HasPrefix(reason, "its certificate is for "):
 		names, _, _ := strings.Cut(strings.TrimPrefix(reason, "its certificate is for "), ", ")
 		names, _, _ = strings.Cut(names, " ")
 		if domain, ok := strings.CutPrefix(names, "*"); ok {
 			names = "app" + domain // what is asked for is a name, not a pattern
 		}
-		return api.Advise("name the app as its certificate does, or say which name that is, as in %s", name.Is(names))
+		return api.Advise("write the target with the name in its certificate, or set that name with %s", name.Is(names))
 	case strings.HasPrefix(reason, "its certificate is from an authority"), strings.HasPrefix(reason, "its certificate is signed by itself"):
 		if s.Options.TargetCA != "" {
-			return api.Advise("the certificate has to come from one of those in the file of %s, %s", ca, api.Printable(s.Options.TargetCA))
+			return api.Advise("the certificate must come from an authority in the file of %s, %s", ca, api.Printable(s.Options.TargetCA))
 		}
 		if strings.Contains(reason, "by itself") {
-			return api.Advise("name a file with that certificate as %s, or take any certificate with %s", ca, insecure)
+			return api.Advise("give a file with that certificate as %s, or accept any certificate with %s", ca, insecure)
 		}
-		return api.Advise("name a file with the authority's certificate as %s, or take any certificate with %s", ca, insecure)
+		return api.Advise("give a file with the authority's certificate as %s, or accept any certificate with %s", ca, insecure)
 	case strings.HasPrefix(reason, "its certificate") && strings.Contains(reason, " has expired on "):
-		return api.Advise("renew it; %s takes any certificate", insecure)
+		return api.Advise("renew it; %s accepts any certificate", insecure)
 	case strings.HasPrefix(reason, "its certificate") && strings.Contains(reason, " is not valid before "):
-		return api.Advise("check the clock of the proxy's machine; %s takes any certificate", insecure)
+		return api.Advise("check the clock of the proxy's machine; %s accepts any certificate", insecure)
 	case strings.HasPrefix(reason, "its certificate cannot be checked"):
-		return api.Advise("name a file with the authority's certificate as %s, or take any certificate with %s", ca, insecure)
+		return api.Advise("give a file with the authority's certificate as %s, or accept any certificate with %s", ca, insecure)
 	case strings.HasPrefix(reason, "its certificate"):
-		return api.Advise("%s takes any certificate", insecure)
+		return api.Advise("%s accepts any certificate", insecure)
 	case reason == "tls: certificate required", reason == "tls: bad certificate":
-		return api.Advise("the app asks who connects for a certificate, and the proxy has none: have it not ask on this port")
+		return api.Advise("the app asks its clients for a certificate, and the proxy has none: turn that off for this port")
 	}
 	return api.Advice{}
 }
@@ -137,15 +137,15 @@ func connectionHint(target, reason string) api.Advice {
 	case reason == "no such socket":
 		return api.Advise("check that the app is running, and the path of its socket")
 	case reason == "connection refused" && isLoopback(target):
-		return api.Advise("nothing listens there: check that the app is running, and that it listens on this port; if the proxy runs in a container, %s is that container: name the app's container", target)
+		return api.Advise("nothing listens there: check that the app is running, and that it listens on this port; if the proxy runs in a container, %s is that container itself: use the name of the app's container", target)
 	case reason == "connection refused":
-		return api.Advise("nothing listens there: check that the app is running, and that it listens on this port and on an address that the proxy reaches")
+		return api.Advise("nothing listens there: check that the app is running, and that it listens on this port and on an address that the proxy can reach")
 	case strings.Contains(reason, "does not resolve"):
 		return api.Advise("check the name, and that the proxy is in the same network as the app")
 	case strings.Contains(reason, "no answer within"), strings.Contains(reason, "timed out"):
 		return api.Advise("the app is too slow or a firewall drops the packets; see %s and %s", api.Field("health_check_timeout"), api.Field("deploy_timeout"))
 	case reason == "connection closed without an answer", reason == "connection reset":
-		return api.Advise("what listens there ends connections without a word: check that the app is running, and that it speaks HTTP there, which uWSGI does with http-socket instead of socket")
+		return api.Advise("the program on that port closes connections without an answer: check that the app is running and speaks HTTP there (uWSGI: http-socket instead of socket)")
 	}
 	return api.Advice{}
 }

@@ -43,7 +43,7 @@ func TestStartingAppsAreNoReasonForAdvice(t *testing.T) {
 		"connection refused": false, "no such socket": false, "503 Service Unavailable": false, "500 Internal Server Error": false,
 		"no answer within 5s": false, "connection reset": false,
 		"404 Not Found": true, "403 Forbidden": true, "302 redirect to /login, which is not followed": true,
-		"host name web-2 does not resolve": true, "it speaks TLS, and not plain HTTP": true,
+		"host name web-2 does not resolve": true, "it speaks TLS, not plain HTTP": true,
 		"its certificate has expired on 2026-01-01": true, `200 OK without "ready" in the answer, which is empty`: true,
 	} {
 		if _, early := failureHint(api.Spec{}, "web:1", reason); early != want {
@@ -58,22 +58,22 @@ func TestHintsSayWhatToWrite(t *testing.T) {
 		s                    api.Spec
 		target, reason, want string
 	}{
-		{api.Spec{}, "web:1", "it speaks TLS, and not plain HTTP", "write the target as https://web:1"},
-		{api.Spec{}, "h2c://web:1", "it speaks TLS, and not plain HTTP", "write the target as https://web:1"},
+		{api.Spec{}, "web:1", "it speaks TLS, not plain HTTP", "write the target as https://web:1"},
+		{api.Spec{}, "h2c://web:1", "it speaks TLS, not plain HTTP", "write the target as https://web:1"},
 		{api.Spec{}, "web:1", "it speaks HTTP/2 only", "write the target as h2c://web:1"},
-		{api.Spec{}, "unix//run/a.sock", "it speaks HTTP/2 only", "plain HTTP/1.1 is spoken with sockets"},
-		{api.Spec{}, "unix//run/a.sock", "it speaks FastCGI, and not HTTP", "put a web server that speaks FastCGI in front"},
-		{api.Spec{}, "web:1", `malformed HTTP answer: it begins with "SSH-2.0-x"`, "name the port"},
+		{api.Spec{}, "unix//run/a.sock", "it speaks HTTP/2 only", "sockets get plain HTTP/1.1"},
+		{api.Spec{}, "unix//run/a.sock", "it speaks FastCGI, not HTTP", "put a web server that speaks FastCGI in front"},
+		{api.Spec{}, "web:1", `malformed HTTP answer: it begins with "SSH-2.0-x"`, "give the port"},
 		{api.Spec{}, "web:1", "connection closed without an answer", "speaks HTTP there"},
-		{api.Spec{}, "https://web:1", `its certificate is from an authority that is not trusted, "Ours"`, "as `target_ca`, or take any certificate with `target_insecure`"},
+		{api.Spec{}, "https://web:1", `its certificate is from an authority that is not trusted, "Ours"`, "as `target_ca`, or accept any certificate with `target_insecure`"},
 		{ca, "https://web:1", `its certificate is from an authority that is not trusted, "Ours"`, "in the file of `target_ca`, /etc/ca.pem"},
 		{api.Spec{}, "https://web:1", "its certificate is signed by itself, and not trusted", "that certificate as `target_ca`"},
-		{api.Spec{}, "https://web:1", "its certificate is for app.test, b.test, but web was asked for", "as in `target_server_name=app.test`"},
-		{api.Spec{}, "https://web:1", "its certificate is for app.test, but web was asked for", "as in `target_server_name=app.test`"},
-		{api.Spec{}, "https://web:1", "its certificate is for *.a.test, but web was asked for", "as in `target_server_name=app.a.test`"},
+		{api.Spec{}, "https://web:1", "its certificate is for app.test, b.test, but web was asked for", "with `target_server_name=app.test`"},
+		{api.Spec{}, "https://web:1", "its certificate is for app.test, but web was asked for", "with `target_server_name=app.test`"},
+		{api.Spec{}, "https://web:1", "its certificate is for *.a.test, but web was asked for", "with `target_server_name=app.a.test`"},
 		{api.Spec{}, "https://web:1", "its certificate has expired on 2026-01-01", "renew it"},
 		{api.Spec{}, "https://web:1", "its certificate is not valid before 2026-01-01 00:00:00", "clock"},
-		{api.Spec{}, "https://web:1", "tls: certificate required", "have it not ask"},
+		{api.Spec{}, "https://web:1", "tls: certificate required", "turn that off"},
 		// A page may say anything.
 		{api.Spec{}, "web:1", `200 OK without "x" in the answer: "connection refused: it speaks TLS, and timed out"`, "see `health_check_body`"},
 	} {

@@ -109,7 +109,7 @@ func (k *keyPair) readFiles() (*loadedPair, error) {
 	if loaded.certificate, err = parsePair(pems[0], pems[1]); err != nil {
 		return nil, &uselessCertificate{
 			fmt.Sprintf("%s and %s: %v", k.certificatePath, k.privateKeyPath, err),
-			api.Advise("%s names a certificate and its chain, %s the key that belongs to it, both in PEM", certificatePath, privateKeyPath),
+			api.Advise("%s is a PEM file with the certificate and its chain, %s is one with the private key of that certificate", certificatePath, privateKeyPath),
 		}
 	}
 	loaded.pem = pemPair{Certificate: string(pems[0]), PrivateKey: string(pems[1])}
@@ -151,7 +151,7 @@ func keyPairHint(err error) api.Advice {
 	if useless, ok := errors.AsType[*uselessCertificate](err); ok {
 		return useless.hint
 	}
-	return api.Advise("%s and %s name PEM files on the proxy's machine that its user can read", certificatePath, privateKeyPath)
+	return api.Advise("%s and %s must be PEM files on the proxy's machine that the user of the proxy can read", certificatePath, privateKeyPath)
 }
 
 // checkLeaf reports why a certificate is of no use for hosts.
@@ -172,8 +172,8 @@ func checkLeaf(leaf *x509.Certificate, hosts []string, now time.Time) error {
 		}
 		if err := leaf.VerifyHostname(name); err != nil {
 			return &uselessCertificate{
-				fmt.Sprintf("the certificate does not cover %s, but %s", host, cmp.Or(strings.Join(leaf.DNSNames, ", "), "no name at all")),
-				api.Advise("get a certificate that covers %s, too, or leave it out of %s", host, api.Field("hosts")),
+				fmt.Sprintf("the certificate does not cover %s; it covers %s", host, cmp.Or(strings.Join(leaf.DNSNames, ", "), "no name at all")),
+				api.Advise("get a certificate that also covers %s, or leave that host out of %s", host, api.Field("hosts")),
 			}
 		}
 	}
@@ -215,7 +215,7 @@ func (k *keyPair) reload(log *zap.Logger, now time.Time) {
 			zap.Time("not_after", k.current.Load().certificate.Leaf.NotAfter))
 	case before == nil: // which has been said
 	case before.problem == nil || before.problem.Error() != err.Error():
-		log.Warn("certificate files are not used; the certificate that was read before stays",
+		log.Warn("certificate files cannot be used; the previous certificate stays in use",
 			zap.String("certificate", k.certificatePath), zap.Error(err))
 		failed := *before
 		failed.problem = err

@@ -20,7 +20,7 @@ func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	a := testkit.StartApp(t, "a")
-	const readable, belonging = "PEM files on the proxy's machine that its user can read", "the key that belongs to it"
+	const readable, belonging = "PEM files on the proxy's machine that the user of the proxy can read", "the private key of that certificate"
 	for want, c := range map[string]struct {
 		hint  string
 		spoil func(*pemFiles)
@@ -28,8 +28,8 @@ func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 		"private key does not match public key": {belonging, func(f *pemFiles) { f.put(f.key, read(t, newPEMFiles(t, "a.test").key)) }},
 		"the certificate has expired on":        {"renew it", func(f *pemFiles) { f.expiry = time.Now().Add(-time.Minute); f.write("a.test") }},
 		"not valid before":                      {"check the clock", func(f *pemFiles) { f.notBefore = time.Now().Add(time.Hour); f.write("a.test") }},
-		"does not cover a.test, but b.test":     {"get a certificate that covers a.test, too, or leave it out of `hosts`", func(f *pemFiles) { f.write("b.test") }},
-		"does not cover a.test, but no name":    {"get a certificate that covers a.test", func(f *pemFiles) { f.write() }},
+		"does not cover a.test; it covers b.test":     {"get a certificate that also covers a.test, or leave that host out of `hosts`", func(f *pemFiles) { f.write("b.test") }},
+		"does not cover a.test; it covers no name":    {"get a certificate that also covers a.test", func(f *pemFiles) { f.write() }},
 		"no such file":                          {readable, func(f *pemFiles) { _ = os.Remove(f.key) }},
 		"is not a file of at most":              {readable, func(f *pemFiles) { f.put(f.certificate, make([]byte, maxPEM+1)) }},
 		"failed to find any PEM data":           {belonging, func(f *pemFiles) { f.put(f.certificate, []byte("certificate")) }},

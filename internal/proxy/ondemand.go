@@ -35,7 +35,7 @@ var (
 	// ErrNoCertificate means that the answer was no.
 	ErrNoCertificate = errors.New("the name may not have a certificate")
 	// ErrNoPermission means that there was no answer.
-	ErrNoPermission = errors.New("nobody could be asked whether the name may have a certificate")
+	ErrNoPermission = errors.New("the on-demand URL could not be asked whether the name may have a certificate")
 )
 
 // permissionCache remembers answers. Its zero value is empty.

@@ -111,7 +111,7 @@ func (e *Engine) checkTakeover(p api.Patch, s *api.Spec) error {
 			continue
 		}
 		lost := api.Invalid("%s has TLS with the service %s, and would lose it", describeRoute(t.routes[0]), t.svc.name)
-		return lost.WithHint("say with %s whether it is to have TLS", api.Field("tls.issuer"))
+		return lost.WithHint("say with %s whether it should have TLS", api.Field("tls.issuer"))
 	}
 	return nil
 }
@@ -206,7 +206,7 @@ func (o *operation) giveBack() {
 func (o *operation) storeLeft() {
 	for _, t := range o.taken {
 		if err := o.e.storeLeft(t); err != nil {
-			o.e.log().Warn("what a service has left of its routes could not be stored; a restart finds it out again",
+			o.e.log().Warn("the remaining routes of a service could not be stored; a restart works them out again",
 				zap.String("service", t.svc.name), zap.Error(err))
 		}
 	}
@@ -307,9 +307,9 @@ func (e *Engine) settled(taker, from *release) (takeover, bool) {
 		from.Close()
 	}
 	if err := e.storeLeft(t); err != nil {
-		e.log().Warn("what a service has left of its routes could not be stored", zap.String("service", t.svc.name), zap.Error(err))
+		e.log().Warn("the remaining routes of a service could not be stored", zap.String("service", t.svc.name), zap.Error(err))
 	}
-	e.log().Info("routes belong to the service that has taken them over",
+	e.log().Info("routes belong to the service that took them over",
 		zap.String("service", taker.Spec.Service), zap.String("from", t.svc.name), zap.Stringers("routes", routes))
 	return t, true
 }

@@ -21,12 +21,12 @@ func readTargetCA(path string, now time.Time) (string, error) {
 	content, _, err := readPEM(path)
 	if err != nil {
 		return "", api.Invalid("%s", api.Printable(err.Error())).
-			WithHint("%s names a PEM file on the proxy's machine that its user can read", field)
+			WithHint("%s must be a PEM file on the proxy's machine that the user of the proxy can read", field)
 	}
 	authorities := certificatesIn(content)
 	if len(authorities) == 0 {
 		return "", api.Invalid("%s has no certificate in it", api.Printable(path)).
-			WithHint("%s names a PEM file with the certificates of authorities, which begin with -----BEGIN CERTIFICATE-----", field)
+			WithHint("%s must be a PEM file with certificates of authorities, which begin with -----BEGIN CERTIFICATE-----", field)
 	}
 	latest := authorities[0]
 	for _, c := range authorities {
@@ -35,7 +35,7 @@ func readTargetCA(path string, now time.Time) (string, error) {
 		}
 	}
 	if now.After(latest.NotAfter) {
-		return "", api.Invalid("what is in %s has expired on %s", api.Printable(path), latest.NotAfter.UTC().Format(time.DateOnly)).
+		return "", api.Invalid("every certificate in %s has expired, the last one on %s", api.Printable(path), latest.NotAfter.UTC().Format(time.DateOnly)).
 			WithHint("put the authority's new certificate there")
 	}
 	return string(content), nil

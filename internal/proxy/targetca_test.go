@@ -25,14 +25,14 @@ func TestAuthoritiesOfNoUseAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newTestEngine(t)
 	valid, expired := testkit.NewAuthority(t, "Valid", time.Now().Add(time.Hour)), testkit.NewAuthority(t, "Expired", time.Now().Add(-time.Hour))
-	const readable, pem = "PEM file on the proxy's machine that its user can read", "which begin with -----BEGIN CERTIFICATE-----"
+	const readable, pem = "PEM file on the proxy's machine that the user of the proxy can read", "which begin with -----BEGIN CERTIFICATE-----"
 	for name, c := range map[string]struct{ path, want, hint string }{
 		"missing":      {filepath.Join(t.TempDir(), "ca.pem"), "no such file", readable},
 		"a directory":  {t.TempDir(), "is not a file of at most", readable},
 		"empty":        {caFile(t, nil), "has no certificate in it", pem},
 		"no PEM":       {caFile(t, []byte("certificate")), "has no certificate in it", pem},
 		"no DER":       {caFile(t, []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")), "has no certificate in it", pem},
-		"expired":      {caFile(t, expired.PEM), "has expired on " + time.Now().Add(-time.Hour).UTC().Format(time.DateOnly), "new certificate"},
+		"expired":      {caFile(t, expired.PEM), "has expired, the last one on " + time.Now().Add(-time.Hour).UTC().Format(time.DateOnly), "new certificate"},
 		"one of three": {caFile(t, append(append(expired.PEM[:len(expired.PEM):len(expired.PEM)], "a comment\n"...), valid.PEM...)), "", ""},
 	} {
 		req := api.DeployRequest{Service: "app", Targets: []string{"https://" + testkit.RefusedAddress}, TargetCA: c.path, DeployTimeout: testkit.Milliseconds(1)}

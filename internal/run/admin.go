@@ -27,14 +27,14 @@ func (o *options) prepareAdminSocket() error {
 	conn, err := net.DialTimeout(a.Network, a.Address, time.Second)
 	if err == nil {
 		conn.Close()
-		return cli.FailedStart("stop it, or give this one an endpoint of its own with --admin",
+		return cli.FailedStart("stop it, or give this proxy its own endpoint with --admin",
 			"another proxy is running: it listens on the admin endpoint %s", a)
 	}
 	if a.Network == "tcp" {
 		return nil
 	}
 	if info, err := os.Lstat(a.Address); err == nil && info.Mode().Type() != fs.ModeSocket {
-		return cli.FailedStart("move it away, or choose another path with --admin", "%s is in the way: it is not a socket", a.Address)
+		return cli.FailedStart("move it away, or choose another path with --admin", "%s is not a socket, so the admin endpoint cannot be made there", a.Address)
 	}
 	dir := filepath.Dir(a.Address)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -27,12 +27,12 @@ func Command() *cobra.Command {
 deployed to it. After a restart it serves again what it served before.
 
 It needs no configuration file. With --config it serves the sites of a Caddyfile
-or JSON file as well, on the same ports; a host that has a site there is that
-site's, and a deploy of it is refused. SIGUSR1 reloads the file without touching
-services. A Caddyfile has to be named Caddyfile or *.caddyfile; files with other
+or JSON file as well, on the same ports. A host that has a site in that file belongs
+to the site, and a deploy for it is refused. SIGUSR1 reloads the file without
+touching services. A Caddyfile has to be named Caddyfile or *.caddyfile; files with other
 names are read as JSON.
 
-Every flag is an environment variable, too: --http-port is PARACHUTE_HTTP_PORT.
+Every flag can be an environment variable: --http-port is PARACHUTE_HTTP_PORT.
 HTTP_PORT, HTTPS_PORT and DEBUG are read without the prefix as well.
 
 SIGTERM and SIGINT stop it: requests finish and streams are closed politely

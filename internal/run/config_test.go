@@ -372,9 +372,9 @@ func TestOnDemandPermissionOfTheFileStays(t *testing.T) {
 
 func TestFlagsForCertificatesThatContradictEachOtherAreRefused(t *testing.T) {
 	for want, flags := range map[string][]string{
-		"name two authorities":                     {"--tls-staging", "--acme-ca=https://ca.test/dir"},
+		"choose two different authorities":                     {"--tls-staging", "--acme-ca=https://ca.test/dir"},
 		"belong together":                          {"--acme-eab-key-id=kid"},
-		"neither 1.2 nor 1.3":                      {"--min-tls=1.1"},
+		"use 1.2 or 1.3":                      {"--min-tls=1.1"},
 		"no plugin for the DNS provider nosuchdns": {"--acme-dns=nosuchdns {env.TOKEN}"},
 		"--with github.com/caddy-dns/nosuchdns":    {"--acme-dns=nosuchdns"},
 	} {
@@ -388,7 +388,7 @@ func TestFilesThatCannotBeMergedAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ file, text, want string }{
 		"admin off":          {"Caddyfile", "{\n admin off\n}", "it turns the admin endpoint off, without which nothing can be deployed"},
 		"admin no object":    {"caddy.json", `{"admin": 1}`, "admin is not an object"},
-		"name of our server": {"caddy.json", `{"apps": {"http": {"servers": {"parachute_http": {}}}}}`, "the server name parachute_http is parachute's own"},
+		"name of our server": {"caddy.json", `{"apps": {"http": {"servers": {"parachute_http": {}}}}}`, "the server name parachute_http is reserved for parachute"},
 		"no object":          {"caddy.json", `[]`, "is not a JSON object"},
 		"no JSON":            {"caddy.json", `{`, "caddy.json"},
 		"no Caddyfile":       {"Caddyfile", "http://:8080 {", "Caddyfile"},

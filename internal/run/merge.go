@@ -84,7 +84,7 @@ func movePorts(config, user object) error {
 			continue // not served by us
 		}
 		if set, ok := theirs[key].(float64); ok && int(set) != port {
-			return fmt.Errorf("its %s is %d, but that of the proxy is %d; make them the same, or leave it out of the file", key, int(set), port)
+			return fmt.Errorf("its %s is %d, but the proxy's is %d; make them the same, or leave it out of the file", key, int(set), port)
 		} else if ok {
 			fallback = port
 		}
@@ -128,7 +128,7 @@ func shareListeners(config, user object) error {
 			continue
 		}
 		if _, taken := ours[name]; taken {
-			return fmt.Errorf("the server name %s is parachute's own", name)
+			return fmt.Errorf("the server name %s is reserved for parachute", name)
 		}
 		var shared []any // our routes
 		for _, ourName := range []string{httpServer, httpsServer} {

@@ -59,9 +59,9 @@ func checkPort(bind string, port int, quic bool) error {
 func portError(port int, bind string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("port %d is taken by another program: %w", port, syscall.EADDRINUSE)
+		return fmt.Errorf("port %d is in use by another program: %w", port, syscall.EADDRINUSE)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("port %d may not be listened on by this user: %w", port, syscall.EACCES)
+		return fmt.Errorf("this user may not listen on port %d: %w", port, syscall.EACCES)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("--bind %s is not an address of this machine", bind)
 	}

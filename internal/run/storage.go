@@ -15,14 +15,14 @@ import (
 // lockStorage keeps a second proxy away from the state of the first.
 func (o *options) lockStorage() (unlock func(), err error) {
 	if !filepath.IsAbs(o.storageDir()) && o.storage == "" {
-		return nil, cli.FailedStart("name a directory with --storage, such as /var/lib/parachute",
-			"there is no place for the state: neither HOME nor XDG_DATA_HOME is set")
+		return nil, cli.FailedStart("give a directory with --storage, such as /var/lib/parachute",
+			"there is no directory for the state: HOME and XDG_DATA_HOME are both not set")
 	}
 	dir := filepath.Join(o.storageDir(), "parachute")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		if failed, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, syscall.ENOTDIR) {
-			return nil, cli.FailedStart("name a directory with --storage, such as /var/lib/parachute",
-				"the storage cannot be %s: %s is not a directory", o.storageDir(), failed.Path)
+			return nil, cli.FailedStart("give a directory with --storage, such as /var/lib/parachute",
+				"the storage directory cannot be %s: %s is not a directory", o.storageDir(), failed.Path)
 		}
 		return nil, cli.FailedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)
 	}
@@ -37,7 +37,7 @@ func (o *options) lockStorage() (unlock func(), err error) {
 		return nil, cli.FailedStart("", "locking the storage %s: %v", o.storageDir(), err)
 	case !locked:
 		f.Close()
-		return nil, cli.FailedStart("stop it, or give this one a storage of its own with --storage",
+		return nil, cli.FailedStart("stop it, or give this proxy its own storage with --storage",
 			"another proxy is running with the storage %s", o.storageDir())
 	}
 	return func() { f.Close() }, nil

@@ -19,8 +19,8 @@ func TestStorageThatIsAFileGetsAHint(t *testing.T) {
 		o := options{storage: storage}
 		_, err := o.lockStorage()
 		failed, _ := errors.AsType[*api.Error](err)
-		if failed == nil || failed.Message != "the storage cannot be "+storage+": "+file+" is not a directory" ||
-			!strings.Contains(failed.Hint, "name a directory with --storage") {
+		if failed == nil || failed.Message != "the storage directory cannot be "+storage+": "+file+" is not a directory" ||
+			!strings.Contains(failed.Hint, "give a directory with --storage") {
 			t.Errorf("%s: %+v", storage, failed)
 		}
 	}

@@ -36,19 +36,19 @@ func (o *options) validate() error {
 	}
 	for _, cidr := range o.trustedProxies {
 		if _, _, err := net.ParseCIDR(cidr); err != nil && net.ParseIP(cidr) == nil {
-			return fmt.Errorf("--trusted-proxies %q is neither an IP address nor a CIDR, such as 10.0.0.0/8", cidr)
+			return fmt.Errorf("--trusted-proxies %q is not an IP address or a CIDR, such as 10.0.0.0/8", cidr)
 		}
 	}
 	for name, d := range map[string]api.Duration{"grace-period": o.gracePeriod, "client-timeout": o.clientTimeout} {
 		if d < api.Duration(100*time.Millisecond) || d > api.Duration(24*time.Hour) {
-			return fmt.Errorf("--%s %s is out of bounds; it has to be from 100ms to 24h", name, d)
+			return fmt.Errorf("--%s %s is out of range; use a value from 100ms to 24h", name, d)
 		}
 	}
 	if o.maxHeaderSize < 1<<10 || o.maxHeaderSize > 16<<20 {
-		return fmt.Errorf("--max-header-size %s is out of bounds; it has to be from 1KiB to 16MiB", o.maxHeaderSize.String())
+		return fmt.Errorf("--max-header-size %s is out of range; use a value from 1KiB to 16MiB", o.maxHeaderSize.String())
 	}
 	if o.minTLS != "1.2" && o.minTLS != "1.3" {
-		return fmt.Errorf("--min-tls %q is neither 1.2 nor 1.3", o.minTLS)
+		return fmt.Errorf("unknown --min-tls %q; use 1.2 or 1.3", o.minTLS)
 	}
 	if err := o.validateACME(); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (o *options) validateACME() error {
 		}
 	}
 	if o.tlsStaging && o.acmeCA != "" {
-		return errors.New("--tls-staging and --acme-ca name two authorities; leave one of them out")
+		return errors.New("--tls-staging and --acme-ca choose two different authorities; leave one of them out")
 	}
 	if (o.acmeEABKeyID == "") != (o.acmeEABMACKey == "") {
 		return errors.New("--acme-eab-key-id and --acme-eab-mac-key belong together; give both")

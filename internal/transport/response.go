@@ -119,7 +119,7 @@ func parseFields(s string, lines int) (http.Header, error) {
 		}
 		switch {
 		case !ok:
-			return nil, malformed("the name of a field is no token: %.64q", line)
+			return nil, malformed("the name of a field is not a token: %.64q", line)
 		case !validValue(value):
 			return nil, malformed("the field %s has a control character: %.64q", name, value)
 		}
@@ -196,7 +196,7 @@ func frame(resp *http.Response) (f framing, length int64, unsure bool, err error
 		}
 		var ok bool
 		if length, ok = parseLength(lengths[0]); !ok {
-			return 0, 0, false, malformed("its Content-Length is no number: %.64q", lengths[0])
+			return 0, 0, false, malformed("its Content-Length is not a number: %.64q", lengths[0])
 		}
 		if len(lengths) > 1 {
 			resp.Header["Content-Length"] = lengths[:1]
