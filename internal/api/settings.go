@@ -104,7 +104,12 @@ func Settings() []Setting { return slices.Clone(settings) }
 func (s Setting) Place() string { return s.Field }
 
 // words returns the name for a message.
-func (s Setting) words() string { return strings.ReplaceAll(s.Name, "-", " ") }
+func (s Setting) words() string {
+	if s.Name == "lb" {
+		return "load balancing"
+	}
+	return strings.ReplaceAll(s.Name, "-", " ")
+}
 
 // In returns the setting's value in a [DeployRequest] or in [Options], which of has to
 // point to, as something that can be set. It returns false if there is no such field, or

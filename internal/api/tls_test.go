@@ -59,21 +59,21 @@ func TestTLSRequestsAreResolved(t *testing.T) {
 func TestTLSRequestsThatCannotWorkAreRefused(t *testing.T) {
 	long := "/" + strings.Repeat("x", 5000)
 	for want, req := range map[string]DeployRequest{
-		"the service has no host":                  {TLS: &TLSRequest{}},
-		`"letsencrypt" is not an issuer`:               {Hosts: []string{"a.test"}, TLS: &TLSRequest{Issuer: "letsencrypt"}},
-		"needs two files":                             {Hosts: []string{"a.test"}, TLS: &TLSRequest{CertificatePath: "/c.pem"}},
-		"not the absolute path":                    {TLS: &TLSRequest{CertificatePath: "c.pem", PrivateKeyPath: "/k.pem"}},
-		`"\x1b/k.pem" is not the absolute path`:    {TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "\x1b/k.pem"}},
-		"xxx\" is not the absolute path":           {TLS: &TLSRequest{CertificatePath: long, PrivateKeyPath: "/k.pem"}},
-		"has either its own certificate or": {TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem", OnDemandURL: "/x"}},
-		"neither an http or https URL nor a path":  {TLS: &TLSRequest{OnDemandURL: "ftp://x.test/ask"}},
-		`"ask" is neither an http`:                 {TLS: &TLSRequest{OnDemandURL: "ask"}},
-		`"//x.test/ask" is neither`:                {TLS: &TLSRequest{OnDemandURL: "//x.test/ask"}},
-		"is not a URL":                             {TLS: &TLSRequest{OnDemandURL: "http://x.test/%zz\n"}},
-		"all hosts of the service are":             {Hosts: []string{"a.test"}, TLS: &TLSRequest{OnDemandURL: "/ask"}},
-		"canonical host b.test is not one of the hosts":      {Hosts: []string{"a.test"}, CanonicalHost: "b.test"},
-		"canonical host *.b.test is not one of the hosts":    {Hosts: []string{"*.b.test"}, CanonicalHost: "*.b.test"},
-		`host "a.test:80" has a port`:              {CanonicalHost: "a.test:80"},
+		"the service has no host":                         {TLS: &TLSRequest{}},
+		`"letsencrypt" is not an issuer`:                  {Hosts: []string{"a.test"}, TLS: &TLSRequest{Issuer: "letsencrypt"}},
+		"needs two files":                                 {Hosts: []string{"a.test"}, TLS: &TLSRequest{CertificatePath: "/c.pem"}},
+		"not the absolute path":                           {TLS: &TLSRequest{CertificatePath: "c.pem", PrivateKeyPath: "/k.pem"}},
+		`"\x1b/k.pem" is not the absolute path`:           {TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "\x1b/k.pem"}},
+		"xxx\" is not the absolute path":                  {TLS: &TLSRequest{CertificatePath: long, PrivateKeyPath: "/k.pem"}},
+		"has either its own certificate or":               {TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem", OnDemandURL: "/x"}},
+		"neither an http or https URL nor a path":         {TLS: &TLSRequest{OnDemandURL: "ftp://x.test/ask"}},
+		`"ask" is neither an http`:                        {TLS: &TLSRequest{OnDemandURL: "ask"}},
+		`"//x.test/ask" is neither`:                       {TLS: &TLSRequest{OnDemandURL: "//x.test/ask"}},
+		"is not a URL":                                    {TLS: &TLSRequest{OnDemandURL: "http://x.test/%zz\n"}},
+		"all hosts of the service are":                    {Hosts: []string{"a.test"}, TLS: &TLSRequest{OnDemandURL: "/ask"}},
+		"canonical host b.test is not one of the hosts":   {Hosts: []string{"a.test"}, CanonicalHost: "b.test"},
+		"canonical host *.b.test is not one of the hosts": {Hosts: []string{"*.b.test"}, CanonicalHost: "*.b.test"},
+		`host "a.test:80" has a port`:                     {CanonicalHost: "a.test:80"},
 	} {
 		req.Targets, req.Service = []string{"web:3000"}, "app"
 		err := req.Validate()

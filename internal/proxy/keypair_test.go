@@ -25,14 +25,14 @@ func TestOwnCertificatesOfNoUseAreRefused(t *testing.T) {
 		hint  string
 		spoil func(*pemFiles)
 	}{
-		"private key does not match public key": {belonging, func(f *pemFiles) { f.put(f.key, read(t, newPEMFiles(t, "a.test").key)) }},
-		"the certificate has expired on":        {"renew it", func(f *pemFiles) { f.expiry = time.Now().Add(-time.Minute); f.write("a.test") }},
-		"not valid before":                      {"check the clock", func(f *pemFiles) { f.notBefore = time.Now().Add(time.Hour); f.write("a.test") }},
-		"does not cover a.test; it covers b.test":     {"get a certificate that also covers a.test, or leave that host out of `hosts`", func(f *pemFiles) { f.write("b.test") }},
-		"does not cover a.test; it covers no name":    {"get a certificate that also covers a.test", func(f *pemFiles) { f.write() }},
-		"no such file":                          {readable, func(f *pemFiles) { _ = os.Remove(f.key) }},
-		"is not a file of at most":              {readable, func(f *pemFiles) { f.put(f.certificate, make([]byte, maxPEM+1)) }},
-		"failed to find any PEM data":           {belonging, func(f *pemFiles) { f.put(f.certificate, []byte("certificate")) }},
+		"private key does not match public key":    {belonging, func(f *pemFiles) { f.put(f.key, read(t, newPEMFiles(t, "a.test").key)) }},
+		"the certificate has expired on":           {"renew it", func(f *pemFiles) { f.expiry = time.Now().Add(-time.Minute); f.write("a.test") }},
+		"not valid before":                         {"check the clock", func(f *pemFiles) { f.notBefore = time.Now().Add(time.Hour); f.write("a.test") }},
+		"does not cover a.test; it covers b.test":  {"get a certificate that also covers a.test, or leave that host out of `hosts`", func(f *pemFiles) { f.write("b.test") }},
+		"does not cover a.test; it covers no name": {"get a certificate that also covers a.test", func(f *pemFiles) { f.write() }},
+		"no such file":                             {readable, func(f *pemFiles) { _ = os.Remove(f.key) }},
+		"is not a file of at most":                 {readable, func(f *pemFiles) { f.put(f.certificate, make([]byte, maxPEM+1)) }},
+		"failed to find any PEM data":              {belonging, func(f *pemFiles) { f.put(f.certificate, []byte("certificate")) }},
 	} {
 		files := newPEMFiles(t, "a.test")
 		c.spoil(files)

@@ -372,9 +372,9 @@ func TestOnDemandPermissionOfTheFileStays(t *testing.T) {
 
 func TestFlagsForCertificatesThatContradictEachOtherAreRefused(t *testing.T) {
 	for want, flags := range map[string][]string{
-		"choose two different authorities":                     {"--tls-staging", "--acme-ca=https://ca.test/dir"},
+		"choose two different authorities":         {"--tls-staging", "--acme-ca=https://ca.test/dir"},
 		"belong together":                          {"--acme-eab-key-id=kid"},
-		"use 1.2 or 1.3":                      {"--min-tls=1.1"},
+		"use 1.2 or 1.3":                           {"--min-tls=1.1"},
 		"no plugin for the DNS provider nosuchdns": {"--acme-dns=nosuchdns {env.TOKEN}"},
 		"--with github.com/caddy-dns/nosuchdns":    {"--acme-dns=nosuchdns"},
 	} {
