@@ -79,12 +79,12 @@ func TestArchitectureKnowsTestsAndPackages(t *testing.T) {
 
 func TestEveryFormOfTargetIsDocumented(t *testing.T) {
 	p := newProxy(t)
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../docs/DEPLOYING.md")
 	must(t, err)
 	description, err := os.ReadFile("../docs/openapi.yaml")
 	must(t, err)
 	for where, text := range map[string]string{
-		"README.md": string(readme), "openapi.yaml": string(description), "help deploy": run(t, p, "help", "deploy").Stdout,
+		"DEPLOYING.md": string(page), "openapi.yaml": string(description), "help deploy": run(t, p, "help", "deploy").Stdout,
 	} {
 		for _, form := range []string{"host:port", "http://host:port", "https://host:port", "h2c://host:port", "unix//"} {
 			if !strings.Contains(text, form) {
