@@ -22,14 +22,14 @@ func newApplyCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Deploy services as a file describes them",
-		Long: `apply makes the services that a file describes what the file says. The file is YAML
-or JSON: the fields of a deploy as the API has them (docs/API.md), for one service, or
-for several as a list or as YAML documents. Unlike deploy, apply replaces: what the file
-leaves out has its default. A service that is as the file says is left alone, and
-services that the file does not name are left alone, too.
+		Long: `apply deploys services as a file describes them. The file is YAML or JSON. It has the
+fields of a deploy in the API (docs/API.md), for one service, or for several as a list
+or as YAML documents. Unlike deploy, apply replaces all settings: those that are not in
+the file get their defaults. A service that already is as the file says does not change,
+and neither do services that are not in the file.
 
-Before anything is deployed, all of the file is checked. The services are then deployed
-one after the other; if one fails, the services after it stay as they are.
+The whole file is checked before anything is deployed. Then the services are deployed
+one after the other. If one fails, the services after it stay as they are.
 
 Exit codes are those of deploy.`,
 		Example: `  parachute apply -f services.yaml --dry-run

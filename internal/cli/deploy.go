@@ -24,19 +24,19 @@ func newDeployCommand(env *Env) *cobra.Command {
 		Short: "Move a service's traffic to new instances without losing a request",
 		Long: `deploy checks that every TARGET is healthy, moves all new requests of the
 service to them in one step, waits until the old instances have nothing left to
-do, and returns. From then on the old instances can be removed.
+do, and returns. Then the old instances can be removed.
 
 A TARGET is host:port, http://host:port, [ipv6]:port, unix//path/to.sock,
 https://host:port or h2c://host:port.
 
 With --tls, it also gets the certificates of all hosts before the switch.
 
-A deploy changes what it names and keeps the rest of what the service has: hosts,
-TLS, timeouts. --tls=false turns TLS off, --unset gives a setting its default
-again, --reset all of them. --dry-run shows what would change. If a deploy fails
+A deploy changes the settings that it mentions and keeps all others: hosts, TLS,
+timeouts. --tls=false turns TLS off, --unset gives a setting its default again,
+--reset gives all of them. --dry-run shows what would change. If a deploy fails
 before the switch, nothing has changed.
 
-Exit codes: 0 the new release serves, and the old one holds nothing any more; 1
+Exit codes: 0 the new release serves, and the old one has nothing left to do; 1
 other; 2 invalid input; 3 not healthy in time, the old release still serves; 4
 another service owns the route, or a newer deploy took over; 6 no proxy answers;
 7 with --fail-on-cut: the new release serves, but something had to be cut to

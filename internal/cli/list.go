@@ -29,19 +29,19 @@ func newListCommand(env *Env) *cobra.Command {
 		Use:     "list [SERVICE...]",
 		Aliases: []string{"ls"},
 		Short:   "List the services with their health and traffic",
-		Long: `list prints a line for each release that has traffic: the ones that serve, and
-older ones that drain. Without a SERVICE, it lists all.
+		Long: `list prints a line for each release that serves or drains. Without a SERVICE, it
+lists all services.
 
-On a terminal, lines are made to fit: columns are shortened or left out, which
---wide prevents. --watch lists anew every second, with the requests per second,
-until it is interrupted.`,
+On a terminal, columns are shortened or left out to fit; --wide prevents that.
+--watch lists again every second, with the requests per second, until it is
+interrupted.`,
 		ValidArgsFunction: env.CompleteServices,
 	}
 	o.output = AddOutputFlag(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&o.filter, "filter", "", "list only services with this `text` in their name, a route or a target")
 	flags.BoolVar(&o.wide, "wide", false, "show everything, however long the lines become")
-	flags.BoolVar(&o.watch, "watch", false, "list anew every second; with --output json, a line each time")
+	flags.BoolVar(&o.watch, "watch", false, "list again every second; with --output json, a line each time")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only: the exit code says whether the proxy answers")
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		o.names = names

@@ -22,8 +22,8 @@ func newRemoveCommand(env *Env) *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Drain a service and remove it",
 		Long: `remove takes the routes of a service away, waits until its instances have
-nothing left to do, and returns. From the first moment on, new requests go to
-whatever other service claims their host and path, or get 404.
+nothing left to do, and returns. New requests at once go to another service that
+has a route for their host and path, or get 404.
 
 Exit codes: 0 removed; 2 invalid input; 5 no such service; 6 no proxy answers; 7
 with --fail-on-cut: removed, but something had to be cut; 130 interrupted: the

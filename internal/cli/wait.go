@@ -25,13 +25,14 @@ func newWaitCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wait DEPLOYMENT|SERVICE",
 		Short: "Wait for a running deployment or removal, and end with its exit code",
-		Long: `wait takes up again what another command has begun and left: with --detach, or by
-Ctrl-C after the switch. It shows how it goes on, and ends with the exit code that
-the other command would have had.
+		Long: `wait continues to watch what another command has started: a deploy with --detach,
+or a deploy or removal that was interrupted after the switch. It shows the progress
+and ends with the exit code that the other command would have had.
 
 DEPLOYMENT is the identifier that deploy --detach prints. With SERVICE, wait waits for
 the newest deployment of that service, until its old releases have drained, or until it
-is removed. If nothing is under way, it ends at once, like the last deployment.
+is removed. If nothing is running, it ends at once, with the result of the last
+deployment.
 
 Exit codes are those of deploy, and 124 if --timeout is over first.`,
 		Example: `  parachute deploy web-2:3000 --host app1.example.com --detach

@@ -29,8 +29,8 @@ deployed to it. After a restart it serves again what it served before.
 It needs no configuration file. With --config it serves the sites of a Caddyfile
 or JSON file as well, on the same ports. A host that has a site in that file belongs
 to the site, and a deploy for it is refused. SIGUSR1 reloads the file without
-touching services. A Caddyfile has to be named Caddyfile or *.caddyfile; files with other
-names are read as JSON.
+touching services. A Caddyfile must be named Caddyfile or *.caddyfile; files with
+other names are read as JSON.
 
 Every flag can be an environment variable: --http-port is PARACHUTE_HTTP_PORT.
 HTTP_PORT, HTTPS_PORT and DEBUG are read without the prefix as well.
