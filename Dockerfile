@@ -29,8 +29,8 @@ WORKDIR /src
 ENV CGO_ENABLED=0
 COPY go.mod go.sum ./
 RUN go mod download
-# Caddy takes minutes to fetch and compile, and changes seldom. Built here with
-# an empty plugin it is a layer; what follows, with the real one, takes seconds.
+# Caddy takes minutes to download and compile, and seldom changes. So it is built here with
+# an empty plugin, as a layer of its own. The real plugin then takes seconds.
 COPY Makefile ./
 COPY caddy/parachute/default.pgo caddy/parachute/
 COPY tools/go.mod tools/go.sum tools/
@@ -55,13 +55,13 @@ ENV XDG_DATA_HOME=/data \
 VOLUME ["/data", "/config"]
 
 # Ports below 1024 are open to every user of a container since Docker 20.10, so
-# the binary needs no cap_net_bind_service. With it, it would not even start
-# under `--cap-drop ALL`, and Go would keep quiet about where it crashed. The
-# host's network (`--network host`) is the exception: add `--user root` there.
+# the binary needs no cap_net_bind_service. With that capability it would not start
+# under `--cap-drop ALL`. The exception is the host's network (`--network host`):
+# add `--user root` there.
 USER 10001:10001
 EXPOSE 80 443 443/udp
 STOPSIGNAL SIGTERM
-# Until the start period is over, a proxy that does not answer yet is no unhealthy one.
+# During the start period, a proxy that does not answer yet does not count as unhealthy.
 HEALTHCHECK --start-period=15s --interval=10s --timeout=5s CMD ["parachute", "list", "-q"]
 ENTRYPOINT ["parachute"]
 CMD ["run"]
