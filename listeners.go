@@ -27,7 +27,7 @@ func (StderrWriter) CaddyModule() caddy.ModuleInfo {
 func (StderrWriter) String() string { return "stderr (lines are dropped when it blocks)" }
 
 // WriterKey implements caddy.WriterOpener. On a terminal it is that of Caddy's own writer:
-// with another one, Caddy tells whoever sits there that the log has moved.
+// with another one, Caddy tells the reader that the log has moved.
 func (StderrWriter) WriterKey() string {
 	if run.StderrIsTerminal() {
 		return caddy.StderrWriter{}.WriterKey()

@@ -62,7 +62,7 @@ func (a *app) up(w http.ResponseWriter, _ *http.Request) {
 	a.answer(w, http.StatusOK, "ready")
 }
 
-// setHealth lets whoever can reach the application decide what /up answers.
+// setHealth lets everyone who can reach the application decide what /up answers.
 // That is fine for an example, and for nothing else.
 func (a *app) setHealth(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {

@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// run serves until a signal ends it; a graceful stop is no error.
+// run serves until a signal ends it; a graceful stop is not an error.
 func run(opts options, logger *log.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals(opts.refuseStop, logger)...)
 	defer stop()
@@ -72,7 +72,7 @@ func run(opts options, logger *log.Logger) error {
 
 // stopSignals returns the signals that stop the application. One that refuses
 // to stop says so whenever it is asked, instead of ignoring the signal in
-// silence: whoever waits for it should see what it waits for. An interrupt
+// silence: people who wait for it should see what it waits for. An interrupt
 // from the keyboard always works.
 func stopSignals(refuse bool, logger *log.Logger) []os.Signal {
 	if !refuse {

@@ -95,7 +95,7 @@ func TestTroubleshootingQuotesMessagesThatExist(t *testing.T) {
 		})
 	})
 	// What is in no text of ours: statuses of HTTP, kinds of ACME errors, and others' words.
-	foreign := regexp.MustCompile(`^\d\d\d |^tls: |^unknown flag: |^[a-zA-Z]+$`)
+	foreign := regexp.MustCompile(`^\d\d\d |^tls: |^http2: |^unknown flag: |^[a-zA-Z]+$`)
 	page, err := os.ReadFile("../docs/TROUBLESHOOTING.md")
 	must(t, err)
 	quote := regexp.MustCompile("`([^`]+)`")

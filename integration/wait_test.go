@@ -138,7 +138,7 @@ func TestWaitTakesUpADetachedDeploy(t *testing.T) {
 		if by == "service" {
 			what = "shop"
 		}
-		if r := run(t, p, "wait", what, "--timeout", "10ms"); r.Code != 124 || !strings.Contains(r.Stderr, "has not ended within 10ms, and goes on") {
+		if r := run(t, p, "wait", what, "--timeout", "10ms"); r.Code != 124 || !strings.Contains(r.Stderr, "not finished after 10ms") {
 			t.Errorf("wait %s, for too short: %d %s", by, r.Code, r.Stderr)
 		}
 		cmd, said := begin(t, p, "wait", what)

@@ -36,7 +36,7 @@ func newDeployPrinter(env *Env, output OutputFormat, quiet, forced bool) deployP
 	return p
 }
 
-// silentPrinter prints nothing: errors are printed by whoever ends the command.
+// silentPrinter prints nothing: errors are printed where the command ends.
 type silentPrinter struct{}
 
 func (silentPrinter) Event(api.Event) error             { return nil }

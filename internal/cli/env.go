@@ -91,7 +91,7 @@ func (s *Stream) size() (columns, lines int) {
 	return s.Size()
 }
 
-// note tells people something that is no data and no error.
+// note tells people something that is neither data nor an error.
 func (e *Env) note(text string) { fmt.Fprintln(e.Err, text) }
 
 // command is a command line of ours in a text: the name of the program, and a command.

@@ -94,7 +94,7 @@ func nameVariables(flags *pflag.FlagSet, err error) error {
 }
 
 // isAbout reports whether a message names a flag, in the words of the command line or in
-// those of the API, or its value, if that is no truth value or number.
+// those of the API, or its value, if that is not a truth value or a number.
 func isAbout(message string, f *pflag.Flag) bool {
 	words := []string{"--" + f.Name}
 	if strings.Contains(f.Name, "-") {

@@ -10,7 +10,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/client"
 )
 
-// codeWouldChange is no failure: it is how a dry run ends that has found a difference,
+// codeWouldChange is not a failure: a dry run ends with it if it has found a difference,
 // which it has printed.
 const codeWouldChange api.Code = "would_change"
 

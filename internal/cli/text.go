@@ -29,7 +29,7 @@ func (e *Env) printError(err error) {
 }
 
 // WarnOfCut tells of what had to be cut once outcome had come true, if anything had to be:
-// that is no failure, but the person who drains should know.
+// that is not a failure, but the person who drains should know.
 func (e *Env) WarnOfCut(outcome string, cut *api.Cut) {
 	if cut == nil {
 		return

@@ -59,7 +59,7 @@ Exit codes are those of deploy, and 124 if --timeout is over first.`,
 		if timeout > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(timeout), &api.Error{
-				Code: codeGaveUp, Message: fmt.Sprintf("it has not ended within %s, and goes on", timeout),
+				Code: codeGaveUp, Message: fmt.Sprintf("not finished after %s; the deployment or removal goes on", timeout),
 			})
 			defer cancel()
 		}

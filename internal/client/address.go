@@ -16,7 +16,7 @@ type Address struct {
 	Network string // "unix" or "tcp"
 	Address string // a path, or host:port
 	// Mode is the permissions of a Unix socket, in octal digits; empty means the
-	// user's alone. It matters to who listens.
+	// user's alone. It matters to the program that listens.
 	Mode string
 }
 

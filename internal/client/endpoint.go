@@ -21,7 +21,7 @@ const ConnectTimeout = 5 * time.Second
 // endpoint is where a proxy may be asked.
 type endpoint struct {
 	Address
-	// named says that the user has named it. Then it is asked, whoever answers there.
+	// named says that the user has given it. Then it is used, whatever program answers there.
 	named bool
 	// private says that the directory of the socket has to be the user's own: in a
 	// shared temporary directory, anyone could have made it.

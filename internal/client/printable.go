@@ -8,7 +8,7 @@ import (
 )
 
 // makePrintable replaces, in every text of an answer, what would steer a terminal: what
-// answers may be no proxy, or pass on what others have said. v is a pointer.
+// answers may not be a proxy, or may pass on what others have said. v is a pointer.
 func makePrintable(v any) { sanitize(reflect.ValueOf(v)) }
 
 func sanitize(v reflect.Value) {
