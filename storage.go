@@ -78,7 +78,7 @@ func (s *store) Delete(ctx context.Context, service string) error {
 // was stored is what the next start reads, and there is nothing to take back.
 func (s *store) sync(service string) {
 	if err := syncFolders(s.storage, folder(service)); err != nil && s.logger != nil {
-		s.logger.Warn("a power cut now may bring back the state before: its folder cannot be synced",
+		s.logger.Warn("a power cut now may bring back the previous state: its folder cannot be synced",
 			zap.String("service", service), zap.Error(err))
 	}
 }

@@ -45,7 +45,7 @@ func TestRollbackUnderLoadLosesNothing(t *testing.T) {
 	}
 	next.Stop()
 	r = run(t, p, "rollback", "default", "--to", "v2")
-	if r.Code != 3 || !strings.Contains(r.Stderr, "deploy its image again") || !strings.Contains(r.Stderr, "default v3 still serves all traffic") {
+	if r.Code != 3 || !strings.Contains(r.Stderr, "start them again") || !strings.Contains(r.Stderr, "default v3 still serves all traffic") {
 		t.Errorf("%d %s", r.Code, r.Stderr)
 	}
 	if r := run(t, p, "rollback", "default", "--to", "v9"); r.Code != 5 || !strings.Contains(r.Stderr, "remembered are v1, v2") {

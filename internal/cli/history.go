@@ -17,9 +17,9 @@ func newHistoryCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history SERVICE",
 		Short: "List the releases of a service that serve or have served",
-		Long: `history lists the last 20 releases of a service, the newest first: since when each
-served and for how long, with which targets, and what it was deployed with as --label,
---commit and --by. parachute rollback goes back to one of them.`,
+		Long: `history lists the last 20 releases of a service, the newest first: when each was
+deployed, how long it served, its targets, and its --label, --commit and --by.
+parachute rollback goes back to one of them.`,
 		Args:              oneService("history"),
 		ValidArgsFunction: env.completeOneService,
 	}

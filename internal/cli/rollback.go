@@ -15,10 +15,10 @@ func newRollbackCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback [SERVICE]",
 		Short: "Go back to a release that has served before",
-		Long: `rollback deploys the targets and all settings of a release that has served before, by
-default of the one before the release that serves. Its instances have to run: they are
-checked once more, for two seconds, and then switched to as by a deploy. It is a new
-release with a number of its own.
+		Long: `rollback goes back to a release that has served before: to its targets and all of its
+settings. By default that is the release before the one that serves. Its instances must
+still run. Their health is checked for two seconds, and then the switch is that of a
+deploy. The result is a new release with its own number.
 
 SERVICE can be left out if there is only one. parachute history lists the releases.
 
@@ -27,7 +27,7 @@ Exit codes are those of deploy, and 5 if the release is not remembered.`,
   parachute rollback app1.example.com --to v12`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("rollback is of one service at a time")
+				return fmt.Errorf("rollback takes one service at a time")
 			}
 			return nil
 		},
@@ -37,7 +37,7 @@ Exit codes are those of deploy, and 5 if the release is not remembered.`,
 	flags := cmd.Flags()
 	to := flags.String("to", "", "`release` to go back to, as in v12 (default: the one before)")
 	flags.StringVar(&req.Note.Label, "label", "", "`text` to know the new release by (default: that of the old one)")
-	flags.StringVar(&req.Note.By, "by", callerName(), "`who` goes back")
+	flags.StringVar(&req.Note.By, "by", callerName(), "`name` of the person or program that goes back")
 	flags.BoolVar(&req.FailOnCut, "fail-on-cut", false, "exit with 7 if requests or streams of the release before had to be cut")
 	flags.BoolVar(&req.Detach, "detach", false, "return as soon as the deployment is accepted; it goes on by itself")
 	output := AddOutputFlag(cmd)
@@ -84,7 +84,7 @@ func onlyService(ctx context.Context, c *client.Client) ([]string, error) {
 	case len(services) == 0:
 		return nil, &api.Error{Code: api.CodeNotFound, Message: "nothing is deployed"}
 	case len(services) > 1:
-		return nil, api.Invalid("there are %d services; name the one that is meant", len(services)).WithHint("see: parachute list")
+		return nil, api.Invalid("there are %d services; give the name of one", len(services)).WithHint("see: parachute list")
 	}
 	return []string{services[0].Name}, nil
 }

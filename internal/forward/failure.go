@@ -42,7 +42,7 @@ func (f *Failure) Error() string {
 	}
 	about = append(about, fmt.Sprintf("after %s", f.Duration.Round(time.Millisecond)))
 	if f.Setting != "" {
-		about = append(about, fmt.Sprintf("the time of %s was over", f.Setting))
+		about = append(about, fmt.Sprintf("longer than %s", f.Setting))
 	}
 	return f.Err.Error() + " (" + strings.Join(about, ", ") + ")"
 }

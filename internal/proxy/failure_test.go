@@ -87,7 +87,7 @@ func wantFailure(t *testing.T, err, want error, setting, target string, took tim
 			t.Errorf("%q does not say %q", err, part)
 		}
 	}
-	if overdue := "the time of `" + setting + "` was over"; setting != "" && !strings.Contains(err.Error(), overdue) {
+	if overdue := "longer than `" + setting + "`"; setting != "" && !strings.Contains(err.Error(), overdue) {
 		t.Errorf("%q does not say that %s", err, overdue)
 	}
 	fields := zapcore.NewMapObjectEncoder()

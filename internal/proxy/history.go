@@ -105,7 +105,7 @@ func (e *Engine) loadHistory(ctx context.Context, name string) history {
 		err = fmt.Errorf("format %d is not known", h.Format)
 	}
 	if err != nil {
-		e.log().Warn("the history of a service cannot be read, and begins anew", zap.String("service", name), zap.Error(err))
+		e.log().Warn("the history of a service cannot be read, and starts again", zap.String("service", name), zap.Error(err))
 		return empty
 	}
 	return h

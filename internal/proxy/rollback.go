@@ -66,5 +66,5 @@ func (e *Engine) pastRelease(ctx context.Context, name string, active, number in
 
 // goneHint explains a rollback whose targets are not healthy.
 func goneHint(release int) api.Advice {
-	return api.Advise("the instances of v%d do not run any more, or are not healthy; deploy its image again", release)
+	return api.Advise("the instances of v%d no longer run, or are not healthy; start them again and deploy them", release)
 }

@@ -88,7 +88,7 @@ func TestRollbackToInstancesThatAreGoneChangesNothing(t *testing.T) {
 	start := time.Now()
 	_, err := e.rollback("app", api.RollbackRequest{})
 	wantCode(t, err, api.CodeNotHealthy)
-	if failed := api.AsError(err); !strings.Contains(failed.Hint, "deploy its image again") {
+	if failed := api.AsError(err); !strings.Contains(failed.Hint, "start them again") {
 		t.Errorf("error %q, hint %q", failed.Message, failed.Hint)
 	}
 	if took := time.Since(start); took > 10*time.Second {

@@ -29,7 +29,7 @@ func (r *release) fail(err error, in *http.Request, client forward.Sender) error
 }
 
 // Traffic returns what each service has carried, by name. The service that has been removed
-// has nothing, and begins anew when it is deployed again.
+// has nothing, and starts again when it is deployed again.
 func (e *Engine) Traffic() map[string]*forward.Traffic {
 	e.mu.Lock()
 	defer e.mu.Unlock()
