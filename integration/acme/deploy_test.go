@@ -79,7 +79,7 @@ func (d deployment) wantDone(t *testing.T) deployment {
 func (d deployment) wantFailed(t *testing.T, reasons ...string) {
 	t.Helper()
 	last := d.lines[len(d.lines)-1]
-	if d.Code != 1 || last.Error == nil || last.Error.Code != "certificate_failed" {
+	if d.Code != 12 || last.Error == nil || last.Error.Code != "certificate_failed" {
 		t.Fatalf("the deploy ended with %d\n%s%s", d.Code, d.Stdout, d.Stderr)
 	}
 	for _, reason := range reasons {

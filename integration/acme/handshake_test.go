@@ -194,7 +194,7 @@ func TestTLSIsTurnedOffWhileConnectionsLive(t *testing.T) {
 		if a.body != "v1" {
 			t.Fatalf("%s", a)
 		}
-		s.deploy(t, startApp(t, named("v2")).addr(), "--host", host).wantDone(t)
+		s.deploy(t, startApp(t, named("v2")).addr(), "--host", host, "--tls=false").wantDone(t)
 		for range 3 {
 			a, err := ask(c, http.MethodGet, "https://"+host+"/")
 			must(t, err)

@@ -86,7 +86,7 @@ func TestOwnCertificateOfNoUseIsRefused(t *testing.T) {
 		"no key":             {[]string{"--tls", "--tls-certificate-path", good.certificate}, "--tls-private-key-path"},
 	} {
 		d := s.deploy(t, append(c.flags, startApp(t, named("new")).addr(), "--host", host)...)
-		if d.Code != 2 && d.Code != 1 || !strings.Contains(d.Stderr, c.reason) {
+		if d.Code != 2 && d.Code != 12 || !strings.Contains(d.Stderr, c.reason) {
 			t.Errorf("%s: %d %s", name, d.Code, d.Stderr)
 		}
 		s.wantBody(t, host, "old", s.internalRoots(t))

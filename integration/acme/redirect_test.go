@@ -79,7 +79,7 @@ func TestRedirectToHTTPSCanBeTurnedOff(t *testing.T) {
 		t.Errorf("%s %s", resp.Status, body)
 	}
 	s.wantBody(t, host, "app", s.internalRoots(t))
-	s.deploy(t, addr, "--host", host, "--tls=internal").wantDone(t)
+	s.deploy(t, addr, "--host", host, "--tls-redirect=true").wantDone(t)
 	if resp, _ := s.raw(t, "GET", "/x", host); resp.StatusCode != http.StatusMovedPermanently {
 		t.Errorf("turned on by the next deploy: %s", resp.Status)
 	}

@@ -142,6 +142,9 @@ func (r *DeployRequest) dropKept(p Patch) {
 	if !r.Sticky && !p.Names("sticky_same_site") {
 		r.StickySameSite = ""
 	}
+	if r.TLS != nil {
+		r.TLS = r.TLS.withoutOther(p)
+	}
 	plain := slices.ContainsFunc(r.Targets, func(target string) bool {
 		t, err := ParseTarget(target)
 		return err == nil && t.Scheme != "https"

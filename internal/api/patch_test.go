@@ -99,6 +99,42 @@ func TestADeployDropsWhatItMakesMeaningless(t *testing.T) {
 	}
 }
 
+// Certificates come from files or from an issuer: who names the one leaves the other.
+func TestADeployChangesWhereCertificatesComeFrom(t *testing.T) {
+	files, err := DeployRequest{Targets: []string{"web:1"}, Hosts: []string{"*.a.test"}, TLS: &TLSRequest{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"}}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := DeployRequest{Targets: []string{"web:1"}, Hosts: []string{"*.a.test"}, TLS: &TLSRequest{Issuer: IssuerInternal, OnDemandURL: "/ask"}}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		from  *Spec
+		patch string
+		want  TLSOptions
+	}{
+		{&files, `{"tls":{"issuer":"internal"}}`, TLSOptions{Issuer: IssuerInternal, Redirect: true}},
+		{&files, `{"tls":{"issuer":"auto"}}`, TLSOptions{Issuer: IssuerAuto, Redirect: true}},
+		{&files, `{"tls":{"redirect":false}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"}},
+		{&files, `{"tls":{"private_key_path":"/l.pem"}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/l.pem", Redirect: true}},
+		{&issued, `{"tls":{"certificate_path":"/c.pem","private_key_path":"/k.pem"}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem", Redirect: true}},
+		{&issued, `{"tls":{"issuer":"auto"}}`, TLSOptions{Issuer: IssuerAuto, OnDemandURL: "/ask", Redirect: true}},
+	} {
+		p, err := ParsePatch([]byte(c.patch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := p.Apply(c.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := req.Resolve(); err != nil || *s.Options.TLS != c.want {
+			t.Errorf("%s: %+v, %v, want %+v", c.patch, s.Options.TLS, err, c.want)
+		}
+	}
+}
+
 // What belongs to one deployment is not kept: a deploy that was forced once must not be
 // without a health check for ever.
 func TestWhatBelongsToOneDeployIsNotKept(t *testing.T) {

@@ -40,6 +40,21 @@ type TLSRequest struct {
 	OnDemandURL string `json:"on_demand_url,omitempty"`
 }
 
+// withoutOther returns r without the kept source of certificates, where p names another one:
+// files of one's own, or an issuer.
+func (r *TLSRequest) withoutOther(p Patch) *TLSRequest {
+	files := p.Names("tls.certificate_path") || p.Names("tls.private_key_path")
+	issued := p.Names("tls.issuer") || p.Names("tls.on_demand_url")
+	next := *r
+	switch {
+	case files && !issued:
+		next.Issuer, next.OnDemandURL = "", ""
+	case issued && !files:
+		next.CertificatePath, next.PrivateKeyPath = "", ""
+	}
+	return &next
+}
+
 // TLSOptions are the settings for HTTPS that a release keeps for as long as it
 // serves. Their fields are those of [TLSRequest].
 type TLSOptions struct {
