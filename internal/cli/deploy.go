@@ -18,41 +18,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/client"
 )
 
-func newDeployCommand(env *Env) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "deploy TARGET...",
-		Short: "Move a service's traffic to new instances without losing a request",
-		Long: `deploy checks that every TARGET is healthy, moves all new requests of the
-service to them in one step, waits until the old instances have nothing left to
-do, and returns. Then the old instances can be removed.
-
-A TARGET is host:port, http://host:port, [ipv6]:port, unix//path/to.sock,
-https://host:port or h2c://host:port.
-
-With --tls, it also gets the certificates of all hosts before the switch.
-
-A deploy changes the settings that it mentions and keeps all others: hosts, TLS,
-timeouts. --tls=false turns TLS off, --unset gives a setting its default again,
---reset gives all of them. --dry-run shows what would change. If a deploy fails
-before the switch, nothing has changed.
-
-Exit codes: 0 the new release serves, and the old one has nothing left to do; 1
-other; 2 invalid input; 3 not healthy in time, the old release still serves; 4
-another service owns the route, or a newer deploy took over; 6 no proxy answers;
-7 with --fail-on-cut: the new release serves, but something had to be cut to
-drain the old one; 10 with --dry-run: something would change; 12 no certificate,
-the old release still serves; 130 interrupted.`,
-		Example: `  parachute deploy web-1:3000
-  parachute deploy web-2:3000 --host app1.example.com --tls
-  parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return fmt.Errorf("deploy needs at least one target, as in: parachute deploy web-1:3000")
-			}
-			return nil
-		},
-		ValidArgsFunction: cobra.NoFileCompletions,
-	}
+// AddDeploy makes cmd deploy: it gets the flags, with their completion, and what it runs.
+func AddDeploy(env *Env, cmd *cobra.Command) {
 	addDeployFlags(cmd)
 	output := AddOutputFlag(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print errors only")
@@ -70,7 +37,6 @@ the old release still serves; 130 interrupted.`,
 		}
 		return err
 	}
-	return cmd
 }
 
 // connect returns a client of the proxy.

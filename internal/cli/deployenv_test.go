@@ -48,7 +48,9 @@ func TestEnvironmentIsForAllDeploys(t *testing.T) {
 
 // The proxy runs in another directory than who names a file.
 func TestAuthorityOfTargetsIsTheFileThatTheCallerMeans(t *testing.T) {
-	flags := newDeployCommand(&Env{}).Flags()
+	cmd := new(cobra.Command)
+	AddDeploy(&Env{}, cmd)
+	flags := cmd.Flags()
 	if err := flags.Parse([]string{"--target-ca", "ca.pem"}); err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,14 @@ package cli
 
 import (
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 func TestMisspelledFlagsGetASuggestion(t *testing.T) {
-	flags := newDeployCommand(&Env{}).Flags()
+	cmd := new(cobra.Command)
+	AddDeploy(&Env{}, cmd)
+	flags := cmd.Flags()
 	for name, want := range map[string]string{
 		"hsot":              "host",
 		"hosts":             "host",
