@@ -48,6 +48,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"POST " + api.PathServices + "/{service}/stop":        holdService(api.Stopped),
 		"POST " + api.PathServices + "/{service}/resume":      resumeService,
 		"GET " + api.PathDeployments + "/{id}":                getDeployment,
+		"GET " + api.PathEvents:                               followEvents,
 		"GET " + api.PathVersion:                              getVersion,
 	} {
 		mux.Handle(pattern, call)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
@@ -63,6 +64,9 @@ type App struct {
 	altSvc []string
 	// closeStreams closes all streams, once, and waits for them.
 	closeStreams func()
+	// events is Caddy's app for events, and stopEvents ends that it is told of ours.
+	events     *caddyevents.App
+	stopEvents func()
 }
 
 // CaddyModule returns the Caddy module information.
@@ -90,6 +94,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.logger, a.ctx = ctx.Logger(), ctx
 	a.store = &store{storage: ctx.Storage(), logger: a.logger}
+	events, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	a.events = events.(*caddyevents.App)
 	key := storageKey(ctx.Storage())
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		c := certs.New()
@@ -133,7 +142,9 @@ func (a *App) Start() error {
 	go removeLeftovers(a.store.storage)
 	running.add(a)
 	a.warnOfSites()
-	return nil
+	var err error
+	a.stopEvents, err = a.emitEvents()
+	return err
 }
 
 // ports returns the ports that clients are redirected by.
@@ -162,6 +173,7 @@ func (a *App) attach() {
 // Stop closes streams politely when the process is exiting. A reload closes
 // nothing: the next config goes on with the same engine.
 func (a *App) Stop() error {
+	a.stopEvents()
 	a.leave()
 	if caddy.Exiting() {
 		// Not to be waited for here: the servers may not have been told yet.

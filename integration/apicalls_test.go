@@ -121,6 +121,7 @@ func callEverything(c apiCaller) {
 	callDeployments(c)
 	callRollback(c)
 	callHolds(c)
+	callEvents(c)
 	callFailingStorage(c)
 	callAsABrowser(c)
 	callStopping(c)
@@ -236,6 +237,7 @@ var everyCall = [][2]string{
 	{"POST", "/parachute/services/web/resume"},
 	{"POST", "/parachute/deployments"},
 	{"GET", "/parachute/deployments/none"},
+	{"GET", "/parachute/events?after=none"},
 	{"GET", "/parachute/version"},
 }
 

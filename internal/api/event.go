@@ -21,12 +21,25 @@ const (
 	EventEnded EventKind = "ended"
 )
 
+// The kinds of events that are of no deployment. They are in the feed alone.
+const (
+	// EventRemoved tells that a service was removed, and of its drain.
+	EventRemoved EventKind = "removed"
+	// EventHeld and EventResumed tell that a service is paused or stopped, and serves again.
+	EventHeld    EventKind = "held"
+	EventResumed EventKind = "resumed"
+	// EventHealthChanged tells of a target that is failing, or healthy again.
+	EventHealthChanged EventKind = "health_changed"
+	// EventGap tells a reader of the feed that it has missed events.
+	EventGap EventKind = "gap"
+)
+
 // Event is one step of a deployment. Which fields it has depends on its kind.
 type Event struct {
 	Kind       EventKind `json:"event"`
 	Time       time.Time `json:"time"`
-	Deployment string    `json:"deployment"`
-	Service    string    `json:"service"`
+	Deployment string    `json:"deployment,omitempty"`
+	Service    string    `json:"service,omitempty"`
 	// Target, Reason and Probe tell of a health check.
 	Target string       `json:"target,omitempty"`
 	Reason string       `json:"reason,omitempty"`
@@ -52,6 +65,10 @@ type Event struct {
 	DrainTimeout  *Duration `json:"drain_timeout,omitempty"`
 	StreamTimeout *Duration `json:"stream_timeout,omitempty"`
 	Drain         *Drain    `json:"drain,omitempty"`
+	// Hold tells how a service is held.
+	Hold *Hold `json:"hold,omitempty"`
+	// Health is what a target has become.
+	Health Health `json:"health,omitempty"`
 	// Result is the deployment as it ended.
 	Result *DeploymentStatus `json:"result,omitempty"`
 }

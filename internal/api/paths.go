@@ -2,10 +2,12 @@ package api
 
 import "net/url"
 
-// Media types of the API: one JSON value, and a JSON value on each line.
+// Media types of the API: one JSON value, a JSON value on each line, and server-sent
+// events (WHATWG HTML, section 9.2).
 const (
 	MediaJSON   = "application/json"
 	MediaNDJSON = "application/x-ndjson"
+	MediaSSE    = "text/event-stream"
 )
 
 // Paths of the calls, on Caddy's admin endpoint.
@@ -14,6 +16,8 @@ const (
 	PathServices = "/parachute/services"
 	// PathDeployments is the folder of the deployments, and where one is asked for.
 	PathDeployments = "/parachute/deployments"
+	// PathEvents is the feed of everything that happens to services.
+	PathEvents = "/parachute/events"
 	// PathVersion tells the versions of the proxy and of the Caddy in it.
 	PathVersion = "/parachute/version"
 )

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -26,13 +27,16 @@ func (c *Client) Stream(ctx context.Context, path string, body any, yield func(a
 		return err
 	}
 	defer resp.Body.Close()
-	events, ended := readEvents(ctx, resp.Body)
+	events, ended := readLines(ctx, resp.Body, func(ev *api.Event) error { return checkEvent(*ev) })
 	quiet := time.NewTimer(c.quietTimeout)
 	defer quiet.Stop()
 	for id, over := "", false; ; {
 		select {
 		case ev := <-events:
-			if err := yield(ev); err != nil {
+			if ev == nil {
+				break
+			}
+			if err := yield(*ev); err != nil {
 				return err
 			}
 			if ev.Kind == api.EventEnded {
@@ -65,29 +69,60 @@ func (c *Client) confirm(ctx context.Context, id string, over bool) (bool, error
 	return status.State.Final(), nil
 }
 
-// readEvents reads a line of JSON for each event, until ctx ends. The second channel has
-// the error that ends the events.
-func readEvents(ctx context.Context, from io.Reader) (<-chan api.Event, <-chan error) {
-	events, ended := make(chan api.Event), make(chan error, 1)
+// Feed calls yield with everything that happens to services, from now on or after the event
+// with an id, until ctx ends or yield returns an error.
+func (c *Client) Feed(ctx context.Context, after string, yield func(api.FeedEvent) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil) // ends the reader
+	late := time.AfterFunc(c.answerTimeout, func() { cancel(silentError{c.answerTimeout}) })
+	resp, err := c.do(ctx, http.MethodGet, api.PathEvents+"?after="+url.QueryEscape(after), nil, nil, api.MediaNDJSON)
+	late.Stop()
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	events, ended := readLines(ctx, resp.Body, func(ev *api.FeedEvent) error { return checkEvent(ev.Data) })
+	for {
+		select {
+		case ev := <-events: // or nothing, which says that the proxy is there
+			if ev == nil {
+				continue
+			}
+			if err := yield(*ev); err != nil {
+				return err
+			}
+		case err := <-ended:
+			return c.lost(ctx, err)
+		case <-time.After(2 * c.quietTimeout): // twice as long as the proxy is ever silent
+			return c.silent(2 * c.quietTimeout)
+		}
+	}
+}
+
+// readLines reads a line of JSON for each value, until ctx ends. An empty line, which says
+// nothing but that somebody is there, is nil. The second channel has the error that ends
+// the values.
+func readLines[T any](ctx context.Context, from io.Reader, check func(*T) error) (<-chan *T, <-chan error) {
+	values, ended := make(chan *T), make(chan error, 1)
 	go func() {
 		lines := bufio.NewScanner(from)
 		lines.Buffer(nil, maxEvent)
 		for lines.Scan() {
-			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
-				continue
+			var value *T
+			if len(bytes.TrimSpace(lines.Bytes())) > 0 {
+				value = new(T)
+				err := json.Unmarshal(lines.Bytes(), value)
+				if err == nil {
+					err = check(value)
+				}
+				if err != nil {
+					ended <- err
+					return
+				}
+				makePrintable(value)
 			}
-			var ev api.Event
-			if err := json.Unmarshal(lines.Bytes(), &ev); err != nil {
-				ended <- err
-				return
-			}
-			if !whole(ev) {
-				ended <- fmt.Errorf("an event %.64q lacks what it is about", ev.Kind)
-				return
-			}
-			makePrintable(&ev)
 			select {
-			case events <- ev:
+			case values <- value:
 			case <-ctx.Done():
 				ended <- ctx.Err()
 				return
@@ -99,7 +134,15 @@ func readEvents(ctx context.Context, from io.Reader) (<-chan api.Event, <-chan e
 		}
 		ended <- err
 	}()
-	return events, ended
+	return values, ended
+}
+
+// checkEvent returns an error if an event lacks what its kind promises.
+func checkEvent(ev api.Event) error {
+	if !whole(ev) {
+		return fmt.Errorf("an event %.64q lacks what it is about", ev.Kind)
+	}
+	return nil
 }
 
 // whole reports whether an event has what its kind promises, so that who is told of it need
@@ -114,6 +157,8 @@ func whole(ev api.Event) bool {
 		return ev.Drain != nil
 	case api.EventEnded:
 		return ev.Result != nil
+	case api.EventHeld:
+		return ev.Hold != nil
 	}
 	return true
 }

@@ -147,6 +147,8 @@ func (e *Engine) accept(p api.Patch, s api.Spec, from basis) (*Deployment, bool,
 		})
 	}
 	d := newDeployment(s)
+	d.publish = e.feed.publish
+	e.feed.publish(d.events[0])
 	d.reserved = e.heldBy(svc, s.Routes)
 	svc.deployments = append(svc.deployments, d)
 	e.deployments.add(d)

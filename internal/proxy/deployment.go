@@ -24,6 +24,9 @@ type Deployment struct {
 	// reserved are the routes that it holds for its release. It is guarded by Engine.mu.
 	reserved []api.Route
 
+	// publish tells whoever follows all services of an event; nil tells nobody.
+	publish func(api.Event)
+
 	// mu guards what follows.
 	mu         sync.Mutex
 	status     api.DeploymentStatus

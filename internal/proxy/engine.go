@@ -37,6 +37,7 @@ type Engine struct {
 	// deployments that are under way.
 	owners      map[api.Route]*owner
 	deployments *deploymentLog
+	feed        *feed
 	started     bool
 	stopping    bool
 	// operations counts deployments and removals.
@@ -61,6 +62,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		services:    make(map[string]*service),
 		owners:      make(map[api.Route]*owner),
 		deployments: newDeploymentLog(),
+		feed:        newFeed(),
 		stopped:     make(chan struct{}),
 	}
 	e.forwarder = forward.NewForwarder(forward.Options{
@@ -279,6 +281,9 @@ func (e *Engine) acquireNamed(service string) (*release, error) {
 
 // logHealth logs that the health of a target of r has changed.
 func (e *Engine) logHealth(r *forward.Release, target api.Target, health api.Health, reason string) {
+	e.feed.publish(api.Event{
+		Kind: api.EventHealthChanged, Service: r.Spec.Service, Release: r.Version, Target: target.String(), Health: health, Reason: reason,
+	})
 	fields := []zap.Field{zap.String("service", r.Spec.Service), zap.Int("release", r.Version), zap.Stringer("target", target)}
 	if health == api.HealthFailing {
 		e.log().Warn("target is failing its health check", append(fields, zap.String("reason", reason))...)

@@ -49,6 +49,9 @@ func (d *Deployment) sendLocked(ev api.Event) {
 	}
 	ev.Time, ev.Deployment, ev.Service = time.Now().UTC(), d.id, d.spec.Service
 	d.events = append(d.events, ev)
+	if d.publish != nil {
+		d.publish(ev)
+	}
 	close(d.more)
 	d.more = make(chan struct{})
 }

@@ -85,6 +85,11 @@ func (e *Engine) setHold(name string, h *api.Hold) (*release, error) {
 	}
 	c.lineup.Store(next)
 	l.hold.end()
+	if h != nil {
+		e.feed.publish(api.Event{Kind: api.EventHeld, Service: name, Release: l.active.Version, Hold: h})
+	} else {
+		e.feed.publish(api.Event{Kind: api.EventResumed, Service: name, Release: l.active.Version})
+	}
 	return l.active, nil
 }
 

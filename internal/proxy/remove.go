@@ -55,6 +55,7 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 		limits = req.Limits(old.Spec.Options)
 	}
 	err = e.drainOld(svc, old, limits, req.FailOnCut, nil, func(d api.Drain) { removal.Drained, removal.Cut = &d, api.CutOf(d) })
+	e.feed.publish(api.Event{Kind: api.EventRemoved, Service: name, Drain: removal.Drained})
 	if cut, ok := errors.AsType[*api.Error](err); ok {
 		cut.Message = name + " is removed, but " + cut.Message
 	}

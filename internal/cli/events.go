@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
+)
+
+func newEventsCommand(env *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "events [SERVICE...]",
+		Short: "Follow what happens to the services",
+		Long: `events prints a line for everything that happens to services, until it is interrupted:
+deployments and their steps, removals, pauses, and targets whose health changes. Without
+a SERVICE, it follows all.
+
+The proxy remembers the last 1000 events. --after start begins with these, and --after ID
+behind the event with that id, which --output json shows.`,
+		ValidArgsFunction: env.CompleteServices,
+	}
+	after := cmd.Flags().String("after", "", "`id` of the event to begin behind, or start (default: from now on)")
+	output := AddOutputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, services []string) error {
+		c, err := env.Client(cmd)
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = c.Feed(ctx, *after, func(ev api.FeedEvent) error {
+			if len(services) > 0 && ev.Data.Kind != api.EventGap && !slices.Contains(services, ev.Data.Service) {
+				return nil
+			}
+			if *output == outputJSON {
+				return json.NewEncoder(env.Out).Encode(ev)
+			}
+			_, err := fmt.Fprintf(env.Out, "%s  %s\n", ev.Data.Time.Local().Format(time.DateTime), describeEvent(ev.Data))
+			return err
+		})
+		if api.ErrorCode(err) == client.CodeInterrupted {
+			return nil // as one ends it
+		}
+		return err
+	}
+	return cmd
+}
+
+// describeEvent says in a line what has happened.
+func describeEvent(ev api.Event) string {
+	text := ev.Service + " "
+	switch ev.Kind {
+	case api.EventAccepted:
+		return text + "deploys " + strings.Join(ev.Targets, ", ")
+	case api.EventHealthy:
+		return text + ev.Target + " is healthy"
+	case api.EventCertifying:
+		return text + "gets the certificate of " + ev.Host
+	case api.EventCertified:
+		return text + "has the certificate of " + ev.Host
+	case api.EventSwitched:
+		if ev.Previous > 0 {
+			return text + fmt.Sprintf("switched v%d -> v%d", ev.Previous, ev.Release)
+		}
+		return text + fmt.Sprintf("switched to v%d", ev.Release)
+	case api.EventDraining:
+		return text + fmt.Sprintf("drains v%d: %s, %s", ev.Release, api.Count(ev.Requests, "request"), api.Count(ev.Streams, "stream"))
+	case api.EventDrained:
+		text += fmt.Sprintf("drained v%d", ev.Release)
+		if cut := api.CutOf(*ev.Drain); cut != nil {
+			text += ": " + cut.String()
+		}
+		return text
+	case api.EventEnded:
+		if ev.Result.Error != nil {
+			return text + fmt.Sprintf("deployment %s: %s", ev.Result.State, withFlags(ev.Result.Error.Message))
+		}
+		return OutcomeOf(*ev.Result)
+	case api.EventRemoved:
+		return text + "is removed"
+	case api.EventHeld:
+		return text + "is " + string(ev.Hold.Mode)
+	case api.EventResumed:
+		return text + "serves again"
+	case api.EventHealthChanged:
+		text += fmt.Sprintf("v%d %s is %s", ev.Release, ev.Target, ev.Health)
+		if ev.Reason != "" {
+			text += ": " + ev.Reason
+		}
+		return text
+	case api.EventGap:
+		return "some events were missed"
+	}
+	return text + string(ev.Kind)
+}
