@@ -47,6 +47,9 @@ type App struct {
 	// done about it. `parachute run` sets it.
 	SiteHosts string `json:"site_hosts,omitempty"`
 
+	// Webhooks are told of everything that happens to services. Default: none.
+	Webhooks []Webhook `json:"webhooks,omitempty"`
+
 	engine       *proxy.Engine
 	certificates *certs.Manager
 	// key is what the engine was acquired with; empty if it was not.
@@ -67,6 +70,8 @@ type App struct {
 	// events is Caddy's app for events, and stopEvents ends that it is told of ours.
 	events     *caddyevents.App
 	stopEvents func()
+	// stopWebhooks ends that webhooks are told.
+	stopWebhooks func()
 }
 
 // CaddyModule returns the Caddy module information.
@@ -85,6 +90,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if !slices.Contains([]string{"", refuseSiteHosts, warnOfSiteHosts}, a.SiteHosts) {
 		return fmt.Errorf("unknown site_hosts %q; use refuse or warn", a.SiteHosts)
+	}
+	for _, h := range a.Webhooks {
+		if err := h.validate(); err != nil {
+			return err
+		}
 	}
 	if a.PublicHTTPSPort != 0 {
 		a.altSvc = []string{fmt.Sprintf(`h3=":%d"; ma=2592000`, a.PublicHTTPSPort)} // as Caddy's, but for the port
@@ -143,7 +153,10 @@ func (a *App) Start() error {
 	running.add(a)
 	a.warnOfSites()
 	var err error
-	a.stopEvents, err = a.emitEvents()
+	if a.stopEvents, err = a.emitEvents(); err != nil {
+		return err
+	}
+	a.stopWebhooks, err = a.startWebhooks()
 	return err
 }
 
@@ -174,6 +187,7 @@ func (a *App) attach() {
 // nothing: the next config goes on with the same engine.
 func (a *App) Stop() error {
 	a.stopEvents()
+	a.stopWebhooks()
 	a.leave()
 	if caddy.Exiting() {
 		// Not to be waited for here: the servers may not have been told yet.

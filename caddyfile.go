@@ -55,8 +55,14 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 				return nil, d.Errf("public_https_port %q is not a port; a port is a number from 1 to 65535", d.Val())
 			}
 			app.PublicHTTPSPort = int(port)
+		case "webhook":
+			var h Webhook
+			if !d.AllArgs(&h.URL, &h.SecretFile) {
+				return nil, d.ArgErr()
+			}
+			app.Webhooks = append(app.Webhooks, h)
 		default:
-			return nil, d.Errf("unrecognized option %q; parachute knows grace_period and public_https_port", d.Val())
+			return nil, d.Errf("unrecognized option %q; parachute knows grace_period, public_https_port and webhook", d.Val())
 		}
 		if d.NextArg() {
 			return nil, d.ArgErr()

@@ -113,6 +113,9 @@ func (o *options) baseConfig() object {
 	if o.publicHTTPS != 0 {
 		parachute["public_https_port"] = o.publicHTTPS
 	}
+	if len(o.webhooks) > 0 {
+		parachute["webhooks"] = o.webhookObjects()
+	}
 	apps := object{"http": httpApp, "parachute": parachute}
 	if o.httpsPort != 0 {
 		apps["tls"] = object{"automation": o.automation()}
@@ -211,4 +214,16 @@ func Config(args ...string) ([]byte, error) {
 		return nil, err
 	}
 	return o.buildConfig()
+}
+
+// webhookObjects returns the webhooks as the app has them.
+func (o *options) webhookObjects() (all []any) {
+	file := o.webhookSecret
+	if abs, err := filepath.Abs(file); err == nil {
+		file = abs
+	}
+	for _, address := range o.webhooks {
+		all = append(all, object{"url": address, "secret_file": file})
+	}
+	return all
 }

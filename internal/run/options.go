@@ -19,6 +19,8 @@ type options struct {
 	admin          string
 	storage        string
 	trustedProxies []string
+	webhooks       []string
+	webhookSecret  string
 	acmeCA         string
 	acmeCARoot     string
 	acmeEmail      string
@@ -47,6 +49,8 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.trustedProxies, "trusted-proxies", nil, "`CIDRs` of proxies whose X-Forwarded headers are trusted (default: none)")
 	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates (default: Let's Encrypt, then ZeroSSL if there is an --acme-email)")
 	flags.StringVar(&o.acmeCARoot, "acme-ca-root", "", "PEM `file` with the root certificate of the ACME server itself")
+	flags.StringSliceVar(&o.webhooks, "webhook", nil, "`URLs` that are told of what happens to services (default: none)")
+	flags.StringVar(&o.webhookSecret, "webhook-secret-file", "", "`file` with the secrets that webhooks are signed with, each on a line as whsec_ and base64")
 	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
 	flags.StringVar(&o.acmeEABKeyID, "acme-eab-key-id", "", "`id` of an account that exists at the ACME server (external account binding)")
 	flags.StringVar(&o.acmeEABMACKey, "acme-eab-mac-key", "", "`key` of that account, in base64url; better given as PARACHUTE_ACME_EAB_MAC_KEY")

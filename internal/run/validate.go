@@ -50,6 +50,12 @@ func (o *options) validate() error {
 	if o.minTLS != "1.2" && o.minTLS != "1.3" {
 		return fmt.Errorf("unknown --min-tls %q; use 1.2 or 1.3", o.minTLS)
 	}
+	switch {
+	case len(o.webhooks) > 0 && o.webhookSecret == "":
+		return errors.New("--webhook needs --webhook-secret-file: receivers have to know who has sent a message")
+	case len(o.webhooks) == 0 && o.webhookSecret != "":
+		return errors.New("--webhook-secret-file has no effect without --webhook")
+	}
 	if err := o.validateACME(); err != nil {
 		return err
 	}

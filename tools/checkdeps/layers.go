@@ -76,10 +76,15 @@ var layers = map[string]layer{
 		ours: []string{"internal/argv0"},
 		why:  "it has to be initialised before net/http",
 	},
+	"internal/webhook": {
+		ours:    []string{"internal/api"},
+		outside: []string{"go.uber.org/zap"},
+		why:     "webhooks read the feed of events and know nothing of where it comes from",
+	},
 	".": {
 		ours: []string{
 			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/extendedconnect",
-			"internal/forward", "internal/proxy", "internal/run", "internal/version",
+			"internal/forward", "internal/proxy", "internal/run", "internal/version", "internal/webhook",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",
