@@ -276,7 +276,7 @@ func TestAPIDescriptionAgreesWithTheSettings(t *testing.T) {
 			}
 		case nil:
 		default:
-			if got := described["default"]; got != want {
+			if got := described["default"]; fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("the default of %s is %v, described as %v", s.Name, want, got)
 			}
 		}

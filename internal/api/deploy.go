@@ -76,6 +76,14 @@ type DeployRequest struct {
 	// Default: 5s.
 	HealthCheckTimeout *Duration `json:"health_check_timeout,omitempty"`
 
+	// Warm are paths that every target is asked for before the switch, WarmRequests times
+	// each. What it answers is told, and ends nothing. Default: none, and 3 times.
+	Warm         []string `json:"warm,omitempty"`
+	WarmRequests int      `json:"warm_requests,omitempty"`
+	// Smoke are paths that every target has to answer with a status below 400 before the
+	// switch. Default: none.
+	Smoke []string `json:"smoke,omitempty"`
+
 	// DeployTimeout is the time in which all targets have to become healthy,
 	// from 1ms. Default: 30s.
 	DeployTimeout *Duration `json:"deploy_timeout,omitempty"`
@@ -178,14 +186,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveNote)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveNote)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

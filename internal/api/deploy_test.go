@@ -25,7 +25,7 @@ func TestRequestsHaveTheDocumentedDefaults(t *testing.T) {
 		Options: Options{
 			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up", HealthCheckStatus: "200-299",
 			HealthCheckInterval: Duration(time.Second), HealthCheckTimeout: Duration(5 * time.Second),
-			DeployTimeout: Duration(30 * time.Second), DrainTimeout: Duration(30 * time.Second), StreamTimeout: Duration(10 * time.Second),
+			WarmRequests: 3, DeployTimeout: Duration(30 * time.Second), DrainTimeout: Duration(30 * time.Second), StreamTimeout: Duration(10 * time.Second),
 			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn,
 		},
 	}

@@ -12,6 +12,8 @@ const (
 	EventAccepted    EventKind = "accepted"
 	EventProbeFailed EventKind = "probe_failed"
 	EventHealthy     EventKind = "healthy"
+	EventWarmed      EventKind = "warmed"
+	EventSmoked      EventKind = "smoked"
 	EventCertifying  EventKind = "certifying"
 	EventCertified   EventKind = "certified"
 	EventSwitched    EventKind = "switched"
@@ -48,6 +50,9 @@ type Event struct {
 	// second, and Fields has the settings that it names, as in an [Error].
 	Hint   string  `json:"hint,omitempty"`
 	Fields []Field `json:"fields,omitempty"`
+	// Visits are what the targets have answered to the requests for pages of a warm-up or
+	// a smoke test.
+	Visits []Visit `json:"visits,omitempty"`
 	// Host and Certificate tell of a certificate.
 	Host        string       `json:"host,omitempty"`
 	Certificate *Certificate `json:"certificate,omitempty"`

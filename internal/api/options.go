@@ -14,6 +14,9 @@ type Options struct {
 	HealthCheckBody     string   `json:"health_check_body,omitempty"`
 	HealthCheckInterval Duration `json:"health_check_interval"`
 	HealthCheckTimeout  Duration `json:"health_check_timeout"`
+	Warm                []string `json:"warm,omitempty"`
+	WarmRequests        int      `json:"warm_requests"`
+	Smoke               []string `json:"smoke,omitempty"`
 	DeployTimeout       Duration `json:"deploy_timeout"`
 	DrainTimeout        Duration `json:"drain_timeout"`
 	StreamTimeout       Duration `json:"stream_timeout"`

@@ -112,6 +112,8 @@ func (p *textPrinter) Event(ev api.Event) error {
 		p.probeFailed(ev)
 	case api.EventHealthy:
 		p.done(ev.Target+" healthy", fmt.Sprintf("%s (%s)", api.Count(ev.Probe.Probes, "probe"), seconds(ev.Probe.Elapsed)))
+	case api.EventWarmed, api.EventSmoked:
+		p.visited(ev)
 	case api.EventCertifying:
 		p.now("getting the certificate of " + ev.Host)
 	case api.EventCertified:
@@ -156,6 +158,21 @@ func (p *textPrinter) probeFailed(ev api.Event) {
 		}
 	}
 	p.now(fmt.Sprintf("%s is not ready: %s", ev.Target, ev.Reason))
+}
+
+// visited shows what the pages of a new release have answered.
+func (p *textPrinter) visited(ev api.Event) {
+	what := "warmed up"
+	if ev.Kind == api.EventSmoked {
+		what = "smoke test"
+	}
+	for _, v := range ev.Visits {
+		if v.OK() {
+			p.done(fmt.Sprintf("%s %s", what, v.Target), fmt.Sprintf("%s (%s)", v, seconds(v.Elapsed)))
+			continue
+		}
+		p.line(fmt.Sprintf(" %s %-32s %s", p.style.red("✘"), fmt.Sprintf("%s %s", what, v.Target), v))
+	}
 }
 
 // drainGoesOn shows what a drain waits for, and for how long.

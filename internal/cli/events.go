@@ -64,6 +64,10 @@ func describeEvent(ev api.Event) string {
 		return text + "deploys " + strings.Join(ev.Targets, ", ")
 	case api.EventHealthy:
 		return text + ev.Target + " is healthy"
+	case api.EventWarmed:
+		return text + "is warmed up"
+	case api.EventSmoked:
+		return text + "has been asked for its pages"
 	case api.EventCertifying:
 		return text + "gets the certificate of " + ev.Host
 	case api.EventCertified:

@@ -21,6 +21,8 @@ func addSettingFlags(cmd *cobra.Command) {
 			flags.Var(&d, s.Name, s.Text)
 		case bool:
 			flags.Bool(s.Name, d, s.Text)
+		case int:
+			flags.Int(s.Name, d, s.Text)
 		case string:
 			flags.String(s.Name, d, s.Text)
 		default:

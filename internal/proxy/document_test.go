@@ -447,7 +447,7 @@ func TestEverySettingIsStored(t *testing.T) {
 			case bool:
 				v.SetBool(true)
 			case int:
-				v.SetInt(1234)
+				v.SetInt(42)
 			case []string:
 				value := "/a"
 				if strings.HasSuffix(setting.Name, "header") {

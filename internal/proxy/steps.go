@@ -41,6 +41,8 @@ type step struct {
 // deployment, such as a warm-up, is one more entry.
 var steps = []step{
 	{"gate", (*operation).gate},
+	{"warm", (*operation).warm},
+	{"smoke", (*operation).smoke},
 	{"certify", (*operation).certify},
 	{"confirm", (*operation).confirm},
 	{"commit", (*operation).commit},
