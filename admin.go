@@ -294,6 +294,7 @@ var errorStatus = map[api.Code]int{
 	api.CodeCertificate:   http.StatusUnprocessableEntity,
 	api.CodeRouteConflict: http.StatusConflict,
 	api.CodeSuperseded:    http.StatusConflict,
+	api.CodeVetoed:        http.StatusConflict,
 	api.CodeCancelled:     http.StatusConflict,
 	api.CodeNotFound:      http.StatusNotFound,
 	api.CodeDrainTimeout:  http.StatusGatewayTimeout,

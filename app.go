@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/certs"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
@@ -47,6 +48,9 @@ type App struct {
 	// done about it. `parachute run` sets it.
 	SiteHosts string `json:"site_hosts,omitempty"`
 
+	// BeforeSwitch is a URL that is asked before every switch of a deployment whether it may
+	// happen, and can refuse it. Default: none.
+	BeforeSwitch string `json:"before_switch,omitempty"`
 	// Webhooks are told of everything that happens to services. Default: none.
 	Webhooks []Webhook `json:"webhooks,omitempty"`
 
@@ -91,6 +95,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !slices.Contains([]string{"", refuseSiteHosts, warnOfSiteHosts}, a.SiteHosts) {
 		return fmt.Errorf("unknown site_hosts %q; use refuse or warn", a.SiteHosts)
 	}
+	if a.BeforeSwitch != "" {
+		if err := api.CheckURL(a.BeforeSwitch); err != nil {
+			return fmt.Errorf("before_switch: %w", err)
+		}
+	}
 	for _, h := range a.Webhooks {
 		if err := h.validate(); err != nil {
 			return err
@@ -118,6 +127,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 			Logger:    a.logger,
 			UserAgent: "parachute/" + version.Version(),
 			Refuse:    refuseSites,
+			BeforeSwitch: func() string {
+				if a := running.current(); a != nil {
+					return a.BeforeSwitch
+				}
+				return ""
+			},
 		})
 		c.Bind(engine)
 		return sharedEngine{engine, c}, engine.Load(context.Background())

@@ -55,6 +55,13 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 				return nil, d.Errf("public_https_port %q is not a port; a port is a number from 1 to 65535", d.Val())
 			}
 			app.PublicHTTPSPort = int(port)
+		case "before_switch":
+			if app.BeforeSwitch != "" {
+				return nil, d.Err("before_switch is given twice")
+			}
+			if !d.Args(&app.BeforeSwitch) {
+				return nil, d.ArgErr()
+			}
 		case "webhook":
 			var h Webhook
 			if !d.AllArgs(&h.URL, &h.SecretFile) {
@@ -62,7 +69,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			}
 			app.Webhooks = append(app.Webhooks, h)
 		default:
-			return nil, d.Errf("unrecognized option %q; parachute knows grace_period, public_https_port and webhook", d.Val())
+			return nil, d.Errf("unrecognized option %q; parachute knows grace_period, public_https_port, before_switch and webhook", d.Val())
 		}
 		if d.NextArg() {
 			return nil, d.ArgErr()

@@ -33,8 +33,9 @@ Exit codes: 0 the new release serves, and the old one has nothing left to do; 1
 other; 2 invalid input; 3 not healthy in time, the old release still serves; 4
 another service owns the route, or a newer deploy took over; 6 no proxy answers;
 7 with --fail-on-cut: the new release serves, but something had to be cut to
-drain the old one; 10 with --dry-run: something would change; 12 no certificate,
-the old release still serves; 130 interrupted.`,
+drain the old one; 10 with --dry-run: something would change; 11 refused by
+--before-switch, 12 no certificate: the old release still serves; 130
+interrupted.`,
 		Example: `  parachute deploy web-1:3000
   parachute deploy web-2:3000 --host app1.example.com --tls
   parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,

@@ -120,6 +120,10 @@ type DeployRequest struct {
 	// those of all sites, over HTTPS, and lax over plain HTTP, where browsers refuse none.
 	StickySameSite SameSite `json:"sticky_same_site,omitempty"`
 
+	// BeforeSwitch is a URL that is asked before the switch whether it may happen, with a
+	// [Proposal]. Default: none.
+	BeforeSwitch string `json:"before_switch,omitempty"`
+
 	// TLS asks for HTTPS. Default: none; clients that come by TLS nevertheless, with
 	// a certificate that the host of the proxy has, are served.
 	TLS *TLSRequest `json:"tls,omitempty"`
@@ -186,14 +190,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveNote)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveNote)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

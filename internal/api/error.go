@@ -33,6 +33,9 @@ const (
 	// CodeCertificate marks a deployment that got no certificate. The old release
 	// still serves.
 	CodeCertificate Code = "certificate_failed"
+	// CodeVetoed marks a deployment whose switch was refused by who is asked before it.
+	// The old release still serves.
+	CodeVetoed Code = "vetoed"
 	// CodeStorage marks an operation that changed nothing because its result
 	// could not be stored.
 	CodeStorage Code = "storage_failed"

@@ -31,6 +31,8 @@ type Options struct {
 	Sticky         bool          `json:"sticky,omitempty"`
 	StickySameSite SameSite      `json:"sticky_same_site,omitempty"`
 
+	BeforeSwitch string `json:"before_switch,omitempty"`
+
 	// TLS is nil without HTTPS.
 	TLS           *TLSOptions `json:"tls,omitempty"`
 	CanonicalHost string      `json:"canonical_host,omitempty"`

@@ -71,6 +71,7 @@ var settings = withPlaces([]Setting{
 	{Name: "tls-certificate-path", Field: "tls.certificate_path", Text: "PEM `file` on the proxy's machine with your own certificate and its chain", Absent: "none", NotEmpty: true},
 	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` on the proxy's machine with its private key", Absent: "none", NotEmpty: true},
 	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that answers 200 for names that may get a certificate at their first handshake", Absent: "none", NotEmpty: true},
+	{Name: "before-switch", Text: "`URL` that is asked before the switch whether it may happen, and can refuse it", Absent: "none", NotEmpty: true},
 	{Name: "canonical-host", Text: "`host` to redirect the other hosts to", Absent: "none", NotEmpty: true},
 	{Name: "take-over", Text: "also take routes that belong to other services, at the switch; a service with no route left is drained and removed", Default: false},
 	{Name: "reset", Text: "start from the defaults instead of what the service has", Default: false},

@@ -22,6 +22,7 @@ const (
 	exitUnreachable  = 6
 	exitDrainTimeout = 7
 	exitWouldChange  = 10
+	exitVetoed       = 11
 	exitCertificate  = 12
 	exitGaveUp       = 124
 	exitInterrupted  = 130
@@ -35,6 +36,7 @@ var exitCodes = map[api.Code]int{
 	api.CodeSuperseded:     exitConflict,
 	api.CodeNotFound:       exitNotFound,
 	api.CodeDrainTimeout:   exitDrainTimeout,
+	api.CodeVetoed:         exitVetoed,
 	api.CodeCertificate:    exitCertificate,
 	client.CodeUnreachable: exitUnreachable,
 	codeGaveUp:             exitGaveUp,

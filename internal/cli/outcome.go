@@ -24,7 +24,7 @@ func DescribeFailure(s api.DeploymentStatus) error {
 	switch {
 	case e.Code == api.CodeDrainTimeout:
 		e.Message = OutcomeOf(s) + ", but " + e.Message
-	case e.Code != api.CodeNotHealthy && e.Code != api.CodeSuperseded && e.Code != api.CodeCertificate:
+	case e.Code != api.CodeNotHealthy && e.Code != api.CodeSuperseded && e.Code != api.CodeCertificate && e.Code != api.CodeVetoed:
 	case s.Serving > 0:
 		e.Message += fmt.Sprintf("; %s v%d still serves all traffic", s.Service, s.Serving)
 	default:

@@ -462,6 +462,8 @@ func TestEverySettingIsStored(t *testing.T) {
 				switch {
 				case strings.HasSuffix(setting.Name, "host"), strings.HasSuffix(setting.Name, "server-name"):
 					value = "a.test"
+				case setting.Name == "before-switch":
+					value = "https://a.test/ask"
 				case strings.HasSuffix(setting.Name, "status"):
 					value = "200-399"
 				}

@@ -17,6 +17,9 @@ type EngineOptions struct {
 	// Refuse returns why a deploy would be of no use, such as an [api.Error] for a host that
 	// something else answers for. Default: nothing is refused.
 	Refuse func(api.Spec) error
+	// BeforeSwitch returns the URL that is asked before every switch, which may be empty.
+	// Default: nobody is asked.
+	BeforeSwitch func() string
 	// Logger receives what operators should know. Default: nothing is logged.
 	Logger *zap.Logger
 	// UserAgent is what probes say they are. Default: "parachute".

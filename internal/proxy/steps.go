@@ -44,6 +44,7 @@ var steps = []step{
 	{"warm", (*operation).warm},
 	{"smoke", (*operation).smoke},
 	{"certify", (*operation).certify},
+	{"ask", (*operation).askBeforeSwitch},
 	{"confirm", (*operation).confirm},
 	{"commit", (*operation).commit},
 	{"drain", (*operation).drain},

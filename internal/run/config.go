@@ -113,6 +113,9 @@ func (o *options) baseConfig() object {
 	if o.publicHTTPS != 0 {
 		parachute["public_https_port"] = o.publicHTTPS
 	}
+	if o.beforeSwitch != "" {
+		parachute["before_switch"] = o.beforeSwitch
+	}
 	if len(o.webhooks) > 0 {
 		parachute["webhooks"] = o.webhookObjects()
 	}

@@ -19,6 +19,7 @@ type options struct {
 	admin          string
 	storage        string
 	trustedProxies []string
+	beforeSwitch   string
 	webhooks       []string
 	webhookSecret  string
 	acmeCA         string
@@ -49,6 +50,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.trustedProxies, "trusted-proxies", nil, "`CIDRs` of proxies whose X-Forwarded headers are trusted (default: none)")
 	flags.StringVar(&o.acmeCA, "acme-ca", "", "`URL` of the ACME directory that issues certificates (default: Let's Encrypt, then ZeroSSL if there is an --acme-email)")
 	flags.StringVar(&o.acmeCARoot, "acme-ca-root", "", "PEM `file` with the root certificate of the ACME server itself")
+	flags.StringVar(&o.beforeSwitch, "before-switch", "", "`URL` that is asked before every switch of a deployment whether it may happen (default: none)")
 	flags.StringSliceVar(&o.webhooks, "webhook", nil, "`URLs` that are told of what happens to services (default: none)")
 	flags.StringVar(&o.webhookSecret, "webhook-secret-file", "", "`file` with the secrets that webhooks are signed with, each on a line as whsec_ and base64")
 	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
