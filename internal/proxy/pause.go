@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,6 +31,9 @@ func (e *Engine) Hold(ctx context.Context, name string, mode api.HoldMode, req a
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(timeout))
 	defer cancel()
 	active.AwaitIdle(ctx)
+	for _, r := range e.drainingOf(name) { // which work on the same database
+		r.AwaitIdle(ctx)
+	}
 	return e.holdResult(name), nil
 }
 
@@ -101,6 +105,20 @@ func (e *Engine) holdResult(name string) api.HoldResult {
 	if svc := e.services[name]; svc != nil && svc.active != nil {
 		l := svc.active.lineup.Load()
 		result.Hold, result.Requests, result.Streams = l.hold.status(), l.active.InFlight(), l.active.Streams()
+		for _, r := range svc.draining {
+			result.Requests += r.InFlight()
+			result.Streams += r.Streams()
+		}
 	}
 	return result
+}
+
+// drainingOf returns the older releases of a service that drain.
+func (e *Engine) drainingOf(name string) []*release {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if svc := e.services[name]; svc != nil {
+		return slices.Clone(svc.draining)
+	}
+	return nil
 }
