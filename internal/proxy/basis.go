@@ -12,7 +12,7 @@ type basis struct {
 	// active is the release that serves; nil if none does.
 	active *release
 	// committing is a deployment that can no longer be superseded, and so will have been
-	// first; nil if there is none.
+	// first, if it can be stored; nil if there is none.
 	committing *Deployment
 	// known is what a broken service was deployed with, if anything is known of it.
 	known *api.Spec
@@ -36,7 +36,7 @@ func (b basis) spec() *api.Spec {
 
 // now returns what the service is at the moment, or nil if it is nothing.
 func (b basis) now() *api.Spec {
-	b.carriedOn = nil
+	b.carriedOn, b.known = nil, nil
 	return b.spec()
 }
 
@@ -52,6 +52,9 @@ func (e *Engine) basisOf(p api.Patch, name string) basis {
 		if d.isCommitting() && !d.inService {
 			b.committing = d
 		}
+	}
+	if b.spec() == nil && svc.broken == nil {
+		b.carriedOn = e.carriedOn(p, name)
 	}
 	return b
 }
@@ -86,10 +89,7 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 		}
 	}
 	if s.TakeOver {
-		e.mu.Lock()
-		err := e.checkTakeover(p, &s)
-		e.mu.Unlock()
-		if err != nil {
+		if err := e.mayTakeOver(p, &s); err != nil {
 			return api.Spec{}, basis{}, err
 		}
 	}
@@ -98,6 +98,15 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 	}
 	s.TargetCA, err = readTargetCA(s.Options.TargetCA, time.Now())
 	return s, from, err
+}
+
+// mayTakeOver returns why a deployment of s, which p asks for, cannot take over the routes
+// that others have.
+func (e *Engine) mayTakeOver(p api.Patch, s *api.Spec) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, err := e.checkTakeover(s, p.Names("tls"))
+	return err
 }
 
 // Plan returns what a deploy would do. It has the errors of [Engine.Deploy], and changes
@@ -147,6 +156,7 @@ func (e *Engine) accept(p api.Patch, s api.Spec, from basis) (*Deployment, bool,
 		})
 	}
 	d := newDeployment(s)
+	d.saysTLS, d.builtOn = p.Names("tls"), from.committing
 	d.publish = e.feed.publish
 	e.feed.publish(d.events[0])
 	d.reserved = e.heldBy(svc, s.Routes)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -64,4 +65,22 @@ func TestPlanChangesNothing(t *testing.T) {
 	_, err = e.Plan(api.Patch{"service": "other", "targets": []string{a.Target}, "hosts": []string{}})
 	wantCode(t, err, api.CodeRouteConflict)
 	e.checkConsistent()
+}
+
+// A broken service serves nothing, whatever is known of it.
+func TestABrokenServiceIsNotUnchanged(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	req := requestFor("one", testkit.StartApp(t, "a"))
+	req.Hosts = []string{"a.test"}
+	e.deploy(req)
+	e.store.put("two", []byte(strings.Replace(string(e.store.dump()["one"][0]), `"service": "one"`, `"service": "two"`, 1)))
+	again := loaded(t, e.store)
+	if _, err := again.Remove("one", api.RemoveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	req.Service, req.Reset = "two", true
+	if plan, err := again.Plan(req.Patch()); err != nil || !plan.Changed() {
+		t.Errorf("plan %+v, %v", plan, err)
+	}
 }

@@ -66,17 +66,18 @@ func (e *Engine) run(svc *service, d *Deployment) {
 	log.Info("deployment done", zap.Int("release", d.Status().Release))
 }
 
-// switchTo makes next the active release of svc, with the routes that were taken from
-// others: one atomic store, whether the routes have changed or not. Engine.mu must be held.
-func (e *Engine) switchTo(svc *service, next *release, taken []takeover) {
+// switchTo makes next the active release of svc, held as before if it was, with the routes
+// that were taken from others: one atomic store, whether the routes have changed or not.
+// Engine.mu must be held.
+func (e *Engine) switchTo(svc *service, next *release, taken []takeover, held *hold) {
 	svc.lastVersion = next.Version
 	svc.broken, svc.known = nil, nil
 	if len(taken) == 0 && svc.active != nil && sameRoutes(svc.active.routes, next.Spec.Routes) {
-		svc.active.lineup.Store(&lineup{active: next, hold: svc.hold()})
+		svc.active.lineup.Store(&lineup{active: next, hold: held})
 		return
 	}
 	before := svc.hold()
-	c := newClaim(next, before.again())
+	c := newClaim(next, held.again())
 	t, ended := e.without(e.table.Load(), taken)
 	if svc.active != nil {
 		t = t.without(svc.active)

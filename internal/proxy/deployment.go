@@ -21,6 +21,11 @@ type Deployment struct {
 	abort context.CancelCauseFunc
 	// inService says that the new release is. It is guarded by Engine.mu.
 	inService bool
+	// saysTLS reports whether the deploy has said if there is to be TLS.
+	saysTLS bool
+	// builtOn is the deployment whose settings it keeps, where that was not in service yet;
+	// nil if there was none.
+	builtOn *Deployment
 	// reserved are the routes that it holds for its release. It is guarded by Engine.mu.
 	reserved []api.Route
 

@@ -70,7 +70,9 @@ func encodeRelease(r *release, h *hold) ([]byte, error) {
 		TargetCA:   r.Spec.TargetCA,
 	}
 	if r.keyPair != nil {
-		doc.KeyPair = &r.keyPair.current.Load().pem
+		if loaded := r.keyPair.current.Load(); loaded != nil { // there may be none after a start
+			doc.KeyPair = &loaded.pem
+		}
 	}
 	if h != nil {
 		doc.Format, doc.Hold = 2, &h.Hold

@@ -38,8 +38,10 @@ type Engine struct {
 	owners      map[api.Route]*owner
 	deployments *deploymentLog
 	feed        *feed
-	started     bool
-	stopping    bool
+	// unsettled are what the start has found out of take-overs, and has still to store.
+	unsettled []takeover
+	started   bool
+	stopping  bool
 	// operations counts deployments and removals.
 	operations sync.WaitGroup
 	// stopped is closed when the engine stops.
@@ -100,6 +102,7 @@ func (e *Engine) Start() {
 		}
 	}
 	e.mu.Unlock()
+	e.storeSettled()
 	for _, r := range active {
 		r.StartMonitor(0)
 		e.keepCertificates(r)
@@ -196,7 +199,10 @@ func (e *Engine) acquire(v *visit, service string) (*release, string, error) {
 		l := c.lineup.Load()
 		if l.hold != nil && !v.served(l.hold) && e.redirect(l.active, v.in, v.client) == "" {
 			err := errHealthCheck
-			if !v.isHealthCheck(l.active) {
+			switch {
+			case e.isLoop(v.in, l.active.Spec.Service, service != ""):
+				err = ErrLoop
+			case !v.isHealthCheck(l.active):
 				err = v.wait(l.hold, e.stopped)
 			}
 			if err != nil {
@@ -271,7 +277,11 @@ func (e *Engine) acquireNamed(service string) (*release, error) {
 			return nil, ErrStopped // as far as whoever forwards by itself is concerned
 		}
 		if l.active.Acquire() {
-			return l.active, nil
+			if c.lineup.Load() == l {
+				return l.active, nil
+			}
+			l.active.Done()
+			continue
 		}
 		if e.retired.Load() {
 			return nil, ErrRetired

@@ -53,7 +53,7 @@ func pastReleaseOf(r *release) (pastRelease, error) {
 }
 
 // remember adds a release that serves now to the history of its service, in place of old,
-// which may be nil. That it cannot be written is no reason to undo a switch.
+// which may be nil, or of itself if it has lost routes. That it cannot be written is no reason to undo a switch.
 func (e *Engine) remember(old, next *release) {
 	if err := e.addToHistory(old, next); err != nil {
 		e.log().Warn("the history of a service could not be written", zap.String("service", next.Spec.Service), zap.Error(err))
@@ -80,7 +80,15 @@ func (e *Engine) addToHistory(old, next *release) error {
 	if err != nil {
 		return err
 	}
+	if len(h.Releases) > 0 && h.Releases[0].Release == next.Version {
+		h.Releases = h.Releases[1:] // others have taken routes from it
+	}
 	h.Releases = slices.Insert(h.Releases, 0, now)
+	for i := 1; i < len(h.Releases); i++ {
+		if h.Releases[i].ReplacedAt == nil { // the proxy was killed before it could be written
+			h.Releases[i].ReplacedAt = &h.Releases[i-1].DeployedAt
+		}
+	}
 	h.Releases = h.Releases[:min(len(h.Releases), api.MaxPastReleases)]
 	b, err := json.MarshalIndent(h, "", "  ")
 	if err != nil {

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -309,5 +311,66 @@ func TestPausesUnderLoadLoseNothing(t *testing.T) {
 	e.checkConsistent()
 	if got := e.releases("app"); !slices.IsSortedFunc(got, func(a, b int) int { return b - a }) {
 		t.Errorf("releases %v", got)
+	}
+}
+
+// A pause must not make the gate believe that the proxy itself is the application.
+func TestAPausedServiceIsNotItsOwnTarget(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	req := requestFor("app", testkit.StartApp(t, "app"))
+	req.Hosts = []string{"a.test"}
+	e.deploy(req)
+	e.pause(api.HoldRequest{})
+	req.Targets, req.DeployTimeout = []string{strings.TrimPrefix(e.url, "http://")}, testkit.Milliseconds(300)
+	_, err := wait(t, e.start(req))
+	wantCode(t, err, api.CodeNotHealthy)
+	e.resume()
+	e.wantAnswer("a.test", "/", "app")
+}
+
+// An older release that drains works on the same database.
+func TestPauseWaitsForReleasesThatDrain(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	old := testkit.StartApp(t, "old")
+	e.deploy(requestFor("app", old))
+	go e.get("h", "/slow")
+	testkit.Receive(t, old.Arrived, "the slow request")
+	d := e.start(requestFor("app", testkit.StartApp(t, "new")))
+	await(t, d, api.EventSwitched, 1)
+	if result := e.pause(api.HoldRequest{DrainTimeout: testkit.Milliseconds(20)}); result.Requests != 1 {
+		t.Errorf("result %+v, want one request in flight", result)
+	}
+	close(old.Finish)
+	if result := e.pause(api.HoldRequest{}); result.Requests != 0 {
+		t.Errorf("result %+v, want none", result)
+	}
+	_, _ = wait(t, d)
+}
+
+// A service whose certificate files are gone can be stopped like any other.
+func TestAServiceWithoutItsCertificateCanBeHeld(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	files := newPEMFiles(t, "a.test")
+	req := requestFor("app", testkit.StartApp(t, "a"))
+	req.Hosts, req.TLS = []string{"a.test"}, files.request()
+	e.deploy(req)
+	var doc map[string]any
+	if err := json.Unmarshal(e.store.dump()["app"][0], &doc); err != nil {
+		t.Fatal(err)
+	}
+	delete(doc, "key_pair")
+	b, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.store.put("app", b)
+	if err := os.Remove(files.key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loaded(t, e.store).Hold(t.Context(), "app", api.Stopped, api.HoldRequest{}); err != nil {
+		t.Error(err)
 	}
 }

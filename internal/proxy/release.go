@@ -48,7 +48,11 @@ func (r *release) Status() api.ReleaseStatus {
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restoredHold: r.restoredHold, keyPair: r.keyPair, drained: r.drained}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restoredHold: r.restoredHold, drained: r.drained}
+	if r.keyPair != nil {
+		next.keyPair = newKeyPair(spec.Options.TLS, spec.Hosts)
+		next.keyPair.current.Store(r.keyPair.current.Load())
+	}
 	next.certified.Store(r.certified.Load())
 	return next
 }

@@ -43,6 +43,9 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	defer e.removed(svc)
 
 	svc.committing <- struct{}{}
+	for _, t := range slices.Clone(svc.unstored) {
+		e.storeLeftOf(svc, t)
+	}
 	old, err := e.unroute(svc)
 	e.forgetCertificates(old)
 	<-svc.committing

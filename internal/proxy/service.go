@@ -26,6 +26,9 @@ type service struct {
 	traffic *forward.Traffic
 	// retired counts the requests of releases that have drained.
 	retired int64
+	// unstored are what others have left that this service has taken routes from, where that
+	// could not be stored. It is guarded by the commit slot.
+	unstored []takeover
 	// broken says why the state of the service could not be loaded.
 	broken error
 	// known is what a broken service was deployed with; nil if that could not be loaded, or

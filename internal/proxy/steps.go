@@ -110,7 +110,10 @@ func (o *operation) commit() error {
 		return err
 	}
 	defer unlock()
-	if err := e.save(next, o.hold()); err != nil {
+	e.mu.Lock()
+	held := o.hold()
+	e.mu.Unlock()
+	if err := e.save(next, held); err != nil {
 		e.mu.Lock()
 		o.giveBack()
 		d.notCommitted()
@@ -133,7 +136,7 @@ func (o *operation) commit() error {
 			Hint:    "the release is stored: it serves when parachute is in the proxy's configuration again",
 		}
 	}
-	e.switchTo(svc, next, o.taken)
+	e.switchTo(svc, next, o.taken, held)
 	d.inService = true
 	// A release that is in service keeps the claims of its deployment; those of
 	// its predecessor are free.
@@ -156,11 +159,18 @@ func (o *operation) commit() error {
 	return nil
 }
 
-// hold returns the hold of the service, which a deploy leaves as it is.
+// hold returns the hold of the service, which a deploy leaves as it is. One that goes on
+// under another name is held on. Engine.mu must be held.
 func (o *operation) hold() *hold {
-	o.e.mu.Lock()
-	defer o.e.mu.Unlock()
-	return o.svc.hold()
+	if o.svc.active != nil {
+		return o.svc.hold()
+	}
+	for _, t := range o.taken {
+		if t.from != nil && t.left == nil && t.hold != nil {
+			return t.hold
+		}
+	}
+	return nil
 }
 
 // prepare takes the commit slots of all services that the commit changes. The deployment
@@ -175,7 +185,9 @@ func (o *operation) prepare() (unlock func(), err error) {
 		o.e.mu.Lock()
 		changed := !slices.Equal(holders, o.e.holders(o.svc.name, o.d.spec.Routes))
 		if !changed {
-			err = o.begin()
+			if err = o.begin(); err != nil {
+				o.d.notCommitted()
+			}
 		}
 		o.e.mu.Unlock()
 		if !changed && err == nil {
@@ -194,16 +206,25 @@ func (o *operation) begin() error {
 	if !d.pointOfNoReturn() {
 		return context.Cause(d.ctx)
 	}
+	if b := d.builtOn; b != nil && !b.inService {
+		return &api.Error{
+			Code:    api.CodeStorage,
+			Message: "the deployment before it could not be stored, and this one was to keep its settings; nothing has changed",
+			Hint:    "deploy again",
+		}
+	}
 	next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
 	next.Traffic = svc.traffic
 	if o.old = svc.release(); o.old != nil {
 		next.takenFrom = o.old.takenFrom
 	}
 	if !d.spec.TakeOver {
+		if err := o.e.reservable(&d.spec); err != nil {
+			return err
+		}
 		return nil
 	}
 	if err := o.take(); err != nil {
-		d.notCommitted()
 		return err
 	}
 	for _, t := range o.taken {

@@ -49,6 +49,10 @@ func (e *Engine) takeovers(s *api.Spec) (all []takeover, err error) {
 		t := takeover{svc: svc, from: svc.release(), hold: svc.hold()}
 		if t.from != nil {
 			t.routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r api.Route) bool { return !slices.Contains(t.from.Spec.Routes, r) })
+		}
+		if len(t.routes) == 0 {
+			t.from = nil
+		} else {
 			left, err := t.from.Spec.Without(t.routes)
 			if err != nil {
 				return nil, err
@@ -66,7 +70,7 @@ func (e *Engine) takeovers(s *api.Spec) (all []takeover, err error) {
 // that goes on under another name, and is to lose nothing by it. Engine.mu must be held.
 func (e *Engine) carriedOn(p api.Patch, name string) *api.Spec {
 	req, err := p.Apply(nil)
-	if err != nil || !req.TakeOver || req.Reset || e.services[name] != nil {
+	if err != nil || !req.TakeOver || req.Reset {
 		return nil
 	}
 	routes, err := req.Routes()
@@ -80,7 +84,7 @@ func (e *Engine) carriedOn(p api.Patch, name string) *api.Spec {
 	var from *service
 	for r, o := range e.owners {
 		switch {
-		case !hosts[r.Host]:
+		case !hosts[r.Host] || o.service == name: // which a deployment of the new service may hold
 		case from != nil && from.name != o.service:
 			return nil
 		default:
@@ -99,21 +103,21 @@ func (e *Engine) carriedOn(p api.Patch, name string) *api.Spec {
 	return spec
 }
 
-// checkTakeover returns why a deployment of s, which p asks for, cannot take the routes
-// that others have. Engine.mu must be held.
-func (e *Engine) checkTakeover(p api.Patch, s *api.Spec) error {
+// checkTakeover returns what a deployment of s would take from others, or why it cannot: it
+// would take HTTPS away from a host, and does not say so. Engine.mu must be held.
+func (e *Engine) checkTakeover(s *api.Spec, saysTLS bool) ([]takeover, error) {
 	all, err := e.takeovers(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, t := range all {
-		if t.from == nil || t.from.Spec.Options.TLS == nil || s.Options.TLS != nil || p.Names("tls") {
+		if t.from == nil || t.from.Spec.Options.TLS == nil || s.Options.TLS != nil || saysTLS {
 			continue
 		}
 		lost := api.Invalid("%s has TLS with the service %s, and would lose it", describeRoute(t.routes[0]), t.svc.name)
-		return lost.WithHint("say with %s whether it should have TLS", api.Field("tls.issuer"))
+		return nil, lost.WithHint("say with %s whether it should have TLS", api.Field("tls.issuer"))
 	}
-	return nil
+	return all, nil
 }
 
 // lockCommits takes the commit slots of the service of o and of those that it takes routes
@@ -153,7 +157,7 @@ func unlockCommits(services []*service) {
 // deployments that want them. The commit slots of all of them must be held, and Engine.mu.
 func (o *operation) take() error {
 	e, d, s := o.e, o.d, &o.d.spec
-	all, err := e.takeovers(s)
+	all, err := e.checkTakeover(s, d.saysTLS)
 	if err != nil {
 		return err
 	}
@@ -201,14 +205,24 @@ func (o *operation) giveBack() {
 	o.taken = nil
 }
 
-// storeLeft stores what the services have left from which o has taken routes. A failure
-// costs nothing: the release of o, which is stored, says whom it has taken from.
+// storeLeft stores what the services have left from which o has taken routes. If that fails,
+// the release of o, which is stored, says whom it has taken from: a restart finds it out
+// again. It is tried again when the service of o is changed the next time.
 func (o *operation) storeLeft() {
-	for _, t := range o.taken {
-		if err := o.e.storeLeft(t); err != nil {
-			o.e.log().Warn("the remaining routes of a service could not be stored; a restart works them out again",
-				zap.String("service", t.svc.name), zap.Error(err))
-		}
+	for _, t := range append(slices.Clone(o.svc.unstored), o.taken...) {
+		o.e.storeLeftOf(o.svc, t)
+	}
+}
+
+// storeLeftOf stores what is left of a service that taker has taken routes from, unless that
+// has changed since. The commit slot of taker must be held.
+func (e *Engine) storeLeftOf(taker *service, t takeover) {
+	err := e.storeLeft(t)
+	taker.unstored = slices.DeleteFunc(taker.unstored, func(u takeover) bool { return u.from == t.from })
+	if err != nil {
+		taker.unstored = append(taker.unstored, t)
+		e.log().Warn("the remaining routes of a service could not be stored; this is tried again later",
+			zap.String("service", t.svc.name), zap.Error(err))
 	}
 }
 
@@ -216,8 +230,19 @@ func (e *Engine) storeLeft(t takeover) error {
 	if t.from == nil {
 		return nil
 	}
+	e.mu.Lock()
+	svc := e.services[t.svc.name]
+	current := svc == nil && t.left == nil || svc != nil && svc.release() == t.left
+	e.mu.Unlock()
+	if !current {
+		return nil // another operation has stored what there is now
+	}
 	if t.left != nil {
-		return e.save(t.left, t.hold)
+		if err := e.save(t.left, t.hold); err != nil {
+			return err
+		}
+		e.remember(nil, t.left)
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
@@ -257,7 +282,8 @@ func summary(taken []takeover) (all []api.TakenOver) {
 
 // settle resolves conflicts between stored releases: when the proxy was killed between two
 // writes of a switch that moved routes, or one of them failed, both services have them. They
-// belong to the one that has taken them, and to the newer one if both have.
+// belong to the one that has taken them, if it is the newer one. It stores nothing; see
+// [Engine.storeSettled].
 func (e *Engine) settle(releases []*release) []*release {
 	byName := make(map[string]*release, len(releases))
 	var takers []*release
@@ -275,11 +301,12 @@ func (e *Engine) settle(releases []*release) []*release {
 		}
 		for _, name := range taker.takenFrom {
 			from := byName[name]
-			if from == nil || from.DeployedAt.After(taker.DeployedAt) && slices.Contains(from.takenFrom, taker.Spec.Service) {
+			if from == nil || from.DeployedAt.After(taker.DeployedAt) {
 				continue
 			}
 			if t, ok := e.settled(taker, from); ok {
 				byName[name] = t.left
+				e.unsettled = append(e.unsettled, t)
 			}
 		}
 	}
@@ -306,10 +333,21 @@ func (e *Engine) settled(taker, from *release) (takeover, bool) {
 	} else {
 		from.Close()
 	}
-	if err := e.storeLeft(t); err != nil {
-		e.log().Warn("the remaining routes of a service could not be stored", zap.String("service", t.svc.name), zap.Error(err))
-	}
 	e.log().Info("routes belong to the service that took them over",
 		zap.String("service", taker.Spec.Service), zap.String("from", t.svc.name), zap.Stringers("routes", routes))
 	return t, true
+}
+
+// storeSettled stores what settle has found out.
+func (e *Engine) storeSettled() {
+	e.mu.Lock()
+	unsettled := e.unsettled
+	e.unsettled = nil
+	e.mu.Unlock()
+	for _, t := range unsettled {
+		if err := e.storeLeft(t); err != nil {
+			e.log().Warn("the remaining routes of a service could not be stored; the next start tries again",
+				zap.String("service", t.svc.name), zap.Error(err))
+		}
+	}
 }

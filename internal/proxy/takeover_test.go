@@ -6,6 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/testkit"
@@ -224,6 +227,10 @@ func TestATakeoverSurvivesACrashBetweenItsWrites(t *testing.T) {
 			e.deploy(takeoverOf("to", to, hosts...))
 			e.deploy(takeoverOf("to", to, hosts...)) // which remembers it
 			again := loaded(t, store.memoryStore)
+			if got := string(store.dump()["from"][0]); !strings.Contains(got, "a.test") {
+				t.Errorf("a load, which `caddy validate` does as well, has stored %s", got)
+			}
+			again.Start()
 			again.wantAnswer("a.test", "/", "to")
 			if len(hosts) == 1 {
 				again.wantAnswer("b.test", "/", "from")
@@ -242,6 +249,7 @@ func TestATakeoverSurvivesACrashBetweenItsWrites(t *testing.T) {
 			again.Attach(back, again.log())
 			again.deploy(takeoverOf("from", from, "a.test", "b.test"))
 			third := loaded(t, again.store)
+			third.Start()
 			third.wantAnswer("a.test", "/", "from")
 			third.checkConsistent()
 		})
@@ -280,4 +288,192 @@ func TestManyTakeoversAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	e.checkConsistent()
+}
+
+// What only a deployment of another service wants is taken from that alone.
+func TestATakeoverOfWhatOnlyADeploymentWantsLeavesTheOtherServiceAsItIs(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	a, sick := testkit.StartApp(t, "app"), testkit.StartApp(t, "sick")
+	sick.Health.Store(503)
+	e.deploy(tlsRequestFor("victim", a, "a.test"))
+	late := e.start(tlsRequestFor("victim", sick, "a.test", "b.test"))
+	if plan, err := e.Plan(takeoverOf("taker", a, "b.test").Patch()); err != nil || len(plan.TakenOver) != 0 {
+		t.Errorf("plan %+v, %v", plan, err)
+	}
+	if status := e.deploy(takeoverOf("taker", a, "b.test")); len(status.TakenOver) != 0 {
+		t.Errorf("taken over: %v", status.TakenOver)
+	}
+	_, err := wait(t, late)
+	wantCode(t, err, api.CodeSuperseded)
+	e.wantAnswer("b.test", "/", "app")
+	e.checkConsistent()
+}
+
+// A deploy that builds on one which could not be stored must not keep its routes.
+func TestADeployDoesNotKeepWhatCouldNotBeStored(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{memoryStore: newMemoryStore()}
+	e := newTestEngine(t, withStore(store))
+	e.store = store.memoryStore
+	e.deploy(takeoverOf("victim", testkit.StartApp(t, "victim"), "a.test"))
+	to := testkit.StartApp(t, "taker")
+	e.deploy(takeoverOf("taker", to, "c.test"))
+	saving, fail := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	store.onSave = func(string) (err error) {
+		once.Do(func() {
+			close(saving)
+			<-fail
+			err = errDiskFull
+		})
+		return err
+	}
+	first := e.start(takeoverOf("taker", to, "a.test", "c.test"))
+	testkit.Receive(t, saving, "the write of the first")
+	next := e.startPatch(api.Patch{"service": "taker", "targets": []string{to.Target}})
+	close(fail)
+	for _, d := range []*Deployment{first, next} {
+		_, err := wait(t, d)
+		wantCode(t, err, api.CodeStorage)
+	}
+	e.wantAnswer("a.test", "/", "victim")
+	e.checkConsistent()
+}
+
+// A deploy tool that tries again must not lose what it carries on.
+func TestARenameThatIsTriedAgainKeepsTheSettings(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a, slow := testkit.StartApp(t, "a"), testkit.StartApp(t, "b")
+	req := requestFor("old", a)
+	req.Hosts, req.Sticky = []string{"a.test"}, true
+	e.deploy(req)
+	slow.Health.Store(503)
+	first := e.start(takeoverOf("new", slow, "a.test"))
+	second := e.start(takeoverOf("new", slow, "a.test"))
+	slow.Health.Store(200)
+	_, _ = wait(t, first)
+	if _, err := wait(t, second); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := e.Service("new"); !s.Active.Options.Sticky {
+		t.Errorf("options %+v", s.Active.Options)
+	}
+	e.checkConsistent()
+}
+
+// The other service gets HTTPS while the deployment that takes its host over is probing.
+func TestATakeoverDoesNotTakeTLSThatCameMeanwhile(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	a, slow := testkit.StartApp(t, "a"), testkit.StartApp(t, "b")
+	e.deploy(takeoverOf("victim", a, "a.test"))
+	slow.Health.Store(503)
+	d := e.start(takeoverOf("taker", slow, "a.test", "c.test"))
+	e.deploy(tlsRequestFor("victim", a, "a.test"))
+	slow.Health.Store(200)
+	_, err := wait(t, d)
+	wantCode(t, err, api.CodeInvalid)
+	if s, _ := e.Service("victim"); !s.TLS {
+		t.Error("a.test has lost HTTPS")
+	}
+	e.checkConsistent()
+}
+
+// A service that is stopped stays that under another name, also after a restart.
+func TestAServiceThatIsHeldIsHeldUnderItsNewName(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := testkit.StartApp(t, "a")
+	e.deploy(takeoverOf("app", a, "a.test"))
+	e.holdAs(api.Stopped, api.HoldRequest{})
+	e.deploy(takeoverOf("renamed", a, "a.test"))
+	for _, engine := range []*testEngine{e, loaded(t, e.store)} {
+		if status, _ := engine.get("a.test", "/"); status != 503 {
+			t.Errorf("it answers %d", status)
+		}
+	}
+	if _, err := e.Resume("renamed"); err != nil {
+		t.Fatal(err)
+	}
+	e.wantAnswer("a.test", "/", "a")
+	e.checkConsistent()
+}
+
+// A rollback goes back to what is left of a release that others have taken routes from.
+func TestRollbackGoesBackToWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a, b := testkit.StartApp(t, "a"), testkit.StartApp(t, "b")
+	e.deploy(takeoverOf("from", a, "a.test", "b.test"))
+	e.deploy(takeoverOf("to", a, "b.test"))
+	e.deployPatch(api.Patch{"service": "from", "targets": []string{b.Target}})
+	if _, err := e.rollback("from", api.RollbackRequest{}); err != nil {
+		t.Fatalf("%v, hint %q", err, api.AsError(err).Hint)
+	}
+	e.wantAnswer("a.test", "/", "a")
+	e.checkConsistent()
+}
+
+// A certificate of one's own goes on to be renewed for the hosts that are left.
+func TestAKeyPairIsForTheHostsThatAreLeft(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t, withCertifier(newFakeCertifier()))
+	a := testkit.StartApp(t, "a")
+	files := newPEMFiles(t, "a.test", "b.test")
+	req := requestFor("from", a)
+	req.Hosts, req.TLS = []string{"a.test", "b.test"}, files.request()
+	e.deploy(req)
+	to := takeoverOf("to", a, "b.test")
+	to.TLS = &api.TLSRequest{}
+	e.deploy(to)
+	files.write("a.test") // renewed
+	r := e.services["from"].release()
+	r.keyPair.reload(zap.NewNop(), time.Now())
+	if problem := r.keyPair.current.Load().problem; problem != nil {
+		t.Errorf("the renewed certificate is not used: %v", problem)
+	}
+}
+
+// The document of a service that is gone could not be removed. It must not come back when
+// the one that has taken its place is removed.
+func TestAServiceThatIsGoneDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	store := &faultyStore{memoryStore: newMemoryStore()}
+	e := newTestEngine(t, withStore(store))
+	e.store = store.memoryStore
+	a := testkit.StartApp(t, "a")
+	e.deploy(takeoverOf("old", a, "a.test"))
+	store.onDelete = func(string) error { return errDiskFull }
+	e.deploy(takeoverOf("new", a, "a.test"))
+	store.onDelete = nil
+	if _, err := e.Remove("new", api.RemoveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if services := loaded(t, store.memoryStore).Services(); len(services) != 0 {
+		t.Errorf("services %+v", services)
+	}
+}
+
+// A service that took a host over and gave it up again must not take it back when it falls
+// back to the generation of its document before.
+func TestAnOldTakeoverDoesNotCountAgainstANewerRelease(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	a := testkit.StartApp(t, "a")
+	e.deploy(takeoverOf("from", a, "a.test", "b.test"))
+	e.deploy(takeoverOf("to", a, "a.test", "c.test"))
+	plain := requestFor("to", a)
+	plain.Hosts = []string{"c.test"}
+	e.deploy(plain)
+	back := requestFor("from", a)
+	back.Hosts = []string{"a.test", "b.test"}
+	e.deploy(back)
+	generations := e.store.dump()["to"]
+	e.store.put("to", []byte("torn"), generations[1])
+	again := loaded(t, e.store)
+	if s, err := again.Service("from"); err != nil || s.Broken != "" || !slices.Contains(s.Hosts, "a.test") {
+		t.Errorf("service %+v, %v", s, err)
+	}
 }
