@@ -10,15 +10,42 @@ import (
 // Traffic counts what a service has carried, over all its releases. A request costs it a
 // few atomic additions: it is read when somebody asks, which is seldom.
 type Traffic struct {
+	// counts is nil before the first request: of thousands of services, most have none for
+	// long, and the counters are most of what a service takes.
+	counts   atomic.Pointer[requestCounts]
+	held     atomic.Int64
+	retries  atomic.Int64
+	received atomic.Int64
+	sent     atomic.Int64
+}
+
+// requestCounts counts the requests that were answered.
+type requestCounts struct {
 	requests [len(methods)][len(classes)]atomic.Int64
 	// durations has the requests that took as long as durationBounds says, and the last
 	// those that took longer.
 	durations [len(durationBounds) + 1]atomic.Int64
 	took      atomic.Int64 // nanoseconds, of all requests
-	held      atomic.Int64
-	retries   atomic.Int64
-	received  atomic.Int64
-	sent      atomic.Int64
+}
+
+// noRequests stands for the counters of a service that has had none.
+var noRequests requestCounts
+
+// read returns the counters to read.
+func (t *Traffic) read() *requestCounts {
+	if c := t.counts.Load(); c != nil {
+		return c
+	}
+	return &noRequests
+}
+
+// write returns the counters to add to.
+func (t *Traffic) write() *requestCounts {
+	if c := t.counts.Load(); c != nil {
+		return c
+	}
+	t.counts.CompareAndSwap(nil, new(requestCounts))
+	return t.counts.Load()
 }
 
 // methods are the methods that are told apart. Clients may make up others.
@@ -39,7 +66,7 @@ var durationBounds = [...]time.Duration{
 
 // Count counts a request that was answered with status after took.
 func (t *Traffic) Count(method string, status int, took time.Duration) {
-	m := 0
+	to, m := t.write(), 0
 	for m < len(methods)-1 && methods[m] != method {
 		m++
 	}
@@ -48,26 +75,27 @@ func (t *Traffic) Count(method string, status int, took time.Duration) {
 	if status >= 100 && status <= 599 {
 		class = status/100 - 1
 	}
-	t.requests[m][class].Add(1)
+	to.requests[m][class].Add(1)
 	i := 0
 	for i < len(durationBounds) && took > durationBounds[i] {
 		i++
 	}
-	t.durations[i].Add(1)
-	t.took.Add(int64(took))
+	to.durations[i].Add(1)
+	to.took.Add(int64(took))
 }
 
 // Requests calls f with the number of requests of every class and method. Of a method
 // that nobody has used there is nothing to tell, but that GET is always told.
 func (t *Traffic) Requests(f func(method, class string, n int64)) {
+	from := t.read()
 	for m, method := range methods {
 		used := m == 0
 		for c := range classes {
-			used = used || t.requests[m][c].Load() > 0
+			used = used || from.requests[m][c].Load() > 0
 		}
 		for c, class := range classes {
 			if used {
-				f(method, class, t.requests[m][c].Load())
+				f(method, class, from.requests[m][c].Load())
 			}
 		}
 	}
@@ -76,14 +104,15 @@ func (t *Traffic) Requests(f func(method, class string, n int64)) {
 // Durations returns how many requests there were, how many seconds they took in all, and
 // how many took at most as many seconds as each key says.
 func (t *Traffic) Durations() (count uint64, sum float64, atMost map[float64]uint64) {
+	from := t.read()
 	atMost = make(map[float64]uint64, len(durationBounds))
-	for i := range t.durations {
-		count += uint64(t.durations[i].Load())
+	for i := range from.durations {
+		count += uint64(from.durations[i].Load())
 		if i < len(durationBounds) {
 			atMost[durationBounds[i].Seconds()] = count
 		}
 	}
-	return count, math.Max(0, time.Duration(t.took.Load()).Seconds()), atMost
+	return count, math.Max(0, time.Duration(from.took.Load()).Seconds()), atMost
 }
 
 // Held returns the number of requests that are held at this moment, because no target
