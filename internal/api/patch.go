@@ -124,7 +124,15 @@ func (p Patch) Apply(to *Spec) (DeployRequest, error) {
 	if reset, _ := p["reset"].(bool); to != nil && !reset {
 		base = to.Request().Patch()
 	}
-	b, err := json.Marshal(merge(base, p))
+	merged := merge(base, p)
+	for name, value := range p {
+		if _, has := base[name]; !has && onlyDefaults(value) {
+			// What there is nothing of has nothing to reset: an empty object is
+			// something else, such as HTTPS.
+			delete(merged, name)
+		}
+	}
+	b, err := json.Marshal(merged)
 	if err != nil {
 		return DeployRequest{}, Invalid("%v", err)
 	}
@@ -134,6 +142,16 @@ func (p Patch) Apply(to *Spec) (DeployRequest, error) {
 	}
 	req.dropKept(p)
 	return req, nil
+}
+
+// onlyDefaults reports whether a value in a patch is an object that names members, and none
+// of them but as null.
+func onlyDefaults(value any) bool {
+	object, ok := value.(map[string]any)
+	for _, member := range object {
+		ok = ok && member == nil
+	}
+	return ok && len(object) > 0
 }
 
 // dropKept takes settings out of r that were kept, and not named by p, and that p makes mean

@@ -67,6 +67,34 @@ func TestADeployChangesWhatItNamesAndKeepsTheRest(t *testing.T) {
 	}
 }
 
+// Who takes a setting of HTTPS back does not ask for HTTPS.
+func TestDefaultsOfWhatThereIsNothingOfAreNothing(t *testing.T) {
+	plain, err := DeployRequest{Service: "shop", Targets: []string{"web:1"}, Hosts: []string{"a.test"}}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for patch, wantTLS := range map[string]bool{
+		`{"tls":{"redirect":null}}`:                     false,
+		`{"tls":{"wait":null,"certificate_path":null}}`: false,
+		`{"tls":{}}`: true,
+		`{"tls":{"redirect":null,"issuer":"internal"}}`:                  true,
+		`{"targets":["web:1"],"reset":true,"tls":{"redirect":null}}`:     false,
+		`{"targets":["web:1"],"note":{"label":null,"by":null}}`:          false,
+		`{"targets":["web:1"],"note":{"by":null},"tls":{"issuer":null}}`: false,
+	} {
+		p, err := ParsePatch([]byte(patch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, base := range []*Spec{nil, &plain} {
+			req, err := p.Apply(base)
+			if err != nil || (req.TLS != nil) != wantTLS || req.Note != nil {
+				t.Errorf("%s on %v makes TLS %+v and the note %+v, %v", patch, base != nil, req.TLS, req.Note, err)
+			}
+		}
+	}
+}
+
 // What a deploy makes meaningless is not kept, for the rest would be refused with it.
 func TestADeployDropsWhatItMakesMeaningless(t *testing.T) {
 	s, err := DeployRequest{
