@@ -101,6 +101,17 @@ func (p Patch) Names(place string) bool {
 	return ok
 }
 
+// Sets reports whether p names a value at a place such as "tls.redirect". Null and the empty
+// text are the default, and so are none.
+func (p Patch) Sets(place string) bool {
+	name, inner, nested := strings.Cut(place, ".")
+	if nested {
+		object, _ := p[name].(map[string]any)
+		return Patch(object).Sets(inner)
+	}
+	return p[name] != nil && p[name] != ""
+}
+
 // Service returns the name of the service that p is about, or an [Error] with
 // [CodeInvalid].
 func (p Patch) Service() (string, error) {
@@ -173,7 +184,7 @@ func (r *DeployRequest) dropKept(p Patch) {
 	if plain && !p.Names("target_server_name") {
 		r.TargetServerName = ""
 	}
-	if (plain || p.Names("target_ca")) && !p.Names("target_insecure") {
+	if (plain || p.Sets("target_ca")) && !p.Names("target_insecure") {
 		r.TargetInsecure = false
 	}
 }

@@ -121,6 +121,13 @@ func TestADeployDropsWhatItMakesMeaningless(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", patch, got, err, want)
 		}
 	}
+	insecure, err := DeployRequest{Targets: []string{"https://web:1"}, TargetInsecure: true}.Resolve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if req, err := (Patch{"target_ca": nil}).Apply(&insecure); err != nil || !req.TargetInsecure {
+		t.Errorf("who takes back authorities that there are not asks for checks: %+v, %v", req, err)
+	}
 	p := Patch{"targets": []string{"web:2"}, "target_ca": "/ca.pem"}
 	if req, err := p.Apply(&s); err != nil || req.Validate() == nil {
 		t.Errorf("what is named is refused if it means nothing: %v", err)
@@ -147,6 +154,12 @@ func TestADeployChangesWhereCertificatesComeFrom(t *testing.T) {
 		{&files, `{"tls":{"redirect":false}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"}},
 		{&files, `{"tls":{"private_key_path":"/l.pem"}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/l.pem", Redirect: true}},
 		{&issued, `{"tls":{"certificate_path":"/c.pem","private_key_path":"/k.pem"}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem", Redirect: true}},
+		// Who takes a source back that there is not changes nothing.
+		{&files, `{"tls":{"on_demand_url":null}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem", Redirect: true}},
+		{&files, `{"tls":{"issuer":null,"on_demand_url":""}}`, TLSOptions{Issuer: IssuerAuto, CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem", Redirect: true}},
+		{&files, `{"tls":{"certificate_path":null,"private_key_path":null}}`, TLSOptions{Issuer: IssuerAuto, Redirect: true}},
+		{&issued, `{"tls":{"certificate_path":null}}`, TLSOptions{Issuer: IssuerInternal, OnDemandURL: "/ask", Redirect: true}},
+		{&issued, `{"tls":{"on_demand_url":null}}`, TLSOptions{Issuer: IssuerInternal, Redirect: true}},
 		{&issued, `{"tls":{"issuer":"auto"}}`, TLSOptions{Issuer: IssuerAuto, OnDemandURL: "/ask", Redirect: true}},
 	} {
 		p, err := ParsePatch([]byte(c.patch))

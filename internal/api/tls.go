@@ -40,11 +40,11 @@ type TLSRequest struct {
 	OnDemandURL string `json:"on_demand_url,omitempty"`
 }
 
-// withoutOther returns r without the kept source of certificates, where p names another one:
-// files of one's own, or an issuer.
+// withoutOther returns r without the kept source of certificates, where p chooses another
+// one: files of one's own, or an issuer. Who takes a choice back chooses nothing.
 func (r *TLSRequest) withoutOther(p Patch) *TLSRequest {
-	files := p.Names("tls.certificate_path") || p.Names("tls.private_key_path")
-	issued := p.Names("tls.issuer") || p.Names("tls.on_demand_url")
+	files := p.Sets("tls.certificate_path") || p.Sets("tls.private_key_path")
+	issued := p.Sets("tls.issuer") || p.Sets("tls.on_demand_url")
 	next := *r
 	switch {
 	case files && !issued:
