@@ -80,7 +80,13 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	if err != nil {
 		return nil, err
 	}
-	if err := addTLS(p, flags, func() (bool, error) { return hasTLS(p) }); err != nil {
+	err = addTLS(p, flags, func() (bool, error) {
+		if p["reset"] == true {
+			return false, nil // what the service has is not kept
+		}
+		return hasTLS(p)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return p, unsetIn(p, unset)

@@ -73,6 +73,10 @@ func TestTLSFlagsWithoutEffectAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %s", line, err, want)
 		}
 	}
+	const afterReset = "--tls-redirect has no effect without --tls"
+	if p, err := parseDeploy(t, true, "web:1", "--reset", "--tls-redirect=false"); err == nil || err.Error() != afterReset {
+		t.Errorf("with --reset, the service's own TLS is not kept: %v, %v, want %s", p, err, afterReset)
+	}
 	p, err := parseDeploy(t, true, "web:1", "--tls-redirect=false")
 	if b, _ := json.Marshal(p["tls"]); err != nil || string(b) != `{"redirect":false}` {
 		t.Errorf("a service with TLS: %s, %v", b, err)
