@@ -70,9 +70,6 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 		p.Set("target_ca", absolute(file))
 	}
 	leaveOutStray(flags, p, targets)
-	if who := callerName(); who != "" && !p.Names("note.by") {
-		p.Set("note.by", who)
-	}
 	req, err := p.Apply(nil)
 	if err == nil {
 		err = req.ValidateValues()
@@ -89,7 +86,14 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	if err != nil {
 		return nil, err
 	}
-	return p, unsetIn(p, unset)
+	if err := unsetIn(p, unset); err != nil {
+		return nil, err
+	}
+	// Last, for a default is nothing that --unset could contradict.
+	if who := callerName(); who != "" && !p.Names("note.by") {
+		p.Set("note.by", who)
+	}
+	return p, nil
 }
 
 // hasTLS reports whether the service that p is about has TLS.

@@ -82,3 +82,24 @@ func TestTLSFlagsWithoutEffectAreRefused(t *testing.T) {
 		t.Errorf("a service with TLS: %s, %v", b, err)
 	}
 }
+
+// Who has no name in the environment, or does not want it told, leaves it out.
+func TestTheNameOfTheCallerIsNotWhatUnsetContradicts(t *testing.T) {
+	t.Setenv("SUDO_USER", "alice")
+	for line, want := range map[string]string{
+		"web:1":                     `{"by":"alice"}`,
+		"web:1 --by bob":            `{"by":"bob"}`,
+		"web:1 --unset by":          `{"by":null}`,
+		"web:1 --by bob --unset by": "--by is given and in --unset",
+	} {
+		p, err := parseDeploy(t, false, strings.Fields(line)...)
+		b, _ := json.Marshal(p["note"])
+		got := string(b)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", line, got, want)
+		}
+	}
+}
