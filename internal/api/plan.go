@@ -17,8 +17,9 @@ type Plan struct {
 	TakenOver []TakenOver `json:"taken_over,omitempty"`
 }
 
-// Changed reports whether the deploy would do more than serve what is served already.
-func (p Plan) Changed() bool { return len(p.Changes)+len(p.TakenOver) > 0 }
+// Changed reports whether the deploy would do more than serve what is served already. Where
+// nothing serves, as with a service that could not be loaded, every deploy does.
+func (p Plan) Changed() bool { return p.Serving == 0 || len(p.Changes)+len(p.TakenOver) > 0 }
 
 // NewPlan returns the plan of a deploy of next on a service whose release serving, 0 for
 // none, is of the spec now, which is nil without one.

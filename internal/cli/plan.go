@@ -47,6 +47,9 @@ func (e *Env) printPlan(p api.Plan) {
 	case !p.Changed():
 		fmt.Fprintf(e.Out, "%s v%d: nothing would change\n", p.Service, p.Serving)
 		return
+	case p.Serving == 0 && len(p.Changes)+len(p.TakenOver) == 0:
+		fmt.Fprintf(e.Out, "%s serves nothing now; it would serve, with the settings that it has\n", p.Service)
+		return
 	case p.Serving == 0:
 		fmt.Fprintf(e.Out, "%s would be a new service:\n", p.Service)
 	default:
