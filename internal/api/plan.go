@@ -11,7 +11,8 @@ type Plan struct {
 	// Serving is the number of the release that serves now; 0 if none does.
 	Serving int `json:"serving,omitempty"`
 	// Changes are the targets and settings that would differ from those of the release
-	// that serves, or from the defaults without one, each as "name: old -> new".
+	// that serves, or from the defaults without one, each as "name: old -> new". Of a file
+	// that keeps its name, it is "name: the file has changed".
 	Changes []string `json:"changes"`
 	// TakenOver tells of the routes that would come from other services.
 	TakenOver []TakenOver `json:"taken_over,omitempty"`
@@ -34,6 +35,11 @@ func NewPlan(serving int, now *Spec, next Spec) Plan {
 		p.Changes = append(p.Changes, fmt.Sprintf("targets: %s -> %s", from, to))
 	}
 	p.Changes = append(p.Changes, Changes(now.Hosts, now.Options, next.Hosts, next.Options)...)
+	// A release keeps what it has read of the file. Files of certificates are read again
+	// as they change, and need no deploy.
+	if now.Options.TargetCA == next.Options.TargetCA && now.TargetCA != next.TargetCA {
+		p.Changes = append(p.Changes, "target-ca: the file has changed")
+	}
 	return p
 }
 
