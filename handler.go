@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -191,6 +192,20 @@ func shortened(s string) string {
 	return s[:enough] + "..."
 }
 
+// grpcMessage returns a text as a Grpc-Message has it (gRPC over HTTP/2, "Responses"): an
+// operator writes in any language, and a header field has ASCII alone.
+func grpcMessage(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' || c == '%' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
 // fail answers a request that could not be served: with the site's own error
 // routes if it has any, else with a page that says who is speaking.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
@@ -234,7 +249,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 			call = forward.GRPCUnimplemented // as of a server that has no such method
 		}
 		header.Set("Grpc-Status", call.String())
-		header.Set("Grpc-Message", "parachute: "+message)
+		header.Set("Grpc-Message", "parachute: "+grpcMessage(message))
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}

@@ -2,11 +2,15 @@ package parachute
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
+	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
 )
 
@@ -102,5 +106,27 @@ func TestFastPathIsOnlyTakenWhereNothingIsLeftOut(t *testing.T) {
 				t.Errorf("is the fast path taken? %v", taken)
 			}
 		})
+	}
+}
+
+// An operator writes in any language, and a header field has ASCII alone.
+func TestMessagesForGRPCClientsAreEncoded(t *testing.T) {
+	for message, want := range map[string]string{
+		"":                        "parachute: the service is stopped",
+		"back at noon":            "parachute: back at noon",
+		"zurück um 12":            "parachute: zur%C3%BCck um 12",
+		"100% down\nsorry\x7f ~!": "parachute: 100%25 down%0Asorry%7F ~!",
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/a.B/C", nil)
+		r.ProtoMajor, r.ProtoMinor = 2, 0
+		r.Header.Set("Content-Type", "application/grpc")
+		w := httptest.NewRecorder()
+		h := &Handler{logger: zap.NewNop()}
+		if err := h.fail(w, r, &proxy.HeldError{Cause: proxy.ErrStopped, Status: http.StatusServiceUnavailable, Message: message}); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.Header().Get("Grpc-Message"); got != want {
+			t.Errorf("%q is sent as %q, want %q", message, got, want)
+		}
 	}
 }
