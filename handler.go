@@ -206,6 +206,18 @@ func grpcMessage(text string) string {
 	return b.String()
 }
 
+// operatorError is an error in the words of the operator: error routes have its text as
+// {http.error.message}.
+type operatorError struct {
+	message string
+	cause   error
+}
+
+func (e operatorError) Error() string { return e.message }
+
+// Unwrap returns the cause.
+func (e operatorError) Unwrap() error { return e.cause }
+
 // fail answers a request that could not be served: with the site's own error
 // routes if it has any, else with a page that says who is speaking.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
@@ -223,8 +235,15 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	if errors.Is(err, errLargeHead) {
 		status = http.StatusRequestHeaderFieldsTooLarge
 	}
+	header := w.Header()
+	if isHeld && held.RetryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(held.RetryAfter.Seconds()))) // error routes leave it
+	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if ok && server.Errors != nil && len(server.Errors.Routes) > 0 {
+		if isHeld && held.Message != "" {
+			err = operatorError{message, err}
+		}
 		return caddyhttp.Error(status, err)
 	}
 	level := zapcore.DebugLevel
@@ -235,12 +254,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		c.Write(append(proxy.LogFields(err), zap.String("host", r.Host), zap.String("method", r.Method),
 			zap.String("uri", shortened(r.RequestURI)), zap.Int("status", status))...)
 	}
-	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)
-	if isHeld && held.RetryAfter > 0 {
-		header.Set("Retry-After", strconv.Itoa(int(held.RetryAfter.Seconds())))
-	}
 	// 421 has the client come back over another connection, which only HTTP can say.
 	if forward.IsGRPCRequest(r) && status != http.StatusMisdirectedRequest && status != forward.StatusClientClosedRequest {
 		header.Set("Content-Type", "application/grpc")

@@ -1,10 +1,13 @@
 package parachute
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -127,6 +130,30 @@ func TestMessagesForGRPCClientsAreEncoded(t *testing.T) {
 		}
 		if got := w.Header().Get("Grpc-Message"); got != want {
 			t.Errorf("%q is sent as %q, want %q", message, got, want)
+		}
+	}
+}
+
+// A site's own error page does not take from clients what the proxy has to say.
+func TestErrorRoutesKeepWhatIsSaidToClientsOfAHeldService(t *testing.T) {
+	routes := caddyhttp.RouteList{{}}
+	server := &caddyhttp.Server{Errors: &caddyhttp.HTTPErrorConfig{Routes: routes}}
+	for _, c := range []struct {
+		err               proxy.HeldError
+		retryAfter, wants string
+	}{
+		{proxy.HeldError{Cause: proxy.ErrQueueFull, Status: 503, RetryAfter: 5 * time.Second}, "5", proxy.ErrQueueFull.Error()},
+		{proxy.HeldError{Cause: proxy.ErrStopped, Status: 599, Message: "back at noon"}, "", "back at noon"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r = r.WithContext(context.WithValue(r.Context(), caddyhttp.ServerCtxKey, server))
+		w := httptest.NewRecorder()
+		err, ok := errors.AsType[caddyhttp.HandlerError](new(Handler).fail(w, r, &c.err))
+		if !ok || err.StatusCode != c.err.Status || err.Err.Error() != c.wants || !errors.Is(err, c.err.Cause) {
+			t.Errorf("%v: the error for the routes is %v", c.err.Cause, err)
+		}
+		if got := w.Header().Get("Retry-After"); got != c.retryAfter {
+			t.Errorf("%v: Retry-After is %q, want %q", c.err.Cause, got, c.retryAfter)
 		}
 	}
 }
