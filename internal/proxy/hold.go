@@ -49,6 +49,9 @@ const queueRetryAfter = 5 * time.Second
 // an application that comes back from its pause is not to meet all of them in one moment.
 const spreadPerRequest = time.Millisecond
 
+// maxSpread bounds what all of them take: nobody waits for longer than this because many do.
+const maxSpread = 5 * time.Second
+
 // hold is a [api.Hold] with the requests that wait for its end.
 type hold struct {
 	api.Hold
@@ -97,6 +100,17 @@ type visit struct {
 	client forward.Sender
 	// waitedFor is the hold that the request has waited for last; nil if it has not.
 	waitedFor *hold
+	// stopping is closed when the engine stops. It is nil for a request that has not waited.
+	stopping <-chan struct{}
+}
+
+// watch returns what is closed when the client goes away, as far as its connection tells.
+func (v *visit) watch() (gone <-chan struct{}, stop func()) {
+	if v.client.Connection == nil {
+		return nil, func() {}
+	}
+	left := make(chan struct{})
+	return left, v.client.Connection.OnGone(func() { close(left) })
 }
 
 // served reports whether the request is served although its service is held: because the
@@ -133,13 +147,11 @@ func (v *visit) wait(h *hold, stopping <-chan struct{}) error {
 		return &HeldError{Cause: ErrQueueFull, Status: http.StatusServiceUnavailable, RetryAfter: queueRetryAfter}
 	}
 	defer h.waiting.Add(-1)
-	v.waitedFor = h
+	v.waitedFor, v.stopping = h, stopping
 	deadline := time.NewTimer(time.Until(v.client.Began.Add(time.Duration(h.MaxWait))))
 	defer deadline.Stop()
-	gone := make(chan struct{})
-	if v.client.Connection != nil {
-		defer v.client.Connection.OnGone(func() { close(gone) })()
-	}
+	gone, unwatch := v.watch()
+	defer unwatch()
 	select {
 	case <-h.changed:
 		return nil
@@ -153,15 +165,23 @@ func (v *visit) wait(h *hold, stopping <-chan struct{}) error {
 	return fmt.Errorf("%w while its request waited for the service to be resumed", forward.ErrClientGone)
 }
 
-// spread waits a little, if the request has waited and its service is held no more.
+// spread waits a little, if the request has waited and its service is held no more. When it
+// returns early, because the client is gone or the engine stops, the request goes on: others
+// find that out, as for any request.
 func (v *visit) spread() {
 	if v.waitedFor == nil {
 		return
 	}
-	most := time.Duration(v.waitedFor.waiting.Load()+1) * spreadPerRequest
+	most := min(time.Duration(v.waitedFor.waiting.Load()+1)*spreadPerRequest, maxSpread)
 	v.waitedFor = nil
+	gone, unwatch := v.watch()
+	defer unwatch()
+	turn := time.NewTimer(rand.N(most))
+	defer turn.Stop()
 	select {
-	case <-time.After(rand.N(most)):
+	case <-turn.C:
+	case <-v.stopping:
+	case <-gone:
 	case <-v.in.Context().Done():
 	}
 }

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/testkit"
@@ -124,6 +127,53 @@ func TestHeldRequestsOfClientsThatAreGoneLeaveTheQueue(t *testing.T) {
 	e.waiting(1)
 	cancel()
 	e.waiting(0)
+}
+
+// However many have waited, each is served soon after the resume.
+func TestTheReleaseOfHeldRequestsIsSpreadAndBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		// longest returns how long the last of many requests waits after a resume.
+		longest := func(waiting int64, with func(*visit)) (longest time.Duration) {
+			for range 200 {
+				v := &visit{in: httptest.NewRequest(http.MethodGet, "/", nil), waitedFor: newHold(api.Hold{}, nil)}
+				v.waitedFor.waiting.Store(waiting)
+				with(v)
+				began := time.Now()
+				v.spread()
+				longest = max(longest, time.Since(began))
+				v.spread() // waits once
+			}
+			return longest
+		}
+		over := make(chan struct{})
+		close(over)
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, c := range map[string]struct {
+			waiting     int64
+			with        func(*visit)
+			least, most time.Duration
+		}{
+			"a few":              {99, func(*visit) {}, 50 * time.Millisecond, 100 * time.Millisecond},
+			"very many":          {1_000_000, func(*visit) {}, 2 * time.Second, 5 * time.Second},
+			"the engine stops":   {1_000_000, func(v *visit) { v.stopping = over }, 0, 0},
+			"the client is gone": {1_000_000, func(v *visit) { v.client.Connection = goneConnection{} }, 0, 0},
+			"the context ends":   {1_000_000, func(v *visit) { v.in = v.in.WithContext(cancelled) }, 0, 0},
+		} {
+			if got := longest(c.waiting, c.with); got < c.least || got > c.most {
+				t.Errorf("%s: the last of them waits %v, want %v to %v", name, got, c.least, c.most)
+			}
+		}
+	})
+}
+
+// goneConnection is a connection whose client has gone.
+type goneConnection struct{}
+
+func (goneConnection) OnGone(gone func()) (stop func()) {
+	gone()
+	return func() {}
 }
 
 func TestStoppedServiceSaysWhatTheOperatorSays(t *testing.T) {
