@@ -42,7 +42,7 @@ func (s *Spec) Without(routes []Route) (*Spec, error) {
 	req.PathPrefixes = slices.DeleteFunc(slices.Clone(s.Options.PathPrefixes), func(prefix string) bool {
 		return !has(func(r Route) bool { return r.Prefix == prefix })
 	})
-	if !slices.Contains(req.Hosts, req.CanonicalHost) {
+	if len(req.Hosts) > 0 && !slices.Contains(req.Hosts, req.CanonicalHost) { // a service for any host may have any
 		req.CanonicalHost = ""
 	}
 	next, err := req.Resolve()
