@@ -155,6 +155,12 @@ func (p Patch) Apply(to *Spec) (DeployRequest, error) {
 	return req, nil
 }
 
+// SaysTLS reports whether p says if the service is to have TLS.
+func (p Patch) SaysTLS() bool {
+	value, named := p["tls"]
+	return named && !onlyDefaults(value)
+}
+
 // onlyDefaults reports whether a value in a patch is an object that names members, and none
 // of them but as null.
 func onlyDefaults(value any) bool {

@@ -105,7 +105,7 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 func (e *Engine) mayTakeOver(p api.Patch, s *api.Spec) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_, err := e.checkTakeover(s, p.Names("tls"))
+	_, err := e.checkTakeover(s, p.SaysTLS())
 	return err
 }
 
@@ -156,7 +156,7 @@ func (e *Engine) accept(p api.Patch, s api.Spec, from basis) (*Deployment, bool,
 		})
 	}
 	d := newDeployment(s)
-	d.saysTLS, d.builtOn = p.Names("tls"), from.committing
+	d.saysTLS, d.builtOn = p.SaysTLS(), from.committing
 	d.publish = e.feed.publish
 	e.feed.publish(d.events[0])
 	d.reserved = e.heldBy(svc, s.Routes)
