@@ -59,6 +59,8 @@ type ReleaseStatus struct {
 	// Served counts the release's requests since the proxy started.
 	Served  int64   `json:"served"`
 	Options Options `json:"options"`
+	// OptionSeconds are the options that are a [Duration], as numbers of seconds.
+	OptionSeconds OptionSeconds `json:"option_seconds"`
 	// From is the release that it is the targets and settings of, if it was rolled back to.
 	From int  `json:"from,omitempty"`
 	Note Note `json:"note,omitzero"`

@@ -43,6 +43,7 @@ func (e *Engine) newRelease(s api.Spec) *release {
 func (r *release) Status() api.ReleaseStatus {
 	s := r.Release.Status()
 	s.Options, s.From, s.Note = r.Spec.Options, r.from, r.Spec.Note
+	s.OptionSeconds = s.Options.Seconds()
 	return s
 }
 
