@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -180,6 +181,19 @@ func statusText(resp *http.Response) string {
 
 var errProbeTimeout = errors.New("health check timed out")
 
+// NotHTTP2 is the reason of a target that is to speak HTTP/2 without TLS, and answers in
+// HTTP/1.1.
+const NotHTTP2 = "it does not speak HTTP/2"
+
+// isNoHTTP2 reports whether the other side has answered an HTTP/2 connection with something
+// else. Which of its errors net/http then has depends on what it comes to see first.
+func isNoHTTP2(err error) bool {
+	text := err.Error()
+	return slices.ContainsFunc([]string{
+		"http2: frame too large", "looked like an HTTP/1.1 header", "http2: client conn could not be established",
+	}, func(known string) bool { return strings.Contains(text, known) })
+}
+
 // DialReason says in few words why a connection failed, the same words for the
 // same reason, so that repetitions can be counted.
 func DialReason(err error) string {
@@ -210,6 +224,8 @@ func DialReason(err error) string {
 		return "the proxy has no file descriptors left"
 	case errors.Is(err, syscall.EACCES):
 		return "permission denied"
+	case isNoHTTP2(err):
+		return NotHTTP2
 	case errors.Is(err, transport.ErrMalformed):
 		for inner := errors.Unwrap(err); inner != nil && inner != transport.ErrMalformed; inner = errors.Unwrap(inner) {
 			err = inner

@@ -75,7 +75,7 @@ func TestOtherProtocolsAreRecognised(t *testing.T) {
 		{"HTTP/2 that speaks first", settings, "it speaks HTTP/2 only"},
 		{"HTTP/2 on a socket", "unix/" + socket, "it speaks HTTP/2 only"},
 		{"FastCGI", php.Addr().String(), "it speaks FastCGI, not HTTP"},
-		{"HTTP/1.1 for HTTP/2", "h2c://" + http1, "http2: frame too large"},
+		{"HTTP/1.1 for HTTP/2", "h2c://" + http1, NotHTTP2},
 		{"HTTP that answers 400", http1, "400 Bad Request"},
 		{"nothing", rude, "connection closed without an answer"},
 	} {

@@ -70,7 +70,7 @@ func TestHintsFitTheLastFailure(t *testing.T) {
 		"connection refused": "nothing listens there",
 		"no such socket":     "path of its socket",
 		"tls: first record does not look like a TLS handshake": "without https://",
-		"http2: frame too large":                               "without h2c://",
+		"it does not speak HTTP/2":                             "without h2c://",
 		"host name web-2 does not resolve":                     "same network",
 		"302 redirect to /login, which is not followed":        "answers 200 itself",
 		"404 Not Found":                                        "no such page",

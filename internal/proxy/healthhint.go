@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
 // healthHint says what the last failure of a target suggests.
@@ -88,8 +89,7 @@ func protocolHint(_ api.Spec, target, reason string) api.Advice {
 		return api.Advise("put a web server that speaks FastCGI in front of the app, such as Caddy or nginx, and deploy that")
 	case strings.Contains(reason, "does not look like a TLS handshake"):
 		return api.Advise("the app does not speak TLS; write the target without https://")
-	case strings.Contains(reason, "looked like an HTTP/1.1 header"), strings.Contains(reason, "http2: frame too large"),
-		strings.Contains(reason, "http2: client conn could not be established"):
+	case reason == forward.NotHTTP2:
 		return api.Advise("the app does not speak HTTP/2 without TLS; write the target without h2c://")
 	case strings.Contains(reason, "malformed HTTP answer: it begins with"):
 		return api.Advise("the program on that port does not speak HTTP; give the port on which the app does")
