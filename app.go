@@ -78,8 +78,9 @@ type App struct {
 	stopWebhooks func()
 }
 
-// CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+// CaddyModule returns the Caddy module information. Its receiver is a pointer, for Caddy calls
+// it whenever somebody asks for a logger, and a value would be a copy of all fields.
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "parachute", New: func() caddy.Module { return new(App) }}
 }
 

@@ -24,7 +24,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(new(ClientListener))
 	caddy.RegisterModule(TrustedProxies{})
