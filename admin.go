@@ -104,11 +104,7 @@ func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
 
 func getService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	status, err := e.Service(r.PathValue("service"))
-	if err != nil {
-		writeError(w, err, nil)
-		return
-	}
-	writeJSON(w, http.StatusOK, status)
+	answer(w, status, err)
 }
 
 func getDeployment(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
@@ -179,11 +175,7 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	}
 	if dryRun {
 		plan, err := e.Plan(p)
-		if err != nil {
-			writeError(w, err, nil)
-			return
-		}
-		writeJSON(w, http.StatusOK, plan)
+		answer(w, plan, err)
 		return
 	}
 	d, err := e.Deploy(p)
@@ -283,6 +275,19 @@ func readBody(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
+// readOptionalBody decodes a request's body into what to points to. Without one, that is left
+// as it is.
+func readOptionalBody(r *http.Request, to any) error {
+	body, err := readBody(r)
+	if err != nil || len(body) == 0 {
+		return err
+	}
+	if err := api.DecodeStrictly(body, to); err != nil {
+		return invalidBody(err.Error())
+	}
+	return nil
+}
+
 func invalidBody(reason string) error {
 	return &api.Error{Code: api.CodeInvalid, Message: "the body is not a valid request: " + api.Printable(reason)}
 }
@@ -314,6 +319,15 @@ func writeError(w http.ResponseWriter, err error, outcome any) {
 		body["outcome"] = outcome
 	}
 	writeJSON(w, status, body)
+}
+
+// answer answers with result, or with err if there is one.
+func answer(w http.ResponseWriter, result any, err error) {
+	if err != nil {
+		writeError(w, err, nil)
+		return
+	}
+	writeJSON(w, http.StatusOK, result)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

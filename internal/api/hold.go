@@ -1,8 +1,8 @@
 package api
 
 import (
+	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -108,8 +108,8 @@ func (r HoldRequest) Resolve(mode HoldMode) (Hold, error) {
 		}
 		h.Allow = append(h.Allow, prefix)
 	}
-	if d := r.DrainTimeout; d != nil && (*d < 0 || *d > MaxTimeout) {
-		return Hold{}, Invalid("drain timeout %s is out of bounds; it has to be from 0s to %s", d, boundName(MaxTimeout))
+	if err := (RemoveRequest{DrainTimeout: r.DrainTimeout}).Validate(); err != nil {
+		return Hold{}, err
 	}
 	return h, h.Validate()
 }
@@ -158,9 +158,8 @@ func (h *Hold) Allows(addr netip.Addr) bool {
 
 // String says in words what becomes of requests.
 func (h *HoldStatus) String() string {
-	text := string(h.Mode)
 	if h.Mode == Paused {
-		text += ": " + Count(h.Waiting, "request") + " waiting"
+		return fmt.Sprintf("%s: %s waiting", h.Mode, Count(h.Waiting, "request"))
 	}
-	return strings.TrimSpace(text)
+	return string(h.Mode)
 }

@@ -85,7 +85,7 @@ func (a *applier) apply(cmd *cobra.Command, patches []api.Patch, dryRun bool) er
 		case !plan.Changed():
 			a.unchanged(plan)
 		default:
-			if err := deploy(a.env, a.client, patches[i], newDeployPrinter(a.env, a.output, a.quiet, patches[i]["force"] == true)); err != nil {
+			if err := deploy(a.env, a.client, patches[i], a.output, a.quiet); err != nil {
 				return ofService(i, patches[i], err)
 			}
 		}

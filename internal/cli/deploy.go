@@ -50,7 +50,7 @@ func runDeploy(env *Env, cmd *cobra.Command, connect connect, p api.Patch, dryRu
 	case dryRun:
 		return env.showPlan(cmd.Context(), c, p, output)
 	}
-	return deploy(env, c, p, newDeployPrinter(env, output, quiet, p["force"] == true))
+	return deploy(env, c, p, output, quiet)
 }
 
 // deployPatch returns what the flags ask for: flags that were not given are left out, so
@@ -121,8 +121,9 @@ func addDeployFlags(cmd *cobra.Command) {
 }
 
 // deploy deploys what p asks for and shows how it goes.
-func deploy(env *Env, c *client.Client, p api.Patch, printer deployPrinter) error {
-	return deployCall{path: api.PathDeployments, body: p, detach: p["detach"] == true}.do(env, c, printer)
+func deploy(env *Env, c *client.Client, p api.Patch, output OutputFormat, quiet bool) error {
+	call := deployCall{path: api.PathDeployments, body: p, detach: p["detach"] == true}
+	return call.do(env, c, newDeployPrinter(env, output, quiet, p["force"] == true))
 }
 
 // deployCall is a call that has a deployment accepted.

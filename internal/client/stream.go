@@ -20,9 +20,7 @@ import (
 func (c *Client) Stream(ctx context.Context, path string, body any, yield func(api.Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // ends the reader
-	late := time.AfterFunc(c.answerTimeout, func() { cancel(silentError{c.answerTimeout}) })
-	resp, err := c.do(ctx, http.MethodPost, path, body, nil, api.MediaNDJSON)
-	late.Stop()
+	resp, err := c.open(ctx, cancel, http.MethodPost, path, body)
 	if err != nil {
 		return err
 	}
@@ -74,9 +72,7 @@ func (c *Client) confirm(ctx context.Context, id string, over bool) (bool, error
 func (c *Client) Feed(ctx context.Context, after string, yield func(api.FeedEvent) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // ends the reader
-	late := time.AfterFunc(c.answerTimeout, func() { cancel(silentError{c.answerTimeout}) })
-	resp, err := c.do(ctx, http.MethodGet, api.PathEvents+"?after="+url.QueryEscape(after), nil, nil, api.MediaNDJSON)
-	late.Stop()
+	resp, err := c.open(ctx, cancel, http.MethodGet, api.PathEvents+"?after="+url.QueryEscape(after), nil)
 	if err != nil {
 		return err
 	}
@@ -97,6 +93,14 @@ func (c *Client) Feed(ctx context.Context, after string, yield func(api.FeedEven
 			return c.silent(2 * c.quietTimeout)
 		}
 	}
+}
+
+// open makes a request whose answer is lines of JSON, and has cancel end ctx if that does not
+// begin in time. A nil body sends none.
+func (c *Client) open(ctx context.Context, cancel context.CancelCauseFunc, method, path string, body any) (*http.Response, error) {
+	late := time.AfterFunc(c.answerTimeout, func() { cancel(silentError{c.answerTimeout}) })
+	defer late.Stop()
+	return c.do(ctx, method, path, body, nil, api.MediaNDJSON)
 }
 
 // readLines reads a line of JSON for each value, until ctx ends. An empty line, which says

@@ -27,8 +27,7 @@ func (b basis) spec() *api.Spec {
 		return &b.committing.spec
 	case b.active != nil:
 		return b.active.Spec
-	}
-	if b.known != nil {
+	case b.known != nil:
 		return b.known
 	}
 	return b.carriedOn

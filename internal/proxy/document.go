@@ -107,8 +107,8 @@ func decodeRelease(name string, b []byte) (api.Spec, document, error) {
 	if doc.Release < 1 {
 		return api.Spec{}, document{}, fmt.Errorf("the document has the release %d", doc.Release)
 	}
-	req := api.DeployRequest{Service: doc.Service, Targets: doc.Targets, Hosts: doc.Hosts}
-	if err := json.Unmarshal(doc.Options, &req); err != nil {
+	req, err := storedRequest(doc.Service, doc.Targets, doc.Hosts, doc.Options)
+	if err != nil {
 		return api.Spec{}, document{}, fmt.Errorf("decoding the settings: %w", err)
 	}
 	req.Note = &doc.Note
@@ -119,6 +119,14 @@ func decodeRelease(name string, b []byte) (api.Spec, document, error) {
 	}
 	s, err := req.Resolve()
 	return s, doc, err
+}
+
+// storedRequest returns the request for a release of which these were stored. Options have the
+// names that they have in a request.
+func storedRequest(service string, targets, hosts []string, options json.RawMessage) (api.DeployRequest, error) {
+	req := api.DeployRequest{Service: service, Targets: targets, Hosts: hosts}
+	err := json.Unmarshal(options, &req)
+	return req, err
 }
 
 func (e *Engine) save(r *release, h *hold) error {

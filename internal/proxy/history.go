@@ -37,13 +37,6 @@ type pastRelease struct {
 	Served     int64           `json:"served,omitempty"`
 }
 
-// request returns the request that the release was deployed with.
-func (p *pastRelease) request(service string) (api.DeployRequest, error) {
-	req := api.DeployRequest{Service: service, Targets: p.Targets, Hosts: p.Hosts}
-	err := json.Unmarshal(p.Options, &req)
-	return req, err
-}
-
 func pastReleaseOf(r *release) (pastRelease, error) {
 	options, err := json.Marshal(r.Spec.Options)
 	return pastRelease{
@@ -53,7 +46,8 @@ func pastReleaseOf(r *release) (pastRelease, error) {
 }
 
 // remember adds a release that serves now to the history of its service, in place of old,
-// which may be nil, or of itself if it has lost routes. That it cannot be written is no reason to undo a switch.
+// which may be nil, or of itself if it has lost routes. That it cannot be written is no
+// reason to undo a switch.
 func (e *Engine) remember(old, next *release) {
 	if err := e.addToHistory(old, next); err != nil {
 		e.log().Warn("the history of a service could not be written", zap.String("service", next.Spec.Service), zap.Error(err))

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -80,12 +79,7 @@ func (e *Engine) setHold(name string, h *api.Hold) (*release, error) {
 		next.hold = newHold(*h, l.hold)
 	}
 	if err := e.save(l.active, next.hold); err != nil {
-		return nil, &api.Error{
-			Code:    api.CodeStorage,
-			Message: fmt.Sprintf("storing that the service is held or is not failed: %s", api.Printable(err.Error())),
-			Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
-			Cause:   err,
-		}
+		return nil, notStored("storing that the service is held or is not failed", err)
 	}
 	c.lineup.Store(next)
 	l.hold.end()

@@ -118,12 +118,7 @@ func (o *operation) commit() error {
 		o.giveBack()
 		d.notCommitted()
 		e.mu.Unlock()
-		return &api.Error{
-			Code:    api.CodeStorage,
-			Message: fmt.Sprintf("storing the release failed: %s", api.Printable(err.Error())),
-			Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
-			Cause:   err,
-		}
+		return notStored("storing the release failed", err)
 	}
 
 	start := time.Now()
@@ -157,6 +152,17 @@ func (o *operation) commit() error {
 	}
 	d.switched(o.old, next, summary(o.taken), took)
 	return nil
+}
+
+// notStored is the error of an operation that has changed nothing, because what it was about
+// to make true could not be stored. The message is failed, a whole phrase, and why.
+func notStored(failed string, err error) *api.Error {
+	return &api.Error{
+		Code:    api.CodeStorage,
+		Message: fmt.Sprintf("%s: %s", failed, api.Printable(err.Error())),
+		Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
+		Cause:   err,
+	}
 }
 
 // hold returns the hold of the service, which a deploy leaves as it is. One that goes on
@@ -219,10 +225,7 @@ func (o *operation) begin() error {
 		next.takenFrom = o.old.takenFrom
 	}
 	if !d.spec.TakeOver {
-		if err := o.e.reservable(&d.spec); err != nil {
-			return err
-		}
-		return nil
+		return o.e.reservable(&d.spec)
 	}
 	if err := o.take(); err != nil {
 		return err

@@ -42,13 +42,18 @@ func (e *Engine) heldBy(svc *service, routes []api.Route) []api.Route {
 	return slices.DeleteFunc(slices.Clone(routes), func(r api.Route) bool { return e.owners[r] == nil || e.owners[r].service != svc.name })
 }
 
+// common returns the routes of a that are in b, too.
+func common(a, b []api.Route) []api.Route {
+	return slices.DeleteFunc(slices.Clone(a), func(r api.Route) bool { return !slices.Contains(b, r) })
+}
+
 // takeovers returns what a deployment of s would take from others, or why it cannot.
 // Engine.mu must be held.
 func (e *Engine) takeovers(s *api.Spec) (all []takeover, err error) {
 	for _, svc := range e.holders(s.Service, s.Routes) {
 		t := takeover{svc: svc, from: svc.release(), hold: svc.hold()}
 		if t.from != nil {
-			t.routes = slices.DeleteFunc(slices.Clone(s.Routes), func(r api.Route) bool { return !slices.Contains(t.from.Spec.Routes, r) })
+			t.routes = common(s.Routes, t.from.Spec.Routes)
 		}
 		if len(t.routes) == 0 {
 			t.from = nil
@@ -165,7 +170,7 @@ func (o *operation) take() error {
 	for _, t := range all {
 		routes := e.heldBy(t.svc, s.Routes)
 		for _, theirs := range t.svc.deployments {
-			if !slices.ContainsFunc(theirs.reserved, func(r api.Route) bool { return slices.Contains(routes, r) }) {
+			if len(common(theirs.reserved, routes)) == 0 {
 				continue
 			}
 			theirs.reserved = slices.DeleteFunc(theirs.reserved, func(r api.Route) bool { return slices.Contains(routes, r) })
@@ -322,7 +327,7 @@ func (e *Engine) settle(releases []*release) []*release {
 // settled returns what is left of from, which another release has taken routes from. It
 // returns false if they have none in common, or if what is left could not be.
 func (e *Engine) settled(taker, from *release) (takeover, bool) {
-	routes := slices.DeleteFunc(slices.Clone(from.Spec.Routes), func(r api.Route) bool { return !slices.Contains(taker.Spec.Routes, r) })
+	routes := common(from.Spec.Routes, taker.Spec.Routes)
 	left, err := from.Spec.Without(routes)
 	if len(routes) == 0 || err != nil {
 		return takeover{}, false

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,17 +82,9 @@ func (o *operation) ask(url string) error {
 	_ = json.Unmarshal(answer, &verdict) // an answer need not be JSON
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		reason := verdict.Reason
-		if reason == "" {
-			reason = fmt.Sprintf("its answer is %d", resp.StatusCode)
-		}
-		return vetoed(url, reason)
+		return vetoed(url, cmp.Or(verdict.Reason, fmt.Sprintf("its answer is %d", resp.StatusCode)))
 	case verdict.Allow != nil && !*verdict.Allow:
-		reason := verdict.Reason
-		if reason == "" {
-			reason = "it says no"
-		}
-		return vetoed(url, reason)
+		return vetoed(url, cmp.Or(verdict.Reason, "it says no"))
 	}
 	return nil
 }
