@@ -43,7 +43,7 @@ var layers = map[string]layer{
 		why:     "the data plane carries requests to the release that it is given, and asks nobody which one that is",
 	},
 	"internal/proxy": {
-		ours:    []string{"internal/api", "internal/forward"},
+		ours:    []string{"internal/analysis", "internal/api", "internal/forward"},
 		outside: []string{"golang.org/x/net", "go.uber.org/zap"},
 		why:     "the engine does not know its host: it declares what it needs as interfaces",
 	},
@@ -75,6 +75,9 @@ var layers = map[string]layer{
 	"internal/extendedconnect": {
 		ours: []string{"internal/argv0"},
 		why:  "it has to be initialised before net/http",
+	},
+	"internal/analysis": {
+		why: "statistics know counts alone",
 	},
 	"internal/webhook": {
 		ours:    []string{"internal/api"},
