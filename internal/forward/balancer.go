@@ -53,8 +53,8 @@ func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 	return best
 }
 
-// shortHash returns a short name for parts that does not show them.
-func shortHash(parts ...string) string {
+// ShortHash returns a short name for parts that does not show them.
+func ShortHash(parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {
 		h.Write([]byte(part))

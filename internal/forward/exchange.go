@@ -32,6 +32,9 @@ type exchange struct {
 	// counted says that the request has been counted: a stream when it begins, others when
 	// they end.
 	counted bool
+	// large says that there is much to send or to receive, which takes as long as the client
+	// does.
+	large bool
 	// holdOver says that the request was held until the time for that was over.
 	holdOver bool
 	// sentAt is when the last attempt began, and answeredIn how long that took to be
@@ -156,9 +159,9 @@ func (x *exchange) finish(err error, detached bool) error {
 	switch {
 	case moved:
 	case err == nil || errors.Is(err, ErrBrokenOff):
-		x.count(x.status)
+		x.count(x.status, err)
 	default:
-		x.count(StatusOf(err))
+		x.count(StatusOf(err), err)
 	}
 	if !moved && (err != nil || x.from.Record != nil) {
 		record := x.recordOf()
@@ -179,11 +182,13 @@ func (x *exchange) finish(err error, detached bool) error {
 	return err
 }
 
-// count counts the request, if it has not been counted yet.
-func (x *exchange) count(status int) {
+// count counts the request, if it has not been counted yet. err is how it has ended.
+func (x *exchange) count(status int, err error) {
 	if !x.counted {
 		x.counted = true
-		x.release.Traffic.Count(x.in.Method, status, x.from.duration())
+		took := x.from.duration()
+		x.release.Traffic.Count(x.in.Method, status, took)
+		x.conclude(status, err, took)
 	}
 }
 

@@ -37,6 +37,7 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 	}
 	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
 		x.body = newRequestBody(in, w)
+		x.large = in.ContentLength < 0 || in.ContentLength > maxTimedBody
 		if in.ProtoMajor == 3 && in.ContentLength < 0 && !transport.HasBodyAsARule(in.Method) && x.body.empty() {
 			x.body = nil
 		}

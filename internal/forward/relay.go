@@ -26,6 +26,7 @@ func (x *exchange) relay(resp *http.Response) error {
 		// connection would be anybody's guess.
 		h["Connection"] = []string{"close"}
 	}
+	x.large = x.large || resp.ContentLength > maxTimedBody
 	x.status = resp.StatusCode
 	x.w.WriteHeader(resp.StatusCode)
 	// To a 304 over HTTP/2 with a Content-Length, net/http misses the body.
@@ -208,7 +209,7 @@ func (x *exchange) detectStream(resp *http.Response) {
 	s.abort = x.abort
 	resp.Body = s
 	x.becomeStream(s)
-	x.count(resp.StatusCode)
+	x.count(resp.StatusCode, nil)
 	if x.from.AllowSilence != nil {
 		x.from.AllowSilence()
 	}

@@ -2,6 +2,8 @@ package forward
 
 import (
 	"crypto/x509"
+	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +41,11 @@ type Release struct {
 	// Traffic counts what its service carries. It may be replaced before the release takes
 	// traffic, by that of the releases before.
 	Traffic *Traffic
+
+	// outcomes says how its requests have ended; nil before the first.
+	outcomes atomic.Pointer[Outcomes]
+	// judge is told of every one of them; nil if nobody is.
+	judge atomic.Pointer[func(*http.Request, *Sender, Outcome)]
 
 	// streamsMu guards streams and closeStreamsAt.
 	streamsMu sync.Mutex
@@ -175,6 +182,11 @@ func (r *Release) Close() {
 	for _, u := range r.upstreams {
 		u.transport.Close()
 	}
+}
+
+// AllFailing reports whether no target of r passes its health check.
+func (r *Release) AllFailing() bool {
+	return !slices.ContainsFunc(r.upstreams, func(u *upstream) bool { return !u.failing() })
 }
 
 // UsableTargets returns the targets that are not failing, or all if all are.

@@ -21,6 +21,8 @@ type Sender struct {
 	AllowSilence func()
 	// Began is when the request came. Default: now.
 	Began time.Time
+	// Waited says that the request has waited for something else than its release.
+	Waited bool
 	// Record, if not nil, is filled in when the request ends.
 	Record *Record
 }

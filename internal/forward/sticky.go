@@ -8,11 +8,11 @@ import (
 
 // stickyCookie is the name of the cookie in which a client keeps which target it
 // has been with. Services may share a host, so each has a name of its own.
-func stickyCookie(service string) string { return "parachute_" + shortHash(service) }
+func stickyCookie(service string) string { return "parachute_" + ShortHash(service) }
 
 // stickyID is the value of the cookie for a target. It stays the same over
 // restarts and deployments for as long as the service has the target.
-func stickyID(service string, t api.Target) string { return shortHash(service, t.String()) }
+func stickyID(service string, t api.Target) string { return ShortHash(service, t.String()) }
 
 // upstreamOfClient returns the upstream that the client has been with, or nil if it
 // has not, or if that is gone.

@@ -178,7 +178,7 @@ func (x *exchange) openStream(resp *http.Response, up *tunnelConn) error {
 	}()
 	x.becomeStream(up)
 	x.status = http.StatusOK
-	x.count(x.status)
+	x.count(x.status, nil)
 	x.w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(x.w).Flush()
 	return x.copyStream(up)
