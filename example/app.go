@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -15,7 +16,8 @@ import (
 type app struct {
 	name      string
 	version   string
-	checkHost string // empty: any host will do
+	checkHost string  // empty: any host will do
+	failRate  float64 // of the page
 	health    *health
 	routes    map[string]http.HandlerFunc // by exact path
 
@@ -35,17 +37,19 @@ func newApp(opts options, started time.Time) *app {
 		name:      opts.name,
 		version:   opts.version,
 		checkHost: opts.checkHost,
+		failRate:  opts.failRate,
 		health:    newHealth(started, opts.bootDelay, opts.unhealthyAfter),
 	}
 	a.stopping, a.endStreams = context.WithCancel(context.Background())
 	a.routes = map[string]http.HandlerFunc{
-		"/":             a.page,
+		"/":             a.sometimes(a.page),
 		"/up":           a.up,
 		"/slow":         a.slow,
 		"/ws":           a.webSocket,
 		"/sse":          a.sse,
 		"/upload":       a.upload,
 		"/echo":         a.echo,
+		"/fail":         a.fail,
 		"/admin/health": a.setHealth,
 	}
 	return a
@@ -77,6 +81,22 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.answer(w, http.StatusNotFound, "not found")
+}
+
+// fail answers as an application does that has met an error of its own.
+func (a *app) fail(w http.ResponseWriter, _ *http.Request) {
+	a.answer(w, http.StatusInternalServerError, "failed on request")
+}
+
+// sometimes fails the share of the requests that was asked for, and handles the others.
+func (a *app) sometimes(handle http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if a.failRate > 0 && rand.Float64() < a.failRate {
+			a.fail(w, r)
+			return
+		}
+		handle(w, r)
+	}
 }
 
 // isHost reports whether the application answers requests for host, given with

@@ -52,6 +52,7 @@ func TestEveryAnswerNamesTheInstance(t *testing.T) {
 	_, healthy := start(t, options{})
 	_, booting := start(t, options{bootDelay: time.Hour})
 	_, guarded := start(t, options{checkHost: "app.example.com"})
+	_, failing := start(t, options{failRate: 1})
 
 	for _, test := range []struct {
 		method, url string
@@ -70,6 +71,9 @@ func TestEveryAnswerNamesTheInstance(t *testing.T) {
 		{"GET", healthy.URL + "/admin/health?up=false", 405},
 		{"POST", healthy.URL + "/admin/health?up=perhaps", 400},
 		{"GET", healthy.URL + "/nowhere", 404},
+		{"GET", healthy.URL + "/fail", 500},
+		{"GET", failing.URL + "/", 500},
+		{"GET", failing.URL + "/up", 200},
 		{"GET", booting.URL + "/", 503},
 		{"GET", booting.URL + "/up", 503},
 		{"GET", guarded.URL + "/up", 400},

@@ -12,6 +12,7 @@
 //	/sse?every=1s server-sent events without end
 //	/upload       reads a body (POST or PUT), answers its size and SHA-256
 //	/echo         the request as it arrived, as JSON; also /echo/any/path
+//	/fail         answers 500
 //	/admin/health POST ?up=false makes /up fail, ?up=true makes it succeed
 //
 // `example --help` lists the switches. Each is also an environment variable:

@@ -21,6 +21,7 @@ type options struct {
 	stopTimeout    time.Duration
 	refuseStop     bool
 	checkHost      string
+	failRate       float64
 }
 
 // parseOptions reads the environment, then the arguments, which win. Problems
@@ -43,6 +44,7 @@ func parseOptions(args []string, getenv func(string) string, output io.Writer) (
 	fs.DurationVar(&o.unhealthyAfter, "unhealthy-after", 0, "fail the health check once ready for this long (0: never)")
 	fs.DurationVar(&o.stopTimeout, "stop-timeout", 10*time.Second, "how long a stop waits for requests and streams")
 	fs.BoolVar(&o.refuseStop, "refuse-stop", false, "ignore SIGTERM")
+	fs.Float64Var(&o.failRate, "fail-rate", 0, "answer 500 to this `share` of the requests for the page, from 0 to 1")
 	fs.StringVar(&o.checkHost, "check-host", "", "answer 400 to requests for any other `host`")
 
 	err := fromEnvironment(fs, getenv)
@@ -82,6 +84,9 @@ func (o options) validate(rest []string) error {
 	}
 	if min(o.listenDelay, o.bootDelay, o.unhealthyAfter, o.stopTimeout) < 0 {
 		return errors.New("durations must not be negative")
+	}
+	if !(o.failRate >= 0 && o.failRate <= 1) {
+		return errors.New("--fail-rate is a share, from 0 to 1")
 	}
 	return nil
 }

@@ -59,6 +59,7 @@ func TestBadOptionsAreRefusedWithAReason(t *testing.T) {
 	}{
 		{[]string{"--boot-delay", "-1s"}, "", "negative"},
 		{[]string{"--boot-delay", "soon"}, "", "boot-delay"},
+		{[]string{"--fail-rate", "2"}, "", "--fail-rate"},
 		{[]string{"--boot"}, "", "-boot"},
 		{[]string{"extra"}, "", `"extra"`},
 		{nil, "BOOT_DELAY=soon", "BOOT_DELAY"},
