@@ -47,6 +47,8 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"POST " + api.PathServices + "/{service}/pause":       holdService(api.Paused),
 		"POST " + api.PathServices + "/{service}/stop":        holdService(api.Stopped),
 		"POST " + api.PathServices + "/{service}/resume":      resumeService,
+		"PUT " + api.PathServices + "/{service}/rollout":      changeRollout,
+		"POST " + api.PathServices + "/{service}/preview":     previewService,
 		"GET " + api.PathDeployments + "/{id}":                getDeployment,
 		"GET " + api.PathEvents:                               followEvents,
 		"GET " + api.PathVersion:                              getVersion,
@@ -104,6 +106,9 @@ func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
 
 func getService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	status, err := e.Service(r.PathValue("service"))
+	if err == nil {
+		w.Header().Set("ETag", `"`+status.Generation+`"`)
+	}
 	answer(w, status, err)
 }
 
@@ -122,7 +127,7 @@ func getVersion(_ *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
 
 func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	outlastReadTimeout(w)
-	var req api.RemoveRequest
+	req := api.RemoveRequest{IfMatch: r.Header.Get("If-Match")}
 	for name, d := range map[string]**api.Duration{"drain_timeout": &req.DrainTimeout, "stream_timeout": &req.StreamTimeout} {
 		if s := r.URL.Query().Get(name); s != "" {
 			parsed, err := api.ParseDuration(s)
@@ -178,7 +183,7 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		answer(w, plan, err)
 		return
 	}
-	d, err := e.Deploy(p)
+	d, err := e.DeployIfMatch(p, r.Header.Get("If-Match"))
 	answerDeployment(w, r, d, err)
 }
 
@@ -301,6 +306,9 @@ var errorStatus = map[api.Code]int{
 	api.CodeSuperseded:    http.StatusConflict,
 	api.CodeVetoed:        http.StatusConflict,
 	api.CodeCancelled:     http.StatusConflict,
+	api.CodeReverted:      http.StatusConflict,
+	api.CodeUndecided:     http.StatusConflict,
+	api.CodeChanged:       http.StatusPreconditionFailed,
 	api.CodeNotFound:      http.StatusNotFound,
 	api.CodeDrainTimeout:  http.StatusGatewayTimeout,
 	api.CodeStorage:       http.StatusInsufficientStorage,

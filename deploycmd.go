@@ -29,15 +29,21 @@ timeouts. --tls=false turns TLS off, --unset gives a setting its default again,
 --reset gives all of them. --dry-run shows what would change. If a deploy fails
 before the switch, nothing has changed.
 
+With --watch, the old release stays ready for that time, and serves again if the new
+one fails more than it may. With --canary or --steps, the new release gets a share of
+the clients first; parachute rollout shows, promotes and aborts it.
+
 Exit codes: 0 the new release serves, and the old one has nothing left to do; 1
 other; 2 invalid input; 3 not healthy in time, the old release still serves; 4
 another service owns the route, or a newer deploy took over; 6 no proxy answers;
 7 with --fail-on-cut: the new release serves, but something had to be cut to
-drain the old one; 10 with --dry-run: something would change; 11 refused by
+drain the old one; 8 the new release was taken back, the old one serves; 9 the
+rollout waits for a decision, both serve; 10 with --dry-run: something would change; 11 refused by
 --before-switch, 12 no certificate: the old release still serves; 130
 interrupted.`,
 		Example: `  parachute deploy web-1:3000
   parachute deploy web-2:3000 --host app1.example.com --tls
+  parachute deploy web-3:3000 --host app1.example.com --watch 2m
   parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -121,6 +121,8 @@ func callEverything(c apiCaller) {
 	callDeployments(c)
 	callRollback(c)
 	callHolds(c)
+	callRollouts(c)
+	callIfMatch(c)
 	callEvents(c)
 	callFailingStorage(c)
 	callAsABrowser(c)
@@ -214,8 +216,10 @@ func callFailingStorage(c apiCaller) {
 	must(c.t, os.Remove(dir))
 
 	c.deploy(200, "stored", `{`+targets(a)+`}`)
+	c.deploy(409, "stored", `{`+targets(a)+`, "canary": "1%"}`)
 	must(c.t, os.RemoveAll(dir))
 	must(c.t, os.WriteFile(dir, nil, 0o600))
+	c.call(507, "PUT", "/parachute/services/stored/rollout", `{"action": "abort"}`)
 	c.call(507, "DELETE", "/parachute/services/stored", "")
 	c.call(507, "POST", "/parachute/services/stored/pause", "")
 	c.call(507, "POST", "/parachute/services/stored/stop", "")
@@ -232,6 +236,8 @@ var everyCall = [][2]string{
 	{"POST", "/parachute/services/web/deployments"},
 	{"GET", "/parachute/services/web/releases"},
 	{"POST", "/parachute/services/web/rollback"},
+	{"PUT", "/parachute/services/web/rollout"},
+	{"POST", "/parachute/services/web/preview"},
 	{"POST", "/parachute/services/web/pause"},
 	{"POST", "/parachute/services/web/stop"},
 	{"POST", "/parachute/services/web/resume"},

@@ -140,6 +140,42 @@ type DeployRequest struct {
 	Reset bool `json:"reset,omitempty"`
 	// Note is what people know the release by. Default: nothing.
 	Note *Note `json:"note,omitempty"`
+	// Watch is for how long the release before stays ready, once the new one serves all
+	// requests. If the new one fails more than it may meanwhile, the one before serves again,
+	// and the deployment ends with [CodeReverted]. Default: 0, which is not to watch.
+	Watch *Duration `json:"watch,omitempty"`
+	// Canary is the share of the clients that get the new release, such as "10%", until it is
+	// promoted or aborted. Default: all of them.
+	Canary string `json:"canary,omitempty"`
+	// Steps are shares with the times that they last, such as "5%/2m", "25%/5m" and "100%".
+	// Each is more than the one before. A step without a time lasts until somebody decides.
+	// After the last one the release gets all clients. Default: none.
+	Steps []string `json:"steps,omitempty"`
+	// SlowStart is the time in which the share of the new release grows evenly from nothing to
+	// all, so that its caches can fill. Default: 0, which is all at once.
+	SlowStart *Duration `json:"slow_start,omitempty"`
+	// CanaryBy says what a client is known by, so that it stays with a release: "cookie", "ip"
+	// or "header:NAME". Default: cookie.
+	CanaryBy string `json:"canary_by,omitempty"`
+	// MaxErrorRate is the share of the requests to the new release that may fail: twice what
+	// failed with the release before, if that is more. Default: 1%.
+	MaxErrorRate string `json:"max_error_rate,omitempty"`
+	// MaxSlow is the share of the requests that may take longer than 95 % of those to the
+	// release before. Default: all of them.
+	MaxSlow string `json:"max_slow,omitempty"`
+	// MinRequests is how many requests the new release must have had before it is trusted.
+	// Default: 20.
+	MinRequests int `json:"min_requests,omitempty"`
+	// OnInconclusive says what becomes of a release that has had fewer. Default: pause for a
+	// step, promote for a watch.
+	OnInconclusive OnInconclusive `json:"on_inconclusive,omitempty"`
+	// CheckURL is a URL that is asked as well whether the new release is fine, with a
+	// [RolloutStatus]: 2xx says that it is, 5xx that it is not, anything else that it is not
+	// known. Default: none.
+	CheckURL string `json:"check_url,omitempty"`
+	// Keep has the release before stay ready for a rollback in an instant, until the next
+	// deploy. Its instances must then not be removed. Default: false.
+	Keep bool `json:"keep,omitempty"`
 	// FailOnCut has the deployment end with [CodeDrainTimeout] if requests or streams of the
 	// old release had to be cut. The new release serves all the same. Default: false, for
 	// what calls it takes a failure for a release that did not start, and would stop it.
@@ -170,6 +206,8 @@ type Spec struct {
 
 	// Note is what people know the release by.
 	Note Note
+	// Rollout is how the release is brought into service.
+	Rollout Rollout
 	// WaitForCertificates has the deployment fail without certificates.
 	WaitForCertificates bool
 	// TakeOver, FailOnCut, Force and Detach are those of the request.
@@ -190,14 +228,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveNote)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveNote, r.resolveRollout)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

@@ -77,7 +77,7 @@ func TestServiceNamesAreSafeInFilesAndOnTerminals(t *testing.T) {
 }
 
 func TestDurationsOutOfBoundsAreRefused(t *testing.T) {
-	zeroAllowed := map[string]bool{"DrainTimeout": true, "StreamTimeout": true, "TargetTimeout": true, "HoldTimeout": true}
+	zeroAllowed := map[string]bool{"DrainTimeout": true, "StreamTimeout": true, "TargetTimeout": true, "HoldTimeout": true, "Watch": true, "SlowStart": true}
 	// Reflection, so that a field that is added later cannot be forgotten here.
 	check := func(of any, field string, d Duration, want bool, validate func() error) {
 		t.Helper()

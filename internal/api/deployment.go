@@ -7,23 +7,35 @@ import (
 // State is where a deployment is in its life. See the package comment.
 type State string
 
-// The states of a [Deployment]. The last four are final.
+// The states of a deployment. The last six are final.
 const (
-	StateValidated  State = "validated"
-	StateProbing    State = "probing"
-	StateHealthy    State = "healthy"
-	StateCertified  State = "certified"
-	StateSwitched   State = "switched"
+	StateValidated State = "validated"
+	StateProbing   State = "probing"
+	StateHealthy   State = "healthy"
+	StateCertified State = "certified"
+	StateSwitched  State = "switched"
+	// StateCanary is a release that gets a share of the clients, StateWatching one that serves
+	// all, while the old one is ready to take over.
+	StateCanary     State = "canary"
+	StateWatching   State = "watching"
 	StateDraining   State = "draining"
 	StateDone       State = "done"
 	StateFailed     State = "failed"
 	StateSuperseded State = "superseded"
 	StateCancelled  State = "cancelled"
+	// StateReverted is a deployment whose release has left again, StateUndecided one whose
+	// release gets a share of the clients until somebody decides.
+	StateReverted  State = "reverted"
+	StateUndecided State = "undecided"
 )
 
 // Final reports whether a deployment in state s has ended.
 func (s State) Final() bool {
-	return s == StateDone || s == StateFailed || s == StateSuperseded || s == StateCancelled
+	switch s {
+	case StateDone, StateFailed, StateSuperseded, StateCancelled, StateReverted, StateUndecided:
+		return true
+	}
+	return false
 }
 
 // DeploymentStatus is a deployment as it is seen from outside.
@@ -44,6 +56,11 @@ type DeploymentStatus struct {
 	// Serving is the number of the release that serves now that the deployment
 	// has ended; 0 if none does.
 	Serving int `json:"serving,omitempty"`
+	// Rollout is what the deployment is at, or was last, if its release is not brought into
+	// service at once.
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
+	// Kept is the release that stays ready for a rollback: its targets must not be removed.
+	Kept int `json:"kept,omitempty"`
 	// SwitchTime is how long the switch took.
 	SwitchTime Seconds `json:"switch_seconds,omitempty"`
 	// Changes are the settings that differ from those of the release before,

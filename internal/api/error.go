@@ -36,6 +36,14 @@ const (
 	// CodeVetoed marks a deployment whose switch was refused by who is asked before it.
 	// The old release still serves.
 	CodeVetoed Code = "vetoed"
+	// CodeReverted marks a deployment whose release served, failed more than it may, or was
+	// given up, and has left again. The old release serves.
+	CodeReverted Code = "reverted"
+	// CodeUndecided marks a deployment whose release gets a share of the clients until
+	// somebody promotes or aborts it. Both releases serve.
+	CodeUndecided Code = "undecided"
+	// CodeChanged marks an operation on a service that has changed since its caller looked.
+	CodeChanged Code = "changed"
 	// CodeStorage marks an operation that changed nothing because its result
 	// could not be stored.
 	CodeStorage Code = "storage_failed"

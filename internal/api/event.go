@@ -17,8 +17,17 @@ const (
 	EventCertifying  EventKind = "certifying"
 	EventCertified   EventKind = "certified"
 	EventSwitched    EventKind = "switched"
-	EventDraining    EventKind = "draining"
-	EventDrained     EventKind = "drained"
+	// EventRollout tells of a canary that begins, or gets another share, or of a watch that
+	// begins; EventJudged of the evidence, now and then.
+	EventRollout EventKind = "rollout"
+	EventJudged  EventKind = "judged"
+	// EventPromoted tells that the release is trusted, EventReverted that it has left again,
+	// and EventUndecided that the rollout waits for somebody to decide. Reason says why.
+	EventPromoted  EventKind = "promoted"
+	EventReverted  EventKind = "reverted"
+	EventUndecided EventKind = "undecided"
+	EventDraining  EventKind = "draining"
+	EventDrained   EventKind = "drained"
 	// EventEnded is the last event; it carries the whole deployment.
 	EventEnded EventKind = "ended"
 )
@@ -62,6 +71,8 @@ type Event struct {
 	SwitchTime Seconds     `json:"switch_seconds,omitempty"`
 	Changes    []string    `json:"changes,omitempty"`
 	TakenOver  []TakenOver `json:"taken_over,omitempty"`
+	// Rollout is a rollout as it is at that moment.
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
 	// Targets, Requests and Streams tell of a drain that is under way.
 	Targets  []string `json:"targets,omitempty"`
 	Requests int      `json:"requests,omitempty"`

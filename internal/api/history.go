@@ -38,6 +38,16 @@ func (r DeployRequest) resolveNote(s *Spec) error {
 // MaxPastReleases is how many releases of a service are remembered.
 const MaxPastReleases = 20
 
+// Outcome is how a release has ended.
+type Outcome string
+
+const (
+	// OutcomeReverted is a release that has served all, and the one before it does again.
+	OutcomeReverted Outcome = "reverted"
+	// OutcomeAborted is a release that a share of the clients had, and nobody has now.
+	OutcomeAborted Outcome = "aborted"
+)
+
 // PastRelease is a release that serves, or has served.
 type PastRelease struct {
 	Release    int       `json:"release"`
@@ -50,6 +60,11 @@ type PastRelease struct {
 	Hosts   []string `json:"hosts,omitempty"`
 	Options Options  `json:"options"`
 	Note    Note     `json:"note,omitzero"`
+	// Outcome is what became of it, if it has left before it was trusted, and Reason says why.
+	Outcome Outcome `json:"outcome,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
+	// Failures are those of its requests that failed because of it; see [Evidence].
+	Failures int64 `json:"failures,omitempty"`
 	// Served counts its requests up to when it was replaced, since the proxy started.
 	Served int64 `json:"served"`
 }
@@ -64,6 +79,8 @@ type History struct {
 type RollbackRequest struct {
 	// To is the number of that release. Default: the one before the release that serves.
 	To int `json:"to,omitempty"`
+	// IfMatch is that of [HoldRequest].
+	IfMatch string `json:"-"`
 	// FailOnCut and Detach are those of [DeployRequest].
 	FailOnCut bool `json:"fail_on_cut,omitempty"`
 	Detach    bool `json:"detach,omitempty"`

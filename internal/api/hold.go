@@ -42,6 +42,9 @@ type HoldRequest struct {
 	// Allow are addresses, or ranges of them (CIDR), whose requests are served all the
 	// same. Default: none.
 	Allow []string `json:"allow,omitempty"`
+	// IfMatch is the generation that the service has to be in, as an entity tag; see
+	// [ServiceStatus.Generation]. In the API it is a header field. Default: any.
+	IfMatch string `json:"-"`
 	// DrainTimeout is how long the call waits for the requests that are in flight. They
 	// are not cut when it is over. Default: what the service was deployed with.
 	DrainTimeout *Duration `json:"drain_timeout,omitempty"`

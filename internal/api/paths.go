@@ -35,6 +35,11 @@ func ReleasesPath(service string) string { return ServicePath(service) + "/relea
 // RollbackPath is where a release that has served is asked for.
 func RollbackPath(service string) string { return ServicePath(service) + "/rollback" }
 
+// RolloutPath is where a rollout that is under way is changed, PreviewPath where a link is
+// asked for that opens what not everybody gets.
+func RolloutPath(service string) string { return ServicePath(service) + "/rollout" }
+func PreviewPath(service string) string { return ServicePath(service) + "/preview" }
+
 // PausePath, StopPath and ResumePath are where that is asked for.
 func PausePath(service string) string  { return ServicePath(service) + "/pause" }
 func StopPath(service string) string   { return ServicePath(service) + "/stop" }

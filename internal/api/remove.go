@@ -9,6 +9,8 @@ type RemoveRequest struct {
 	// FailOnCut has the removal end with [CodeDrainTimeout] if requests or streams had to be
 	// cut. The service is gone all the same. Default: false.
 	FailOnCut bool `json:"fail_on_cut,omitempty"`
+	// IfMatch is that of [HoldRequest].
+	IfMatch string `json:"-"`
 }
 
 // Removal tells what became of a service that was removed.

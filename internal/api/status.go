@@ -39,6 +39,16 @@ type ServiceStatus struct {
 	Hold *HoldStatus `json:"hold,omitempty"`
 	// Active is the release that serves; absent if none does.
 	Active *ReleaseStatus `json:"active,omitempty"`
+	// Candidate is a release that gets a share of the clients; absent without a canary.
+	Candidate *ReleaseStatus `json:"candidate,omitempty"`
+	// Standby is a release that gets no new requests and is ready to serve again: its targets
+	// must not be removed. Absent if there is none.
+	Standby *ReleaseStatus `json:"standby,omitempty"`
+	// Rollout is the canary or the watch that is under way; absent without one.
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
+	// Generation changes with everything that is changed of the service. A call with it as
+	// If-Match (RFC 9110, section 13.1.1) is refused if the service has changed since.
+	Generation string `json:"generation,omitempty"`
 	// Draining are older releases that still have traffic.
 	Draining []ReleaseStatus `json:"draining,omitempty"`
 	// Deployments are those that are under way.

@@ -123,7 +123,11 @@ func addDeployFlags(cmd *cobra.Command) {
 // deploy deploys what p asks for and shows how it goes.
 func deploy(env *Env, c *client.Client, p api.Patch, output OutputFormat, quiet bool) error {
 	call := deployCall{path: api.PathDeployments, body: p, detach: p["detach"] == true}
-	return call.do(env, c, newDeployPrinter(env, output, quiet, p["force"] == true))
+	printer := newDeployPrinter(env, output, quiet, p["force"] == true)
+	if text, ok := printer.(*textPrinter); ok {
+		text.tried = p.Sets("watch") || p.Sets("canary") || p.Sets("steps") || p.Sets("slow_start")
+	}
+	return call.do(env, c, printer)
 }
 
 // deployCall is a call that has a deployment accepted.
@@ -178,6 +182,12 @@ func interrupted(c *client.Client, id string) error {
 			break
 		}
 		switch {
+		case !status.State.Final() && status.Rollout != nil:
+			return &api.Error{
+				Code:    client.CodeInterrupted,
+				Message: fmt.Sprintf("interrupted; the rollout of %s v%d goes on", status.Service, status.Rollout.Release),
+				Hint:    "wait for it with: parachute wait " + id + ", or see: parachute rollout status " + api.ShellWord(status.Service),
+			}
 		case status.Release > 0:
 			return &api.Error{
 				Code:    client.CodeInterrupted,

@@ -85,6 +85,8 @@ type textPrinter struct {
 	named func(string) string
 	// forced says that no target is checked.
 	forced bool
+	// tried says that the deploy asks for more than a switch.
+	tried bool
 	// limits are those of the drain, nil if they are not known.
 	limits *api.DrainLimits
 	// live is the line that changes, on a terminal; nil elsewhere.
@@ -95,6 +97,8 @@ type textPrinter struct {
 	hint string
 	// drainSince is when the drain has begun.
 	drainSince time.Time
+	// failures is how many failures of a release that is judged were told last.
+	failures int64
 	// draining is what the last drain line said, so that it is said once.
 	draining string
 }
@@ -124,12 +128,23 @@ func (p *textPrinter) Event(ev api.Event) error {
 			step = fmt.Sprintf("switched v%d -> v%d", ev.Previous, ev.Release)
 		}
 		p.done(step, "("+seconds(ev.SwitchTime)+")")
+		if ev.Previous == 0 && p.tried {
+			p.line("   " + p.style.dim("it is the first release, so it serves all at once, and there is none to go back to"))
+		}
 		for _, change := range ev.Changes {
 			p.line("   " + p.style.dim("changed "+change))
 		}
 		for _, taken := range ev.TakenOver {
 			p.line("   " + p.style.dim("took over "+taken.String()))
 		}
+	case api.EventRollout:
+		p.rollout(*ev.Rollout)
+	case api.EventJudged:
+		p.judged(*ev.Rollout)
+	case api.EventPromoted:
+		p.done(fmt.Sprintf("v%d is trusted", ev.Release), ev.Reason)
+	case api.EventReverted:
+		p.line(fmt.Sprintf(" %s v%d is taken back: %s", p.style.red("✘"), ev.Release, ev.Reason))
 	case api.EventDraining:
 		if p.drainSince.IsZero() {
 			p.drainSince = ev.Time
@@ -142,6 +157,40 @@ func (p *textPrinter) Event(ev api.Event) error {
 		p.drained(*ev.Drain)
 	}
 	return nil
+}
+
+// rollout shows what a rollout is at.
+func (p *textPrinter) rollout(r api.RolloutStatus) {
+	if r.Phase != api.PhaseWatch && r.Waiting == "" && r.Phase != api.PhaseSlowStart {
+		step := ""
+		if r.Steps > 1 {
+			step = fmt.Sprintf("step %d of %d", r.Step, r.Steps)
+		}
+		p.done(fmt.Sprintf("v%d gets %s of the clients", r.Release, r.Weight), step)
+	}
+	p.now(describeRollout(r))
+	p.failures = r.Evidence.Failures
+}
+
+// judged shows what a release is judged by: always in a line that changes, elsewhere when
+// there is something new.
+func (p *textPrinter) judged(r api.RolloutStatus) {
+	if p.live == nil && r.Evidence.Failures == p.failures {
+		return
+	}
+	p.failures = r.Evidence.Failures
+	left := ""
+	switch {
+	case r.Waiting != "":
+		left = "; waits: " + r.Waiting
+	case r.RemainingSeconds != nil:
+		left = "; " + leftOf(*r.RemainingSeconds) + " left"
+	}
+	if r.Phase == api.PhaseSlowStart {
+		p.now(describeRollout(r))
+		return
+	}
+	p.now(describeEvidence(r) + left)
 }
 
 // probeFailed shows why a target is not ready. What comes with a hint does not mend itself,
@@ -232,6 +281,10 @@ func (p *textPrinter) Result(s api.DeploymentStatus) error {
 	if missing := withoutCertificate(s.Certificates); len(missing) > 0 {
 		fmt.Fprintf(p.progress, " - no certificate yet for %s; until there is one, plain HTTP is served; see: %s %s\n",
 			someOf(missing, ", "), p.named("parachute status"), s.Service)
+	}
+	if s.Kept > 0 {
+		fmt.Fprintf(p.progress, " - v%d is ready to serve again, so its instances must not be removed: %s %s goes back to it, %s %s lets it go\n",
+			s.Kept, p.named("parachute rollback"), s.Service, p.named("parachute rollout promote"), s.Service)
 	}
 	_, err := fmt.Fprintln(p.out, OutcomeOf(s))
 	return err

@@ -90,6 +90,18 @@ func describeEvent(ev api.Event) string {
 			return text + fmt.Sprintf("deployment %s: %s", ev.Result.State, withFlags(ev.Result.Error.Message))
 		}
 		return OutcomeOf(*ev.Result)
+	case api.EventRollout:
+		return text + describeRollout(*ev.Rollout)
+	case api.EventPromoted:
+		text += fmt.Sprintf("v%d is trusted", ev.Release)
+		if ev.Reason != "" {
+			text += ": " + ev.Reason
+		}
+		return text
+	case api.EventReverted:
+		return text + fmt.Sprintf("v%d was taken back: %s", ev.Release, ev.Reason)
+	case api.EventUndecided:
+		return text + describeRollout(*ev.Rollout)
 	case api.EventRemoved:
 		return text + "is removed"
 	case api.EventHeld:

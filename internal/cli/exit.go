@@ -21,6 +21,8 @@ const (
 	exitNotFound     = 5
 	exitUnreachable  = 6
 	exitDrainTimeout = 7
+	exitReverted     = 8
+	exitUndecided    = 9
 	exitWouldChange  = 10
 	exitVetoed       = 11
 	exitCertificate  = 12
@@ -36,6 +38,9 @@ var exitCodes = map[api.Code]int{
 	api.CodeSuperseded:     exitConflict,
 	api.CodeNotFound:       exitNotFound,
 	api.CodeDrainTimeout:   exitDrainTimeout,
+	api.CodeReverted:       exitReverted,
+	api.CodeUndecided:      exitUndecided,
+	api.CodeChanged:        exitConflict,
 	api.CodeVetoed:         exitVetoed,
 	api.CodeCertificate:    exitCertificate,
 	client.CodeUnreachable: exitUnreachable,

@@ -78,8 +78,15 @@ func historyTable(h api.History, now time.Time) *table {
 		if p.ReplacedAt != nil {
 			servedFor = ageOf(p.DeployedAt, *p.ReplacedAt)
 		}
+		if p.Outcome != "" {
+			servedFor += ", " + string(p.Outcome)
+		}
+		requests := fmt.Sprint(p.Served)
+		if p.Failures > 0 {
+			requests += fmt.Sprintf(", %d failed", p.Failures)
+		}
 		label := strings.TrimSpace(p.Note.Label + " " + p.Note.Commit)
-		t.add(release, p.DeployedAt.Local().Format(time.DateTime), servedFor, fmt.Sprint(p.Served), strings.Join(p.Targets, ","), by, label)
+		t.add(release, p.DeployedAt.Local().Format(time.DateTime), servedFor, requests, strings.Join(p.Targets, ","), by, label)
 	}
 	return t
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,10 +42,22 @@ func (l *listing) table() *table {
 		}
 		if s.Active != nil {
 			health := healthOf(*s.Active)
-			if s.Hold != nil {
+			switch {
+			case s.Hold != nil:
 				health = s.Hold.String()
+			case s.Rollout != nil && s.Rollout.Phase == api.PhaseWatch:
+				health += ", watched"
+				if s.Rollout.RemainingSeconds != nil {
+					health += " " + leftOf(*s.Rollout.RemainingSeconds)
+				}
 			}
 			l.addRelease(t, s.Name, l.routesOf(s), *s.Active, health, tlsOf(s, l.now))
+		}
+		if s.Candidate != nil {
+			l.addRelease(t, s.Name, "", *s.Candidate, fmt.Sprintf("%s, canary %s", healthOf(*s.Candidate), s.Rollout.Weight), "")
+		}
+		if s.Standby != nil {
+			l.addRelease(t, s.Name, "", *s.Standby, healthOf(*s.Standby)+", standby", "")
 		}
 		for _, r := range s.Draining {
 			l.addRelease(t, s.Name, "", r, "draining", "")
@@ -93,7 +106,7 @@ func (l *listing) rateOf(service string, r api.ReleaseStatus) string {
 		if s.Name != service {
 			continue
 		}
-		for _, old := range append(s.Draining, derefAll(s.Active)...) {
+		for _, old := range slices.Concat(s.Draining, derefAll(s.Active), derefAll(s.Candidate), derefAll(s.Standby)) {
 			elapsed := l.now.Sub(l.before.now).Seconds()
 			if old.Release == r.Release && old.Served <= r.Served && elapsed > 0 {
 				return fmt.Sprintf("%.0f/s", float64(r.Served-old.Served)/elapsed)

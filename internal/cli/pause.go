@@ -90,6 +90,15 @@ nothing.`,
 	return cmd
 }
 
+// printLink prints a link that leads past the hold.
+func (h *holder) printLink(cmd *cobra.Command, service string) error {
+	link, err := fetchPreview(h.env, cmd, service)
+	if err == nil {
+		_, err = fmt.Fprintln(h.env.Out, link.URL)
+	}
+	return err
+}
+
 // holder is what the commands that pause and stop have in common.
 type holder struct {
 	env    *Env
@@ -97,6 +106,8 @@ type holder struct {
 	path   func(service string) string
 	req    api.HoldRequest
 	drain  api.Duration
+	// link says that a link is printed as well.
+	link bool
 }
 
 func newHolder(env *Env, cmd *cobra.Command, path func(string) string) *holder {
@@ -105,6 +116,7 @@ func newHolder(env *Env, cmd *cobra.Command, path func(string) string) *holder {
 	flags.StringSliceVar(&h.req.Allow, "allow", nil, "`addresses` or ranges of them whose requests are served all the same, such as 10.0.0.0/8")
 	flags.Var(&h.drain, "drain-timeout", "`time` to wait for requests in flight, which are not cut (default: what the service was deployed with)")
 	flags.Lookup("drain-timeout").DefValue = ""
+	flags.BoolVar(&h.link, "link", false, "also print a link that is served all the same, for whoever has it; it is good for a day")
 	return h
 }
 
@@ -116,7 +128,7 @@ func (h *holder) hold(cmd *cobra.Command, service string, mode api.HoldMode) err
 	if _, err := h.req.Resolve(mode); err != nil {
 		return err
 	}
-	return h.call(cmd, service, h.req, func(r api.HoldResult) string {
+	err := h.call(cmd, service, h.req, func(r api.HoldResult) string {
 		if r.Requests > 0 {
 			h.env.note(fmt.Sprintf("warning: %s of before still in flight; raise --drain-timeout to wait for longer", verb(api.Count(r.Requests, "request"), r.Requests)))
 		}
@@ -125,6 +137,10 @@ func (h *holder) hold(cmd *cobra.Command, service string, mode api.HoldMode) err
 		}
 		return r.Service + " is " + string(mode)
 	})
+	if err == nil && h.link {
+		err = h.printLink(cmd, service)
+	}
+	return err
 }
 
 // verb returns a count with the verb that fits it.

@@ -140,6 +140,17 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 			fmt.Fprintf(t, "  %s\t%s %s\n", label, v.Name, v.Text)
 		}
 	}
+	if s.Rollout != nil {
+		printRollout(t, *s.Rollout)
+	}
+	if r := s.Candidate; r != nil {
+		fmt.Fprintf(t, "  canary\tv%d: %s, %s in flight\n", r.Release, api.Count(r.Requests, "request"), api.Count(r.Streams, "stream"))
+		printTargets(t, r.Targets)
+	}
+	if r := s.Standby; r != nil {
+		fmt.Fprintf(t, "  standby\tv%d, ready to serve again: its instances must not be removed\n", r.Release)
+		printTargets(t, r.Targets)
+	}
 	for _, r := range s.Draining {
 		fmt.Fprintf(t, "  draining\tv%d: %s, %s left\n", r.Release, api.Count(r.Requests, "request"), api.Count(r.Streams, "stream"))
 	}

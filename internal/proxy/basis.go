@@ -87,6 +87,11 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 			return api.Spec{}, basis{}, err
 		}
 	}
+	if from.active != nil {
+		if err := checkCanary(from.active.Spec, &s); err != nil {
+			return api.Spec{}, basis{}, err
+		}
+	}
 	if s.TakeOver {
 		if err := e.mayTakeOver(p, &s); err != nil {
 			return api.Spec{}, basis{}, err
@@ -137,12 +142,15 @@ func (e *Engine) Plan(p api.Patch) (api.Plan, error) {
 
 // accept makes a deployment of what resolve has returned. It returns false if the service
 // has changed since. Engine.mu must be held.
-func (e *Engine) accept(p api.Patch, s api.Spec, from basis) (*Deployment, bool, error) {
+func (e *Engine) accept(p api.Patch, s api.Spec, from basis, ifMatch string) (*Deployment, bool, error) {
 	if e.stopping {
 		return nil, true, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
 	}
 	if e.basisOf(p, s.Service) != from {
 		return nil, false, nil
+	}
+	if err := e.checkGeneration(e.services[s.Service], s.Service, ifMatch); err != nil {
+		return nil, true, err
 	}
 	if err := e.reserve(&s); err != nil {
 		return nil, true, err

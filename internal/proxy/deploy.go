@@ -17,17 +17,24 @@ const storeTimeout = 10 * time.Second
 // another service owns one of its routes. What p does not name, the service keeps.
 // Accepting it ends every older deployment of the same service that has not begun to
 // commit. The deployment goes on by itself; see [Deployment.Wait].
-func (e *Engine) Deploy(p api.Patch) (*Deployment, error) { return e.deploy(p, 0) }
+func (e *Engine) Deploy(p api.Patch) (*Deployment, error) { return e.deploy(p, 0, "") }
+
+// DeployIfMatch is [Engine.Deploy] if the service is still in the generation that the caller
+// has seen, which it has as an entity tag; an empty one is any. It returns an [api.Error] with
+// [api.CodeChanged] otherwise.
+func (e *Engine) DeployIfMatch(p api.Patch, ifMatch string) (*Deployment, error) {
+	return e.deploy(p, 0, ifMatch)
+}
 
 // deploy is Deploy, also for a rollback to a release, which is 0 for any other deployment.
-func (e *Engine) deploy(p api.Patch, rollbackTo int) (*Deployment, error) {
+func (e *Engine) deploy(p api.Patch, rollbackTo int, ifMatch string) (*Deployment, error) {
 	for {
 		s, from, err := e.resolve(p)
 		if err != nil {
 			return nil, err
 		}
 		e.mu.Lock()
-		d, uptodate, err := e.accept(p, s, from)
+		d, uptodate, err := e.accept(p, s, from, ifMatch)
 		if d != nil {
 			d.status.From = rollbackTo
 			svc := e.services[s.Service]
@@ -66,18 +73,24 @@ func (e *Engine) run(svc *service, d *Deployment) {
 	log.Info("deployment done", zap.Int("release", d.Status().Release))
 }
 
-// switchTo makes next the active release of svc, held as before if it was, with the routes
-// that were taken from others: one atomic store, whether the routes have changed or not.
-// Engine.mu must be held.
-func (e *Engine) switchTo(svc *service, next *release, taken []takeover, held *hold) {
-	svc.lastVersion = next.Version
+// switchTo makes next the line-up of svc, with the routes that were taken from others: one
+// atomic store, whether the routes have changed or not. Engine.mu must be held.
+func (e *Engine) switchTo(svc *service, next *lineup, taken []takeover) {
+	for _, r := range next.releases() {
+		svc.lastVersion = max(svc.lastVersion, r.Version)
+	}
+	svc.generation++
 	svc.broken, svc.known = nil, nil
-	if len(taken) == 0 && svc.active != nil && sameRoutes(svc.active.routes, next.Spec.Routes) {
-		svc.active.lineup.Store(&lineup{active: next, hold: held})
+	before := svc.hold()
+	if len(taken) == 0 && svc.active != nil && sameRoutes(svc.active.routes, next.active.Spec.Routes) {
+		svc.active.lineup.Store(next)
+		if before != next.hold {
+			before.end()
+		}
 		return
 	}
-	before := svc.hold()
-	c := newClaim(next, held.again())
+	next.hold = next.hold.again()
+	c := newClaim(next)
 	t, ended := e.without(e.table.Load(), taken)
 	if svc.active != nil {
 		t = t.without(svc.active)

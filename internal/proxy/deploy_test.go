@@ -246,7 +246,7 @@ func TestReleaseIsStoredBeforeItServes(t *testing.T) {
 	if during.Load() != "old" {
 		t.Errorf("%q serves while the release is being stored, want old", during.Load())
 	}
-	if _, doc, err := decodeRelease("app", e.store.dump()["app"][0]); err != nil || doc.Release != 2 {
+	if doc, err := decodeDocument("app", e.store.dump()["app"][0]); err != nil || doc.Release != 2 {
 		t.Errorf("stored: %+v, %v, want v2", doc, err)
 	}
 }

@@ -158,8 +158,9 @@ func (d *Deployment) setCertificates(certificates []api.Certificate) {
 	d.status.State, d.status.Certificates = api.StateCertified, certificates
 }
 
-// switched records the switch from old, which may be nil, to next.
-func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took api.Seconds) {
+// switched records the switch from old, which may be nil, to next. Then old drains, unless it
+// stays in the line-up.
+func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took api.Seconds, oldStays bool) {
 	requests, streams := 0, 0
 	if old != nil {
 		requests, streams = old.InFlight(), old.Streams()
@@ -173,7 +174,7 @@ func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took ap
 		d.status.Changes = api.Changes(old.Spec.Hosts, old.Spec.Options, next.Spec.Hosts, next.Spec.Options)
 	}
 	d.sendLocked(api.Event{Kind: api.EventSwitched, Release: next.Version, Previous: d.status.Previous, SwitchTime: took, Changes: d.status.Changes, TakenOver: taken})
-	if old == nil {
+	if old == nil || oldStays {
 		return
 	}
 	d.status.State = api.StateDraining
@@ -182,6 +183,42 @@ func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took ap
 		Kind: api.EventDraining, Release: old.Version, Targets: old.Targets(), Requests: requests, Streams: streams,
 		DrainTimeout: &o.DrainTimeout, StreamTimeout: &o.StreamTimeout,
 	})
+}
+
+// tellRollout records how the rollout of the release goes.
+func (d *Deployment) tellRollout(ev api.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ev.Rollout != nil {
+		d.status.Rollout = ev.Rollout
+		switch {
+		case d.status.State.Final():
+		case ev.Rollout.Phase == api.PhaseWatch:
+			d.status.State = api.StateWatching
+		default:
+			d.status.State = api.StateCanary
+		}
+	}
+	d.sendLocked(ev)
+}
+
+// kept records that old stays ready to serve again.
+func (d *Deployment) kept(old *release) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.Kept = old.Version
+}
+
+// cutError returns the error of a drain in which something had to be cut, or nil.
+func (d *Deployment) cutError() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, drain := range d.status.Drained {
+		if !drain.Clean() {
+			return drainError(d.spec.Service, drain)
+		}
+	}
+	return nil
 }
 
 func (d *Deployment) drainProgress(requests, streams int) {
@@ -221,6 +258,10 @@ func outcome(err error) (api.State, *api.Error) {
 		return api.StateCancelled, e
 	case api.CodeDrainTimeout:
 		return api.StateDone, e // the new release does serve
+	case api.CodeReverted:
+		return api.StateReverted, e
+	case api.CodeUndecided:
+		return api.StateUndecided, e
 	}
 	return api.StateFailed, e
 }

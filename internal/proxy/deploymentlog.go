@@ -43,9 +43,9 @@ func (l *deploymentLog) failed(service string) *api.DeploymentStatus {
 			continue
 		}
 		switch status := d.Status(); status.State {
-		case api.StateFailed:
+		case api.StateFailed, api.StateReverted:
 			return &status
-		case api.StateDone, api.StateCancelled:
+		case api.StateDone, api.StateCancelled, api.StateUndecided:
 			return nil
 		}
 	}
@@ -54,7 +54,7 @@ func (l *deploymentLog) failed(service string) *api.DeploymentStatus {
 
 // deploymentCounters count deployments by how they ended.
 type deploymentCounters struct {
-	done, failed, superseded, cancelled atomic.Int64
+	done, failed, superseded, cancelled, reverted, undecided atomic.Int64
 }
 
 func (c *deploymentCounters) count(s api.State) {
@@ -65,6 +65,10 @@ func (c *deploymentCounters) count(s api.State) {
 		c.superseded.Add(1)
 	case api.StateCancelled:
 		c.cancelled.Add(1)
+	case api.StateReverted:
+		c.reverted.Add(1)
+	case api.StateUndecided:
+		c.undecided.Add(1)
 	default:
 		c.failed.Add(1)
 	}

@@ -42,12 +42,12 @@ func TestUnknownDeploymentIsNotFound(t *testing.T) {
 
 func TestOutcomesAreCounted(t *testing.T) {
 	e := NewEngine(EngineOptions{})
-	for i, state := range []api.State{api.StateDone, api.StateFailed, api.StateSuperseded, api.StateCancelled} {
+	for i, state := range []api.State{api.StateDone, api.StateFailed, api.StateSuperseded, api.StateCancelled, api.StateReverted, api.StateUndecided} {
 		for range i + 1 {
 			e.outcomes.count(state)
 		}
 	}
-	if got, want := fmt.Sprint(e.DeploymentCounts()), "map[cancelled:4 done:1 failed:2 superseded:3]"; got != want {
+	if got, want := fmt.Sprint(e.DeploymentCounts()), "map[cancelled:4 done:1 failed:2 reverted:5 superseded:3 undecided:6]"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }

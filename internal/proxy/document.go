@@ -18,11 +18,31 @@ import (
 // goes back to an older program finds it readable.
 const documentFormat = 2
 
-// document is what is stored of a service: its active release. It is a type of
+// document is what is stored of a service: its line-up. It is a type of
 // its own, because what is on disk outlives what is in memory.
 type document struct {
-	Format     int       `json:"format"`
-	Service    string    `json:"service"`
+	Format  int    `json:"format"`
+	Service string `json:"service"`
+	storedRelease
+	// TakenFrom are the services that this one has taken routes from: if a document of theirs
+	// has them as well, it is older than that.
+	TakenFrom []string `json:"taken_from,omitempty"`
+	// Hold says that the requests for the service are held. This and what follows is since
+	// format 2.
+	Hold *api.Hold `json:"hold,omitempty"`
+	// Candidate is a release that gets a share of the clients, Standby one that is ready to
+	// serve again, and Rollout what brings a release into service.
+	Candidate *storedCandidate `json:"candidate,omitempty"`
+	Standby   *storedRelease   `json:"standby,omitempty"`
+	Rollout   *storedRollout   `json:"rollout,omitempty"`
+	// LinkKey signs the links that open what not everybody gets.
+	LinkKey []byte `json:"link_key,omitempty"`
+	// LastRelease is the number of the newest release, if that has left again.
+	LastRelease int `json:"last_release,omitempty"`
+}
+
+// storedRelease is what is stored of a release.
+type storedRelease struct {
 	Release    int       `json:"release"`
 	DeployedAt time.Time `json:"deployed_at"`
 	Targets    []string  `json:"targets"`
@@ -34,11 +54,6 @@ type document struct {
 	Certified bool `json:"certified,omitempty"`
 	// KeyPair is the certificate of the service's own, as its files had it.
 	KeyPair *pemPair `json:"key_pair,omitempty"`
-	// TakenFrom are the services that this one has taken routes from: if a document of theirs
-	// has them as well, it is older than that.
-	TakenFrom []string `json:"taken_from,omitempty"`
-	// Hold says that the requests for the service are held. Since format 2.
-	Hold *api.Hold `json:"hold,omitempty"`
 	// From is the release that was rolled back to; 0 if it was no rollback.
 	From int      `json:"from,omitempty"`
 	Note api.Note `json:"note,omitzero"`
@@ -46,79 +61,194 @@ type document struct {
 	TargetCA string `json:"target_ca,omitempty"`
 }
 
+// storedCandidate is a release that gets a share of the clients.
+type storedCandidate struct {
+	storedRelease
+	Weight api.Percent `json:"weight"`
+	Salt   uint64      `json:"salt,string"`
+}
+
+// storedRollout is how a release is brought into service, and how far that has come.
+type storedRollout struct {
+	Settings api.Rollout `json:"settings"`
+	Position position    `json:"position"`
+}
+
 // ErrNewerFormat means that a document was written by a newer version of this
 // program. It must not be guessed at, nor overwritten.
 var ErrNewerFormat = errors.New("written by a newer version of parachute")
 
-func encodeRelease(r *release, h *hold) ([]byte, error) {
-	options, err := json.Marshal(r.Spec.Options)
+// encodeLineup returns the document of a service. last is the number of its newest release.
+func encodeLineup(l *lineup, last int) ([]byte, error) {
+	active, err := storedOf(l.active)
 	if err != nil {
 		return nil, err
 	}
-	doc := document{
-		Format:     1,
-		Service:    r.Spec.Service,
+	doc := document{Format: 1, Service: l.active.Spec.Service, storedRelease: active, TakenFrom: l.active.takenFrom, LinkKey: l.linkKey}
+	for _, r := range l.releases() {
+		last = max(last, r.Version)
+	}
+	if last > max(active.Release, versionOf(l.standby)) && (l.candidate == nil || last > l.candidate.Version) {
+		doc.Format, doc.LastRelease = 2, last
+	}
+	if l.hold != nil {
+		doc.Format, doc.Hold = 2, &l.hold.Hold
+	}
+	if c := l.candidate; c != nil {
+		stored, err := storedOf(c.release)
+		if err != nil {
+			return nil, err
+		}
+		doc.Format, doc.Candidate = 2, &storedCandidate{storedRelease: stored, Weight: c.weight, Salt: c.salt}
+	}
+	if l.standby != nil {
+		stored, err := storedOf(l.standby)
+		if err != nil {
+			return nil, err
+		}
+		doc.Format, doc.Standby = 2, &stored
+	}
+	if l.rollout != nil {
+		doc.Format, doc.Rollout = 2, &storedRollout{Settings: l.rollout.spec, Position: l.rollout.position()}
+	}
+	return json.MarshalIndent(doc, "", "  ")
+}
+
+func versionOf(r *release) int {
+	if r == nil {
+		return 0
+	}
+	return r.Version
+}
+
+// storedOf returns what is stored of a release.
+func storedOf(r *release) (storedRelease, error) {
+	options, err := json.Marshal(r.Spec.Options)
+	if err != nil {
+		return storedRelease{}, err
+	}
+	s := storedRelease{
 		Release:    r.Version,
 		DeployedAt: r.DeployedAt,
 		Targets:    r.Targets(),
 		Hosts:      r.Spec.Hosts,
 		Options:    options,
 		Certified:  r.certified.Load(),
-		TakenFrom:  r.takenFrom,
 		From:       r.from,
 		Note:       r.Spec.Note,
 		TargetCA:   r.Spec.TargetCA,
 	}
 	if r.keyPair != nil {
 		if loaded := r.keyPair.current.Load(); loaded != nil { // there may be none after a start
-			doc.KeyPair = &loaded.pem
+			s.KeyPair = &loaded.pem
 		}
 	}
-	if h != nil {
-		doc.Format, doc.Hold = 2, &h.Hold
-	}
-	return json.MarshalIndent(doc, "", "  ")
+	return s, nil
 }
 
-// decodeRelease returns the spec that a document describes. It goes through the
-// same validation as a request, since a document may have been edited.
-func decodeRelease(name string, b []byte) (api.Spec, document, error) {
+// stored is a document with the specs of its releases.
+type stored struct {
+	document
+	active api.Spec
+	// candidate and standby are nil if there are none.
+	candidate, standby *api.Spec
+}
+
+// decodeDocument returns what a document describes. It goes through the same validation as
+// requests, since a document may have been edited.
+func decodeDocument(name string, b []byte) (stored, error) {
 	var version struct {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(b, &version); err != nil {
-		return api.Spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
+		return stored{}, fmt.Errorf("decoding the document: %w", err)
 	}
 	if version.Format > documentFormat {
-		return api.Spec{}, document{}, fmt.Errorf("format %d: %w", version.Format, ErrNewerFormat)
+		return stored{}, fmt.Errorf("format %d: %w", version.Format, ErrNewerFormat)
 	}
 	if version.Format < 1 {
-		return api.Spec{}, document{}, errors.New("decoding the document: it has no format")
+		return stored{}, errors.New("decoding the document: it has no format")
 	}
 	var doc document
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&doc); err != nil {
-		return api.Spec{}, document{}, fmt.Errorf("decoding the document: %w", err)
+		return stored{}, fmt.Errorf("decoding the document: %w", err)
 	}
 	if doc.Service != name {
-		return api.Spec{}, document{}, fmt.Errorf("the document is of the service %q", doc.Service)
+		return stored{}, fmt.Errorf("the document is of the service %q", doc.Service)
 	}
-	if doc.Release < 1 {
-		return api.Spec{}, document{}, fmt.Errorf("the document has the release %d", doc.Release)
-	}
-	req, err := storedRequest(doc.Service, doc.Targets, doc.Hosts, doc.Options)
-	if err != nil {
-		return api.Spec{}, document{}, fmt.Errorf("decoding the settings: %w", err)
-	}
-	req.Note = &doc.Note
 	if doc.Hold != nil {
 		if err := doc.Hold.Validate(); err != nil {
-			return api.Spec{}, document{}, err
+			return stored{}, err
 		}
 	}
-	s, err := req.Resolve()
-	return s, doc, err
+	all := stored{document: doc}
+	var err error
+	if all.active, err = doc.spec(name); err != nil {
+		return stored{}, err
+	}
+	if doc.Candidate != nil {
+		spec, err := doc.Candidate.spec(name)
+		if err != nil {
+			return stored{}, fmt.Errorf("the candidate: %w", err)
+		}
+		all.candidate = &spec
+	}
+	if doc.Standby != nil {
+		spec, err := doc.Standby.spec(name)
+		if err != nil {
+			return stored{}, fmt.Errorf("the release on standby: %w", err)
+		}
+		all.standby = &spec
+	}
+	return all, all.checkRollout()
+}
+
+// checkRollout returns an error if the parts of a line-up do not go together.
+func (s *stored) checkRollout() error {
+	out := s.Rollout
+	if out == nil {
+		if s.candidate != nil {
+			return errors.New("there is a candidate without a rollout")
+		}
+		return nil
+	}
+	if err := out.Settings.Validate(); err != nil {
+		return err
+	}
+	at := out.Position
+	ok := at.Remaining >= 0 && at.Requests >= 0 && at.Failures >= 0 && at.Failures <= at.Requests
+	switch at.Phase {
+	case api.PhaseCanary:
+		ok = ok && s.candidate != nil && s.standby == nil && at.Step >= 0 && at.Step < len(out.Settings.Steps)
+	case api.PhaseSlowStart:
+		ok = ok && s.candidate != nil && s.standby == nil && out.Settings.SlowStart > 0 && at.Remaining <= out.Settings.SlowStart
+	case api.PhaseWatch:
+		ok = ok && s.candidate == nil && s.standby != nil
+	default:
+		ok = false
+	}
+	if !ok {
+		return fmt.Errorf("the rollout does not fit its releases, or is at no place that it could be at")
+	}
+	if s.candidate != nil && !sameRoutes(s.active.Routes, s.candidate.Routes) {
+		return errors.New("the candidate has other routes than the release that serves")
+	}
+	return nil
+}
+
+// spec returns the spec of a release of the named service.
+func (r *storedRelease) spec(name string) (api.Spec, error) {
+	if r.Release < 1 {
+		return api.Spec{}, fmt.Errorf("the document has the release %d", r.Release)
+	}
+	req, err := storedRequest(name, r.Targets, r.Hosts, r.Options)
+	if err != nil {
+		return api.Spec{}, fmt.Errorf("decoding the settings: %w", err)
+	}
+	req.Note = &r.Note
+	return req.Resolve()
 }
 
 // storedRequest returns the request for a release of which these were stored. Options have the
@@ -129,15 +259,20 @@ func storedRequest(service string, targets, hosts []string, options json.RawMess
 	return req, err
 }
 
-func (e *Engine) save(r *release, h *hold) error {
-	b, err := encodeRelease(r, h)
+// save stores the line-up of a service. The commit slot must be held.
+func (e *Engine) save(svc *service, l *lineup) error {
+	e.mu.Lock()
+	last := svc.lastVersion
+	e.mu.Unlock()
+	b, err := encodeLineup(l, last)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return e.currentStore().Save(ctx, r.Spec.Service, b, func(document []byte) bool {
-		_, _, err := decodeRelease(r.Spec.Service, document)
+	name := l.active.Spec.Service
+	return e.currentStore().Save(ctx, name, b, func(document []byte) bool {
+		_, err := decodeDocument(name, document)
 		return err == nil
 	})
 }
@@ -180,7 +315,7 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 	}
 	generations, failed := store.Load(ctx, name)
 	for _, b := range generations {
-		s, doc, err := decodeRelease(name, b)
+		s, err := decodeDocument(name, b)
 		if errors.Is(err, ErrNewerFormat) {
 			return nil, err
 		}
@@ -192,23 +327,47 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 		}
 		if failed != nil {
 			e.log().Warn("service falls back to the previous generation of its state",
-				zap.String("service", name), zap.Int("release", doc.Release), zap.NamedError("newest", failed))
+				zap.String("service", name), zap.Int("release", s.Release), zap.NamedError("newest", failed))
 		}
-		s.TargetCA = e.restoreTargetCA(s, doc.TargetCA)
-		r := e.newRelease(s)
-		r.Version, r.DeployedAt = doc.Release, doc.DeployedAt
-		r.takenFrom, r.from = doc.TakenFrom, doc.From
-		if doc.Hold != nil {
-			r.restoredHold = newHold(*doc.Hold, nil)
-		}
-		r.certified.Store(doc.Certified)
-		e.restoreKeyPair(r, doc.KeyPair)
-		return r, nil
+		return e.restoreLineup(&s).active, nil
 	}
 	if failed == nil {
 		failed = errors.New("there is no document")
 	}
 	return nil, failed
+}
+
+// restoreLineup returns the line-up that was stored. Its active release knows it.
+func (e *Engine) restoreLineup(s *stored) *lineup {
+	l := &lineup{active: e.restoreRelease(&s.storedRelease, s.active), linkKey: s.LinkKey}
+	l.active.takenFrom = s.TakenFrom
+	if s.Hold != nil {
+		l.hold = newHold(*s.Hold, nil)
+	}
+	if s.standby != nil {
+		l.standby = e.restoreRelease(s.Standby, *s.standby)
+	}
+	next, previous := l.active, l.standby
+	if s.candidate != nil {
+		next, previous = e.restoreRelease(&s.Candidate.storedRelease, *s.candidate), l.active
+		l.candidate = newCandidate(next, s.Candidate.Weight, s.Candidate.Salt, s.Rollout.Settings.By)
+	}
+	if s.Rollout != nil {
+		l.rollout = restoredRollout(s.Rollout.Settings, next, previous, s.Rollout.Position)
+	}
+	l.sign(l)
+	l.active.restored, l.active.lastVersion = l, s.LastRelease
+	return l
+}
+
+// restoreRelease returns a release that was stored.
+func (e *Engine) restoreRelease(from *storedRelease, spec api.Spec) *release {
+	spec.TargetCA = e.restoreTargetCA(spec, from.TargetCA)
+	r := e.newRelease(spec)
+	r.Version, r.DeployedAt, r.from = from.Release, from.DeployedAt, from.From
+	r.certified.Store(from.Certified)
+	e.restoreKeyPair(r, from.KeyPair)
+	return r
 }
 
 // install puts releases in service. It builds the table once.
@@ -218,16 +377,25 @@ func (e *Engine) install(releases []*release) {
 	var claims []*claim
 	for _, r := range releases {
 		svc := e.service(r.Spec.Service)
-		if err := e.reserve(r.Spec); err != nil {
+		l := *r.restored
+		l.active = r
+		if err := e.reserveAll(&l); err != nil {
 			svc.broken, svc.known, svc.lastVersion = err, r.Spec, r.Version
 			e.log().Error("service is broken: its route belongs to another service",
 				zap.String("service", r.Spec.Service), zap.Error(err))
-			r.Close()
+			for _, r := range l.releases() {
+				r.Close()
+			}
 			continue
 		}
-		r.Traffic = svc.traffic
-		c := newClaim(r, r.restoredHold)
-		svc.active, svc.lastVersion = c, r.Version
+		svc.lastVersion = r.lastVersion
+		for _, of := range l.releases() {
+			of.Traffic = svc.traffic
+			svc.lastVersion = max(svc.lastVersion, of.Version)
+		}
+		r.restored = nil
+		c := newClaim(&l)
+		svc.active = c
 		claims = append(claims, c)
 	}
 	e.table.Store(newTable(claims))

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,7 @@ func documentOf(t *testing.T, req api.DeployRequest, version int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := encodeRelease(releaseOf(s, version, time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)), nil)
+	b, err := encodeLineup(&lineup{active: releaseOf(s, version, time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC))}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestServicesComeBackAsTheyWere(t *testing.T) {
 		got := restarted.Services()[i]
 		// Traffic and health are new.
 		for _, s := range []*api.ServiceStatus{&got, &want} {
-			s.Served, s.Active.Served = 0, 0
+			s.Served, s.Active.Served, s.Generation = 0, 0, ""
 			for i := range s.Active.Targets {
 				s.Active.Targets[i].Health, s.Active.Targets[i].Since = "", nil
 			}
@@ -173,6 +174,9 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 	}{
 		"1-minimal": {1, []string{"web-1:3000"}, []string{"*/"}, 5 * time.Second},
 		"2-held":    {1, []string{"web-1:3000"}, []string{"*/"}, 5 * time.Second},
+		"2-canary":  {3, []string{"web-1:3000"}, []string{"app.example.com/"}, 5 * time.Second},
+		"2-watched": {4, []string{"web-2:3000"}, []string{"app.example.com/"}, 5 * time.Second},
+		"2-kept":    {4, []string{"web-2:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"1-everything": {
 			42,
 			[]string{"[2001:db8::7]:3000", "unix//run/app.sock", "https://web-1:443", "h2c://web-2:8080"},
@@ -199,8 +203,24 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 			time.Duration(r.Spec.Options.HoldTimeout) != want.hold || r.DeployedAt.IsZero() {
 			t.Errorf("format %s: %+v", format, r)
 		}
-		if held := svc.hold() != nil; held != strings.HasPrefix(format, "2-") {
+		l := svc.lineup()
+		if held := l.hold != nil; held != (format == "2-held") {
 			t.Errorf("format %s: held: %t", format, held)
+		}
+		var rest []string
+		for _, r := range l.releases()[1:] {
+			rest = append(rest, fmt.Sprintf("v%d %s", r.Version, r.Targets()))
+		}
+		if l.rollout != nil {
+			rest = append(rest, fmt.Sprintf("%s of v%d against v%d, %s left, last v%d", l.rollout.at.Phase, l.rollout.next.Version, l.rollout.previous.Version, l.rollout.at.Remaining, svc.lastVersion))
+		}
+		wantRest := map[string]string{
+			"2-canary":  "[v5 [web-2:3000] canary of v5 against v3, 1m30s left, last v5]",
+			"2-watched": "[v3 [web-1:3000] watch of v4 against v3, 45s left, last v4]",
+			"2-kept":    "[v2 [web-1:3000]]",
+		}[format]
+		if got := fmt.Sprint(rest); got != cmp.Or(wantRest, "[]") {
+			t.Errorf("format %s: besides, there is %s, want %s", format, got, wantRest)
 		}
 		e.Close()
 	}
@@ -342,8 +362,12 @@ func TestUnreadableStorage(t *testing.T) {
 // FuzzDecodeRelease checks that no document makes the start panic, and that what
 // loads is written as it was read.
 func FuzzDecodeRelease(f *testing.F) {
-	for _, name := range []string{"format-1-minimal.json", "format-1-everything.json"} {
-		b, err := os.ReadFile(filepath.Join("testdata", "state", name))
+	files, err := filepath.Glob(filepath.Join("testdata", "state", "*.json"))
+	if err != nil || len(files) < 3 {
+		f.Fatal(files, err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -353,22 +377,29 @@ func FuzzDecodeRelease(f *testing.F) {
 	f.Add([]byte(`{"format":1,"service":"app","release":-1,"targets":["a:1"]}`))
 	f.Add([]byte(`{"format":1,"format":2}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, doc, err := decodeRelease("app", b)
+		doc, err := decodeDocument("app", b)
 		if err != nil {
 			return
 		}
-		r := releaseOf(s, doc.Release, doc.DeployedAt)
-		defer r.Close()
-		encoded, err := encodeRelease(r, nil)
+		e := NewEngine(EngineOptions{Store: newMemoryStore()})
+		l := e.restoreLineup(&doc)
+		defer func() {
+			for _, r := range l.releases() {
+				r.Close()
+			}
+		}()
+		encoded, err := encodeLineup(l, l.active.lastVersion)
 		if err != nil {
 			if _, err := json.Marshal(doc.DeployedAt); err != nil {
 				return // a year that has no RFC 3339 form
 			}
 			t.Fatal(err)
 		}
-		again, docAgain, err := decodeRelease("app", encoded)
-		if err != nil || docAgain.Release != doc.Release || !docAgain.DeployedAt.Equal(doc.DeployedAt) || fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", s) {
-			t.Fatalf("%s loads as\n%+v, is written as %s, which loads as\n%+v, %v", b, s, encoded, again, err)
+		again, err := decodeDocument("app", encoded)
+		if err != nil || again.Release != doc.Release || !again.DeployedAt.Equal(doc.DeployedAt) ||
+			fmt.Sprintf("%+v", again.active) != fmt.Sprintf("%+v", doc.active) || (again.candidate == nil) != (doc.candidate == nil) ||
+			(again.standby == nil) != (doc.standby == nil) || !reflect.DeepEqual(again.Rollout, doc.Rollout) {
+			t.Fatalf("%s loads as\n%+v, is written as %s, which loads as\n%+v, %v", b, doc, encoded, again, err)
 		}
 	})
 }
@@ -400,16 +431,17 @@ func FuzzDeployRequestJSON(f *testing.F) {
 		}
 		r := releaseOf(s, 7, time.Unix(0, 0).UTC())
 		defer r.Close()
-		encoded, err := encodeRelease(r, nil)
+		encoded, err := encodeLineup(&lineup{active: r}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, doc, err := decodeRelease(s.Service, encoded)
+		doc, err := decodeDocument(s.Service, encoded)
 		if err != nil || doc.Release != 7 {
 			t.Fatalf("%s is stored as %s, which does not load: %v", b, encoded, err)
 		}
+		again := doc.active
 		// These belong to the deployment and not to the release.
-		again.FailOnCut, again.Force, again.Detach = s.FailOnCut, s.Force, s.Detach
+		again.FailOnCut, again.Force, again.Detach, again.Rollout = s.FailOnCut, s.Force, s.Detach, s.Rollout
 		if !reflect.DeepEqual(again, s) {
 			t.Fatalf("%s is stored as %s, which loads as\n%+v, want\n%+v", b, encoded, again, s)
 		}
@@ -436,6 +468,9 @@ func TestEverySettingIsStored(t *testing.T) {
 		without := map[bool]string{true: "target-insecure", false: "target-ca"}[tls.CertificatePath == ""]
 		for _, setting := range api.Settings() {
 			v, ok := setting.In(&req)
+			if _, kept := setting.In(&api.Options{TLS: new(api.TLSOptions)}); !kept && setting.Name != "service" {
+				continue
+			}
 			if !ok || !v.IsZero() || strings.HasPrefix(setting.Name, "tls") || setting.Name == "canonical-host" || setting.Name == without {
 				continue
 			}
@@ -479,16 +514,16 @@ func TestEverySettingIsStored(t *testing.T) {
 		}
 		stored := releaseOf(spec, 1, time.Now())
 		stored.keyPair = nil // whose files are not there
-		b, err := encodeRelease(stored, nil)
+		b, err := encodeLineup(&lineup{active: stored}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		restored, _, err := decodeRelease("s", b)
+		restored, err := decodeDocument("s", b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(restored.Options, spec.Options) {
-			t.Errorf("stored was\n%+v, and restored\n%+v", spec.Options, restored.Options)
+		if !reflect.DeepEqual(restored.active.Options, spec.Options) {
+			t.Errorf("stored was\n%+v, and restored\n%+v", spec.Options, restored.active.Options)
 		}
 		for _, v := range spec.Options.NotDefault() {
 			differs[v.Name] = true

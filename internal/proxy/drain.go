@@ -17,8 +17,7 @@ func (e *Engine) drainOld(svc *service, old *release, limits api.DrainLimits, fa
 	others := e.otherDrains(svc, old)
 	var failed error
 	if old != nil {
-		drain := e.drainRelease(svc, old, limits, progress)
-		report(drain)
+		drain := e.drainRelease(svc, old, limits, progress, report)
 		if !drain.Clean() {
 			cut := drainError(svc.name, drain)
 			e.log().Warn("a release did not drain in time", zap.String("service", svc.name), zap.Int("release", drain.Release),
@@ -41,13 +40,15 @@ func (e *Engine) otherDrains(svc *service, without *release) []*release {
 	return slices.DeleteFunc(slices.Clone(svc.draining), func(r *release) bool { return r == without })
 }
 
-// drainRelease drains a release and takes it off the service's record.
-func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, progress func(requests, streams int)) api.Drain {
+// drainRelease drains a release, takes it off the service's record and tells report of it.
+func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, progress func(requests, streams int), report func(api.Drain)) api.Drain {
 	result := r.Drain(limits, progress)
 	e.mu.Lock()
 	svc.draining = slices.DeleteFunc(svc.draining, func(o *release) bool { return o == r })
 	svc.retired += r.Served.Load()
 	e.mu.Unlock()
+	report(result)
+	r.drain = result
 	close(r.drained)
 	return result
 }

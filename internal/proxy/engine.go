@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -95,18 +96,24 @@ func (e *Engine) Start() {
 		return
 	}
 	e.started = true
-	var active []*release
+	var lineups []*lineup
 	for _, s := range e.services {
-		if s.active != nil {
-			active = append(active, s.active.release())
+		if l := s.lineup(); l != nil {
+			lineups = append(lineups, l)
+		}
+		if l := s.lineup(); l != nil && l.rollout != nil {
+			e.operations.Go(func() { e.runRollout(s, l.rollout) })
 		}
 	}
 	e.mu.Unlock()
 	e.storeSettled()
-	for _, r := range active {
-		r.StartMonitor(0)
-		e.keepCertificates(r)
+	for _, l := range lineups {
+		for _, r := range l.releases() {
+			r.StartMonitor(0)
+		}
+		e.keepCertificates(l.active)
 	}
+	go e.sampleOutcomes()
 }
 
 // isLoop reports whether r, which is for the service owner, is a probe of a service that
@@ -154,15 +161,20 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 			release.Done()
 			err = release.fail(ErrLoop, r, client)
 		}
-		switch {
+		switch link, linked := errors.AsType[linkError](err); {
 		case errors.Is(err, errHealthCheck):
 			writeHealthy(w)
+			return nil
+		case linked:
+			v.tell(w)
+			link.write(w)
 			return nil
 		case err != nil:
 			forward.DiscardBody(r)
 			return err
 		}
 		release.Served.Add(1)
+		v.tell(w)
 		if location := e.redirect(release, r, client); location != "" {
 			release.Done()
 			forward.DiscardBody(r)
@@ -170,6 +182,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 			release.count(r, status, client)
 			return nil
 		}
+		client.Waited = v.hasWaited
 		err = release.Forward(w, r, prefix, client)
 		switch {
 		case errors.Is(err, forward.ErrMoved):
@@ -197,7 +210,11 @@ func (e *Engine) acquire(v *visit, service string) (*release, string, error) {
 			return nil, "", err
 		}
 		l := c.lineup.Load()
-		if l.hold != nil && !v.served(l.hold) && e.redirect(l.active, v.in, v.client) == "" {
+		if to := v.followsLink(l); to != "" && e.redirect(l.active, v.in, v.client) == "" {
+			l.active.count(v.in, http.StatusFound, v.client)
+			return nil, "", linkError{to}
+		}
+		if l.hold != nil && !v.served(l) && e.redirect(l.active, v.in, v.client) == "" {
 			err := errHealthCheck
 			switch {
 			case e.isLoop(v.in, l.active.Spec.Service, service != ""):
@@ -214,11 +231,11 @@ func (e *Engine) acquire(v *visit, service string) (*release, string, error) {
 		// If the release is draining, its successor is in the table already, or
 		// the service is gone from it. If the line-up has changed, its requests may be
 		// held by now.
-		if l.active.Acquire() {
+		if r := l.pick(v); r.Acquire() {
 			if c.lineup.Load() == l {
-				return l.active, prefix, nil
+				return r, prefix, nil
 			}
-			l.active.Done()
+			r.Done()
 			continue
 		}
 		if e.retired.Load() {
@@ -276,11 +293,15 @@ func (e *Engine) acquireNamed(service string) (*release, error) {
 		if l.hold != nil {
 			return nil, ErrStopped // as far as whoever forwards by itself is concerned
 		}
-		if l.active.Acquire() {
+		r := l.active
+		if l.candidate != nil && rand.Uint32N(uint32(api.Whole)) < uint32(l.candidate.weight) {
+			r = l.candidate.release // nothing is known of the client
+		}
+		if r.Acquire() {
 			if c.lineup.Load() == l {
-				return l.active, nil
+				return r, nil
 			}
-			l.active.Done()
+			r.Done()
 			continue
 		}
 		if e.retired.Load() {

@@ -8,7 +8,7 @@ import (
 )
 
 // maxEvents bounds the events that a deployment remembers: behind it, failing
-// probes and the progress of a drain, which can go on for hours, are left out.
+// probes, and the progress of a drain or a watch, which can go on for hours, are left out.
 const maxEvents = 1000
 
 // Events calls yield with every event of the deployment, those of the past
@@ -44,7 +44,7 @@ func (d *Deployment) send(ev api.Event) {
 }
 
 func (d *Deployment) sendLocked(ev api.Event) {
-	if len(d.events) >= maxEvents && (ev.Kind == api.EventProbeFailed || ev.Kind == api.EventDraining) {
+	if len(d.events) >= maxEvents && (ev.Kind == api.EventProbeFailed || ev.Kind == api.EventDraining || ev.Kind == api.EventJudged) {
 		return
 	}
 	ev.Time, ev.Deployment, ev.Service = time.Now().UTC(), d.id, d.spec.Service

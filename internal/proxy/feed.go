@@ -40,9 +40,9 @@ func newFeed() *feed {
 }
 
 // publish adds an event. What a deployment is told of every failing probe, and of a drain
-// every second, is for whoever waits for it alone.
+// or a watch every second, is for whoever waits for it alone.
 func (f *feed) publish(ev api.Event) {
-	if ev.Kind == api.EventProbeFailed || ev.Kind == api.EventDraining && ev.DrainTimeout == nil {
+	if ev.Kind == api.EventProbeFailed || ev.Kind == api.EventJudged || ev.Kind == api.EventDraining && ev.DrainTimeout == nil {
 		return
 	}
 	if ev.Time.IsZero() {

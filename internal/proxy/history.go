@@ -35,6 +35,10 @@ type pastRelease struct {
 	Options    json.RawMessage `json:"options"`
 	Note       api.Note        `json:"note,omitzero"`
 	Served     int64           `json:"served,omitempty"`
+	Failures   int64           `json:"failures,omitempty"`
+	// Outcome and Reason are why it has left before it was trusted.
+	Outcome api.Outcome `json:"outcome,omitempty"`
+	Reason  string      `json:"reason,omitempty"`
 }
 
 func pastReleaseOf(r *release) (pastRelease, error) {
@@ -55,40 +59,96 @@ func (e *Engine) remember(old, next *release) {
 }
 
 func (e *Engine) addToHistory(old, next *release) error {
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	name := next.Spec.Service
-	h := e.loadHistory(ctx, name)
-	if old != nil {
-		i := slices.IndexFunc(h.Releases, func(p pastRelease) bool { return p.Release == old.Version })
-		if i < 0 {
-			before, err := pastReleaseOf(old)
+	return e.changeHistory(next.Spec.Service, func(h *history) error {
+		switchedAt := next.DeployedAt
+		if old != nil {
+			if switchedAt.Before(old.DeployedAt) {
+				switchedAt = time.Now().UTC() // back to a release of before
+			}
+			i, err := h.find(old)
 			if err != nil {
 				return err
 			}
-			h.Releases, i = slices.Insert(h.Releases, 0, before), 0
+			h.Releases[i].end(old, switchedAt)
 		}
-		h.Releases[i].ReplacedAt, h.Releases[i].Served = &next.DeployedAt, old.Served.Load()
-	}
-	now, err := pastReleaseOf(next)
-	if err != nil {
+		i, err := h.find(next)
+		if err != nil {
+			return err
+		}
+		now, err := pastReleaseOf(next) // others may have taken routes from it
+		if err != nil {
+			return err
+		}
+		h.Releases[i] = now
+		for j := range h.Releases {
+			if p := &h.Releases[j]; j != i && p.ReplacedAt == nil { // the proxy was killed before it could be written
+				p.ReplacedAt = &switchedAt
+			}
+		}
+		return nil
+	})
+}
+
+// rememberOutcome adds to the history of a service that a release has left again before it
+// was trusted, and that another one serves.
+func (e *Engine) rememberOutcome(left, serving *release, outcome api.Outcome, reason string) {
+	err := e.changeHistory(left.Spec.Service, func(h *history) error {
+		i, err := h.find(left)
+		if err != nil {
+			return err
+		}
+		h.Releases[i].end(left, time.Now().UTC())
+		h.Releases[i].Outcome, h.Releases[i].Reason = outcome, reason
+		if i, err = h.find(serving); err == nil {
+			h.Releases[i].ReplacedAt = nil
+		}
 		return err
+	})
+	if err != nil {
+		e.log().Warn("the history of a service could not be written", zap.String("service", left.Spec.Service), zap.Error(err))
 	}
-	if len(h.Releases) > 0 && h.Releases[0].Release == next.Version {
-		h.Releases = h.Releases[1:] // others have taken routes from it
-	}
-	h.Releases = slices.Insert(h.Releases, 0, now)
-	for i := 1; i < len(h.Releases); i++ {
-		if h.Releases[i].ReplacedAt == nil { // the proxy was killed before it could be written
-			h.Releases[i].ReplacedAt = &h.Releases[i-1].DeployedAt
-		}
+}
+
+// changeHistory stores a history that change has changed. The commit slot need not be held: an
+// operation that comes in between would lose a line, and nothing else.
+func (e *Engine) changeHistory(service string, change func(*history) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	h := e.loadHistory(ctx, service)
+	if err := change(&h); err != nil {
+		return err
 	}
 	h.Releases = h.Releases[:min(len(h.Releases), api.MaxPastReleases)]
 	b, err := json.MarshalIndent(h, "", "  ")
 	if err != nil {
 		return err
 	}
-	return e.currentStore().SaveHistory(ctx, name, b)
+	return e.currentStore().SaveHistory(ctx, service, b)
+}
+
+// find returns the place of a release, which it gives one if it has none: the newest is first.
+func (h *history) find(r *release) (int, error) {
+	for i, p := range h.Releases {
+		if p.Release == r.Version {
+			return i, nil
+		}
+	}
+	p, err := pastReleaseOf(r)
+	if err != nil {
+		return 0, err
+	}
+	i := slices.IndexFunc(h.Releases, func(p pastRelease) bool { return p.Release < r.Version })
+	if i < 0 {
+		i = len(h.Releases)
+	}
+	h.Releases = slices.Insert(h.Releases, i, p)
+	return i, nil
+}
+
+// end notes that r, which p tells of, was replaced.
+func (p *pastRelease) end(r *release, at time.Time) {
+	p.ReplacedAt, p.Served = &at, r.Served.Load()
+	_, p.Failures = r.Outcomes().Counts()
 }
 
 // loadHistory returns the stored history of a service, an empty one if there is none that
@@ -122,23 +182,23 @@ func (e *Engine) History(ctx context.Context, name string) (api.History, error) 
 	}
 	all := api.History{Service: name, Releases: []api.PastRelease{}}
 	h := e.loadHistory(ctx, name)
-	if len(h.Releases) == 0 || h.Releases[0].Release != active.Version {
-		// It was deployed by a program that kept no history.
-		if now, err := pastReleaseOf(active); err == nil {
-			h.Releases = slices.Insert(h.Releases, 0, now)
-		}
+	// It may have been deployed by a program that kept no history.
+	if _, err := h.find(active); err != nil {
+		return api.History{}, err
 	}
-	for i, p := range h.Releases {
+	for _, p := range h.Releases {
 		var o api.Options
 		if err := json.Unmarshal(p.Options, &o); err != nil {
 			continue
 		}
-		if i == 0 {
-			p.Served = active.Served.Load()
+		if p.Release == active.Version {
+			p.ReplacedAt, p.Served = nil, active.Served.Load()
+			_, p.Failures = active.Outcomes().Counts()
 		}
 		all.Releases = append(all.Releases, api.PastRelease{
 			Release: p.Release, DeployedAt: p.DeployedAt, ReplacedAt: p.ReplacedAt, From: p.From,
 			Targets: p.Targets, Hosts: p.Hosts, Options: o, Note: p.Note, Served: p.Served,
+			Outcome: p.Outcome, Reason: p.Reason, Failures: p.Failures,
 		})
 	}
 	return all, nil

@@ -100,6 +100,14 @@ type visit struct {
 	client forward.Sender
 	// waitedFor is the hold that the request has waited for last; nil if it has not.
 	waitedFor *hold
+	// lot decides for a client that nothing is known of; 0 if it has not been drawn.
+	lot uint32
+	// bucket is what the client is known by in its cookie; empty if it has none.
+	bucket string
+	// cookies are those that the client is to get.
+	cookies []string
+	// hasWaited says that the request has waited for a hold to end.
+	hasWaited bool
 	// stopping is closed when the engine stops. It is nil for a request that has not waited.
 	stopping <-chan struct{}
 }
@@ -115,8 +123,9 @@ func (v *visit) watch() (gone <-chan struct{}, stop func()) {
 
 // served reports whether the request is served although its service is held: because the
 // operator lets its sender through, or because a certificate depends on it.
-func (v *visit) served(h *hold) bool {
-	return !v.client.ByTLS(v.in) && strings.HasPrefix(v.in.URL.Path, acmeChallenges) || len(h.Allow) > 0 && h.Allows(clientAddr(v.in, v.client))
+func (v *visit) served(l *lineup) bool {
+	h := l.hold
+	return v.opens(l) || !v.client.ByTLS(v.in) && strings.HasPrefix(v.in.URL.Path, acmeChallenges) || len(h.Allow) > 0 && h.Allows(clientAddr(v.in, v.client))
 }
 
 // isHealthCheck reports whether the request asks what a load balancer in front asks: whether
@@ -147,7 +156,7 @@ func (v *visit) wait(h *hold, stopping <-chan struct{}) error {
 		return &HeldError{Cause: ErrQueueFull, Status: http.StatusServiceUnavailable, RetryAfter: queueRetryAfter}
 	}
 	defer h.waiting.Add(-1)
-	v.waitedFor, v.stopping = h, stopping
+	v.waitedFor, v.stopping, v.hasWaited = h, stopping, true
 	deadline := time.NewTimer(time.Until(v.client.Began.Add(time.Duration(h.MaxWait))))
 	defer deadline.Stop()
 	gone, unwatch := v.watch()

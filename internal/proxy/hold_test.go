@@ -36,7 +36,7 @@ func (e *testEngine) holdAs(mode api.HoldMode, req api.HoldRequest) api.HoldResu
 
 func (e *testEngine) resume() {
 	e.t.Helper()
-	if result, err := e.Resume("app"); err != nil || result.Hold != nil {
+	if result, err := e.Resume("app", ""); err != nil || result.Hold != nil {
 		e.t.Fatalf("%+v, %v", result, err)
 	}
 }

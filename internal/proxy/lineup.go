@@ -1,10 +1,67 @@
 package proxy
 
+import "slices"
+
 // lineup is what becomes of the requests for a service at a moment. It is immutable: every
-// change of it is one store in the claim of the service.
+// change of it is stored first, and is then one store in the claim of the service.
 type lineup struct {
 	// active is the release that serves.
 	active *release
+	// candidate serves a share of the clients instead; nil without a canary.
+	candidate *candidate
+	// standby gets no new requests, but is ready to serve again; nil if there is none.
+	standby *release
+	// rollout brings the candidate into service, or watches active; nil if nothing does.
+	rollout *rollout
 	// hold says that requests are not served; nil if they are.
 	hold *hold
+	// linkKey signs the links that open what not everybody gets; nil if everybody gets the
+	// same.
+	linkKey []byte
+}
+
+// releases returns all releases that have a part in l.
+func (l *lineup) releases() []*release {
+	all := []*release{l.active}
+	if l.candidate != nil {
+		all = append(all, l.candidate.release)
+	}
+	if l.standby != nil {
+		all = append(all, l.standby)
+	}
+	return all
+}
+
+// without returns the releases of l that have no part in next, which may be nil.
+func (l *lineup) without(next *lineup) (left []*release) {
+	for _, r := range l.releases() {
+		if next == nil || !slices.Contains(next.releases(), r) {
+			left = append(left, r)
+		}
+	}
+	return left
+}
+
+// settled returns l with active alone, held as before: without what is tried and what is kept.
+func (l *lineup) settled(active *release) lineup { return lineup{active: active, hold: l.hold} }
+
+// sign gives l a key for links, if not everybody gets the same: the one of before, if there is
+// one.
+func (l *lineup) sign(before *lineup) {
+	switch {
+	case l.candidate == nil && l.hold == nil:
+		l.linkKey = nil
+	case before != nil && before.linkKey != nil:
+		l.linkKey = before.linkKey
+	default:
+		l.linkKey = newLinkKey()
+	}
+}
+
+// pick returns the release that is to serve a request.
+func (l *lineup) pick(v *visit) *release {
+	if l.candidate != nil && (v.opens(l) || l.candidate.gets(v)) {
+		return l.candidate.release
+	}
+	return l.active
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -18,77 +19,66 @@ func (e *Engine) Hold(ctx context.Context, name string, mode api.HoldMode, req a
 	if err != nil {
 		return api.HoldResult{}, err
 	}
-	active, err := e.setHold(name, &h)
+	l, err := e.setHold(name, &h, req.IfMatch)
 	if err != nil {
 		return api.HoldResult{}, err
 	}
 	e.log().Info("the requests for a service are held", zap.String("service", name), zap.String("mode", string(mode)))
-	timeout := active.Spec.Options.DrainTimeout
+	timeout := l.active.Spec.Options.DrainTimeout
 	if req.DrainTimeout != nil {
 		timeout = *req.DrainTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(timeout))
 	defer cancel()
-	active.AwaitIdle(ctx)
-	for _, r := range e.drainingOf(name) { // which work on the same database
+	for _, r := range append(l.releases(), e.drainingOf(name)...) { // which work on the same database
 		r.AwaitIdle(ctx)
 	}
 	return e.holdResult(name), nil
 }
 
-// Resume has a service serve its requests again, those that wait included.
-func (e *Engine) Resume(name string) (api.HoldResult, error) {
-	if _, err := e.setHold(name, nil); err != nil {
+// Resume has a service serve its requests again, those that wait included. For ifMatch see
+// [Engine.DeployIfMatch].
+func (e *Engine) Resume(name, ifMatch string) (api.HoldResult, error) {
+	if _, err := e.setHold(name, nil, ifMatch); err != nil {
 		return api.HoldResult{}, err
 	}
 	e.log().Info("the requests for a service are served again", zap.String("service", name))
 	return e.holdResult(name), nil
 }
 
-// setHold stores a hold, or that there is none, and makes it so.
-func (e *Engine) setHold(name string, h *api.Hold) (*release, error) {
-	e.mu.Lock()
-	svc := e.services[name]
-	if svc == nil {
-		defer e.mu.Unlock()
-		return nil, e.noSuchService(name)
+// setHold stores a hold, or that there is none, and makes it so. It returns the line-up that
+// the service then has.
+func (e *Engine) setHold(name string, h *api.Hold, ifMatch string) (*lineup, error) {
+	svc, err := e.operate(name, ifMatch)
+	if err != nil {
+		return nil, err
 	}
-	if e.stopping {
-		defer e.mu.Unlock()
-		return nil, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
+	defer e.operated(svc)
+	var now lineup
+	_, _, err = e.changeLineup(svc, "storing that the service is held or is not failed", func(l lineup) (lineup, error) {
+		if h == nil && l.hold == nil {
+			now = l
+			return l, errUnchanged
+		}
+		before := l.hold
+		if l.hold = nil; h != nil {
+			l.hold = newHold(*h, before)
+		}
+		now = l
+		return l, nil
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+		return &now, nil
+	case err != nil:
+		return nil, err
 	}
-	e.operations.Add(1)
-	e.mu.Unlock()
-	defer e.operations.Done()
-
-	svc.committing <- struct{}{}
-	defer func() { <-svc.committing }()
-	e.mu.Lock()
-	c := svc.active
-	e.mu.Unlock()
-	if c == nil {
-		return nil, &api.Error{Code: api.CodeNotFound, Message: "the service " + name + " serves nothing, so there is nothing to hold"}
-	}
-	// Nobody else changes the line-up while the commit slot is taken.
-	l := c.lineup.Load()
-	if h == nil && l.hold == nil {
-		return l.active, nil
-	}
-	next := &lineup{active: l.active}
+	ev := api.Event{Kind: api.EventResumed, Service: name, Release: now.active.Version, Hold: h}
 	if h != nil {
-		next.hold = newHold(*h, l.hold)
+		ev.Kind = api.EventHeld
 	}
-	if err := e.save(l.active, next.hold); err != nil {
-		return nil, notStored("storing that the service is held or is not failed", err)
-	}
-	c.lineup.Store(next)
-	l.hold.end()
-	if h != nil {
-		e.feed.publish(api.Event{Kind: api.EventHeld, Service: name, Release: l.active.Version, Hold: h})
-	} else {
-		e.feed.publish(api.Event{Kind: api.EventResumed, Service: name, Release: l.active.Version})
-	}
-	return l.active, nil
+	e.feed.publish(ev)
+	return &now, nil
 }
 
 // holdResult describes the hold of a service, and what is in flight.
@@ -97,9 +87,9 @@ func (e *Engine) holdResult(name string) api.HoldResult {
 	defer e.mu.Unlock()
 	result := api.HoldResult{Service: name}
 	if svc := e.services[name]; svc != nil && svc.active != nil {
-		l := svc.active.lineup.Load()
-		result.Hold, result.Requests, result.Streams = l.hold.status(), l.active.InFlight(), l.active.Streams()
-		for _, r := range svc.draining {
+		l := svc.lineup()
+		result.Hold = l.hold.status()
+		for _, r := range append(l.releases(), svc.draining...) {
 			result.Requests += r.InFlight()
 			result.Streams += r.Streams()
 		}

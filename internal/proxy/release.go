@@ -18,15 +18,23 @@ type release struct {
 	takenFrom []string
 	// from is the release that was rolled back to; 0 if it was no rollback.
 	from int
-	// restoredHold is the hold that was stored with it, for the start alone.
-	restoredHold *hold
+	// restored is the line-up that was stored, of which it is the active release, for the
+	// start alone; nil for one that was deployed.
+	restored *lineup
+	// lastVersion is the number of the newest release that was stored with it, for the start
+	// alone.
+	lastVersion int
+	// samples are how its requests have ended so far, now and then, the oldest first. They
+	// are guarded by Engine.mu.
+	samples []sample
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before the release took
 	// traffic, or have been since.
 	certified atomic.Bool
-	// drained is closed when the drain has ended.
+	// drained is closed when the drain has ended, of which drain then tells.
 	drained chan struct{}
+	drain   api.Drain
 }
 
 // newRelease returns a release that has no traffic yet. It opens nothing.
@@ -49,7 +57,7 @@ func (r *release) Status() api.ReleaseStatus {
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restoredHold: r.restoredHold, drained: r.drained}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, drained: r.drained}
 	if r.keyPair != nil {
 		next.keyPair = newKeyPair(spec.Options.TLS, spec.Hosts)
 		next.keyPair.current.Store(r.keyPair.current.Load())

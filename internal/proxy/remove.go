@@ -22,40 +22,39 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	if err := req.Validate(); err != nil {
 		return removal, err
 	}
-	e.mu.Lock()
-	svc := e.services[name]
-	if svc == nil {
-		err := e.noSuchService(name)
-		e.mu.Unlock()
+	svc, err := e.operate(name, req.IfMatch)
+	if err != nil {
 		return removal, err
 	}
-	if e.stopping {
-		e.mu.Unlock()
-		return removal, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
-	}
+	defer e.operated(svc)
+	e.mu.Lock()
 	for _, d := range slices.Clone(svc.deployments) {
 		d.abort(&api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s was removed", name)})
 	}
-	e.operations.Add(1)
-	svc.removals++
 	e.mu.Unlock()
-	defer e.operations.Done()
-	defer e.removed(svc)
 
 	svc.committing <- struct{}{}
 	for _, t := range slices.Clone(svc.unstored) {
 		e.storeLeftOf(svc, t)
 	}
-	old, err := e.unroute(svc)
-	e.forgetCertificates(old)
+	l, err := e.unroute(svc)
 	<-svc.committing
 	if err != nil {
 		return removal, err
 	}
 	e.log().Info("service removed", zap.String("service", name))
 	var limits api.DrainLimits
-	if old != nil {
+	var old *release
+	if l != nil {
+		old = l.active
 		limits = req.Limits(old.Spec.Options)
+		e.drainAside(svc, l.releases()[1:], limits, func(api.Drain) {})
+		if l.rollout != nil {
+			l.rollout.finish(removed, "the service was removed")
+		}
+		for _, r := range l.releases() {
+			e.forgetCertificates(r)
+		}
 	}
 	err = e.drainOld(svc, old, limits, req.FailOnCut, nil, func(d api.Drain) { removal.Drained, removal.Cut = &d, api.CutOf(d) })
 	e.feed.publish(api.Event{Kind: api.EventRemoved, Service: name, Drain: removal.Drained})
@@ -65,17 +64,9 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	return removal, err
 }
 
-// removed ends a removal.
-func (e *Engine) removed(svc *service) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	svc.removals--
-	e.forgetIfUnused(svc)
-}
-
 // unroute forgets the state of a service and takes it out of the table. It
-// returns the release that served, which is now unreachable, or nil.
-func (e *Engine) unroute(svc *service) (*release, error) {
+// returns the line-up that it had, whose releases are now unreachable, or nil.
+func (e *Engine) unroute(svc *service) (*lineup, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := e.currentStore().Delete(ctx, svc.name); err != nil {
@@ -92,13 +83,13 @@ func (e *Engine) unroute(svc *service) (*release, error) {
 	if svc.active == nil {
 		return nil, nil
 	}
-	old, held := svc.active.release(), svc.hold()
+	l := svc.lineup()
 	e.table.Store(e.table.Load().without(svc.active))
-	e.free(svc.name, old.Spec.Routes)
 	svc.active = nil
-	held.end()
-	svc.draining = append(svc.draining, old)
-	return old, nil
+	svc.generation++
+	l.hold.end()
+	e.leave(svc, l.releases())
+	return l, nil
 }
 
 // noSuchService says that there is no such service, and which there are.

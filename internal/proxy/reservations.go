@@ -32,6 +32,21 @@ func (e *Engine) reserve(s *api.Spec) error {
 	return nil
 }
 
+// reserveAll takes the routes of all releases of a line-up for its service, or none of them.
+// Engine.mu must be held.
+func (e *Engine) reserveAll(l *lineup) error {
+	all := l.releases()
+	for i, r := range all {
+		if err := e.reserve(r.Spec); err != nil {
+			for _, done := range all[:i] {
+				e.free(done.Spec.Service, done.Spec.Routes)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
 // reservable returns an error if another service has any of the routes of s, which s is not
 // to take over. Engine.mu must be held.
 func (e *Engine) reservable(s *api.Spec) error {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ func (e *Engine) Rollback(ctx context.Context, name string, req api.RollbackRequ
 	if err != nil {
 		return nil, err
 	}
+	if d, err := e.turnBack(name, req); d != nil || err != nil {
+		return d, err
+	}
 	past, err := e.pastRelease(ctx, name, active.Version, req.To)
 	if err != nil {
 		return nil, err
@@ -33,7 +37,83 @@ func (e *Engine) Rollback(ctx context.Context, name string, req api.RollbackRequ
 	}
 	r.Reset, r.FailOnCut, r.Detach = true, req.FailOnCut, req.Detach
 	r.Note = &api.Note{Label: cmp.Or(req.Note.Label, past.Note.Label), Commit: cmp.Or(req.Note.Commit, past.Note.Commit), By: req.Note.By}
-	return e.deploy(r.Patch(), past.Release)
+	return e.deploy(r.Patch(), past.Release, req.IfMatch)
+}
+
+// turnBack goes back in an instant, if the release before is in the line-up still: because it
+// is ready to serve again, or because it serves while a share of the clients gets another one.
+// It returns nil if there is no such release, or if the request is for another one.
+func (e *Engine) turnBack(name string, req api.RollbackRequest) (*Deployment, error) {
+	svc, err := e.operate(name, req.IfMatch)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	l := svc.lineup()
+	var to, from *release
+	switch {
+	case l == nil:
+	case l.candidate != nil:
+		to, from = l.active, l.candidate.release
+	case l.standby != nil:
+		to, from = l.standby, l.active
+	}
+	if to == nil || req.To != 0 && req.To != to.Version {
+		e.mu.Unlock()
+		e.operated(svc)
+		return nil, nil
+	}
+	spec := *to.Spec
+	spec.Detach, spec.FailOnCut, spec.Force = req.Detach, req.FailOnCut, false
+	d := newDeployment(spec)
+	d.publish = e.feed.publish
+	d.status.From, d.committing = to.Version, true
+	e.feed.publish(d.events[0])
+	svc.deployments = append(svc.deployments, d)
+	e.deployments.add(d)
+	e.mu.Unlock()
+	go func() {
+		defer e.operated(svc)
+		e.finishTurn(svc, d, e.turn(svc, l, d, from, to))
+	}()
+	return d, nil
+}
+
+// turn has a release serve again in place of another one, and waits until that has drained.
+func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release) error {
+	start := time.Now()
+	var left []*release
+	var err error
+	if l.rollout != nil {
+		left, err = e.revert(svc, l.rollout, "it was rolled back by hand")
+	} else {
+		left, err = e.takeBack(svc, l)
+	}
+	if errors.Is(err, errRolloutOver) {
+		return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("another operation has changed %s first; this one has changed nothing", svc.name), Hint: "see what serves now, and decide anew"}
+	}
+	if err != nil {
+		return err
+	}
+	d.switched(from, to, nil, api.Since(start), false)
+	for _, r := range left {
+		<-r.drained
+		d.drained(r.drain)
+	}
+	if d.spec.FailOnCut {
+		return d.cutError()
+	}
+	return nil
+}
+
+// finishTurn ends the deployment of a turn.
+func (e *Engine) finishTurn(svc *service, d *Deployment, err error) {
+	e.mu.Lock()
+	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
+	serving := svc.servingVersion()
+	e.mu.Unlock()
+	d.finish(err, serving)
+	e.outcomes.count(d.Status().State)
 }
 
 // pastRelease returns the release with a number, or for 0 the one that served before the

@@ -13,13 +13,15 @@ type service struct {
 	active *claim
 	// lastVersion is the number of the newest release.
 	lastVersion int
+	// generation counts the changes of the service.
+	generation int
 	// deployments are those that are under way, the oldest first.
 	deployments []*Deployment
 	// committing is taken by the operation that is writing the service's state.
 	committing chan struct{}
-	// removals counts removals that are under way. As long as there are any, the
-	// record stays, so that they and new deployments share one commit slot.
-	removals int
+	// operations counts the operations that are under way and are no deployments. As long as
+	// there are any, the record stays, so that they and new deployments share one commit slot.
+	operations int
 	// draining are releases that still have traffic.
 	draining []*release
 	// traffic is what all its releases carry.
@@ -50,7 +52,7 @@ func (e *Engine) service(name string) *service {
 // forgetIfUnused removes the record of a service that never came to be.
 // Engine.mu must be held.
 func (e *Engine) forgetIfUnused(s *service) {
-	if s.active == nil && s.broken == nil && len(s.deployments) == 0 && len(s.draining) == 0 && s.removals == 0 && e.services[s.name] == s {
+	if s.active == nil && s.broken == nil && len(s.deployments) == 0 && len(s.draining) == 0 && s.operations == 0 && e.services[s.name] == s {
 		delete(e.services, s.name)
 	}
 }
@@ -63,12 +65,20 @@ func (s *service) release() *release {
 	return s.active.release()
 }
 
-// hold returns the hold of the service; nil if it serves.
-func (s *service) hold() *hold {
+// lineup returns what becomes of the requests for the service; nil if it serves nothing.
+func (s *service) lineup() *lineup {
 	if s.active == nil {
 		return nil
 	}
-	return s.active.lineup.Load().hold
+	return s.active.lineup.Load()
+}
+
+// hold returns the hold of the service; nil if it serves.
+func (s *service) hold() *hold {
+	if l := s.lineup(); l != nil {
+		return l.hold
+	}
+	return nil
 }
 
 // servingVersion returns the number of the release that serves, or 0.

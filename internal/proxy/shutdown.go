@@ -10,8 +10,8 @@ import (
 )
 
 // stop ends deployments that have not switched, refuses new ones, and returns the
-// releases that are active and those that are draining.
-func (e *Engine) stop() (active, draining []*release) {
+// releases that are in a line-up and those that are draining.
+func (e *Engine) stop() (inService, draining []*release) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.stopping {
@@ -22,12 +22,12 @@ func (e *Engine) stop() (active, draining []*release) {
 		for _, d := range slices.Clone(s.deployments) {
 			d.abort(&api.Error{Code: api.CodeStopping, Message: "the proxy is stopping; nothing has changed"})
 		}
-		if s.active != nil {
-			active = append(active, s.active.release())
+		if l := s.lineup(); l != nil {
+			inService = append(inService, l.releases()...)
 		}
 		draining = append(draining, s.draining...)
 	}
-	return active, draining
+	return inService, draining
 }
 
 // Shutdown ends deployments that have not switched, closes streams politely and
@@ -35,13 +35,13 @@ func (e *Engine) stop() (active, draining []*release) {
 // served: the server, which knows when it has stopped accepting them, waits for
 // those.
 func (e *Engine) Shutdown(ctx context.Context) {
-	active, draining := e.stop()
+	inService, draining := e.stop()
 	spread := time.Second
 	if deadline, ok := ctx.Deadline(); ok {
 		spread = min(spread, time.Until(deadline)/2)
 	}
 	var closing sync.WaitGroup
-	for _, r := range slices.Concat(active, draining) {
+	for _, r := range slices.Concat(inService, draining) {
 		closing.Go(func() { r.Shutdown(ctx, spread) })
 	}
 	closing.Wait()
@@ -62,8 +62,8 @@ func (e *Engine) Shutdown(ctx context.Context) {
 // is for a host that goes on without the engine.
 func (e *Engine) Retire() {
 	e.retired.Store(true)
-	active, _ := e.stop() // the others drain already
-	for _, r := range active {
+	inService, _ := e.stop() // the others drain already
+	for _, r := range inService {
 		r.StopAcquiring()
 		go r.Drain(api.DrainLimits{Requests: time.Duration(api.DefaultDrainTimeout), Streams: time.Duration(api.DefaultStreamTimeout)}, nil)
 	}
@@ -71,8 +71,8 @@ func (e *Engine) Retire() {
 
 // Close gives up everything at once: connections, probes, deployments.
 func (e *Engine) Close() {
-	active, _ := e.stop()
-	for _, r := range active {
+	inService, _ := e.stop()
+	for _, r := range inService {
 		r.Close()
 	}
 }

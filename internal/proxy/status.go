@@ -13,7 +13,7 @@ func (e *Engine) Services() []api.ServiceStatus {
 	active := make([]*release, 0, len(e.services))
 	for _, name := range e.sortedNames() {
 		s := e.services[name]
-		all, active = append(all, s.statusOf()), append(active, s.release())
+		all, active = append(all, e.statusOf(s)), append(active, s.release())
 	}
 	e.mu.Unlock()
 	for i, r := range active {
@@ -36,31 +36,45 @@ func (e *Engine) Service(name string) (api.ServiceStatus, error) {
 		}
 		return api.ServiceStatus{}, err
 	}
-	status, active := s.statusOf(), s.release()
+	status, active := e.statusOf(s), s.release()
 	status.FailedDeployment = failed
 	e.mu.Unlock()
 	status.Certificates = e.certificatesOf(active)
 	return status, nil
 }
 
-// Status describes s, without its certificates. Engine.mu must be held.
-func (s *service) statusOf() api.ServiceStatus {
-	status := api.ServiceStatus{Name: s.name, Hosts: []string{}, PathPrefixes: []string{}}
+// statusOf describes s, without its certificates. Engine.mu must be held.
+func (e *Engine) statusOf(s *service) api.ServiceStatus {
+	status := api.ServiceStatus{Name: s.name, Hosts: []string{}, PathPrefixes: []string{}, Generation: e.generationOf(s)}
 	if s.broken != nil {
 		status.Broken = api.Printable(s.broken.Error())
 	}
-	if s.active != nil {
-		r := s.active.release()
+	if l := s.lineup(); l != nil {
+		r := l.active
 		active := r.Status()
 		status.Active = &active
+		if l.candidate != nil {
+			candidate := l.candidate.Status()
+			status.Candidate = &candidate
+		}
+		if l.standby != nil {
+			standby := l.standby.Status()
+			status.Standby = &standby
+		}
+		status.Rollout = l.rollout.status(l.hold != nil)
 		status.Hosts = append(status.Hosts, r.Spec.Hosts...)
 		status.PathPrefixes = r.Spec.Options.PathPrefixes
 		status.TLS = r.Spec.Options.TLS != nil
-		status.Hold = s.hold().status()
+		status.Hold = l.hold.status()
 	}
 	status.Served = s.retired
 	if status.Active != nil {
 		status.Served += status.Active.Served
+	}
+	for _, r := range []*api.ReleaseStatus{status.Candidate, status.Standby} {
+		if r != nil {
+			status.Served += r.Served
+		}
 	}
 	for _, r := range s.draining {
 		status.Served += r.Served.Load()
@@ -72,6 +86,12 @@ func (s *service) statusOf() api.ServiceStatus {
 	return status
 }
 
+// generationOf names the state of s: it is another one once anything about s has changed.
+// Engine.mu must be held.
+func (e *Engine) generationOf(s *service) string {
+	return fmt.Sprintf("%s-%d", e.feed.instance, s.generation)
+}
+
 // DeploymentCounts returns how many deployments have ended in each final state
 // since the engine was made.
 func (e *Engine) DeploymentCounts() map[api.State]int64 {
@@ -80,5 +100,7 @@ func (e *Engine) DeploymentCounts() map[api.State]int64 {
 		api.StateFailed:     e.outcomes.failed.Load(),
 		api.StateSuperseded: e.outcomes.superseded.Load(),
 		api.StateCancelled:  e.outcomes.cancelled.Load(),
+		api.StateReverted:   e.outcomes.reverted.Load(),
+		api.StateUndecided:  e.outcomes.undecided.Load(),
 	}
 }

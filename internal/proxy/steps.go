@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type operation struct {
 	next, old *release
 	// taken is what others lose to next.
 	taken []takeover
+	// rollout brings next into service, or watches it; nil if it serves and is trusted from
+	// the commit on.
+	rollout *rollout
 	// healthySince is when the gate saw the first target healthy.
 	healthySince time.Time
 	// certifying says that certificates have been asked for.
@@ -47,6 +51,7 @@ var steps = []step{
 	{"ask", (*operation).askBeforeSwitch},
 	{"confirm", (*operation).confirm},
 	{"commit", (*operation).commit},
+	{"try", (*operation).try},
 	{"drain", (*operation).drain},
 }
 
@@ -111,9 +116,9 @@ func (o *operation) commit() error {
 	}
 	defer unlock()
 	e.mu.Lock()
-	held := o.hold()
+	before, after := svc.lineup(), o.lineup()
 	e.mu.Unlock()
-	if err := e.save(next, held); err != nil {
+	if err := e.save(svc, after); err != nil {
 		e.mu.Lock()
 		o.giveBack()
 		d.notCommitted()
@@ -131,27 +136,94 @@ func (o *operation) commit() error {
 			Hint:    "the release is stored: it serves when parachute is in the proxy's configuration again",
 		}
 	}
-	e.switchTo(svc, next, o.taken, held)
+	e.switchTo(svc, after, o.taken)
 	d.inService = true
-	// A release that is in service keeps the claims of its deployment; those of
-	// its predecessor are free.
-	if o.old != nil {
-		e.free(svc.name, o.old.Spec.Routes)
-		svc.draining = append(svc.draining, o.old)
+	// A release that is in service keeps the claims of its deployment; those of releases
+	// that leave are free.
+	var left []*release
+	if before != nil {
+		left = e.leave(svc, before.without(after))
 	}
 	e.mu.Unlock()
 	took := api.Since(start)
 
 	next.StartMonitor(time.Duration(next.Spec.Options.HealthCheckInterval))
 	o.storeLeft()
-	e.remember(o.old, next)
 	e.keepCertificates(next)
-	e.forgetCertificates(o.old)
+	for _, r := range left {
+		e.forgetCertificates(r)
+	}
 	for _, t := range o.taken {
 		e.forgetCertificates(t.from)
 	}
-	d.switched(o.old, next, summary(o.taken), took)
+	if before != nil && before.rollout != nil {
+		e.replaceRollout(before.rollout, next)
+	}
+	o.switched(after, left, took)
 	return nil
+}
+
+// lineup returns what the service is after the commit. Engine.mu must be held.
+func (o *operation) lineup() *lineup {
+	next := lineup{active: o.next, hold: o.hold()}
+	how := o.d.spec.Rollout
+	if o.old != nil && (how.IsCanary() || how.Watch > 0) {
+		o.rollout = newRollout(how, o.next, o.old, o.d)
+		next.rollout = o.rollout
+	}
+	switch {
+	case o.old == nil:
+	case how.IsCanary():
+		next.active = o.old
+		next.candidate = newCandidate(o.next, o.rollout.weight(), rand.Uint64(), how.By)
+	case how.Watch > 0 || how.Keep:
+		next.standby = o.old
+	}
+	next.sign(o.svc.lineup())
+	return &next
+}
+
+// switched does what is due once the service has its line-up, of which left are out.
+func (o *operation) switched(now *lineup, left []*release, took api.Seconds) {
+	e, svc, d := o.e, o.svc, o.d
+	aside := slices.DeleteFunc(slices.Clone(left), func(r *release) bool { return r == o.old })
+	e.drainAside(svc, aside, o.next.Spec.Options.Drain(), d.drained)
+	if now.active == o.next {
+		e.remember(o.old, o.next)
+		d.switched(o.old, o.next, summary(o.taken), took, now.standby != nil)
+	}
+	if now.standby != nil && now.rollout == nil {
+		d.kept(now.standby)
+	}
+	if !slices.Contains(left, o.old) {
+		o.old = nil // which is not to be drained
+	}
+	if o.rollout != nil {
+		e.operations.Go(func() { e.runRollout(svc, o.rollout) })
+	}
+}
+
+// try waits until the release is trusted, has left again, or waits for somebody to decide.
+func (o *operation) try() error {
+	if o.rollout == nil {
+		return nil
+	}
+	select {
+	case <-o.rollout.ended:
+	case <-o.rollout.undecided:
+	}
+	err := o.rollout.outcome()
+	if api.ErrorCode(err) == api.CodeReverted {
+		o.awaitDrains() // so that the instances of the release may be removed
+	}
+	return err
+}
+
+// awaitDrains waits until no older release of the service drains.
+func (o *operation) awaitDrains() {
+	for _, r := range o.e.otherDrains(o.svc, nil) {
+		<-r.drained
+	}
 }
 
 // notStored is the error of an operation that has changed nothing, because what it was about
@@ -223,6 +295,9 @@ func (o *operation) begin() error {
 	next.Traffic = svc.traffic
 	if o.old = svc.release(); o.old != nil {
 		next.takenFrom = o.old.takenFrom
+		if err := checkCanary(o.old.Spec, &d.spec); err != nil {
+			return err
+		}
 	}
 	if !d.spec.TakeOver {
 		return o.e.reservable(&d.spec)
@@ -260,5 +335,8 @@ func (o *operation) drain() error {
 	}
 	err := e.drainOld(o.svc, o.old, s.Options.Drain(), s.FailOnCut, o.d.drainProgress, o.d.drained)
 	others.Wait()
+	if err == nil && o.rollout != nil && s.FailOnCut {
+		err = o.d.cutError() // the rollout has had the old release drain
+	}
 	return cmp.Or(err, errors.Join(failures...))
 }

@@ -20,10 +20,11 @@ type claim struct {
 	lineup   atomic.Pointer[lineup]
 }
 
-// newClaim returns a claim of what r is routed, which is held or, for a nil hold, served.
-func newClaim(r *release, h *hold) *claim {
+// newClaim returns a claim of what the active release of l is routed.
+func newClaim(l *lineup) *claim {
+	r := l.active
 	c := &claim{service: r.Spec.Service, routes: r.Spec.Routes}
-	c.lineup.Store(&lineup{active: r, hold: h})
+	c.lineup.Store(l)
 	prefixes := make(map[string]*claim, 1)
 	for _, route := range r.Spec.Routes {
 		prefixes[route.Prefix] = c

@@ -15,7 +15,7 @@ import (
 
 // claimFor returns the claim of a service on every pair of hosts and prefixes.
 func claimFor(service string, hosts, prefixes []string) *claim {
-	return newClaim(&release{Spec: &api.Spec{Service: service, Routes: api.RoutesOf(hosts, prefixes)}}, nil)
+	return newClaim(&lineup{active: &release{Spec: &api.Spec{Service: service, Routes: api.RoutesOf(hosts, prefixes)}}})
 }
 
 // serviceOf returns the name of the service that t has for host and path.
@@ -459,7 +459,7 @@ func FuzzNormalizePrefix(f *testing.F) {
 		if again, err := api.NormalizePrefix(prefix); err != nil || again != prefix {
 			t.Fatalf("%q becomes %q, which becomes %q, %v", s, prefix, again, err)
 		}
-		c := newClaim(&release{Spec: &api.Spec{Service: "s", Routes: api.RoutesOf(nil, []string{prefix})}}, nil)
+		c := newClaim(&lineup{active: &release{Spec: &api.Spec{Service: "s", Routes: api.RoutesOf(nil, []string{prefix})}}})
 		for _, below := range []string{"", "/", "/x"} {
 			path := strings.TrimSuffix(prefix, "/") + below
 			if _, got := newTable([]*claim{c}).lookup("h", path); got != prefix {

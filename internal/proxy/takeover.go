@@ -116,6 +116,13 @@ func (e *Engine) checkTakeover(s *api.Spec, saysTLS bool) ([]takeover, error) {
 		return nil, err
 	}
 	for _, t := range all {
+		if l := t.svc.lineup(); t.from != nil && len(l.releases()) > 1 {
+			err := &api.Error{
+				Code:    api.CodeRouteConflict,
+				Message: fmt.Sprintf("%s belongs to the service %s, of which v%d is being brought into service, or is kept ready", describeRoute(t.routes[0]), t.svc.name, l.releases()[1].Version),
+			}
+			return nil, err.WithHint("end that first: %s", api.Operation("rollout promote "+api.ShellWord(t.svc.name)))
+		}
 		if t.from == nil || t.from.Spec.Options.TLS == nil || s.Options.TLS != nil || saysTLS {
 			continue
 		}
@@ -243,7 +250,7 @@ func (e *Engine) storeLeft(t takeover) error {
 		return nil // another operation has stored what there is now
 	}
 	if t.left != nil {
-		if err := e.save(t.left, t.hold); err != nil {
+		if err := e.save(svc, &lineup{active: t.left, hold: t.hold}); err != nil {
 			return err
 		}
 		e.remember(nil, t.left)
@@ -269,7 +276,7 @@ func (e *Engine) without(table *table, taken []takeover) (_ *table, ended []*hol
 			t.svc.draining = append(t.svc.draining, t.from)
 			continue
 		}
-		t.svc.active = newClaim(t.left, before.again())
+		t.svc.active = newClaim(&lineup{active: t.left, hold: before.again()})
 		table = table.with(t.svc.active)
 	}
 	return table, ended
@@ -332,11 +339,15 @@ func (e *Engine) settled(taker, from *release) (takeover, bool) {
 	if len(routes) == 0 || err != nil {
 		return takeover{}, false
 	}
-	t := takeover{svc: &service{name: from.Spec.Service}, from: from, hold: from.restoredHold, routes: routes}
+	t := takeover{svc: &service{name: from.Spec.Service}, from: from, hold: from.restored.hold, routes: routes}
 	if left != nil {
 		t.left = from.with(left)
+		t.left.restored = &lineup{active: t.left, hold: t.hold}
 	} else {
 		from.Close()
+	}
+	for _, r := range from.restored.releases()[1:] {
+		r.Close() // another release of the service has the routes no more either
 	}
 	e.log().Info("routes belong to the service that took them over",
 		zap.String("service", taker.Spec.Service), zap.String("from", t.svc.name), zap.Stringers("routes", routes))

@@ -394,7 +394,7 @@ func TestAServiceThatIsHeldIsHeldUnderItsNewName(t *testing.T) {
 			t.Errorf("it answers %d", status)
 		}
 	}
-	if _, err := e.Resume("renamed"); err != nil {
+	if _, err := e.Resume("renamed", ""); err != nil {
 		t.Fatal(err)
 	}
 	e.wantAnswer("a.test", "/", "a")

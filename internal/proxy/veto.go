@@ -1,25 +1,11 @@
 package proxy
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
-	"github.com/parachute-proxy/parachute/internal/forward"
-)
-
-const (
-	// vetoTimeout bounds the question whether a deployment may switch.
-	vetoTimeout = 30 * time.Second
-	// maxVetoAnswer bounds the answer to it, in bytes.
-	maxVetoAnswer = 64 << 10
 )
 
 // askBeforeSwitch asks those who may refuse the switch: the one whom the operator of the
@@ -44,47 +30,18 @@ func (o *operation) askBeforeSwitch() error {
 
 // ask returns an error if url does not let the deployment switch.
 func (o *operation) ask(url string) error {
-	body, err := json.Marshal(o.proposal())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(o.d.ctx, vetoTimeout)
+	ctx, cancel := context.WithTimeout(o.d.ctx, askTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return api.Invalid("%s: %v", api.Field("before_switch"), err)
-	}
-	req.Header.Set("Content-Type", api.MediaJSON)
-	req.Header.Set("User-Agent", o.e.opts.UserAgent)
-	// The transport alone follows no redirect.
-	tr := &http.Transport{DisableKeepAlives: true, DialContext: o.e.forwarder.Dialer().DialContext}
-	defer tr.CloseIdleConnections()
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
-		if cause := context.Cause(o.d.ctx); cause != nil {
-			return cause
-		}
-		reason := forward.DialReason(err)
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			reason = "no answer within " + vetoTimeout.String()
-		}
-		return vetoed(url, "it cannot be asked: "+reason)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxVetoAnswer))
-	if err != nil {
-		return vetoed(url, "its answer broke off")
-	}
-	verdict := struct {
-		Allow  *bool  `json:"allow"`
-		Reason string `json:"reason"`
-	}{}
-	_ = json.Unmarshal(answer, &verdict) // an answer need not be JSON
-	switch {
-	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return vetoed(url, cmp.Or(verdict.Reason, fmt.Sprintf("its answer is %d", resp.StatusCode)))
-	case verdict.Allow != nil && !*verdict.Allow:
-		return vetoed(url, cmp.Or(verdict.Reason, "it says no"))
+	answer, err := o.e.askURL(ctx, url, o.proposal())
+	switch cause := context.Cause(o.d.ctx); {
+	case err != nil && cause != nil:
+		return cause
+	case err != nil:
+		return vetoed(url, "it cannot be asked: "+err.Error())
+	case answer.status < 200 || answer.status > 299:
+		return vetoed(url, answer.why())
+	case answer.Allow != nil && !*answer.Allow:
+		return vetoed(url, cmp.Or(answer.Reason, "it says no"))
 	}
 	return nil
 }

@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
+)
+
+// candidate is a release that serves a share of the clients. It is immutable.
+type candidate struct {
+	*release
+	// weight is the share.
+	weight api.Percent
+	// salt makes every rollout begin with other clients.
+	salt uint64
+	// by and header say what a client is known by.
+	by, header string
+	// cookie is the name of the cookie that it is known by.
+	cookie string
+}
+
+// newCandidate returns a release that serves a share of the clients.
+func newCandidate(r *release, weight api.Percent, salt uint64, by string) *candidate {
+	c := &candidate{release: r, weight: weight, salt: salt, by: by, cookie: bucketCookie(r.Spec.Service)}
+	if name, ok := (&api.Rollout{By: by}).Header(); ok {
+		c.header = http.CanonicalHeaderKey(name)
+	}
+	return c
+}
+
+// with returns c with another share. Clients that have it keep it if the share grows.
+func (c *candidate) with(weight api.Percent) *candidate {
+	next := *c
+	next.weight = weight
+	return &next
+}
+
+// bucketCookie is the name of the cookie that keeps a client with its release for as long as a
+// rollout runs. Services may share a host, so each has a name of its own.
+func bucketCookie(service string) string { return "parachute_bucket_" + forward.ShortHash(service) }
+
+// bucketAge is how long browsers keep that cookie, in seconds.
+const bucketAge = 24 * 60 * 60
+
+// gets reports whether the client of a visit is among those that get the candidate.
+func (c *candidate) gets(v *visit) bool {
+	switch {
+	case c.weight == 0:
+		return false
+	case c.by == "ip":
+		if addr := clientAddr(v.in, v.client); addr.IsValid() {
+			return c.inShare(addr.AsSlice())
+		}
+	case c.header != "":
+		if values := v.in.Header[c.header]; len(values) > 0 {
+			return c.inShare([]byte(values[0]))
+		}
+	default:
+		if id := v.bucketID(c); id != "" {
+			return c.inShare([]byte(id))
+		}
+	}
+	// Nothing tells who the client is, so it has no release to stay with.
+	if v.lot == 0 {
+		v.lot = 1 + rand.Uint32N(uint32(api.Whole))
+	}
+	return v.lot <= uint32(c.weight)
+}
+
+// inShare reports whether what a client is known by is in the share of the candidate. Each
+// client has a place, which the rollout alone decides, and the share is the first places: who
+// has been in it stays in it when it grows.
+func (c *candidate) inShare(id []byte) bool {
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte(nil), id...), c.salt))
+	return binary.BigEndian.Uint64(sum[:8])%uint64(api.Whole) < uint64(c.weight)
+}
+
+// bucketID returns what the cookie of the client says; empty if it has none and gets none. A
+// client that loads a page gets one: what the page loads comes with it, and so need not have
+// one of its own, which would keep it out of caches.
+func (v *visit) bucketID(c *candidate) string {
+	if v.bucket == "" {
+		if cookie, err := v.in.Cookie(c.cookie); err == nil && len(cookie.Value) <= maxBucketID {
+			v.bucket = cookie.Value
+		} else if v.loadsPage() {
+			v.bucket = hex.EncodeToString(binary.BigEndian.AppendUint64(nil, rand.Uint64()))
+			v.cookies = append(v.cookies, v.cookie(c.cookie, v.bucket, bucketAge))
+		}
+	}
+	return v.bucket
+}
+
+// maxBucketID bounds what a client may be known by in a cookie, in bytes.
+const maxBucketID = 64
+
+// loadsPage reports whether a browser loads a page with the request, and not a part of one.
+func (v *visit) loadsPage() bool {
+	if v.in.Method != http.MethodGet && v.in.Method != http.MethodHead {
+		return false
+	}
+	// Browsers say so (W3C, Fetch Metadata Request Headers, section 2.2), older ones by what
+	// they accept.
+	if mode := v.in.Header.Get("Sec-Fetch-Mode"); mode != "" {
+		return mode == "navigate"
+	}
+	return strings.Contains(v.in.Header.Get("Accept"), "text/html")
+}
+
+// cookie returns a cookie for the whole host.
+func (v *visit) cookie(name, value string, age int) string {
+	c := http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: age,
+		HttpOnly: true, Secure: v.client.ByTLS(v.in), SameSite: http.SameSiteLaxMode,
+	}
+	return c.String()
+}
+
+// tell sets the cookies that the client is to get.
+func (v *visit) tell(w http.ResponseWriter) {
+	for _, cookie := range v.cookies {
+		w.Header().Add("Set-Cookie", cookie)
+	}
+	v.cookies = nil
+}

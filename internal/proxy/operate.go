@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// errUnchanged means that there is nothing to change.
+var errUnchanged = errors.New("nothing changes")
+
+// operate begins an operation on a service that exists, unless the engine stops. ifMatch is
+// the generation that the caller has seen, or empty. It ends with [Engine.operated].
+func (e *Engine) operate(name, ifMatch string) (*service, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	svc := e.services[name]
+	if svc == nil {
+		return nil, e.noSuchService(name)
+	}
+	if e.stopping {
+		return nil, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
+	}
+	if err := e.checkGeneration(svc, name, ifMatch); err != nil {
+		return nil, err
+	}
+	e.operations.Add(1)
+	svc.operations++
+	return svc, nil
+}
+
+// operated ends an operation on a service.
+func (e *Engine) operated(svc *service) {
+	e.mu.Lock()
+	svc.operations--
+	e.forgetIfUnused(svc)
+	e.mu.Unlock()
+	e.operations.Done()
+}
+
+// checkGeneration returns an [api.Error] with [api.CodeChanged] if a service, which may be nil,
+// is not in a state that ifMatch names: a list of entity tags, or "*" for any (RFC 9110,
+// section 13.1.1). An empty one asks for nothing. Engine.mu must be held.
+func (e *Engine) checkGeneration(svc *service, name, ifMatch string) error {
+	if ifMatch == "" || ifMatch == "*" && svc != nil {
+		return nil
+	}
+	now := "none"
+	if svc != nil {
+		now = e.generationOf(svc)
+	}
+	for tag := range strings.SplitSeq(ifMatch, ",") {
+		// A weak tag never matches here, so its W/ may stay.
+		if tag = strings.TrimSpace(tag); tag == `"`+now+`"` || tag == now && svc != nil {
+			return nil
+		}
+	}
+	return &api.Error{
+		Code:    api.CodeChanged,
+		Message: fmt.Sprintf("the service %s has changed: its generation is %s, and not %s", api.Printable(name), now, api.Printable(ifMatch)),
+		Hint:    "look at it again, and decide anew; nothing has changed by this call",
+	}
+}

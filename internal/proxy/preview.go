@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
+)
+
+// previewParameter is what a link has in its query that opens what not everybody gets: the
+// candidate of a canary, or a service that is paused or stopped.
+const previewParameter = "parachute_preview"
+
+// previewAge is how long such a link can be used.
+const previewAge = 24 * time.Hour
+
+// previewCookie is the name of the cookie that takes the place of the parameter.
+func previewCookie(service string) string { return "parachute_preview_" + forward.ShortHash(service) }
+
+// newLinkKey returns a key for links.
+func newLinkKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // which never fails
+	return key
+}
+
+// linkMAC is how many bytes of its code a token has: enough that nobody guesses it within a
+// day.
+const linkMAC = 16
+
+// signLink returns a token that opens a service until a time.
+func signLink(key []byte, service string, until time.Time) string {
+	token := binary.BigEndian.AppendUint64(nil, uint64(until.Unix()))
+	mac := hmac.New(sha256.New, key)
+	mac.Write(token)
+	mac.Write([]byte(service))
+	return base64.RawURLEncoding.EncodeToString(append(token, mac.Sum(nil)[:linkMAC]...))
+}
+
+// linkValidUntil returns until when a token opens a service; false if it does not, or no more.
+func linkValidUntil(key []byte, service, token string) (time.Time, bool) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) != 8+linkMAC {
+		return time.Time{}, false
+	}
+	until := time.Unix(int64(binary.BigEndian.Uint64(b)), 0)
+	good := hmac.Equal([]byte(signLink(key, service, until)), []byte(token))
+	return until, good && time.Now().Before(until)
+}
+
+// opens reports whether the client has opened the service with a link.
+func (v *visit) opens(l *lineup) bool {
+	if l.linkKey == nil {
+		return false
+	}
+	cookie, err := v.in.Cookie(previewCookie(l.active.Spec.Service))
+	if err != nil {
+		return false
+	}
+	_, ok := linkValidUntil(l.linkKey, l.active.Spec.Service, cookie.Value)
+	return ok
+}
+
+// followsLink returns where to send a client that comes with a link: to the same place, with a
+// cookie in place of the token, which is then in no log and in no Referer of the application.
+// It is empty if the client comes with none that is good.
+func (v *visit) followsLink(l *lineup) string {
+	if l.linkKey == nil || !strings.Contains(v.in.URL.RawQuery, previewParameter+"=") || v.in.Method != http.MethodGet && v.in.Method != http.MethodHead {
+		return ""
+	}
+	var rest []string
+	token := ""
+	for part := range strings.SplitSeq(v.in.URL.RawQuery, "&") {
+		if value, ok := strings.CutPrefix(part, previewParameter+"="); ok {
+			token = value
+			continue
+		}
+		rest = append(rest, part)
+	}
+	service := l.active.Spec.Service
+	until, ok := linkValidUntil(l.linkKey, service, token)
+	if !ok {
+		return ""
+	}
+	v.cookies = append(v.cookies, v.cookie(previewCookie(service), token, int(time.Until(until).Seconds())))
+	to := url.URL{Path: v.in.URL.Path, RawPath: v.in.URL.RawPath, RawQuery: strings.Join(rest, "&")}
+	// A path that begins with two slashes would be a host to the browser.
+	return "/" + strings.TrimLeft(to.RequestURI(), "/")
+}
+
+// linkError is why a request is not forwarded that comes with a link: its client is sent to
+// the same place, with a cookie.
+type linkError struct{ to string }
+
+func (linkError) Error() string { return "the request comes with a link" }
+
+func (l linkError) write(w http.ResponseWriter) {
+	w.Header()["Location"] = []string{l.to}
+	w.Header()["Cache-Control"] = []string{"no-store"}
+	w.WriteHeader(http.StatusFound)
+}
+
+// Preview returns a link to what not everybody gets of a service. It returns an [api.Error]
+// with [api.CodeNotFound] if everybody gets the same.
+func (e *Engine) Preview(name string) (api.PreviewLink, error) {
+	if _, err := e.serving(name); err != nil {
+		return api.PreviewLink{}, err
+	}
+	e.mu.Lock()
+	l := e.services[name].lineup()
+	e.mu.Unlock()
+	if l == nil || l.linkKey == nil {
+		err := &api.Error{Code: api.CodeNotFound, Message: "everybody gets the same of " + name + ", so there is nothing to preview"}
+		return api.PreviewLink{}, err.WithHint("deploy a release with %s, or pause or stop the service", api.Field("canary").Is("0%"))
+	}
+	spec := l.active.Spec
+	link := api.PreviewLink{Service: name, Expires: time.Now().Add(previewAge).UTC().Truncate(time.Second)}
+	u := url.URL{Scheme: "http", Host: "HOST", Path: spec.Options.PathPrefixes[0]}
+	if spec.Options.TLS != nil {
+		u.Scheme = "https"
+	}
+	if len(spec.Hosts) > 0 {
+		u.Host = spec.Hosts[0]
+	}
+	if spec.Options.CanonicalHost != "" {
+		u.Host = spec.Options.CanonicalHost
+	}
+	u.RawQuery = previewParameter + "=" + signLink(l.linkKey, name, link.Expires)
+	link.URL = u.String()
+	return link, nil
+}

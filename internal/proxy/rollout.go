@@ -1,0 +1,386 @@
+package proxy
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// rollout brings a release into service that does not serve all from one moment on: a canary
+// gets a share of the clients, and a watched release serves all, while the one before is ready
+// to serve again. It lasts until the release is trusted, or has left again.
+//
+// A goroutine of the engine moves it on; see [Engine.runRollout]. Its changes of the line-up
+// are made by whoever has the commit slot of the service.
+type rollout struct {
+	spec api.Rollout
+	// next is the release that is brought into service, previous the one before it.
+	next, previous *release
+	// d is the deployment of next; nil after a restart of the proxy.
+	d *Deployment
+	// restored says that it goes on after a restart.
+	restored bool
+	// ended is closed when it has ended, and undecided when it first waits for somebody to
+	// decide.
+	ended, undecided chan struct{}
+
+	// off has the tallies count nothing.
+	off atomic.Bool
+
+	// mu guards what follows.
+	mu sync.Mutex
+	at position
+	// evidence is what next is judged by in this phase.
+	evidence evidence
+	// stepRequests is how many requests next had had when the step began.
+	stepRequests int64
+	// noWayBack says why it cannot be gone back to previous at the moment; empty if it can.
+	noWayBack string
+	// probeAgain is when previous is asked again whether it can serve, checkAgain when the
+	// check is asked again.
+	probeAgain, checkAgain time.Time
+	// end says how it has ended.
+	end end
+}
+
+// position is where a rollout stands. It is what is stored of it.
+type position struct {
+	Phase api.RolloutPhase `json:"phase"`
+	// Step is the index of the step.
+	Step int `json:"step,omitempty"`
+	// Weight is the share of next, if somebody has set it.
+	Weight *api.Percent `json:"weight,omitempty"`
+	// Remaining is what is left of the time of the step or the watch. It is a time and no
+	// instant, because clocks jump.
+	Remaining api.Duration `json:"remaining,omitempty"`
+	// Timed says that it ends when that is over.
+	Timed bool `json:"timed,omitempty"`
+	// Paused says why it does not go on by itself; empty if it does. ByHand says that somebody
+	// has paused it.
+	Paused string `json:"paused,omitempty"`
+	ByHand bool   `json:"by_hand,omitempty"`
+	// Requests and Failures are those of the release before, which a watch compares with.
+	Requests int64 `json:"requests,omitempty"`
+	Failures int64 `json:"failures,omitempty"`
+	// SlowerThan is from when on a request is slow.
+	SlowerThan api.Duration `json:"slower_than,omitempty"`
+}
+
+// end is how a rollout has ended.
+type end struct {
+	how endKind
+	// reason is a sentence that says why, of a release that has left.
+	reason string
+}
+
+type endKind string
+
+const (
+	// promoted is a release that is trusted.
+	promoted endKind = "promoted"
+	// reverted is a release that has left again.
+	reverted endKind = "reverted"
+	// replaced is one that a newer deployment has taken the place of.
+	replaced endKind = "replaced"
+	// removed is one whose service is gone.
+	removed endKind = "removed"
+	// interrupted is one that goes on when the proxy runs again.
+	interrupted endKind = "interrupted"
+)
+
+// newRollout returns a rollout that begins. Engine.mu must be held.
+func newRollout(spec api.Rollout, next, previous *release, d *Deployment) *rollout {
+	r := restoredRollout(spec, next, previous, position{})
+	r.d, r.restored = d, false
+	switch {
+	case len(spec.Steps) > 0:
+		r.at = r.stepAt(0)
+	case spec.SlowStart > 0:
+		r.at = position{Phase: api.PhaseSlowStart, Remaining: spec.SlowStart, Timed: true}
+	default:
+		r.at = r.watchAt()
+	}
+	r.at.compareWith(previous)
+	return r
+}
+
+// restoredRollout returns a rollout that was stored.
+func restoredRollout(spec api.Rollout, next, previous *release, at position) *rollout {
+	return &rollout{
+		spec: spec, next: next, previous: previous, at: at, restored: true,
+		ended: make(chan struct{}), undecided: make(chan struct{}),
+	}
+}
+
+// stepAt returns the position at the beginning of a step.
+func (r *rollout) stepAt(i int) position {
+	s := r.spec.Steps[i]
+	return position{Phase: api.PhaseCanary, Step: i, Remaining: s.For, Timed: s.For > 0}
+}
+
+// watchAt returns the position at the beginning of the watch.
+func (r *rollout) watchAt() position {
+	return position{Phase: api.PhaseWatch, Remaining: r.spec.Watch, Timed: true}
+}
+
+// weight returns the share of next.
+func (r *rollout) weight() api.Percent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at.weight(&r.spec)
+}
+
+func (at *position) weight(spec *api.Rollout) api.Percent {
+	switch {
+	case at.Weight != nil:
+		return *at.Weight
+	case at.Phase == api.PhaseCanary:
+		return spec.Steps[at.Step].Weight
+	case at.Phase == api.PhaseSlowStart:
+		return api.PercentOf(1 - float64(at.Remaining)/float64(spec.SlowStart))
+	}
+	return api.Whole
+}
+
+// position returns where r stands.
+func (r *rollout) position() position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
+}
+
+// move has r stand elsewhere, and returns what undoes that.
+func (r *rollout) move(to position) (undo func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.at
+	r.at, r.stepRequests = to, 0
+	if r.evidence.next != nil {
+		r.stepRequests = r.evidence.next.all().requests
+	}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.at = before
+	}
+}
+
+// finish ends r.
+func (r *rollout) finish(how endKind, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.isOver() {
+		return
+	}
+	r.end = end{how, reason}
+	r.next.Judge(nil)
+	r.previous.Judge(nil)
+	close(r.ended)
+}
+
+// isOver reports whether r has ended.
+func (r *rollout) isOver() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// outcome returns what whoever waits for the deployment is told: nil if its release is, or was,
+// trusted.
+func (r *rollout) outcome() error {
+	over := r.isOver()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name, version := r.next.Spec.Service, r.next.Version
+	served := r.at.Phase == api.PhaseWatch
+	switch {
+	case !over && r.at.Paused != "":
+		return undecided(name, fmt.Sprintf("%s v%d waits for a decision: %s", name, version, r.at.Paused))
+	case !over:
+		return undecided(name, fmt.Sprintf("%s v%d gets %s of the clients until somebody decides", name, version, r.at.weight(&r.spec)))
+	case r.end.how == reverted:
+		return &api.Error{Code: api.CodeReverted, Message: fmt.Sprintf("%s v%d was taken back: %s; v%d serves all", name, version, r.end.reason, r.previous.Version)}
+	case r.end.how == interrupted:
+		return &api.Error{
+			Code:    api.CodeStopping,
+			Message: fmt.Sprintf("the proxy is stopping; when it runs again, the rollout of %s v%d goes on", name, version),
+			Hint:    "then see: parachute rollout status " + api.ShellWord(name),
+		}
+	case r.end.how == promoted || served:
+		return nil
+	}
+	return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s v%d had a share of the clients, and has left: %s", name, version, r.end.reason)}
+}
+
+// undecided is the error of a deployment whose release waits for somebody to decide.
+func undecided(service, message string) *api.Error {
+	name := api.ShellWord(service)
+	err := &api.Error{Code: api.CodeUndecided, Message: message}
+	return err.WithHint("%s, %s or %s", api.Operation("rollout status "+name), api.Operation("rollout promote "+name), api.Operation("rollout abort "+name))
+}
+
+// checkCanary returns why a release cannot have a share of the clients of another one: clients
+// would be told apart by what they ask for, and not by the share.
+func checkCanary(serving, next *api.Spec) error {
+	if !next.Rollout.IsCanary() {
+		return nil
+	}
+	what := ""
+	switch a, b := serving.Options.TLS, next.Options.TLS; {
+	case !sameRoutes(serving.Routes, next.Routes):
+		what = "routes"
+	case (a == nil) != (b == nil) || a != nil && *a != *b:
+		what = "TLS settings"
+	case serving.Options.CanonicalHost != next.Options.CanonicalHost:
+		what = "canonical host"
+	default:
+		return nil
+	}
+	return api.Invalid("a canary has to have the %s of the release that serves", what).
+		WithHint("deploy without %s, %s and %s, or change them with a deploy of its own first", api.Field("canary"), api.Field("steps"), api.Field("slow_start"))
+}
+
+// decideLater has r wait for somebody to decide.
+func (r *rollout) decideLater() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.undecided:
+	default:
+		close(r.undecided)
+	}
+}
+
+// compareWith notes what requests to a release are like. Engine.mu must be held.
+func (at *position) compareWith(r *release) {
+	at.Requests, at.Failures = r.lastHour()
+	at.SlowerThan = api.Duration(r.slowerThan())
+}
+
+// judge begins to judge next in the phase that r is in.
+func (r *rollout) judge() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := evidence{maxErrorRate: r.spec.MaxErrorRate.Fraction(), maxSlow: r.spec.MaxSlow.Fraction()}
+	if r.at.Phase == api.PhaseSlowStart {
+		e.maxErrorRate = 1 // which nothing exceeds
+	}
+	e.lastHour = count{r.at.Requests, r.at.Failures}
+	e.next = newTally(&r.off, time.Duration(r.at.SlowerThan))
+	r.next.Judge(e.next.judge)
+	r.previous.Judge(nil)
+	if r.at.Phase == api.PhaseCanary {
+		e.before = newTally(&r.off, time.Duration(r.at.SlowerThan))
+		r.previous.Judge(e.before.judge)
+	}
+	r.evidence, r.stepRequests = e, 0
+}
+
+// verdict is what becomes of a rollout at a moment.
+type verdict int
+
+const (
+	goOn verdict = iota
+	// fails is a release that fails more than it may.
+	fails
+	// timeOver is a release whose step or watch is over.
+	timeOver
+)
+
+// advance has time go on for r, and judges next.
+func (r *rollout) advance(elapsed time.Duration, held bool) verdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stands := held || r.at.Paused != ""
+	r.off.Store(stands)
+	if stands {
+		return goOn
+	}
+	if r.at.Timed {
+		r.at.Remaining = max(0, r.at.Remaining-api.Duration(elapsed))
+	}
+	switch {
+	case r.evidence.fails() || r.evidence.isSlow() || r.at.Phase != api.PhaseSlowStart && r.next.AllFailing():
+		return fails
+	case r.at.Timed && r.at.Remaining == 0:
+		return timeOver
+	}
+	return goOn
+}
+
+// enough reports whether next has had the requests in this step that it takes to trust it.
+func (r *rollout) enough() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at.Phase == api.PhaseSlowStart || r.evidence.next.all().requests-r.stepRequests >= int64(r.spec.MinRequests)
+}
+
+// whyBad says why next is taken for bad.
+func (r *rollout) whyBad() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.evidence.status()
+	switch {
+	case r.evidence.fails():
+		text := fmt.Sprintf("%d of %s to v%d failed (limit %s", s.Failures, api.Count(int(s.Requests), "request"), r.next.Version, s.Limit)
+		if s.PreviousRequests > 0 {
+			text += fmt.Sprintf("; v%d: %d of %d", r.previous.Version, s.PreviousFailures, s.PreviousRequests)
+		}
+		return text + ")"
+	case r.evidence.isSlow():
+		return fmt.Sprintf("%d of %s to v%d took longer than %s, in which 95%% of those to v%d are answered",
+			s.Slow, api.Count(int(s.Timed), "request"), r.next.Version, time.Duration(s.SlowerThan).Round(10*time.Microsecond), r.previous.Version)
+	}
+	return fmt.Sprintf("no target of v%d passes its health check", r.next.Version)
+}
+
+// status describes r. held says that its service is paused or stopped.
+func (r *rollout) status(held bool) *api.RolloutStatus {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := api.RolloutStatus{
+		Phase: r.at.Phase, Release: r.next.Version, Previous: r.previous.Version,
+		Weight: r.at.weight(&r.spec), Steps: len(r.spec.Steps), Waiting: r.at.Paused,
+	}
+	if r.at.Phase == api.PhaseCanary {
+		s.Step = r.at.Step + 1
+	}
+	if r.at.Timed {
+		left := api.Seconds(r.at.Remaining)
+		s.RemainingSeconds = &left
+	}
+	switch {
+	case s.Waiting != "":
+	case held:
+		s.Waiting = "the service is paused or stopped"
+	case r.noWayBack != "":
+		s.Waiting = r.noWayBack
+	}
+	if r.evidence.next != nil {
+		s.Evidence = r.evidence.status()
+	}
+	return &s
+}
+
+// interval returns how often is looked whether r goes on.
+func (r *rollout) interval() time.Duration {
+	shortest := time.Second
+	durations := []api.Duration{r.spec.Watch, r.spec.SlowStart / 4}
+	for _, s := range r.spec.Steps {
+		durations = append(durations, s.For)
+	}
+	for _, d := range slices.DeleteFunc(durations, func(d api.Duration) bool { return d <= 0 }) {
+		shortest = min(shortest, time.Duration(d)/5)
+	}
+	return max(shortest, 2*time.Millisecond)
+}
