@@ -84,7 +84,8 @@ type TargetStatus struct {
 	Reason string `json:"reason,omitempty"`
 	// Since is when the health last changed; absent before the first probe.
 	Since *time.Time `json:"since,omitempty"`
-	// Requests is what is in flight to this target, streams included.
+	// Requests is what is in flight to this target, streams included. As its connections, it
+	// may be from several releases of which the target is one.
 	Requests int `json:"requests"`
 	// Connections is the number of connections to this target that are open,
 	// IdleConnections that of those which wait for a request. The latter is not

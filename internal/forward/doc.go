@@ -8,7 +8,7 @@
 //     release that is draining takes no new ones. [Release.Acquire] is one atomic add;
 //     whoever loses the race against the switch looks up again.
 //  2. When [Release.Drain] returns, no request, stream, connection or probe of the
-//     release is left.
+//     release is left. What its successor has inherited is that one's.
 //  3. What a client sends never changes which targets requests are sent to. Requests that
 //     are not answered in time count for the health that is shown.
 //

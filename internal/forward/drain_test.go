@@ -41,7 +41,7 @@ func TestDrainWaitsForTheLastRequest(t *testing.T) {
 		if want := []int{3, 2, 2, 1}; len(progress) != 4 || progress[0] != 3 || progress[1] != 2 || progress[3] != 1 {
 			t.Errorf("progress %v, want %v", progress, want)
 		}
-		if r.alive.Err() == nil {
+		if r.upstreams[0].alive.Err() == nil {
 			t.Error("the release can still be dialled")
 		}
 	})

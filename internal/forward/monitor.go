@@ -35,29 +35,66 @@ type monitor struct {
 	due      time.Time // when timer fires
 	interval time.Duration
 	stopped  bool
-	// leave gives up the turn of a target without a sibling; nil if it has none.
-	leave func()
+	// of is the release that the watch is for: the newest of those that have the target.
+	of *Release
+	// alone says that the target has no sibling there, and therefore takes turns.
+	alone bool
 	// probing counts the probe that is under way.
 	probing sync.WaitGroup
 	// ended ends the probe that is under way.
 	ended endSignal
 }
 
-// start makes the first probe after delay.
+// release returns the release that the watch is for.
+func (m *monitor) release() *Release {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of
+}
+
+// start makes the first probe after delay, if the watch is for r.
 func (m *monitor) start(r *Release, u *upstream, delay time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.stopped || m.timer != nil {
+	if m.of != r || m.stopped || m.timer != nil {
 		return
 	}
-	if len(r.upstreams) == 1 {
-		solo := &r.forwarder.solo
-		solo.Add(1)
-		m.leave = func() { solo.Add(-1) }
-	}
+	m.setAlone(len(r.upstreams) == 1)
 	m.interval = time.Duration(r.Spec.Options.HealthCheckInterval)
 	m.due = time.Now().Add(delay)
-	m.timer = time.AfterFunc(delay, func() { m.probe(r, u) })
+	m.timer = time.AfterFunc(delay, func() { m.probe(u) })
+}
+
+// setAlone has the target take turns, or no longer. mu must be held.
+func (m *monitor) setAlone(alone bool) {
+	solo := &m.of.forwarder.solo
+	switch {
+	case alone && !m.alone:
+		solo.Add(1)
+	case !alone && m.alone:
+		solo.Add(-1)
+	}
+	m.alone = alone
+}
+
+// handTo has the watch go on for next, which tells of the health from here on. It reports
+// false if the watch is over.
+func (m *monitor) handTo(next *Release) bool {
+	m.mu.Lock()
+	if m.stopped {
+		m.mu.Unlock()
+		return false
+	}
+	m.of = next
+	joined := m.alone && len(next.upstreams) > 1
+	if m.timer != nil {
+		m.setAlone(len(next.upstreams) == 1)
+	}
+	m.mu.Unlock()
+	if joined { // its next turn may be a minute away
+		m.hasten()
+	}
+	return true
 }
 
 // hasten makes the next probe come soon: traffic has met a failure that a probe
@@ -73,37 +110,38 @@ func (m *monitor) hasten() {
 	}
 }
 
-func (m *monitor) probe(r *Release, u *upstream) {
+func (m *monitor) probe(u *upstream) {
 	m.mu.Lock()
 	if m.stopped {
 		m.mu.Unlock()
 		return
 	}
 	m.probing.Add(1)
+	forwarder := m.of.forwarder
 	m.mu.Unlock()
 	defer m.probing.Done()
 
 	select {
-	case r.forwarder.probeSlots <- struct{}{}:
+	case forwarder.probeSlots <- struct{}{}:
 	case <-m.ended.Done():
 		return
 	}
 	began := time.Now()
 	result := u.prober.probe(&m.ended)
-	<-r.forwarder.probeSlots
+	<-forwarder.probeSlots
 	if m.ended.Err() != nil {
 		return
 	}
 	h, changed := u.observe(result, began)
 	if changed {
-		r.forwarder.opts.HealthChanged(r, u.target, h.state, h.reason)
+		forwarder.opts.HealthChanged(m.release(), u.target, h.state, h.reason)
 	}
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	solo := 0
-	if m.leave != nil {
-		solo = int(r.forwarder.solo.Load())
+	if m.alone {
+		solo = int(forwarder.solo.Load())
 	}
 	pause := m.pauseAfter(h, solo)
 	if !m.stopped {
@@ -115,12 +153,15 @@ func (m *monitor) probe(r *Release, u *upstream) {
 	}
 }
 
-// stop ends the watch and waits for a probe that is under way, which it cancels.
-func (m *monitor) stop() {
+// stop ends the watch, if it is for r, and waits for a probe that is under way, which it
+// cancels.
+func (m *monitor) stop(r *Release) {
 	m.mu.Lock()
-	if m.leave != nil && !m.stopped {
-		m.leave()
+	if m.of != r {
+		m.mu.Unlock()
+		return
 	}
+	m.setAlone(false)
 	m.stopped = true
 	if m.timer != nil {
 		m.timer.Stop()

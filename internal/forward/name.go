@@ -34,6 +34,10 @@ type targetName struct {
 	last netip.Addr
 	// out says that the last look-up failed.
 	out bool
+	// first is where the first connection led, and moved says that the target was not there
+	// any more since.
+	first place
+	moved bool
 }
 
 func (n *targetName) known() (last netip.Addr, out bool) {
@@ -48,6 +52,7 @@ func (n *targetName) resolved(addr netip.Addr) {
 	n.mu.Lock()
 	wasOut := n.out
 	n.last, n.out = addr, false
+	n.leads(place{addr: addr})
 	n.mu.Unlock()
 	if wasOut {
 		n.outage(addr, nil)
@@ -76,8 +81,11 @@ func isLookupOutage(err error) bool {
 // is out of order, it tries the last good address.
 func (d *targetDialer) attempt(ctx context.Context) (net.Conn, error) {
 	t := d.target
+	if t.Network == "unix" {
+		return d.attemptSocket(ctx)
+	}
 	host, port, err := net.SplitHostPort(t.Address)
-	if err != nil || t.Network != "tcp" || isAddress(host) {
+	if err != nil || isAddress(host) {
 		return d.dialer.DialContext(ctx, t.Network, t.Address)
 	}
 	last, out := d.name.known()

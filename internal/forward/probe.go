@@ -63,9 +63,9 @@ type probeTransport interface {
 	CloseIdleConnections()
 }
 
-func newProber(t api.Target, r *Release, name *targetName) *prober {
+func newProber(of *upstream, r *Release) *prober {
 	o := r.Spec.Options
-	checked := t.WithPort(o.HealthCheckPort)
+	checked := of.target.WithPort(o.HealthCheckPort)
 	p := &prober{
 		host:    probeHost(checked, o, r.Spec.Hosts),
 		agent:   r.forwarder.opts.UserAgent,
@@ -80,14 +80,15 @@ func newProber(t api.Target, r *Release, name *targetName) *prober {
 	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
 	}
-	d := &targetDialer{target: checked, dialer: r.forwarder.probeDialer, alive: &r.alive, name: name, watches: true}
+	d := &targetDialer{target: checked, dialer: r.forwarder.probeDialer, alive: &of.alive, name: of.dialer.name, watches: true}
 	p.target, p.dial = checked, d.dial
-	timeout := p.timeout
+	// The prober may outlive r, and does not refer to it.
+	timeout, config := p.timeout, r.targetTLS(checked)
 	p.newTransport = func() probeTransport {
 		if checked.Scheme == "http" {
 			return &transport.Transport{Dial: d.dial, ResponseHeaderTimeout: timeout}
 		}
-		tr := newHTTPTransport(checked, d.dial, r.targetTLS(checked))
+		tr := newHTTPTransport(checked, d.dial, config.Clone())
 		tr.DisableKeepAlives = true
 		return tr
 	}

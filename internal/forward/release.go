@@ -56,11 +56,10 @@ type Release struct {
 	// changed is signalled when the last request or a stream of a draining
 	// release ends.
 	changed chan struct{}
-	// alive ends when the release is retired: its connections are closed and
-	// dials that are under way are abandoned.
-	alive endSignal
 	// cut ends when the drain timeout is over: requests in flight are cut.
 	cut endSignal
+	// closing is done once.
+	closing sync.Once
 }
 
 // NewRelease returns a release that has no traffic yet. It opens nothing.
@@ -159,29 +158,32 @@ func (r *Release) Targets() []string {
 	return names
 }
 
-// StartMonitor begins to watch the health of r's targets.
-// The first probe comes after delay.
+// StartMonitor begins to watch the health of r's targets. The first probe comes after
+// delay. The watch of a target that r has inherited goes on as it was.
 func (r *Release) StartMonitor(delay time.Duration) {
 	for _, u := range r.upstreams {
 		u.monitor.start(r, u, delay)
 	}
 }
 
-// StopMonitor ends the watch. When it returns, no probe of r is under way.
+// StopMonitor ends the watch, but of targets that r's successor has inherited. When it
+// returns, no probe of r is under way.
 func (r *Release) StopMonitor() {
 	for _, u := range r.upstreams {
-		u.monitor.stop()
+		u.monitor.stop(r)
 	}
 }
 
-// Close gives up everything that r holds.
+// Close gives up everything that r holds. What r shares with another release, that one
+// goes on with.
 func (r *Release) Close() {
-	r.StopMonitor()
-	r.cut.end()
-	r.alive.end()
-	for _, u := range r.upstreams {
-		u.transport.Close()
-	}
+	r.closing.Do(func() {
+		r.StopMonitor()
+		r.cut.end()
+		for _, u := range r.upstreams {
+			u.letGo()
+		}
+	})
 }
 
 // AllFailing reports whether no target of r passes its health check.

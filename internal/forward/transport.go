@@ -29,8 +29,9 @@ type upstreamTransport interface {
 	Stats() transport.Stats
 }
 
-// newTransport returns the transport for requests to d's target. Its dials end with
-// the release, so that nothing reaches the address of one that has drained.
+// newTransport returns the transport for requests to d's target, with the options of r. Its
+// dials end with the last release that has the target, so that nothing reaches the address
+// when that has drained.
 func newTransport(d *targetDialer, r *Release) upstreamTransport {
 	o := r.Spec.Options
 	if d.target.Scheme == "http" {

@@ -21,7 +21,7 @@ const maxVisit = 1 << 20
 // application is told what the request is for.
 func (r *Release) Visit(ctx context.Context, paths []string, times int, warmUp bool) (all []api.Visit) {
 	for _, u := range r.upstreams {
-		d := &targetDialer{target: u.target, dialer: r.forwarder.probeDialer, alive: &r.alive, name: u.dialer.name, watches: true}
+		d := &targetDialer{target: u.target, dialer: r.forwarder.probeDialer, alive: &u.alive, name: u.dialer.name, watches: true}
 		tr := newHTTPTransport(u.target, d.dial, r.targetTLS(u.target))
 		for _, path := range paths {
 			v := api.Visit{Target: u.target.String(), Path: path}

@@ -136,6 +136,10 @@ func (o *operation) commit() error {
 			Hint:    "the release is stored: it serves when parachute is in the proxy's configuration again",
 		}
 	}
+	var recovered []api.Target
+	if o.old != nil && !slices.Contains(after.releases(), o.old) { // who may serve again keeps what it has
+		recovered = next.Inherit(o.old.Release)
+	}
 	e.switchTo(svc, after, o.taken)
 	d.inService = true
 	// A release that is in service keeps the claims of its deployment; those of releases
@@ -148,6 +152,9 @@ func (o *operation) commit() error {
 	took := api.Since(start)
 
 	next.StartMonitor(time.Duration(next.Spec.Options.HealthCheckInterval))
+	for _, t := range recovered {
+		e.logHealth(next.Release, t, api.HealthHealthy, "")
+	}
 	o.storeLeft()
 	e.keepCertificates(next)
 	for _, r := range left {

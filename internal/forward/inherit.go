@@ -1,0 +1,68 @@
+package forward
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// Inherit has r, which is about to replace old and has no traffic yet, go on with what old
+// knows of the targets that stay: their connections, their load, their health and the watch
+// of it. It returns those that were failing, and are healthy by what r has seen of them
+// since. old keeps what it has for as long as it drains; who closes last closes a target.
+//
+// A target stays if both releases reach it and check it in the same way, and if it has not
+// moved: behind a name that has another address now, or behind a socket that was made again,
+// is another instance. That gets no request over a connection to the one before.
+func (r *Release) Inherit(old *Release) (recovered []api.Target) {
+	if !reachedAlike(&r.Spec, &old.Spec) {
+		return nil
+	}
+	for i, own := range r.upstreams {
+		at := slices.IndexFunc(old.upstreams, own.stays)
+		if at < 0 || !old.upstreams[at].hold() {
+			continue
+		}
+		kept := old.upstreams[at]
+		if !kept.monitor.handTo(r) { // old is being closed or shut down
+			kept.letGo()
+			continue
+		}
+		if seen := own.currentHealth(); seen.state == api.HealthHealthy {
+			before := kept.failing()
+			if _, changed := kept.observe(probeResult{}, seen.seen); changed && before {
+				recovered = append(recovered, kept.target)
+			}
+		}
+		r.upstreams[i] = kept
+		own.letGo()
+	}
+	return recovered
+}
+
+// stays reports whether kept, of the release before, is the instance that u is.
+func (u *upstream) stays(kept *upstream) bool {
+	p, q := u.prober, kept.prober
+	return u.target == kept.target && p.host == q.host && p.id == q.id &&
+		maps.EqualFunc(p.header, q.header, slices.Equal) && kept.dialer.name.stayed(u.dialer.name)
+}
+
+// reachedAlike reports whether two releases reach and check their targets in the same way.
+// Options that are not named here count: one that is forgotten costs a cold start, and not
+// a request that is sent in the wrong way.
+func reachedAlike(a, b *api.Spec) bool {
+	reach := func(s *api.Spec) api.Options {
+		o := s.Options
+		// The fields and the host of a probe are compared as they are sent.
+		o.HealthCheckHeaders, o.HealthCheckHost, o.TLS, o.CanonicalHost = nil, "", nil, ""
+		// What is asked of a target once, before the switch.
+		o.Warm, o.WarmRequests, o.Smoke, o.BeforeSwitch, o.DeployTimeout = nil, 0, nil, "", 0
+		// What is done with requests before they have a target, and with streams.
+		o.PathPrefixes, o.StripPathPrefix, o.HoldTimeout, o.DrainTimeout, o.StreamTimeout = nil, false, 0, 0, 0
+		o.LB, o.Sticky, o.StickySameSite = "", false, ""
+		return o
+	}
+	return a.TargetCA == b.TargetCA && reflect.DeepEqual(reach(a), reach(b))
+}
