@@ -27,15 +27,16 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 var (
 	requestsTotal     = describe("requests_total", "Requests of the service that were answered, and streams that began, by method and class of the status. A method that is not known is OTHER.", "service", "method", "code")
 	requestDuration   = describe("request_duration_seconds", "How long requests took until the end of the answer, or streams until they began.", "service")
-	requestsInFlight  = describe("requests_in_flight", "Requests in flight, of the active release and of draining ones.", "service")
+	requestsInFlight  = describe("requests_in_flight", "Requests in flight, of all releases.", "service")
 	requestsHeld      = describe("requests_held", "Requests that are held because no target can be reached.", "service")
 	requestRetries    = describe("request_retries_total", "Attempts to send a request once more.", "service")
 	requestBytes      = describe("request_bytes_total", "Bytes of request bodies, and of what clients said on upgraded connections.", "service")
 	responseBytes     = describe("response_bytes_total", "Bytes of response bodies, and of what targets said on upgraded connections. An answer with an end counts when it ends.", "service")
 	streamsOpen       = describe("streams_open", "Streams that are open, such as WebSockets.", "service")
 	releasesDraining  = describe("releases_draining", "Old releases that still have traffic.", "service")
+	rolloutWeight     = describe("rollout_weight_ratio", "Share of the clients that get the release that is brought into service, from 0 to 1; 1 while it is watched. Absent without a rollout.", "service", "phase")
 	targetsByHealth   = describe("targets", "Targets of the active release, by health.", "service", "health")
-	connectionsOpen   = describe("target_connections", "Connections to the targets of the active release and of draining ones.", "service")
+	connectionsOpen   = describe("target_connections", "Connections to the targets of all releases.", "service")
 	serviceBroken     = describe("service_broken", "1 if the state of the service could not be loaded.", "service")
 	certificateExpiry = describe("certificate_expiry_timestamp_seconds", "When the certificate of the host expires, as a Unix time.", "service", "host")
 	certificateFailed = describe("certificate_failing", "1 if the certificate of the host could not be obtained or renewed when that was last tried.", "service", "host")
@@ -60,7 +61,7 @@ func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
 func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		requestsTotal, requestDuration, requestsInFlight, requestsHeld, requestRetries, requestBytes, responseBytes,
-		streamsOpen, releasesDraining, targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal,
+		streamsOpen, releasesDraining, rolloutWeight, targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal,
 		logLinesDropped, certificateExpiry, certificateFailed, buildInfo,
 	} {
 		ch <- d
@@ -81,11 +82,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		if s.Broken != "" {
 			broken = 1
 		}
-		releases := s.Draining
-		if s.Active != nil {
-			releases = append(releases, *s.Active)
-		}
-		for _, r := range releases {
+		for _, r := range s.Releases() {
 			requests += r.Requests
 			streams += r.Streams
 			for _, t := range r.Targets {
@@ -97,6 +94,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(streamsOpen, streams, s.Name)
 		gauge(connectionsOpen, connections, s.Name)
 		gauge(releasesDraining, len(s.Draining), s.Name)
+		if r := s.Rollout; r != nil {
+			ch <- prometheus.MustNewConstMetric(rolloutWeight, prometheus.GaugeValue, r.Weight.Fraction(), s.Name, string(r.Phase))
+		}
 		if t := traffic[s.Name]; t != nil {
 			collectTraffic(ch, s.Name, t)
 		}

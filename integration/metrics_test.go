@@ -86,6 +86,7 @@ func startMeasured(t *testing.T) *rig.Proxy {
 		Service: "web", Hosts: []string{"web.test"}, Targets: []string{startApp(t, "web", nil).addr()},
 		TLS: &api.TLSRequest{Issuer: api.IssuerInternal},
 	})
+	wantRun(t, p, 9, "deploy", startApp(t, "next", nil).addr(), "--service", "web", "--canary", "25%")
 	return p
 }
 

@@ -58,6 +58,16 @@ type ServiceStatus struct {
 	FailedDeployment *DeploymentStatus `json:"failed_deployment,omitempty"`
 }
 
+// Releases returns all releases of the service: those in service, and those that drain.
+func (s *ServiceStatus) Releases() (all []ReleaseStatus) {
+	for _, r := range []*ReleaseStatus{s.Active, s.Candidate, s.Standby} {
+		if r != nil {
+			all = append(all, *r)
+		}
+	}
+	return append(all, s.Draining...)
+}
+
 // ReleaseStatus is a release as it is seen from outside.
 type ReleaseStatus struct {
 	Release    int            `json:"release"`

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -106,7 +105,7 @@ func (l *listing) rateOf(service string, r api.ReleaseStatus) string {
 		if s.Name != service {
 			continue
 		}
-		for _, old := range slices.Concat(s.Draining, derefAll(s.Active), derefAll(s.Candidate), derefAll(s.Standby)) {
+		for _, old := range s.Releases() {
 			elapsed := l.now.Sub(l.before.now).Seconds()
 			if old.Release == r.Release && old.Served <= r.Served && elapsed > 0 {
 				return fmt.Sprintf("%.0f/s", float64(r.Served-old.Served)/elapsed)
@@ -114,13 +113,6 @@ func (l *listing) rateOf(service string, r api.ReleaseStatus) string {
 		}
 	}
 	return ""
-}
-
-func derefAll(r *api.ReleaseStatus) []api.ReleaseStatus {
-	if r == nil {
-		return nil
-	}
-	return []api.ReleaseStatus{*r}
 }
 
 // ageOf writes how long ago something was, in its largest unit.

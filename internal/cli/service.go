@@ -73,7 +73,7 @@ func filterServices(services []api.ServiceStatus, text string) []api.ServiceStat
 	text = strings.ToLower(text)
 	return slices.DeleteFunc(slices.Clone(services), func(s api.ServiceStatus) bool {
 		words := append([]string{s.Name}, allRoutesOf(s)...)
-		for _, r := range append(slices.Clone(s.Draining), derefAll(s.Active)...) {
+		for _, r := range s.Releases() {
 			for _, t := range r.Targets {
 				words = append(words, t.Address)
 			}
