@@ -127,7 +127,7 @@ func getVersion(_ *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
 
 func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	outlastReadTimeout(w)
-	req := api.RemoveRequest{IfMatch: r.Header.Get("If-Match")}
+	req := api.RemoveRequest{IfMatch: ifMatch(r)}
 	for name, d := range map[string]**api.Duration{"drain_timeout": &req.DrainTimeout, "stream_timeout": &req.StreamTimeout} {
 		if s := r.URL.Query().Get(name); s != "" {
 			parsed, err := api.ParseDuration(s)
@@ -153,6 +153,9 @@ func removeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		writeError(w, err, removal)
 	}
 }
+
+// ifMatch returns the generations of a service that a call is for, or nothing.
+func ifMatch(r *http.Request) string { return strings.Join(r.Header.Values("If-Match"), ",") }
 
 // boolQuery returns a query parameter that is true or false, which is what it is without it.
 func boolQuery(r *http.Request, name string) (bool, error) {
@@ -183,7 +186,7 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		answer(w, plan, err)
 		return
 	}
-	d, err := e.DeployIfMatch(p, r.Header.Get("If-Match"))
+	d, err := e.DeployIfMatch(p, ifMatch(r))
 	answerDeployment(w, r, d, err)
 }
 

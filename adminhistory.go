@@ -15,7 +15,7 @@ func listReleases(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 // rollBackService goes back to a release that has served. A call without a body goes back
 // to the one before.
 func rollBackService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
-	req := api.RollbackRequest{IfMatch: r.Header.Get("If-Match")}
+	req := api.RollbackRequest{IfMatch: ifMatch(r)}
 	if err := readOptionalBody(r, &req); err != nil {
 		writeError(w, err, nil)
 		return

@@ -10,7 +10,7 @@ import (
 // holdService pauses or stops a service. A call without a body does so with the defaults.
 func holdService(mode api.HoldMode) apiCall {
 	return func(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
-		req := api.HoldRequest{IfMatch: r.Header.Get("If-Match")}
+		req := api.HoldRequest{IfMatch: ifMatch(r)}
 		if err := readOptionalBody(r, &req); err != nil {
 			writeError(w, err, nil)
 			return
@@ -22,6 +22,6 @@ func holdService(mode api.HoldMode) apiCall {
 }
 
 func resumeService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
-	result, err := e.Resume(r.PathValue("service"), r.Header.Get("If-Match"))
+	result, err := e.Resume(r.PathValue("service"), ifMatch(r))
 	answer(w, result, err)
 }

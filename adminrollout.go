@@ -11,7 +11,7 @@ import (
 // line-up by that has drained.
 func changeRollout(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	body, err := readBody(r)
-	req := api.RolloutRequest{IfMatch: r.Header.Get("If-Match")}
+	req := api.RolloutRequest{IfMatch: ifMatch(r)}
 	if err == nil {
 		if err = api.DecodeStrictly(body, &req); err != nil {
 			err = invalidBody(err.Error())

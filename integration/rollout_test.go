@@ -432,13 +432,15 @@ func TestOperationsDuringARollout(t *testing.T) {
 		}},
 		{"watch/deploy and watch", func(t *testing.T, p *rig.Proxy, next string, d <-chan rig.Result) {
 			again := start(t, p, "deploy", next, "--watch", "1h")
-			wantLineup(t, p, 3, 0, 2)
-			arrive(t, "the end of the first watch", d)
+			wantLineup(t, p, 3, 0, 1) // the way back leads to what was trusted last
+			if r := arrive(t, "the end of the first watch", d); r.Code != 4 || !strings.Contains(r.Stderr, "v1 stays ready to serve again") {
+				t.Errorf("%d %s", r.Code, r.Stderr)
+			}
 			wantRun(t, p, 0, "rollback", "default")
 			if r := arrive(t, "the end of the second watch", again); r.Code != 8 {
 				t.Errorf("%d %s", r.Code, r.Stderr)
 			}
-			wantLineup(t, p, 2, 0, 0)
+			wantLineup(t, p, 1, 0, 0)
 		}},
 		{"watch/deploy a canary", func(t *testing.T, p *rig.Proxy, next string, d <-chan rig.Result) {
 			wantRun(t, p, 9, "deploy", next, "--canary", "1%")
@@ -592,5 +594,60 @@ func TestCheckDecidesToo(t *testing.T) {
 		if !strings.Contains(r.Stderr, c.want) {
 			t.Errorf("%d: %q is missing:\n%s", c.status, c.want, r.Stderr)
 		}
+	}
+}
+
+// TestRolloutsUnderLoadLoseNothing brings releases into service in all ways, and takes them
+// back, under every kind of request. It takes a few seconds, or PARACHUTE_SOAK, such as 10m.
+func TestRolloutsUnderLoadLoseNothing(t *testing.T) {
+	p := startProxy(t)
+	apps := []string{startExample(t, "a").Addr, startExample(t, "b").Addr}
+	serving := 0
+	deployNext := func(code int, args ...string) {
+		t.Helper()
+		serving = 1 - serving
+		wantRun(t, p, code, append([]string{"deploy", apps[serving], "--stream-timeout", "300ms"}, args...)...)
+	}
+	back := func() { serving = 1 - serving }
+	wantRun(t, p, 0, "deploy", apps[serving])
+	load := rig.StartLoad(p.Addr(), 8, time.Millisecond)
+	rounds := []func(){
+		func() { deployNext(0, "--watch", "300ms") },
+		func() {
+			d := start(t, p, "deploy", apps[1-serving], "--watch", "1h", "--stream-timeout", "300ms")
+			waitFor(t, "the watch", func() bool { return services(t, p)[0].Rollout != nil })
+			wantRun(t, p, 0, "rollback", "default")
+			if r := arrive(t, "the end of the watch", d); r.Code != 8 {
+				t.Errorf("%d %s", r.Code, r.Stderr)
+			}
+		},
+		func() { deployNext(9, "--canary", "40%"); wantRun(t, p, 0, "rollout", "promote", "default") },
+		func() { deployNext(9, "--canary", "40%"); wantRun(t, p, 0, "rollout", "abort", "default"); back() },
+		func() {
+			deployNext(0, "--steps", "20%/200ms,60%/200ms", "--watch", "200ms", "--on-inconclusive", "promote")
+		},
+		func() { deployNext(0, "--slow-start", "500ms") },
+		func() { deployNext(0, "--keep"); wantRun(t, p, 0, "rollback", "default"); back() },
+		func() { deployNext(0); wantRun(t, p, 0, "rollback", "default"); back() },
+		func() {
+			wantRun(t, p, 0, "pause", "default")
+			deployNext(9, "--canary", "50%")
+			wantRun(t, p, 0, "resume", "default")
+			wantRun(t, p, 0, "rollout", "promote", "default", "--full")
+		},
+	}
+	for began := time.Now(); ; {
+		for _, round := range rounds {
+			round()
+		}
+		if time.Since(began) > soakTime(t, 0) {
+			break
+		}
+	}
+	load.Stop()
+	n, failed := load.Requests()
+	t.Logf("%d requests, %d failed, %d streams closed politely", n, failed, load.StreamsClosed())
+	if failed > 0 {
+		t.Errorf("%s", load.Errors())
 	}
 }

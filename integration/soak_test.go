@@ -22,12 +22,7 @@ import (
 // go away in the middle, and then wants goroutines, descriptors and memory to be back
 // where they were. It takes a few seconds, or PARACHUTE_SOAK, such as 10m.
 func TestMixedLoadLeavesNothingBehind(t *testing.T) {
-	duration := 5 * time.Second
-	if s := os.Getenv("PARACHUTE_SOAK"); s != "" {
-		var err error
-		duration, err = time.ParseDuration(s)
-		must(t, err)
-	}
+	duration := soakTime(t, 5*time.Second)
 	p := startProxy(t)
 	apps := []*rig.Example{startExample(t, "web-1"), startExample(t, "web-2")}
 	deploys := 0
@@ -70,6 +65,18 @@ func TestMixedLoadLeavesNothingBehind(t *testing.T) {
 	if !after.within(before) {
 		t.Errorf("there was %+v before and is %+v after", before, after)
 	}
+}
+
+// soakTime returns how long a test goes on under load: PARACHUTE_SOAK, or what it takes without.
+func soakTime(t *testing.T, without time.Duration) time.Duration {
+	t.Helper()
+	s := os.Getenv("PARACHUTE_SOAK")
+	if s == "" {
+		return without
+	}
+	duration, err := time.ParseDuration(s)
+	must(t, err)
+	return duration
 }
 
 // inventory is what a process holds.

@@ -69,6 +69,12 @@ func UpperBound(failures, n int64) float64 {
 
 // Limit returns the failure rate that a release is judged against: what the operator allows,
 // or twice what the release before may have had, of which failures of n requests have failed.
+// Of few requests the upper bound says little, so it is three times what has failed at most:
+// a release before without failures leaves the limit where the operator has it.
 func Limit(allowed float64, failures, n int64) float64 {
-	return max(allowed, 2*UpperBound(failures, n))
+	if failures <= 0 || n <= 0 {
+		return allowed
+	}
+	likely := min(2*UpperBound(failures, n), 3*float64(failures)/float64(n))
+	return min(1, max(allowed, likely))
 }

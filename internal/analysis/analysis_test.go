@@ -104,6 +104,26 @@ func TestOddsOfNothing(t *testing.T) {
 	}
 }
 
+// A release before that had few requests does not make the judge blind.
+func TestFewRequestsBeforeLeaveTheLimitWhereItIs(t *testing.T) {
+	for n := range int64(200) {
+		if got := Limit(0.01, 0, n); got != 0.01 {
+			t.Errorf("0 of %d: %v", n, got)
+		}
+	}
+	for _, c := range []struct {
+		failures, n int64
+		most        float64
+	}{{1, 1, 1}, {1, 10, 0.3}, {1, 100, 0.03}, {6, 600, 0.03}} {
+		if got := Limit(0.01, c.failures, c.n); got > c.most || got < 0.01 {
+			t.Errorf("%d of %d: %v", c.failures, c.n, got)
+		}
+	}
+	if !Bad(6, 20, Limit(0.01, 0, 1)) {
+		t.Error("a release that fails in 6 of 20 cases is not found")
+	}
+}
+
 func TestBaselineWithoutFailuresTightensWithTraffic(t *testing.T) {
 	if UpperBound(0, 0) != 0 || UpperBound(0, 20) > 0.04 || UpperBound(0, 600) > 0.002 || UpperBound(5, 5) != 1 {
 		t.Error(UpperBound(0, 0), UpperBound(0, 20), UpperBound(0, 600), UpperBound(5, 5))

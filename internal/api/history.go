@@ -79,7 +79,7 @@ type History struct {
 type RollbackRequest struct {
 	// To is the number of that release. Default: the one before the release that serves.
 	To int `json:"to,omitempty"`
-	// IfMatch is that of [HoldRequest].
+	// IfMatch is the generation that the service has to be in; see [HoldRequest.IfMatch].
 	IfMatch string `json:"-"`
 	// FailOnCut and Detach are those of [DeployRequest].
 	FailOnCut bool `json:"fail_on_cut,omitempty"`

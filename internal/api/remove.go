@@ -9,7 +9,7 @@ type RemoveRequest struct {
 	// FailOnCut has the removal end with [CodeDrainTimeout] if requests or streams had to be
 	// cut. The service is gone all the same. Default: false.
 	FailOnCut bool `json:"fail_on_cut,omitempty"`
-	// IfMatch is that of [HoldRequest].
+	// IfMatch is the generation that the service has to be in; see [HoldRequest.IfMatch].
 	IfMatch string `json:"-"`
 }
 

@@ -270,8 +270,9 @@ type RolloutStatus struct {
 
 // Evidence is what is known of a release that is judged.
 type Evidence struct {
-	// Requests and Failures are those of the release: answers of 5xx, and none at all because
-	// the target could not be reached, took too long or broke off.
+	// Requests and Failures are those of the release, as far as they count: of one client, three
+	// failures count within a minute. A failure is an answer of 5xx, or none at all because the
+	// target could not be reached, took too long or broke off.
 	Requests int64 `json:"requests"`
 	Failures int64 `json:"failures"`
 	// Limit is the failure rate that it is judged against.
@@ -312,7 +313,7 @@ type RolloutRequest struct {
 	Action RolloutAction `json:"action"`
 	// Full has a promotion leave out all further steps, and the watch.
 	Full bool `json:"full,omitempty"`
-	// IfMatch is that of [HoldRequest].
+	// IfMatch is the generation that the service has to be in; see [HoldRequest.IfMatch].
 	IfMatch string `json:"-"`
 	// Weight is the share that a canary is to get.
 	Weight *Percent `json:"weight,omitempty"`

@@ -167,6 +167,10 @@ func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took ap
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.status.State.Final() { // it has left the decision to others, who are told
+		d.sendLocked(api.Event{Kind: api.EventSwitched, Release: next.Version, Previous: versionOf(old), SwitchTime: took})
+		return
+	}
 	d.status.State = api.StateSwitched
 	d.status.Release, d.status.SwitchTime, d.status.TakenOver = next.Version, took, taken
 	if old != nil {
@@ -189,10 +193,9 @@ func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took ap
 func (d *Deployment) tellRollout(ev api.Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if ev.Rollout != nil {
+	if ev.Rollout != nil && !d.status.State.Final() {
 		d.status.Rollout = ev.Rollout
 		switch {
-		case d.status.State.Final():
 		case ev.Rollout.Phase == api.PhaseWatch:
 			d.status.State = api.StateWatching
 		default:
@@ -206,7 +209,9 @@ func (d *Deployment) tellRollout(ev api.Event) {
 func (d *Deployment) kept(old *release) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.status.Kept = old.Version
+	if !d.status.State.Final() {
+		d.status.Kept = old.Version
+	}
 }
 
 // cutError returns the error of a drain in which something had to be cut, or nil.
@@ -228,8 +233,10 @@ func (d *Deployment) drainProgress(requests, streams int) {
 func (d *Deployment) drained(result api.Drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.status.Drained = append(slices.Clone(d.status.Drained), result)
-	d.status.Cut = api.CutOf(d.status.Drained...)
+	if !d.status.State.Final() {
+		d.status.Drained = append(slices.Clone(d.status.Drained), result)
+		d.status.Cut = api.CutOf(d.status.Drained...)
+	}
 	d.sendLocked(api.Event{Kind: api.EventDrained, Drain: &result, Release: result.Release, Targets: result.Targets})
 }
 

@@ -85,9 +85,7 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 		return nil, err
 	}
 	doc := document{Format: 1, Service: l.active.Spec.Service, storedRelease: active, TakenFrom: l.active.takenFrom, LinkKey: l.linkKey}
-	for _, r := range l.releases() {
-		last = max(last, r.Version)
-	}
+	last = l.lastVersion(last)
 	if last > max(active.Release, versionOf(l.standby)) && (l.candidate == nil || last > l.candidate.Version) {
 		doc.Format, doc.LastRelease = 2, last
 	}
@@ -379,8 +377,17 @@ func (e *Engine) install(releases []*release) {
 		svc := e.service(r.Spec.Service)
 		l := *r.restored
 		l.active = r
-		if err := e.reserveAll(&l); err != nil {
-			svc.broken, svc.known, svc.lastVersion = err, r.Spec, r.Version
+		err := e.reserveAll(&l)
+		if err != nil && len(l.releases()) > 1 && e.reserve(r.Spec) == nil {
+			// Another service has routes that only a release has which is not trusted, or not
+			// needed to serve.
+			for _, of := range l.releases()[1:] {
+				of.Close()
+			}
+			l, err = l.settled(r), nil
+		}
+		if err != nil {
+			svc.broken, svc.known, svc.lastVersion = err, r.Spec, l.lastVersion(r.lastVersion)
 			e.log().Error("service is broken: its route belongs to another service",
 				zap.String("service", r.Spec.Service), zap.Error(err))
 			for _, r := range l.releases() {
@@ -388,10 +395,9 @@ func (e *Engine) install(releases []*release) {
 			}
 			continue
 		}
-		svc.lastVersion = r.lastVersion
+		svc.lastVersion = l.lastVersion(r.lastVersion)
 		for _, of := range l.releases() {
 			of.Traffic = svc.traffic
-			svc.lastVersion = max(svc.lastVersion, of.Version)
 		}
 		r.restored = nil
 		c := newClaim(&l)

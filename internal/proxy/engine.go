@@ -51,6 +51,8 @@ type Engine struct {
 	retired atomic.Bool
 
 	outcomes deploymentCounters
+	// askPause is defaultAskPause; tests have less time.
+	askPause time.Duration
 
 	// certifyingMu makes one step of looking at the table and telling the certifier.
 	certifyingMu sync.Mutex
@@ -67,6 +69,7 @@ func NewEngine(opts EngineOptions) *Engine {
 		deployments: newDeploymentLog(),
 		feed:        newFeed(),
 		stopped:     make(chan struct{}),
+		askPause:    defaultAskPause,
 	}
 	e.forwarder = forward.NewForwarder(forward.Options{
 		UserAgent: e.opts.UserAgent, Resolver: e.opts.Resolver, HealthChanged: e.logHealth, LookupFailing: e.logLookup,
@@ -174,7 +177,6 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 			return err
 		}
 		release.Served.Add(1)
-		v.tell(w)
 		if location := e.redirect(release, r, client); location != "" {
 			release.Done()
 			forward.DiscardBody(r)
@@ -182,6 +184,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 			release.count(r, status, client)
 			return nil
 		}
+		v.tell(w)
 		client.Waited = v.hasWaited
 		err = release.Forward(w, r, prefix, client)
 		switch {

@@ -50,26 +50,22 @@ func pastReleaseOf(r *release) (pastRelease, error) {
 }
 
 // remember adds a release that serves now to the history of its service, in place of old,
-// which may be nil, or of itself if it has lost routes. That it cannot be written is no
+// which may be nil, at the time of the switch, or of itself if it has lost routes. That it cannot be written is no
 // reason to undo a switch.
-func (e *Engine) remember(old, next *release) {
-	if err := e.addToHistory(old, next); err != nil {
+func (e *Engine) remember(old, next *release, at time.Time) {
+	if err := e.addToHistory(old, next, at); err != nil {
 		e.log().Warn("the history of a service could not be written", zap.String("service", next.Spec.Service), zap.Error(err))
 	}
 }
 
-func (e *Engine) addToHistory(old, next *release) error {
+func (e *Engine) addToHistory(old, next *release, at time.Time) error {
 	return e.changeHistory(next.Spec.Service, func(h *history) error {
-		switchedAt := next.DeployedAt
 		if old != nil {
-			if switchedAt.Before(old.DeployedAt) {
-				switchedAt = time.Now().UTC() // back to a release of before
-			}
 			i, err := h.find(old)
 			if err != nil {
 				return err
 			}
-			h.Releases[i].end(old, switchedAt)
+			h.Releases[i].end(old, at)
 		}
 		i, err := h.find(next)
 		if err != nil {
@@ -82,7 +78,7 @@ func (e *Engine) addToHistory(old, next *release) error {
 		h.Releases[i] = now
 		for j := range h.Releases {
 			if p := &h.Releases[j]; j != i && p.ReplacedAt == nil { // the proxy was killed before it could be written
-				p.ReplacedAt = &switchedAt
+				p.ReplacedAt = &at
 			}
 		}
 		return nil
@@ -109,8 +105,8 @@ func (e *Engine) rememberOutcome(left, serving *release, outcome api.Outcome, re
 	}
 }
 
-// changeHistory stores a history that change has changed. The commit slot need not be held: an
-// operation that comes in between would lose a line, and nothing else.
+// changeHistory stores a history that change has changed. The commit slot of the service must
+// be held.
 func (e *Engine) changeHistory(service string, change func(*history) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()

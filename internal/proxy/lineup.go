@@ -45,14 +45,30 @@ func (l *lineup) without(next *lineup) (left []*release) {
 // settled returns l with active alone, held as before: without what is tried and what is kept.
 func (l *lineup) settled(active *release) lineup { return lineup{active: active, hold: l.hold} }
 
+// lastVersion returns the number of the newest release: that of l, or last.
+func (l *lineup) lastVersion(last int) int {
+	for _, r := range l.releases() {
+		last = max(last, r.Version)
+	}
+	return last
+}
+
+// candidateRelease returns the release of the candidate, or nil.
+func (l *lineup) candidateRelease() *release {
+	if l.candidate == nil {
+		return nil
+	}
+	return l.candidate.release
+}
+
 // sign gives l a key for links, if not everybody gets the same: the one of before, if there is
 // one.
 func (l *lineup) sign(before *lineup) {
 	switch {
 	case l.candidate == nil && l.hold == nil:
 		l.linkKey = nil
-	case before != nil && before.linkKey != nil:
-		l.linkKey = before.linkKey
+	case before != nil && before.linkKey != nil && before.candidateRelease() == l.candidateRelease():
+		l.linkKey = before.linkKey // which is no good for another candidate
 	default:
 		l.linkKey = newLinkKey()
 	}

@@ -55,17 +55,20 @@ func (e *Engine) setHold(name string, h *api.Hold, ifMatch string) (*lineup, err
 	}
 	defer e.operated(svc)
 	var now lineup
-	_, _, err = e.changeLineup(svc, "storing that the service is held or is not failed", func(l lineup) (lineup, error) {
-		if h == nil && l.hold == nil {
+	_, err = e.changeLineup(svc, lineupChange{
+		failed: "storing that the service is held or is not failed", ifMatch: ifMatch,
+		next: func(l lineup) (lineup, error) {
+			if h == nil && l.hold == nil {
+				now = l
+				return l, errUnchanged
+			}
+			before := l.hold
+			if l.hold = nil; h != nil {
+				l.hold = newHold(*h, before)
+			}
 			now = l
-			return l, errUnchanged
-		}
-		before := l.hold
-		if l.hold = nil; h != nil {
-			l.hold = newHold(*h, before)
-		}
-		now = l
-		return l, nil
+			return l, nil
+		},
 	})
 	switch {
 	case errors.Is(err, errUnchanged):

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,7 +116,10 @@ func (e *Engine) Preview(name string) (api.PreviewLink, error) {
 		return api.PreviewLink{}, err
 	}
 	e.mu.Lock()
-	l := e.services[name].lineup()
+	var l *lineup
+	if svc := e.services[name]; svc != nil {
+		l = svc.lineup()
+	}
 	e.mu.Unlock()
 	if l == nil || l.linkKey == nil {
 		err := &api.Error{Code: api.CodeNotFound, Message: "everybody gets the same of " + name + ", so there is nothing to preview"}
@@ -127,8 +131,8 @@ func (e *Engine) Preview(name string) (api.PreviewLink, error) {
 	if spec.Options.TLS != nil {
 		u.Scheme = "https"
 	}
-	if len(spec.Hosts) > 0 {
-		u.Host = spec.Hosts[0]
+	if i := slices.IndexFunc(spec.Hosts, func(host string) bool { return !api.IsWildcard(host) }); i >= 0 {
+		u.Host = spec.Hosts[i]
 	}
 	if spec.Options.CanonicalHost != "" {
 		u.Host = spec.Options.CanonicalHost

@@ -57,7 +57,7 @@ func (r *release) Status() api.ReleaseStatus {
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, drained: r.drained}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, drained: r.drained, samples: r.samples}
 	if r.keyPair != nil {
 		next.keyPair = newKeyPair(spec.Options.TLS, spec.Hosts)
 		next.keyPair.current.Store(r.keyPair.current.Load())

@@ -37,7 +37,16 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	for _, t := range slices.Clone(svc.unstored) {
 		e.storeLeftOf(svc, t)
 	}
-	l, err := e.unroute(svc)
+	e.mu.Lock()
+	err = e.checkGeneration(svc, name, req.IfMatch) // which others may have changed meanwhile
+	e.mu.Unlock()
+	var l *lineup
+	if err == nil {
+		l, err = e.unroute(svc)
+	}
+	if l != nil && l.rollout != nil {
+		l.rollout.finish(end{how: removed, reason: "the service was removed"})
+	}
 	<-svc.committing
 	if err != nil {
 		return removal, err
@@ -49,14 +58,20 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 		old = l.active
 		limits = req.Limits(old.Spec.Options)
 		e.drainAside(svc, l.releases()[1:], limits, func(api.Drain) {})
-		if l.rollout != nil {
-			l.rollout.finish(removed, "the service was removed")
-		}
 		for _, r := range l.releases() {
 			e.forgetCertificates(r)
 		}
 	}
 	err = e.drainOld(svc, old, limits, req.FailOnCut, nil, func(d api.Drain) { removal.Drained, removal.Cut = &d, api.CutOf(d) })
+	if l != nil { // drainOld has waited for all of them
+		var drains []api.Drain
+		for _, r := range l.releases() {
+			if drains = append(drains, r.drain); req.FailOnCut && err == nil && !r.drain.Clean() {
+				err = drainError(name, r.drain)
+			}
+		}
+		removal.Cut = api.CutOf(drains...)
+	}
 	e.feed.publish(api.Event{Kind: api.EventRemoved, Service: name, Drain: removal.Drained})
 	if cut, ok := errors.AsType[*api.Error](err); ok {
 		cut.Message = name + " is removed, but " + cut.Message

@@ -63,31 +63,34 @@ func (e *Engine) turnBack(name string, req api.RollbackRequest) (*Deployment, er
 		e.operated(svc)
 		return nil, nil
 	}
+	for _, other := range svc.deployments {
+		other.abort(&api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s was rolled back; this deployment has changed nothing", name)})
+	}
 	spec := *to.Spec
 	spec.Detach, spec.FailOnCut, spec.Force = req.Detach, req.FailOnCut, false
 	d := newDeployment(spec)
 	d.publish = e.feed.publish
-	d.status.From, d.committing = to.Version, true
+	d.status.From, d.committing, d.inService = to.Version, true, true
 	e.feed.publish(d.events[0])
 	svc.deployments = append(svc.deployments, d)
 	e.deployments.add(d)
 	e.mu.Unlock()
 	go func() {
 		defer e.operated(svc)
-		e.finishTurn(svc, d, e.turn(svc, l, d, from, to))
+		e.finishTurn(svc, d, e.turn(svc, l, d, from, to, req.IfMatch))
 	}()
 	return d, nil
 }
 
 // turn has a release serve again in place of another one, and waits until that has drained.
-func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release) error {
-	start := time.Now()
+func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release, ifMatch string) error {
 	var left []*release
 	var err error
+	done := func(took api.Seconds) { d.switched(from, to, nil, took, false) }
 	if l.rollout != nil {
-		left, err = e.revert(svc, l.rollout, "it was rolled back by hand")
+		left, err = e.revert(svc, l.rollout, reversion{reason: rolledBackByHand, ifMatch: ifMatch, done: done})
 	} else {
-		left, err = e.takeBack(svc, l)
+		left, err = e.takeBack(svc, l, ifMatch, done)
 	}
 	if errors.Is(err, errRolloutOver) {
 		return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("another operation has changed %s first; this one has changed nothing", svc.name), Hint: "see what serves now, and decide anew"}
@@ -95,7 +98,6 @@ func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release)
 	if err != nil {
 		return err
 	}
-	d.switched(from, to, nil, api.Since(start), false)
 	for _, r := range left {
 		<-r.drained
 		d.drained(r.drain)
@@ -116,15 +118,15 @@ func (e *Engine) finishTurn(svc *service, d *Deployment, err error) {
 	e.outcomes.count(d.Status().State)
 }
 
-// pastRelease returns the release with a number, or for 0 the one that served before the
-// active one.
+// pastRelease returns the release with a number, or for 0 the last one before the active one
+// that was trusted.
 func (e *Engine) pastRelease(ctx context.Context, name string, active, number int) (*pastRelease, error) {
 	h := e.loadHistory(ctx, name)
 	var known []string
 	for i := range h.Releases {
 		switch p := &h.Releases[i]; {
 		case p.Release == active:
-		case number == 0 && p.Release < active, p.Release == number:
+		case number == 0 && p.Release < active && p.Outcome == "", p.Release == number:
 			return p, nil
 		default:
 			known = append(known, fmt.Sprintf("v%d", p.Release))

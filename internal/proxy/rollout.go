@@ -14,8 +14,8 @@ import (
 // gets a share of the clients, and a watched release serves all, while the one before is ready
 // to serve again. It lasts until the release is trusted, or has left again.
 //
-// A goroutine of the engine moves it on; see [Engine.runRollout]. Its changes of the line-up
-// are made by whoever has the commit slot of the service.
+// A goroutine of the engine moves it on; see [Engine.runRollout]. Whoever has the commit slot of
+// the service changes its line-up and its position.
 type rollout struct {
 	spec api.Rollout
 	// next is the release that is brought into service, previous the one before it.
@@ -27,6 +27,8 @@ type rollout struct {
 	// ended is closed when it has ended, and undecided when it first waits for somebody to
 	// decide.
 	ended, undecided chan struct{}
+	// checks has what the check has answered.
+	checks chan checked
 
 	// off has the tallies count nothing.
 	off atomic.Bool
@@ -34,6 +36,8 @@ type rollout struct {
 	// mu guards what follows.
 	mu sync.Mutex
 	at position
+	// epoch counts the positions: what was decided about one says nothing about the next.
+	epoch int
 	// evidence is what next is judged by in this phase.
 	evidence evidence
 	// stepRequests is how many requests next had had when the step began.
@@ -41,8 +45,10 @@ type rollout struct {
 	// noWayBack says why it cannot be gone back to previous at the moment; empty if it can.
 	noWayBack string
 	// probeAgain is when previous is asked again whether it can serve, checkAgain when the
-	// check is asked again.
-	probeAgain, checkAgain time.Time
+	// check is asked again, and warnAgain when it is told again that it cannot go on.
+	probeAgain, checkAgain, warnAgain time.Time
+	// checking says that the check is being asked.
+	checking bool
 	// end says how it has ended.
 	end end
 }
@@ -75,6 +81,8 @@ type end struct {
 	how endKind
 	// reason is a sentence that says why, of a release that has left.
 	reason string
+	// previousStays says that the release before is ready to serve again, or serves.
+	previousStays bool
 }
 
 type endKind string
@@ -112,7 +120,7 @@ func newRollout(spec api.Rollout, next, previous *release, d *Deployment) *rollo
 func restoredRollout(spec api.Rollout, next, previous *release, at position) *rollout {
 	return &rollout{
 		spec: spec, next: next, previous: previous, at: at, restored: true,
-		ended: make(chan struct{}), undecided: make(chan struct{}),
+		ended: make(chan struct{}), undecided: make(chan struct{}), checks: make(chan checked, 1),
 	}
 }
 
@@ -153,13 +161,18 @@ func (r *rollout) position() position {
 	return r.at
 }
 
-// move has r stand elsewhere, and returns what undoes that.
-func (r *rollout) move(to position) (undo func()) {
+// move has r stand where to says, which is told where it stands, and returns what undoes that.
+// The commit slot must be held: nobody else moves r meanwhile.
+func (r *rollout) move(to func(position) position) (undo func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.at
-	r.at, r.stepRequests = to, 0
-	if r.evidence.next != nil {
+	r.at = to(r.at)
+	if r.at == before {
+		return func() {}
+	}
+	r.epoch++
+	if r.stepRequests = 0; r.evidence.next != nil {
 		r.stepRequests = r.evidence.next.all().requests
 	}
 	return func() {
@@ -169,14 +182,15 @@ func (r *rollout) move(to position) (undo func()) {
 	}
 }
 
-// finish ends r.
-func (r *rollout) finish(how endKind, reason string) {
+// finish ends r. The commit slot must be held, so that a rollout which begins meanwhile is not
+// told of less than it should be.
+func (r *rollout) finish(e end) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isOver() {
 		return
 	}
-	r.end = end{how, reason}
+	r.end = e
 	r.next.Judge(nil)
 	r.previous.Judge(nil)
 	close(r.ended)
@@ -208,13 +222,11 @@ func (r *rollout) outcome() error {
 	case r.end.how == reverted:
 		return &api.Error{Code: api.CodeReverted, Message: fmt.Sprintf("%s v%d was taken back: %s; v%d serves all", name, version, r.end.reason, r.previous.Version)}
 	case r.end.how == interrupted:
-		return &api.Error{
-			Code:    api.CodeStopping,
-			Message: fmt.Sprintf("the proxy is stopping; when it runs again, the rollout of %s v%d goes on", name, version),
-			Hint:    "then see: parachute rollout status " + api.ShellWord(name),
-		}
-	case r.end.how == promoted || served:
+		return undecided(name, fmt.Sprintf("the proxy is stopping; when it runs again, the rollout of %s v%d goes on", name, version))
+	case r.end.how == promoted || served && !r.end.previousStays:
 		return nil
+	case served:
+		return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s v%d was watched when %s; v%d stays ready to serve again", name, version, r.end.reason, r.previous.Version)}
 	}
 	return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s v%d had a share of the clients, and has left: %s", name, version, r.end.reason)}
 }
@@ -247,8 +259,8 @@ func checkCanary(serving, next *api.Spec) error {
 		WithHint("deploy without %s, %s and %s, or change them with a deploy of its own first", api.Field("canary"), api.Field("steps"), api.Field("slow_start"))
 }
 
-// decideLater has r wait for somebody to decide.
-func (r *rollout) decideLater() {
+// tellUndecided tells whoever waits for the deployment that somebody has to decide.
+func (r *rollout) tellUndecided() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
@@ -264,10 +276,17 @@ func (at *position) compareWith(r *release) {
 	at.SlowerThan = api.Duration(r.slowerThan())
 }
 
-// judge begins to judge next in the phase that r is in.
+// judge begins to judge next in the phase that r is in, or begins anew.
 func (r *rollout) judge() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.isOver() {
+		r.judgeAnew()
+	}
+}
+
+// judgeAnew is judge. r.mu must be held, and r not be over.
+func (r *rollout) judgeAnew() {
 	e := evidence{maxErrorRate: r.spec.MaxErrorRate.Fraction(), maxSlow: r.spec.MaxSlow.Fraction()}
 	if r.at.Phase == api.PhaseSlowStart {
 		e.maxErrorRate = 1 // which nothing exceeds
@@ -283,36 +302,47 @@ func (r *rollout) judge() {
 	r.evidence, r.stepRequests = e, 0
 }
 
-// verdict is what becomes of a rollout at a moment.
+// verdict is what becomes of a rollout at a moment. The zero value has it go on.
 type verdict int
 
 const (
-	goOn verdict = iota
 	// fails is a release that fails more than it may.
-	fails
+	fails verdict = 1 + iota
 	// timeOver is a release whose step or watch is over.
 	timeOver
 )
 
+// judgement is a verdict about a position.
+type judgement struct {
+	verdict verdict
+	// reason says why the release is taken for bad.
+	reason string
+	// epoch is that of the position.
+	epoch int
+}
+
 // advance has time go on for r, and judges next.
-func (r *rollout) advance(elapsed time.Duration, held bool) verdict {
+func (r *rollout) advance(elapsed time.Duration, held bool) judgement {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	j := judgement{epoch: r.epoch}
 	stands := held || r.at.Paused != ""
 	r.off.Store(stands)
 	if stands {
-		return goOn
+		return j
 	}
 	if r.at.Timed {
 		r.at.Remaining = max(0, r.at.Remaining-api.Duration(elapsed))
 	}
-	switch {
-	case r.evidence.fails() || r.evidence.isSlow() || r.at.Phase != api.PhaseSlowStart && r.next.AllFailing():
-		return fails
+	switch reason := r.whyBad(); {
+	case reason != "":
+		j.verdict, j.reason = fails, reason
 	case r.at.Timed && r.at.Remaining == 0:
-		return timeOver
+		j.verdict = timeOver
+	case r.noWayBack != "" && time.Now().After(r.probeAgain):
+		r.noWayBack = "" // it does not fail any more
 	}
-	return goOn
+	return j
 }
 
 // enough reports whether next has had the requests in this step that it takes to trust it.
@@ -322,23 +352,26 @@ func (r *rollout) enough() bool {
 	return r.at.Phase == api.PhaseSlowStart || r.evidence.next.all().requests-r.stepRequests >= int64(r.spec.MinRequests)
 }
 
-// whyBad says why next is taken for bad.
+// whyBad says why next is taken for bad; empty if it is not. r.mu must be held.
 func (r *rollout) whyBad() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.evidence.status()
 	switch {
+	case r.evidence.next == nil: // it is not judged yet
+		return ""
 	case r.evidence.fails():
+		s := r.evidence.status()
 		text := fmt.Sprintf("%d of %s to v%d failed (limit %s", s.Failures, api.Count(int(s.Requests), "request"), r.next.Version, s.Limit)
 		if s.PreviousRequests > 0 {
 			text += fmt.Sprintf("; v%d: %d of %d", r.previous.Version, s.PreviousFailures, s.PreviousRequests)
 		}
 		return text + ")"
 	case r.evidence.isSlow():
+		s := r.evidence.status()
 		return fmt.Sprintf("%d of %s to v%d took longer than %s, in which 95%% of those to v%d are answered",
 			s.Slow, api.Count(int(s.Timed), "request"), r.next.Version, time.Duration(s.SlowerThan).Round(10*time.Microsecond), r.previous.Version)
+	case r.next.AllFailing():
+		return fmt.Sprintf("no target of v%d passes its health check", r.next.Version)
 	}
-	return fmt.Sprintf("no target of v%d passes its health check", r.next.Version)
+	return ""
 }
 
 // status describes r. held says that its service is paused or stopped.

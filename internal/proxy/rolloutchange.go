@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,44 +11,70 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// errRolloutOver means that a rollout has ended, or another one has taken its place.
-var errRolloutOver = errors.New("the rollout is over")
+var (
+	// errRolloutOver means that a rollout has ended, or another one has taken its place.
+	errRolloutOver = errors.New("the rollout is over")
+	// errMoved means that a rollout stands elsewhere than where it was decided what becomes
+	// of it.
+	errMoved = errors.New("the rollout has moved on")
+)
+
+// lineupChange is a change of the line-up of a service.
+type lineupChange struct {
+	// failed is what the error says, a whole phrase, if it cannot be stored.
+	failed string
+	// ifMatch is the generation that the service has to be in; empty for any.
+	ifMatch string
+	// next returns the line-up that follows another one, or why it cannot be changed.
+	next func(lineup) (lineup, error)
+	// done is called when the line-up has changed, with how long the switch took and with what
+	// has left, which does not drain yet. It may be nil.
+	done func(took api.Seconds, left []*release)
+	// drained is told of the drain of each release that has left.
+	drained func(api.Drain)
+}
 
 // changeLineup gives a service another line-up, once it is stored. Releases that are not in it
-// any more begin to drain; they are returned. change is told what there is, and may refuse.
-// failed is what the error says, a whole phrase, if it cannot be stored. took is how long the
-// switch took.
-func (e *Engine) changeLineup(svc *service, failed string, change func(lineup) (lineup, error)) (left []*release, took api.Seconds, err error) {
+// any more begin to drain; they are returned.
+func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, err error) {
 	svc.committing <- struct{}{}
 	defer func() { <-svc.committing }()
 	e.mu.Lock()
 	l := svc.lineup()
+	err = e.checkGeneration(svc, svc.name, c.ifMatch)
 	e.mu.Unlock()
-	if l == nil {
-		return nil, 0, &api.Error{Code: api.CodeNotFound, Message: "the service " + svc.name + " serves nothing, so there is nothing to change"}
+	switch {
+	case err != nil:
+		return nil, err
+	case l == nil:
+		return nil, &api.Error{Code: api.CodeNotFound, Message: "the service " + svc.name + " serves nothing, so there is nothing to change"}
 	}
-	next, err := change(*l)
+	next, err := c.next(*l)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	next.sign(l)
 	// Nobody else changes the line-up while the commit slot is taken.
 	if err := e.save(svc, &next); err != nil {
-		return nil, 0, notStored(failed, err)
+		return nil, notStored(c.failed, err)
 	}
 	start := time.Now()
 	e.mu.Lock()
 	e.switchTo(svc, &next, nil)
 	left = e.leave(svc, l.without(&next))
 	e.mu.Unlock()
-	took = api.Since(start)
+	took := api.Since(start)
 	for _, r := range left {
 		e.forgetCertificates(r)
 	}
 	if next.active != l.active {
 		e.keepCertificates(next.active)
 	}
-	return left, took, nil
+	if c.done != nil {
+		c.done(took, left)
+	}
+	e.drainAside(svc, left, next.active.Spec.Options.Drain(), c.drained)
+	return left, nil
 }
 
 // leave has releases of a service drain that are out of its line-up. Engine.mu must be held.
@@ -59,8 +86,8 @@ func (e *Engine) leave(svc *service, left []*release) []*release {
 	return left
 }
 
-// drainAside drains releases that have left the line-up of a service, with the limits of the
-// one that serves, and tells report of each. It does not wait.
+// drainAside drains releases that have left the line-up of a service, and tells report of each.
+// It does not wait.
 func (e *Engine) drainAside(svc *service, left []*release, limits api.DrainLimits, report func(api.Drain)) {
 	for _, r := range left {
 		e.operations.Go(func() {
@@ -72,40 +99,50 @@ func (e *Engine) drainAside(svc *service, left []*release, limits api.DrainLimit
 	}
 }
 
-// ongoing returns a line-up, if a rollout is a part of it.
-func (r *rollout) ongoing(l lineup) (lineup, error) {
-	if l.rollout != r || r.isOver() {
-		return l, errRolloutOver
-	}
-	return l, nil
+// rolloutChange is a change of a rollout. Fields may be left out.
+type rolloutChange struct {
+	// epoch is that of the position about which it was decided.
+	epoch *int
+	// ifMatch is that of [lineupChange].
+	ifMatch string
+	// to returns where the rollout then stands. It must not wait for anything.
+	to func(position) position
+	// next returns the line-up that follows.
+	next func(lineup) lineup
+	// done is called with how long the switch took.
+	done func(took api.Seconds)
 }
 
-// change is [Engine.changeLineup] for a rollout that moves to another position meanwhile. Then
-// it calls done, which may be nil, and what has left begins to drain.
-func (e *Engine) change(svc *service, r *rollout, to *position, next func(lineup) lineup, done func(took api.Seconds)) ([]*release, error) {
+// change changes a rollout, and the line-up with it.
+func (e *Engine) change(svc *service, r *rollout, c rolloutChange) ([]*release, error) {
 	undo := func() {}
-	limits := api.DrainLimits{}
-	left, took, err := e.changeLineup(svc, "storing how a rollout goes on failed", func(l lineup) (lineup, error) {
-		l, err := r.ongoing(l)
-		if err != nil {
-			return l, err
-		}
-		if to != nil {
-			undo = r.move(*to)
-		}
-		l = next(l)
-		limits = l.active.Spec.Options.Drain()
-		return l, nil
+	left, err := e.changeLineup(svc, lineupChange{
+		failed: "storing how a rollout goes on failed", ifMatch: c.ifMatch,
+		next: func(l lineup) (lineup, error) {
+			switch {
+			case l.rollout != r || r.isOver():
+				return l, errRolloutOver
+			case c.epoch != nil && *c.epoch != r.currentEpoch():
+				return l, errMoved
+			case c.to != nil:
+				undo = r.move(c.to)
+			}
+			if c.next != nil {
+				l = c.next(l)
+			}
+			return l, nil
+		},
+		done: func(took api.Seconds, _ []*release) {
+			if c.done != nil {
+				c.done(took)
+			}
+		},
+		drained: func(d api.Drain) { e.tellDrained(r, d) },
 	})
 	if err != nil {
 		undo()
-		return nil, err
 	}
-	if done != nil {
-		done(took)
-	}
-	e.drainAside(svc, left, limits, func(d api.Drain) { e.tellDrained(r, d) })
-	return left, nil
+	return left, err
 }
 
 // tellDrained tells of a release that has left the line-up because of a rollout.
@@ -132,73 +169,94 @@ func (e *Engine) shiftWeight(svc *service, r *rollout) {
 	svc.active.lineup.CompareAndSwap(l, &next)
 }
 
+// promotion is how a release is promoted.
+type promotion struct {
+	// full leaves out all steps and the watch.
+	full bool
+	// gone says that the release before cannot be kept.
+	gone bool
+	// reason is told; it may be empty.
+	reason string
+	// ifMatch is that of [lineupChange].
+	ifMatch string
+}
+
 // promote goes on with the next step of a rollout, and after the last one ends it: the release
-// is trusted. full leaves out all steps and the watch. reason is told, and may be empty.
-func (e *Engine) promote(svc *service, r *rollout, full bool, reason string) ([]*release, error) {
-	at := r.position()
-	next := at.Step + 1
-	if at.Phase == api.PhaseCanary && !full && next < len(r.spec.Steps) && r.spec.Steps[next].Weight < api.Whole {
-		return nil, e.reweigh(svc, r, r.stepAt(next))
-	}
-	if at.Phase != api.PhaseWatch && r.spec.Watch > 0 && !full {
-		return e.goToWatch(svc, r)
-	}
-	return e.change(svc, r, nil, func(l lineup) lineup {
-		l = l.settled(r.next)
-		if r.spec.Keep {
-			l.standby = r.previous
-		}
-		return l
-	}, func(took api.Seconds) {
-		if at.Phase != api.PhaseWatch { // of a watch, the switch was before it
-			e.switchedByRollout(r, took)
-		}
-		if r.spec.Keep && r.d != nil {
-			r.d.kept(r.previous)
-		}
-		e.log().Info("a release is trusted", zap.String("service", svc.name), zap.Int("release", r.next.Version), zap.String("reason", reason))
-		e.tellRollout(r, api.Event{Kind: api.EventPromoted, Reason: reason})
-		r.finish(promoted, reason)
-	})
-}
-
-// reweigh gives a candidate the share of a position.
-func (e *Engine) reweigh(svc *service, r *rollout, to position) error {
-	before := r.position()
-	to.Requests, to.Failures, to.SlowerThan = before.Requests, before.Failures, before.SlowerThan
-	_, err := e.change(svc, r, &to, func(l lineup) lineup {
-		if l.candidate != nil {
-			l.candidate = l.candidate.with(to.weight(&r.spec))
-		}
-		return l
-	}, nil)
-	if err != nil {
-		return err
-	}
-	e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
-	e.waitIfUntimed(r)
-	return nil
-}
-
-// goToWatch has a candidate serve all, while the release before is ready to serve again.
-func (e *Engine) goToWatch(svc *service, r *rollout) ([]*release, error) {
-	to := r.watchAt()
+// is trusted. epoch is that of the position about which it was decided; nil stands for any.
+func (e *Engine) promote(svc *service, r *rollout, epoch *int, p promotion) ([]*release, error) {
+	var from, to, watch position
+	ends := false
+	watch = r.watchAt()
 	e.mu.Lock()
-	to.compareWith(r.previous)
+	watch.compareWith(r.previous)
 	e.mu.Unlock()
-	return e.change(svc, r, &to, func(l lineup) lineup {
-		l.active, l.candidate, l.standby = r.next, nil, r.previous
-		return l
-	}, func(took api.Seconds) {
-		r.judge()
-		e.switchedByRollout(r, took)
-		e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
+	return e.change(svc, r, rolloutChange{
+		epoch: epoch, ifMatch: p.ifMatch,
+		to: func(at position) position {
+			from, to = at, at
+			next := r.nextStep(at)
+			switch {
+			case at.Phase == api.PhaseCanary && !p.full && next < len(r.spec.Steps) && r.spec.Steps[next].Weight < api.Whole:
+				to = r.stepAt(next)
+				to.Requests, to.Failures, to.SlowerThan = at.Requests, at.Failures, at.SlowerThan
+			case at.Phase != api.PhaseWatch && r.spec.Watch > 0 && !p.full:
+				to = watch
+			default:
+				ends = true
+			}
+			return to
+		},
+		next: func(l lineup) lineup {
+			switch {
+			case ends:
+				l = l.settled(r.next)
+				if r.spec.Keep && !p.gone {
+					l.standby = r.previous
+				}
+			case to.Phase == api.PhaseWatch:
+				l.active, l.candidate, l.standby = r.next, nil, r.previous
+			default:
+				l.candidate = l.candidate.with(to.weight(&r.spec))
+			}
+			return l
+		},
+		done: func(took api.Seconds) {
+			if from.Phase != api.PhaseWatch && (ends || to.Phase == api.PhaseWatch) {
+				e.switchedByRollout(r, took)
+			}
+			if !ends {
+				if to.Phase == api.PhaseWatch {
+					r.judge()
+				}
+				e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
+				e.waitIfUntimed(r)
+				return
+			}
+			if r.spec.Keep && !p.gone && r.d != nil {
+				r.d.kept(r.previous)
+			}
+			e.log().Info("a release is trusted", zap.String("service", svc.name), zap.Int("release", r.next.Version), zap.String("reason", p.reason))
+			e.tellRollout(r, api.Event{Kind: api.EventPromoted, Reason: p.reason})
+			r.finish(end{how: promoted, reason: p.reason})
+		},
 	})
+}
+
+// nextStep returns the index of the first step that gives more than a position does, or that
+// comes after it.
+func (r *rollout) nextStep(at position) int {
+	weight := at.weight(&r.spec)
+	for i := at.Step; i < len(r.spec.Steps); i++ {
+		if r.spec.Steps[i].Weight > weight {
+			return i
+		}
+	}
+	return len(r.spec.Steps)
 }
 
 // switchedByRollout tells of the switch that a rollout has made.
 func (e *Engine) switchedByRollout(r *rollout, took api.Seconds) {
-	e.remember(r.previous, r.next)
+	e.remember(r.previous, r.next, time.Now().UTC())
 	if r.d != nil {
 		r.d.switched(r.previous, r.next, nil, took, r.position().Phase == api.PhaseWatch)
 		return
@@ -206,44 +264,58 @@ func (e *Engine) switchedByRollout(r *rollout, took api.Seconds) {
 	e.feed.publish(api.Event{Kind: api.EventSwitched, Service: r.next.Spec.Service, Release: r.next.Version, Previous: r.previous.Version, SwitchTime: took})
 }
 
+// reversion is how a release is taken back. Fields may be left out.
+type reversion struct {
+	reason string
+	// epoch and ifMatch are those of [rolloutChange].
+	epoch   *int
+	ifMatch string
+	// done is called when the release before serves all, with how long the switch took.
+	done func(took api.Seconds)
+}
+
 // revert ends a rollout by going back to the release before.
-func (e *Engine) revert(svc *service, r *rollout, reason string) ([]*release, error) {
-	watched := r.position().Phase == api.PhaseWatch
-	outcome := api.OutcomeAborted
-	if watched {
-		outcome = api.OutcomeReverted
-	}
-	return e.change(svc, r, nil, func(l lineup) lineup { return l.settled(r.previous) }, func(api.Seconds) {
-		e.rememberOutcome(r.next, r.previous, outcome, reason)
-		e.log().Warn("a release has left again", zap.String("service", svc.name), zap.Int("release", r.next.Version), zap.String("reason", reason))
-		e.tellRollout(r, api.Event{Kind: api.EventReverted, Previous: r.previous.Version, Reason: reason, Rollout: r.status(e.isHeld(svc))})
-		r.finish(reverted, reason)
+func (e *Engine) revert(svc *service, r *rollout, how reversion) ([]*release, error) {
+	outcome, reason := api.OutcomeAborted, how.reason
+	return e.change(svc, r, rolloutChange{
+		epoch: how.epoch, ifMatch: how.ifMatch,
+		next: func(l lineup) lineup {
+			if l.active == r.next {
+				outcome = api.OutcomeReverted
+			}
+			return l.settled(r.previous)
+		},
+		done: func(took api.Seconds) {
+			e.rememberOutcome(r.next, r.previous, outcome, reason)
+			e.log().Warn("a release has left again", zap.String("service", svc.name), zap.Int("release", r.next.Version), zap.String("reason", reason))
+			e.tellRollout(r, api.Event{Kind: api.EventReverted, Previous: r.previous.Version, Reason: reason, Rollout: r.status(e.isHeld(svc))})
+			r.finish(end{how: reverted, reason: reason, previousStays: true})
+			if how.done != nil {
+				how.done(took)
+			}
+		},
 	})
 }
 
-// replaceRollout ends a rollout whose place a newer deployment has taken, of next.
-func (e *Engine) replaceRollout(r *rollout, next *release) {
-	reason := fmt.Sprintf("v%d has taken its place", next.Version)
-	if at := r.position(); at.Phase != api.PhaseWatch {
-		e.rememberOutcome(r.next, r.previous, api.OutcomeAborted, reason)
+// replaceRollout ends a rollout whose place a newer deployment has taken, with the line-up now.
+// The commit slot must be held.
+func (e *Engine) replaceRollout(r *rollout, next *release, now *lineup) {
+	reason := fmt.Sprintf("v%d took its place", next.Version)
+	if r.position().Phase != api.PhaseWatch {
+		e.rememberOutcome(r.next, now.active, api.OutcomeAborted, reason)
 	}
-	r.finish(replaced, reason)
+	r.finish(end{how: replaced, reason: reason, previousStays: slices.Contains(now.releases(), r.previous)})
 }
 
 // pauseRollout has a rollout wait for somebody to decide.
-func (e *Engine) pauseRollout(svc *service, r *rollout, why string) error {
-	to := r.position()
-	to.Paused, to.Remaining = why, 0
-	if _, err := e.change(svc, r, &to, func(l lineup) lineup { return l }, nil); err != nil {
-		return err
-	}
-	e.waitIfUntimed(r)
-	return nil
-}
-
-// storeRollout stores what is left of the time of a rollout.
-func (e *Engine) storeRollout(svc *service, r *rollout) {
-	if _, err := e.change(svc, r, nil, func(l lineup) lineup { return l }, nil); err != nil && !errors.Is(err, errRolloutOver) {
-		e.log().Warn("it could not be stored how much is left of a rollout", zap.String("service", svc.name), zap.Error(err))
-	}
+func (e *Engine) pauseRollout(svc *service, r *rollout, epoch int, why string) error {
+	_, err := e.change(svc, r, rolloutChange{
+		epoch: &epoch,
+		to: func(at position) position {
+			at.Paused, at.Remaining = why, 0
+			return at
+		},
+		done: func(api.Seconds) { e.waitIfUntimed(r) },
+	})
+	return err
 }

@@ -7,10 +7,11 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// abortedByHand and pausedByHand are the reasons that people give by an operation.
+// Reasons that people give by an operation.
 const (
-	abortedByHand = "it was aborted by hand"
-	pausedByHand  = "paused by hand"
+	abortedByHand    = "it was aborted by hand"
+	rolledBackByHand = "it was rolled back by hand"
+	pausedByHand     = "paused by hand"
 )
 
 // Rollout changes a rollout that is under way. It returns when releases that have left the
@@ -34,9 +35,9 @@ func (e *Engine) Rollout(name string, req api.RolloutRequest) (api.RolloutResult
 	case l == nil, l.rollout == nil && l.standby == nil:
 		return api.RolloutResult{}, noRollout(name)
 	case l.rollout == nil && req.Action == api.ActionPromote:
-		left, err = e.letGo(svc, l.standby)
+		left, err = e.letGo(svc, l.standby, req.IfMatch)
 	case l.rollout == nil && req.Action == api.ActionAbort:
-		left, err = e.takeBack(svc, l)
+		left, err = e.takeBack(svc, l, req.IfMatch, nil)
 	case l.rollout == nil:
 		return api.RolloutResult{}, noRollout(name)
 	default:
@@ -66,38 +67,60 @@ func noRollout(name string) error {
 // changeRollout does what is asked for with a rollout. It returns the releases that have left
 // the line-up.
 func (e *Engine) changeRollout(svc *service, r *rollout, req api.RolloutRequest) ([]*release, error) {
-	at := r.position()
 	switch req.Action {
 	case api.ActionPromote:
-		return e.promote(svc, r, req.Full, "")
+		return e.promote(svc, r, nil, promotion{full: req.Full, ifMatch: req.IfMatch})
 	case api.ActionAbort:
-		return e.revert(svc, r, abortedByHand)
+		return e.revert(svc, r, reversion{reason: abortedByHand, ifMatch: req.IfMatch})
 	case api.ActionSet:
-		if at.Phase != api.PhaseCanary {
-			return nil, api.Invalid("the share of a release can be set during a canary, and this is a %s", phaseWords(at.Phase))
-		}
-		at.Weight, at.Timed, at.Remaining = req.Weight, false, 0
-		at.Paused, at.ByHand = "", false
-		return nil, e.reweigh(svc, r, at)
-	case api.ActionPause:
-		if at.Paused != "" {
-			return nil, nil
-		}
-		at.Paused, at.ByHand = pausedByHand, true
-	case api.ActionResume:
-		if at.Paused == "" {
-			return nil, nil
-		}
-		if !at.ByHand { // it was inconclusive: it gets its time again
-			at.Remaining = r.duration(at)
-		}
-		at.Paused, at.ByHand = "", false
+		return nil, e.setWeight(svc, r, req)
 	}
-	_, err := e.change(svc, r, &at, func(l lineup) lineup { return l }, nil)
-	if err == nil {
-		e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
-	}
+	_, err := e.change(svc, r, rolloutChange{
+		ifMatch: req.IfMatch,
+		to: func(at position) position {
+			switch {
+			case req.Action == api.ActionPause && at.Paused == "":
+				at.Paused, at.ByHand = pausedByHand, true
+			case req.Action == api.ActionResume && at.Paused != "":
+				if !at.ByHand { // it was inconclusive: it gets its time again
+					at.Remaining = r.duration(at)
+				}
+				at.Paused, at.ByHand = "", false
+			}
+			return at
+		},
+		done: func(api.Seconds) {
+			e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
+		},
+	})
 	return nil, err
+}
+
+// setWeight gives a canary another share, which it has until somebody decides.
+func (e *Engine) setWeight(svc *service, r *rollout, req api.RolloutRequest) error {
+	if phase := r.position().Phase; phase != api.PhaseCanary {
+		return api.Invalid("the share of a release can be set during a canary, and this is a %s", phaseWords(phase))
+	}
+	_, err := e.change(svc, r, rolloutChange{
+		ifMatch: req.IfMatch,
+		to: func(at position) position {
+			if at.Phase == api.PhaseCanary {
+				at.Weight, at.Timed, at.Remaining, at.Paused, at.ByHand = req.Weight, false, 0, "", false
+			}
+			return at
+		},
+		next: func(l lineup) lineup {
+			if l.candidate != nil {
+				l.candidate = l.candidate.with(*req.Weight)
+			}
+			return l
+		},
+		done: func(api.Seconds) {
+			e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
+			e.waitIfUntimed(r)
+		},
+	})
+	return err
 }
 
 // duration returns how long the part of the rollout lasts that a position is in.
@@ -119,33 +142,39 @@ func phaseWords(p api.RolloutPhase) string {
 }
 
 // letGo has the release drain that was kept ready.
-func (e *Engine) letGo(svc *service, standby *release) ([]*release, error) {
-	return e.changeKept(svc, standby, func(l lineup) lineup { return l.settled(l.active) })
+func (e *Engine) letGo(svc *service, standby *release, ifMatch string) ([]*release, error) {
+	return e.changeKept(svc, standby, ifMatch, func(l lineup) lineup { return l.settled(l.active) }, nil)
 }
 
-// takeBack has the release serve again that was kept ready.
-func (e *Engine) takeBack(svc *service, l *lineup) ([]*release, error) {
-	left, err := e.changeKept(svc, l.standby, func(now lineup) lineup { return now.settled(now.standby) })
-	if err == nil {
-		e.rememberOutcome(l.active, l.standby, api.OutcomeReverted, "rolled back by hand")
-		e.feed.publish(api.Event{Kind: api.EventReverted, Service: svc.name, Release: l.active.Version, Previous: l.standby.Version, Reason: "rolled back by hand"})
-	}
-	return left, err
+// takeBack has the release serve again that was kept ready. It calls done, which may be nil,
+// when it does.
+func (e *Engine) takeBack(svc *service, l *lineup, ifMatch string, done func(took api.Seconds)) ([]*release, error) {
+	return e.changeKept(svc, l.standby, ifMatch, func(now lineup) lineup { return now.settled(now.standby) }, func(took api.Seconds) {
+		e.rememberOutcome(l.active, l.standby, api.OutcomeReverted, rolledBackByHand)
+		e.feed.publish(api.Event{Kind: api.EventReverted, Service: svc.name, Release: l.active.Version, Previous: l.standby.Version, Reason: rolledBackByHand})
+		if done != nil {
+			done(took)
+		}
+	})
 }
 
 // changeKept changes a line-up in which a release is kept ready, and no rollout runs.
-func (e *Engine) changeKept(svc *service, standby *release, change func(lineup) lineup) ([]*release, error) {
-	limits := api.DrainLimits{}
-	left, _, err := e.changeLineup(svc, "storing which release serves failed", func(l lineup) (lineup, error) {
-		if l.standby != standby || l.rollout != nil {
-			return l, errRolloutOver
-		}
-		l = change(l)
-		limits = l.active.Spec.Options.Drain()
-		return l, nil
+func (e *Engine) changeKept(svc *service, standby *release, ifMatch string, change func(lineup) lineup, done func(took api.Seconds)) ([]*release, error) {
+	return e.changeLineup(svc, lineupChange{
+		failed: "storing which release serves failed", ifMatch: ifMatch,
+		next: func(l lineup) (lineup, error) {
+			if l.standby != standby || l.rollout != nil {
+				return l, errRolloutOver
+			}
+			return change(l), nil
+		},
+		done: func(took api.Seconds, _ []*release) {
+			if done != nil {
+				done(took)
+			}
+		},
+		drained: func(d api.Drain) {
+			e.feed.publish(api.Event{Kind: api.EventDrained, Service: svc.name, Release: d.Release, Targets: d.Targets, Drain: &d})
+		},
 	})
-	e.drainAside(svc, left, limits, func(d api.Drain) {
-		e.feed.publish(api.Event{Kind: api.EventDrained, Service: svc.name, Release: d.Release, Targets: d.Targets, Drain: &d})
-	})
-	return left, err
 }

@@ -2,8 +2,8 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,10 +12,12 @@ import (
 )
 
 const (
-	// fitTimeout bounds the question whether a release can serve again.
-	fitTimeout = 5 * time.Second
-	// askPause is the pause before a release, or the check, is asked again.
-	askPause = 10 * time.Second
+	// fitTimeout bounds the question whether a release can serve again, and bootTimeout that
+	// after a start of the proxy, with which applications may start as well.
+	fitTimeout  = 5 * time.Second
+	bootTimeout = 30 * time.Second
+	// defaultAskPause is the pause before a release, or the check, is asked again.
+	defaultAskPause = 10 * time.Second
 	// storePause is how often it is stored what is left of the time of a rollout, in case that
 	// the proxy is killed.
 	storePause = time.Minute
@@ -23,32 +25,48 @@ const (
 
 // runRollout moves a rollout on, until it has ended or the engine stops.
 func (e *Engine) runRollout(svc *service, r *rollout) {
-	if r.restored && r.position().Phase == api.PhaseWatch {
-		e.checkWayBack(svc, r)
-	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-e.stopped:
+		case <-r.ended:
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
 	r.judge()
+	if r.restored && r.position().Phase == api.PhaseWatch {
+		e.operations.Go(func() { e.checkWayBack(ctx, svc, r) })
+	}
 	e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(false)})
 	e.waitIfUntimed(r)
 	tick := time.NewTicker(r.interval())
 	defer tick.Stop()
 	last, stored, told := time.Now(), time.Now(), time.Now()
 	for {
+		var err error
 		select {
 		case <-r.ended:
 			return
 		case <-e.stopped:
 			e.interruptRollout(svc, r)
 			return
+		case c := <-r.checks:
+			err = e.heedCheck(ctx, svc, r, c)
 		case <-tick.C:
+			now := time.Now()
+			err = e.moveOn(ctx, svc, r, now.Sub(last))
+			last = now
 		}
-		now := time.Now()
-		e.moveOn(svc, r, now.Sub(last))
-		last = now
-		if now.Sub(told) > r.tellPause() && !r.isOver() {
+		if err != nil && !errors.Is(err, errRolloutOver) && !errors.Is(err, errMoved) && r.mayAsk(&r.warnAgain, e.askPause) {
+			e.log().Warn("a rollout could not go on; it is tried again", zap.String("service", svc.name), zap.Error(err))
+		}
+		if now := time.Now(); now.Sub(told) > r.tellPause() && !r.isOver() {
 			told = now
 			e.tellRollout(r, api.Event{Kind: api.EventJudged, Rollout: r.status(e.isHeld(svc))})
 		}
-		if now.Sub(stored) > storePause {
+		if now := time.Now(); now.Sub(stored) > storePause && r.runs() && !e.isHeld(svc) {
 			stored = now
 			e.storeRollout(svc, r)
 		}
@@ -58,6 +76,12 @@ func (e *Engine) runRollout(svc *service, r *rollout) {
 // tellPause is the pause between two reports of the evidence.
 func (r *rollout) tellPause() time.Duration {
 	return max(time.Second, time.Duration(r.position().Remaining)/100)
+}
+
+// runs reports whether the clock of r runs.
+func (r *rollout) runs() bool {
+	at := r.position()
+	return at.Timed && at.Paused == "" && at.Remaining > 0
 }
 
 // tellRollout tells of a rollout whoever waits for its deployment, or after a restart, those
@@ -77,83 +101,100 @@ func (e *Engine) waitIfUntimed(r *rollout) {
 	if at.Timed && (at.Paused == "" || at.ByHand) {
 		return
 	}
-	r.decideLater()
+	r.tellUndecided()
 	e.tellRollout(r, api.Event{Kind: api.EventUndecided, Rollout: r.status(false), Reason: at.Paused})
 }
 
 // moveOn has time go on for a rollout, and does what is due.
-func (e *Engine) moveOn(svc *service, r *rollout, elapsed time.Duration) {
-	var err error
-	switch r.advance(elapsed, e.isHeld(svc)) {
-	case goOn:
-		switch phase := r.position().Phase; {
-		case phase == api.PhaseSlowStart:
-			e.shiftWeight(svc, r)
-		case r.spec.CheckURL != "" && r.mayAsk(&r.checkAgain):
-			if reason, verdict := e.askCheck(r); verdict == fails {
-				err = e.giveUp(svc, r, reason)
-			}
-		}
-	case fails:
-		err = e.giveUp(svc, r, r.whyBad())
-	case timeOver:
-		err = e.stepOver(svc, r)
+func (e *Engine) moveOn(ctx context.Context, svc *service, r *rollout, elapsed time.Duration) error {
+	j := r.advance(elapsed, e.isHeld(svc))
+	asks := r.spec.CheckURL != "" && r.position().Phase != api.PhaseSlowStart
+	switch {
+	case j.verdict == fails:
+		return e.giveUp(ctx, svc, r, j)
+	case j.verdict == timeOver && asks:
+		e.startCheck(ctx, r, j)
+	case j.verdict == timeOver:
+		return e.stepOver(ctx, svc, r, j, checked{})
+	case asks && r.mayAsk(&r.checkAgain, e.askPause):
+		e.startCheck(ctx, r, j)
+	case r.position().Phase == api.PhaseSlowStart:
+		e.shiftWeight(svc, r)
 	}
-	if err != nil && !r.isOver() {
-		e.log().Warn("a rollout could not go on; it is tried again", zap.String("service", svc.name), zap.Error(err))
-	}
+	return nil
 }
 
-// mayAsk reports whether it is time to ask somebody again, and notes that it happens.
-func (r *rollout) mayAsk(again *time.Time) bool {
+// mayAsk reports whether it is time for something again, and notes that it happens: the next
+// time is after a pause.
+func (r *rollout) mayAsk(again *time.Time, pause time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Now().Before(*again) {
 		return false
 	}
-	*again = time.Now().Add(askPause)
+	*again = time.Now().Add(pause)
 	return true
 }
 
-// giveUp goes back to the release before, for a reason. A watch does so only if that one can
-// serve: what makes both fail, such as a database that is down, is no reason to go back.
-func (e *Engine) giveUp(svc *service, r *rollout, reason string) error {
+// giveUp goes back to the release before. A watch does so only if that one can serve: what
+// makes both fail, such as a database that is down, is no reason to go back, and neither is
+// what has happened meanwhile.
+func (e *Engine) giveUp(ctx context.Context, svc *service, r *rollout, j judgement) error {
 	if r.position().Phase == api.PhaseWatch {
-		if !r.mayAsk(&r.probeAgain) {
-			return e.pauseIfOver(svc, r)
+		if !r.mayAsk(&r.probeAgain, e.askPause) {
+			return e.pauseIfOver(svc, r, j)
 		}
-		if why := e.unfit(r.previous); why != "" {
-			why = fmt.Sprintf("%s; v%d cannot take over: %s", reason, r.previous.Version, why)
-			r.mu.Lock()
-			first := r.noWayBack == ""
-			r.noWayBack = why
-			r.mu.Unlock()
+		why := e.unfit(ctx, r.previous, fitTimeout)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if first, outage := r.noteOutage(why, j.reason); outage {
 			if first {
-				e.log().Warn("a release fails, and the one before it as well", zap.String("service", svc.name), zap.String("reason", why))
+				e.log().Warn("a release fails, and the one before it as well", zap.String("service", svc.name), zap.String("reason", j.reason), zap.String("before", why))
 			}
-			return e.pauseIfOver(svc, r)
+			return e.pauseIfOver(svc, r, j)
 		}
 	}
-	_, err := e.revert(svc, r, reason)
+	_, err := e.revert(svc, r, reversion{reason: j.reason, epoch: &j.epoch})
 	return err
+}
+
+// noteOutage reports whether next fails for what makes previous fail as well, which does for
+// the reason why, or did when it was asked last. Then next is judged anew. first says that it
+// is news.
+func (r *rollout) noteOutage(why, reason string) (first, outage bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.noWayBack
+	if r.noWayBack = ""; why != "" {
+		r.noWayBack = fmt.Sprintf("%s; v%d cannot take over: %s", reason, r.previous.Version, why)
+	}
+	if before == "" && why == "" || r.isOver() {
+		return false, false
+	}
+	r.judgeAnew()
+	return before == "", true
 }
 
 // pauseIfOver has a watch wait for somebody to decide whose time is over and that cannot go
 // back.
-func (e *Engine) pauseIfOver(svc *service, r *rollout) error {
+func (e *Engine) pauseIfOver(svc *service, r *rollout, j judgement) error {
 	r.mu.Lock()
 	over, why := r.at.Timed && r.at.Remaining == 0, r.noWayBack
 	r.mu.Unlock()
 	if !over {
 		return nil
 	}
-	return e.pauseRollout(svc, r, why)
+	if why == "" {
+		why = j.reason
+	}
+	return e.pauseRollout(svc, r, j.epoch, why)
 }
 
-// unfit returns why a release could not serve: a target of it does not pass the health check,
-// or a page is not there that has to be. It is empty if it could.
-func (e *Engine) unfit(release *release) string {
-	ctx, cancel := context.WithTimeout(context.Background(), fitTimeout)
+// unfit returns why a release could not serve: no target of it passes the health check, or a
+// page is not there that has to be. It is empty if it could.
+func (e *Engine) unfit(ctx context.Context, release *release, timeout time.Duration) string {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var reason string
 	for _, report := range release.UntilHealthy(ctx, func(api.ProbeReport) {}, func(string, string, bool) {}) {
@@ -176,17 +217,19 @@ func (e *Engine) unfit(release *release) string {
 	return reason
 }
 
-// stepOver does what is due when a step or a watch has ended by its time.
-func (e *Engine) stepOver(svc *service, r *rollout) error {
+// stepOver does what is due when a step or a watch has ended by its time. c is what the check
+// has answered, if there is one.
+func (e *Engine) stepOver(ctx context.Context, svc *service, r *rollout, j judgement, c checked) error {
 	at := r.position()
 	trusted, why := r.enough(), fmt.Sprintf("v%d had fewer than the %d requests that it takes to judge it", r.next.Version, r.spec.MinRequests)
-	if r.spec.CheckURL != "" && at.Phase != api.PhaseSlowStart {
-		switch reason, v := e.askCheck(r); v {
-		case fails:
-			return e.giveUp(svc, r, reason)
-		case timeOver: // it does not know
-			trusted, why = false, reason
-		}
+	if c.opinion == noOpinion {
+		trusted, why = false, c.reason
+	}
+	r.mu.Lock()
+	outage := r.noWayBack
+	r.mu.Unlock()
+	if outage != "" {
+		return e.pauseRollout(svc, r, j.epoch, outage)
 	}
 	action := r.spec.OnInconclusive
 	switch {
@@ -199,51 +242,65 @@ func (e *Engine) stepOver(svc *service, r *rollout) error {
 	}
 	switch action {
 	case api.InconclusiveAbort:
-		return e.giveUp(svc, r, why)
+		return e.giveUp(ctx, svc, r, judgement{reason: why, epoch: j.epoch})
 	case api.InconclusivePromote:
-		reason := ""
-		if !trusted {
-			reason = why
+		if trusted {
+			why = ""
 		}
-		_, err := e.promote(svc, r, false, reason)
+		_, err := e.promote(svc, r, &j.epoch, promotion{reason: why})
 		return err
 	}
-	return e.pauseRollout(svc, r, why)
-}
-
-// askCheck asks the check of a rollout whether its release is fine. It returns fails if it is
-// not, timeOver if that is not known, each with the reason, and otherwise goOn.
-func (e *Engine) askCheck(r *rollout) (string, verdict) {
-	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
-	defer cancel()
-	url := r.spec.CheckURL
-	answer, err := e.askURL(ctx, url, r.status(false))
-	switch {
-	case err != nil:
-		return fmt.Sprintf("%s cannot be asked: %s", api.Printable(url), api.Printable(err.Error())), timeOver
-	case answer.status >= http.StatusInternalServerError:
-		return fmt.Sprintf("%s says that v%d is bad: %s", api.Printable(url), r.next.Version, api.Printable(answer.why())), fails
-	case answer.status >= 200 && answer.status <= 299:
-		return "", goOn
-	}
-	return fmt.Sprintf("%s does not know whether v%d is fine: %s", api.Printable(url), r.next.Version, api.Printable(answer.why())), timeOver
+	return e.pauseRollout(svc, r, j.epoch, why)
 }
 
 // checkWayBack ends a watch that goes on after a restart, if the release before is gone.
-func (e *Engine) checkWayBack(svc *service, r *rollout) {
-	if why := e.unfit(r.previous); why != "" {
-		reason := fmt.Sprintf("there is no way back to v%d: %s", r.previous.Version, why)
-		e.log().Warn("a watch ends, because the release before is gone", zap.String("service", svc.name), zap.String("reason", reason))
-		if _, err := e.promote(svc, r, true, reason); err != nil {
-			e.log().Warn("a watch could not be ended", zap.String("service", svc.name), zap.Error(err))
-		}
+func (e *Engine) checkWayBack(ctx context.Context, svc *service, r *rollout) {
+	epoch := r.currentEpoch()
+	why := e.unfit(ctx, r.previous, bootTimeout)
+	if why == "" || ctx.Err() != nil || r.position().Paused != "" {
+		return
 	}
+	reason := fmt.Sprintf("there is no way back to v%d: %s", r.previous.Version, why)
+	e.log().Warn("a watch ends, because the release before is gone", zap.String("service", svc.name), zap.String("reason", reason))
+	_, err := e.promote(svc, r, &epoch, promotion{full: true, gone: true, reason: reason})
+	if err != nil && !errors.Is(err, errRolloutOver) && !errors.Is(err, errMoved) {
+		e.log().Warn("a watch could not be ended", zap.String("service", svc.name), zap.Error(err))
+	}
+}
+
+// currentEpoch returns the epoch of the position that r is in.
+func (r *rollout) currentEpoch() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
 }
 
 // interruptRollout stores what is left of the time of a rollout, for the next start.
 func (e *Engine) interruptRollout(svc *service, r *rollout) {
-	e.storeRollout(svc, r)
-	r.finish(interrupted, "")
+	svc.committing <- struct{}{}
+	defer func() { <-svc.committing }()
+	e.storePosition(svc, r)
+	r.finish(end{how: interrupted})
+}
+
+// storeRollout stores what is left of the time of a rollout.
+func (e *Engine) storeRollout(svc *service, r *rollout) {
+	svc.committing <- struct{}{}
+	defer func() { <-svc.committing }()
+	e.storePosition(svc, r)
+}
+
+// storePosition is storeRollout, with the commit slot held.
+func (e *Engine) storePosition(svc *service, r *rollout) {
+	e.mu.Lock()
+	l := svc.lineup()
+	e.mu.Unlock()
+	if l == nil || l.rollout != r || r.isOver() {
+		return
+	}
+	if err := e.save(svc, l); err != nil {
+		e.log().Warn("it could not be stored how much is left of a rollout", zap.String("service", svc.name), zap.Error(err))
+	}
 }
 
 // isHeld reports whether a service is paused or stopped.

@@ -164,7 +164,7 @@ func (o *operation) commit() error {
 		e.forgetCertificates(t.from)
 	}
 	if before != nil && before.rollout != nil {
-		e.replaceRollout(before.rollout, next)
+		e.replaceRollout(before.rollout, next, after)
 	}
 	o.switched(after, left, took)
 	return nil
@@ -173,9 +173,12 @@ func (o *operation) commit() error {
 // lineup returns what the service is after the commit. Engine.mu must be held.
 func (o *operation) lineup() *lineup {
 	next := lineup{active: o.next, hold: o.hold()}
-	how := o.d.spec.Rollout
+	how, previous := o.d.spec.Rollout, o.old
+	if before := o.svc.lineup(); before != nil && !how.IsCanary() && before.rollout != nil && before.active == before.rollout.next {
+		previous = before.rollout.previous // the way back leads to what was trusted last
+	}
 	if o.old != nil && (how.IsCanary() || how.Watch > 0) {
-		o.rollout = newRollout(how, o.next, o.old, o.d)
+		o.rollout = newRollout(how, o.next, previous, o.d)
 		next.rollout = o.rollout
 	}
 	switch {
@@ -184,7 +187,7 @@ func (o *operation) lineup() *lineup {
 		next.active = o.old
 		next.candidate = newCandidate(o.next, o.rollout.weight(), rand.Uint64(), how.By)
 	case how.Watch > 0 || how.Keep:
-		next.standby = o.old
+		next.standby = previous
 	}
 	next.sign(o.svc.lineup())
 	return &next
@@ -193,17 +196,20 @@ func (o *operation) lineup() *lineup {
 // switched does what is due once the service has its line-up, of which left are out.
 func (o *operation) switched(now *lineup, left []*release, took api.Seconds) {
 	e, svc, d := o.e, o.svc, o.d
-	aside := slices.DeleteFunc(slices.Clone(left), func(r *release) bool { return r == o.old })
+	aside := left
+	if o.rollout == nil { // which this deployment would wait for before it has old drain
+		aside = slices.DeleteFunc(slices.Clone(left), func(r *release) bool { return r == o.old })
+	}
 	e.drainAside(svc, aside, o.next.Spec.Options.Drain(), d.drained)
 	if now.active == o.next {
-		e.remember(o.old, o.next)
+		e.remember(o.old, o.next, o.next.DeployedAt)
 		d.switched(o.old, o.next, summary(o.taken), took, now.standby != nil)
 	}
 	if now.standby != nil && now.rollout == nil {
 		d.kept(now.standby)
 	}
-	if !slices.Contains(left, o.old) {
-		o.old = nil // which is not to be drained
+	if o.rollout != nil || !slices.Contains(left, o.old) {
+		o.old = nil // which stays, or drains already
 	}
 	if o.rollout != nil {
 		e.operations.Go(func() { e.runRollout(svc, o.rollout) })
@@ -220,7 +226,7 @@ func (o *operation) try() error {
 	case <-o.rollout.undecided:
 	}
 	err := o.rollout.outcome()
-	if api.ErrorCode(err) == api.CodeReverted {
+	if code := api.ErrorCode(err); code == api.CodeReverted || code == api.CodeSuperseded {
 		o.awaitDrains() // so that the instances of the release may be removed
 	}
 	return err

@@ -116,12 +116,12 @@ func (e *Engine) checkTakeover(s *api.Spec, saysTLS bool) ([]takeover, error) {
 		return nil, err
 	}
 	for _, t := range all {
-		if l := t.svc.lineup(); t.from != nil && len(l.releases()) > 1 {
+		if l := t.svc.lineup(); l != nil && len(l.releases()) > 1 {
 			err := &api.Error{
 				Code:    api.CodeRouteConflict,
-				Message: fmt.Sprintf("%s belongs to the service %s, of which v%d is being brought into service, or is kept ready", describeRoute(t.routes[0]), t.svc.name, l.releases()[1].Version),
+				Message: fmt.Sprintf("%s belongs to the service %s, of which v%d is being brought into service, or is kept ready", describeRoute(e.heldBy(t.svc, s.Routes)[0]), t.svc.name, l.releases()[1].Version),
 			}
-			return nil, err.WithHint("end that first: %s", api.Operation("rollout promote "+api.ShellWord(t.svc.name)))
+			return nil, err.WithHint("end that first: %s", api.Operation("rollout promote "+api.ShellWord(t.svc.name)+" --full"))
 		}
 		if t.from == nil || t.from.Spec.Options.TLS == nil || s.Options.TLS != nil || saysTLS {
 			continue
@@ -253,7 +253,7 @@ func (e *Engine) storeLeft(t takeover) error {
 		if err := e.save(svc, &lineup{active: t.left, hold: t.hold}); err != nil {
 			return err
 		}
-		e.remember(nil, t.left)
+		e.remember(nil, t.left, t.left.DeployedAt)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
@@ -343,6 +343,7 @@ func (e *Engine) settled(taker, from *release) (takeover, bool) {
 	if left != nil {
 		t.left = from.with(left)
 		t.left.restored = &lineup{active: t.left, hold: t.hold}
+		t.left.lastVersion = from.restored.lastVersion(from.lastVersion)
 	} else {
 		from.Close()
 	}

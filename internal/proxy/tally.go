@@ -28,8 +28,10 @@ type tally struct {
 	off *atomic.Bool
 
 	// mu guards what follows.
-	mu      sync.Mutex
-	total   count
+	mu    sync.Mutex
+	total count
+	// raw is how many requests there were, whether they count or not.
+	raw     int64
 	timed   int64
 	slow    int64
 	clients map[netip.Addr]*clientTally
@@ -47,8 +49,9 @@ func (c *count) add(other count, times int64) {
 
 // clientTally is what one client has met.
 type clientTally struct {
-	// total is what counts of it, all minutes together.
+	// total is what counts of it, all minutes together, and raw how many requests it has sent.
 	total count
+	raw   int64
 	// minute is the last one in which it has come, and now what it has met in that.
 	minute int64
 	now    count
@@ -96,6 +99,8 @@ func (t *tally) count(client netip.Addr, minute int64, o forward.Outcome) {
 	if c.minute != minute {
 		c.minute, c.now = minute, count{}
 	}
+	t.raw++
+	c.raw++
 	before := c.now.weighed()
 	c.now.requests++
 	if o.Failed {
@@ -115,22 +120,27 @@ func (t *tally) all() count {
 	return t.total
 }
 
-// withoutWorst returns what all clients have met without the one that has met most failures,
-// unless there is no other: one client with a problem of its own makes no bad release.
+// fewClients is how many clients are so few that one of them may well stand for many, as the
+// address of a load balancer does that nobody has named.
+const fewClients = 4
+
+// withoutWorst returns what all clients have met without the one that has met most failures:
+// one client with a problem of its own makes no bad release. It is not left out where it may
+// stand for most of the people there are.
 func (t *tally) withoutWorst() count {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.clients) < 2 && !t.forgotten {
-		return t.total
-	}
-	var worst count
+	worst := new(clientTally)
 	for _, c := range t.clients {
-		if c.total.failures > worst.failures {
-			worst = c.total
+		if c.total.failures > worst.total.failures {
+			worst = c
 		}
 	}
+	if len(t.clients) < fewClients && !t.forgotten && 2*worst.raw > t.raw {
+		return t.total
+	}
 	rest := t.total
-	rest.add(worst, -1)
+	rest.add(worst.total, -1)
 	return rest
 }
 
@@ -158,11 +168,19 @@ func (e *evidence) previous() count {
 	return e.before.all()
 }
 
+// maxPastLimit is the highest limit that what the release before had earlier can lead to: with
+// a higher one, hardly any release would be found to be bad. What it has in the same time may
+// lead to any: an outage can hit all requests.
+const maxPastLimit = 0.5
+
 // limit returns the failure rate that the release is judged against.
 func (e *evidence) limit() float64 {
-	now := e.previous()
-	limit := analysis.Limit(e.maxErrorRate, now.failures, now.requests)
-	return max(limit, analysis.Limit(e.maxErrorRate, e.lastHour.failures, e.lastHour.requests))
+	limit := max(e.maxErrorRate, min(maxPastLimit, analysis.Limit(0, e.lastHour.failures, e.lastHour.requests)))
+	if e.before == nil {
+		return limit
+	}
+	now := e.before.all()
+	return analysis.Limit(limit, now.failures, now.requests)
 }
 
 // slowLimit returns the share of slow requests that it is judged against.

@@ -55,6 +55,19 @@ func TestClientThatMeetsMostFailuresIsLeftOut(t *testing.T) {
 	if got := tally.withoutWorst(); got != (count{40, 1}) {
 		t.Errorf("%+v", got)
 	}
+	// A load balancer that nobody has named, and somebody who comes by another way.
+	tally = newTally(new(atomic.Bool), 0)
+	tally.of(client(1), 1, 100, 100)
+	tally.of(client(2), 1, 1, 0)
+	if got := tally.withoutWorst(); got != (count{4, 3}) {
+		t.Errorf("with one other: %+v", got)
+	}
+	// A crawler at night, with a few people.
+	tally.of(client(3), 1, 1, 0)
+	tally.of(client(4), 1, 1, 0)
+	if got := tally.withoutWorst(); got != (count{3, 0}) {
+		t.Errorf("with three others: %+v", got)
+	}
 }
 
 func TestManyClientsCostBoundedMemory(t *testing.T) {
