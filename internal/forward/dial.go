@@ -41,13 +41,9 @@ var errRetired = errors.New("the release is retired")
 // targetDialer connects to one target and nowhere else: through no proxy from the
 // environment, to no address from a request.
 type targetDialer struct {
+	upstream *upstream
+	// target is that of upstream, perhaps with another port.
 	target api.Target
-	// dialer makes the connections.
-	dialer *net.Dialer
-	// alive ends when nothing may reach the target any more.
-	alive *endSignal
-	// name is what is known of the target's name.
-	name *targetName
 	// watches says that the dials are those of probes, which nobody waits for.
 	watches bool
 }
@@ -78,7 +74,7 @@ func (d *targetDialer) timeout(ctx context.Context) time.Duration {
 func (d *targetDialer) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout(ctx))
 	defer cancel()
-	stop := d.alive.AfterFunc(cancel)
+	stop := d.upstream.alive.AfterFunc(cancel)
 	defer stop()
 
 	outcomes := make(chan dialed, 1)
@@ -114,7 +110,7 @@ func (d *targetDialer) dial(ctx context.Context) (net.Conn, error) {
 				return o.conn, nil
 			}
 			if running == 0 || o.began.Equal(newest) && !isTimeout(o.err) && !isLookupOutage(o.err) {
-				if d.alive.Err() != nil {
+				if d.upstream.alive.Err() != nil {
 					o.err = fmt.Errorf("%w: %w", errRetired, o.err)
 				}
 				return nil, &dialError{fmt.Errorf("connecting to %s: %w", d.target, o.err), o.began}

@@ -89,7 +89,7 @@ func TestNewestAttemptThatIsRefusedEndsTheDial(t *testing.T) {
 	})
 	r, _ := serveWith(t, f, nil, testkit.RefusedAddress)
 	start := time.Now()
-	_, err := r.upstreams[0].dialer.dial(t.Context())
+	_, err := r.upstreams[0].dialer().dial(t.Context())
 	if took := time.Since(start); took >= dialTimeout-redialAfter || !errors.Is(err, syscall.ECONNREFUSED) || !isDialError(err) {
 		t.Errorf("%v after %s, want it refused", err, took)
 	}
@@ -104,7 +104,7 @@ func TestDialEndsWithTheHold(t *testing.T) {
 		const hold = 3 * time.Second
 		r := monitored(1)
 		r.Spec.Options.HoldTimeout = api.Duration(hold)
-		d := r.upstreams[0].dialer
+		d := r.upstreams[0].dialer()
 		start := time.Now()
 		first, last := time.Duration(0), time.Duration(0)
 		r.upstreams[0].transport = &fakeApp{answer: func(ctx context.Context) (int, error) {

@@ -36,9 +36,10 @@ type Options struct {
 // how many are probed at a time.
 type Forwarder struct {
 	opts Options
-	// dialer opens the connections to all targets, and probeDialer those of probes, which
-	// are few: they may use descriptors that are kept from traffic.
+	// dialer opens the connections to all targets, and probeDialer those of probes.
 	dialer, probeDialer *net.Dialer
+	// newProbeTransport makes the transport of one probe. Tests have their own.
+	newProbeTransport func(p *prober) probeTransport
 	// id tells the probes of this forwarder from others.
 	id string
 	// probeSlots bounds parallel probes.
@@ -56,11 +57,12 @@ func NewForwarder(opts Options) *Forwarder {
 	dialer := *probeDialer
 	dialer.Control = descriptors.Control
 	return &Forwarder{
-		opts:        opts,
-		dialer:      &dialer,
-		probeDialer: probeDialer,
-		id:          rand.Text(),
-		probeSlots:  make(chan struct{}, maxParallelProbes),
+		opts:              opts,
+		dialer:            &dialer,
+		probeDialer:       probeDialer,
+		newProbeTransport: newProbeTransport,
+		id:                rand.Text(),
+		probeSlots:        make(chan struct{}, maxParallelProbes),
 	}
 }
 

@@ -21,7 +21,9 @@ func (r *Release) Inherit(old *Release) (recovered []api.Target) {
 		return nil
 	}
 	for i, own := range r.upstreams {
-		at := slices.IndexFunc(old.upstreams, own.stays)
+		at := slices.IndexFunc(old.upstreams, func(kept *upstream) bool {
+			return own.target == kept.target && r.asksLike(old, own.target) && own.stays(kept)
+		})
 		if at < 0 || !old.upstreams[at].hold() {
 			continue
 		}
@@ -42,11 +44,17 @@ func (r *Release) Inherit(old *Release) (recovered []api.Target) {
 	return recovered
 }
 
-// stays reports whether kept, of the release before, is the instance that u is.
-func (u *upstream) stays(kept *upstream) bool {
-	p, q := u.prober, kept.prober
-	return u.target == kept.target && p.host == q.host && p.id == q.id &&
-		maps.EqualFunc(p.header, q.header, slices.Equal) && kept.dialer.name.stayed(u.dialer.name)
+// stays reports whether kept, of the release before, is the instance that u is. Both have
+// the same target.
+func (u *upstream) stays(kept *upstream) bool { return u.name == nil || kept.name.stayed(u.name) }
+
+// asksLike reports whether the probes of t by r and by old are the same requests, as far as
+// that does not follow from [reachedAlike].
+func (r *Release) asksLike(old *Release, t api.Target) bool {
+	checked := t.WithPort(r.Spec.Options.HealthCheckPort)
+	host := r.probeHost(checked)
+	return r.forwarder == old.forwarder && r.Spec.Service == old.Spec.Service && host == old.probeHost(checked) &&
+		maps.EqualFunc(r.probeFields(host), old.probeFields(host), slices.Equal)
 }
 
 // reachedAlike reports whether two releases reach and check their targets in the same way.

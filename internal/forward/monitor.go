@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -39,10 +40,10 @@ type monitor struct {
 	of *Release
 	// alone says that the target has no sibling there, and therefore takes turns.
 	alone bool
+	// interrupt ends the probe that is under way; nil if there is none.
+	interrupt context.CancelFunc
 	// probing counts the probe that is under way.
 	probing sync.WaitGroup
-	// ended ends the probe that is under way.
-	ended endSignal
 }
 
 // release returns the release that the watch is for.
@@ -118,18 +119,21 @@ func (m *monitor) probe(u *upstream) {
 	}
 	m.probing.Add(1)
 	forwarder := m.of.forwarder
+	ctx, cancel := context.WithCancel(context.Background())
+	m.interrupt = cancel
 	m.mu.Unlock()
 	defer m.probing.Done()
+	defer cancel()
 
 	select {
 	case forwarder.probeSlots <- struct{}{}:
-	case <-m.ended.Done():
+	case <-ctx.Done():
 		return
 	}
 	began := time.Now()
-	result := u.prober.probe(&m.ended)
+	result := u.prober().probe(ctx)
 	<-forwarder.probeSlots
-	if m.ended.Err() != nil {
+	if ctx.Err() != nil {
 		return
 	}
 	h, changed := u.observe(result, began)
@@ -139,6 +143,7 @@ func (m *monitor) probe(u *upstream) {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.interrupt = nil
 	solo := 0
 	if m.alone {
 		solo = int(forwarder.solo.Load())
@@ -166,7 +171,9 @@ func (m *monitor) stop(r *Release) {
 	if m.timer != nil {
 		m.timer.Stop()
 	}
+	if m.interrupt != nil {
+		m.interrupt()
+	}
 	m.mu.Unlock()
-	m.ended.end()
 	m.probing.Wait()
 }

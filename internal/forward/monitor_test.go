@@ -24,9 +24,12 @@ type fakeApp struct {
 	at []time.Time
 }
 
+// fakeApps has the fakeApp of each upstream that is asked without a network.
+var fakeApps sync.Map
+
 func fakeProbes(u *upstream, answer func(context.Context) (int, error)) *fakeApp {
 	f := &fakeApp{answer: answer}
-	u.prober.newTransport = func() probeTransport { return f }
+	fakeApps.Store(u, f)
 	return f
 }
 
@@ -76,7 +79,14 @@ func newTestForwarder(configure ...func(*Options)) *Forwarder {
 	for _, f := range configure {
 		f(&o)
 	}
-	return NewForwarder(o)
+	f := NewForwarder(o)
+	f.newProbeTransport = func(p *prober) probeTransport {
+		if app, fake := fakeApps.Load(p.upstream); fake {
+			return app.(*fakeApp)
+		}
+		return newProbeTransport(p)
+	}
+	return f
 }
 
 // monitored returns a release with n targets.

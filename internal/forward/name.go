@@ -24,10 +24,6 @@ const (
 // the target is looked for while the resolver is out of order. A target that has an
 // address and no name has none of this.
 type targetName struct {
-	// outage is called with the error when look-ups begin to fail, and with nil when the
-	// name resolves again.
-	outage func(last netip.Addr, err error)
-
 	// mu guards what follows.
 	mu sync.Mutex
 	// last is the address of the last connection; invalid if there is none.
@@ -47,27 +43,37 @@ func (n *targetName) known() (last netip.Addr, out bool) {
 }
 
 // resolved notes that the resolver works, and that the target is at addr; if that is not
-// valid, it is not known where.
-func (n *targetName) resolved(addr netip.Addr) {
+// valid, it is not known where. It reports whether the name could not be looked up before.
+func (n *targetName) resolved(addr netip.Addr) (news bool) {
 	n.mu.Lock()
-	wasOut := n.out
+	defer n.mu.Unlock()
+	news = n.out
 	n.last, n.out = addr, false
 	n.leads(place{addr: addr})
-	n.mu.Unlock()
-	if wasOut {
-		n.outage(addr, nil)
+	return news
+}
+
+// unresolved notes that the resolver is out of order, and reports whether that is news.
+func (n *targetName) unresolved() (news bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	news = !n.out
+	n.out = true
+	return news
+}
+
+// resolved notes that the target is at addr, and tells if that could not be known before.
+func (u *upstream) resolved(addr netip.Addr) {
+	if u.name.resolved(addr) {
+		u.tellLookup(addr, nil)
 	}
 }
 
-// unresolved notes that the resolver is out of order.
-func (n *targetName) unresolved(last netip.Addr, err error) {
-	n.mu.Lock()
-	wasOut := n.out
-	n.out = true
-	n.mu.Unlock()
-	if !wasOut {
-		n.outage(last, err)
-	}
+// tellLookup tells of the newest release that look-ups begin to fail, with the error, or
+// that the name resolves again.
+func (u *upstream) tellLookup(last netip.Addr, err error) {
+	r := u.monitor.release()
+	r.forwarder.opts.LookupFailing(r, u.target, last, err)
 }
 
 // isLookupOutage reports whether err says that the resolver is out of order, and not that
@@ -77,22 +83,31 @@ func isLookupOutage(err error) bool {
 	return ok && !dns.IsNotFound
 }
 
+// netDialer returns what makes the connections. Those of probes are few: they may use
+// descriptors that are kept from traffic.
+func (d *targetDialer) netDialer() *net.Dialer {
+	f := d.upstream.monitor.release().forwarder
+	if d.watches {
+		return f.probeDialer
+	}
+	return f.dialer
+}
+
 // attempt makes one attempt to connect, with a fresh look-up of the name. If the resolver
 // is out of order, it tries the last good address.
 func (d *targetDialer) attempt(ctx context.Context) (net.Conn, error) {
-	t := d.target
-	if t.Network == "unix" {
-		return d.attemptSocket(ctx)
+	t, u, dialer := d.target, d.upstream, d.netDialer()
+	switch {
+	case u.name == nil:
+		return dialer.DialContext(ctx, t.Network, t.Address)
+	case t.Network == "unix":
+		return d.attemptSocket(ctx, dialer)
 	}
-	host, port, err := net.SplitHostPort(t.Address)
-	if err != nil || isAddress(host) {
-		return d.dialer.DialContext(ctx, t.Network, t.Address)
-	}
-	last, out := d.name.known()
+	last, out := u.name.known()
 	if !last.IsValid() {
-		conn, err := d.dialer.DialContext(ctx, t.Network, t.Address)
+		conn, err := dialer.DialContext(ctx, t.Network, t.Address)
 		if err == nil {
-			d.name.resolved(addressOf(conn))
+			u.resolved(addressOf(conn))
 		}
 		return conn, err
 	}
@@ -104,7 +119,7 @@ func (d *targetDialer) attempt(ctx context.Context) (net.Conn, error) {
 	defer giveUp()
 	slow := time.AfterFunc(wait, giveUp)
 	defer slow.Stop()
-	conn, err := d.dialer.DialContext(httptrace.WithClientTrace(looking, &httptrace.ClientTrace{
+	conn, err := dialer.DialContext(httptrace.WithClientTrace(looking, &httptrace.ClientTrace{
 		DNSDone: func(info httptrace.DNSDoneInfo) {
 			slow.Stop()
 			if info.Err != nil {
@@ -114,23 +129,27 @@ func (d *targetDialer) attempt(ctx context.Context) (net.Conn, error) {
 			if !slices.ContainsFunc(info.Addrs, func(a net.IPAddr) bool { return a.IP.Equal(last.AsSlice()) }) {
 				at = netip.Addr{} // it is elsewhere now, whether it can be reached there or not
 			}
-			d.name.resolved(at)
+			u.resolved(at)
 		},
 	}), t.Network, t.Address)
 	switch dns, failed := errors.AsType[*net.DNSError](err); {
 	case err == nil:
-		d.name.resolved(addressOf(conn))
+		u.resolved(addressOf(conn))
 		return conn, nil
 	case !failed || ctx.Err() != nil:
 		return nil, err
 	case dns.IsNotFound:
-		d.name.resolved(netip.Addr{})
+		u.resolved(netip.Addr{})
 		return nil, err
-	case looking.Err() != nil:
+	}
+	host, port, _ := net.SplitHostPort(t.Address)
+	if looking.Err() != nil {
 		err = &net.DNSError{Err: "no answer", Name: host, IsTimeout: true}
 	}
-	d.name.unresolved(last, err)
-	conn, dialErr := d.dialer.DialContext(ctx, t.Network, net.JoinHostPort(last.String(), port))
+	if u.name.unresolved() {
+		u.tellLookup(last, err)
+	}
+	conn, dialErr := dialer.DialContext(ctx, t.Network, net.JoinHostPort(last.String(), port))
 	if dialErr != nil {
 		return nil, fmt.Errorf("%w; at its last address: %w", err, dialErr)
 	}

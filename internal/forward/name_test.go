@@ -128,7 +128,7 @@ func TestTargetIsFoundWhileTheResolverIsDown(t *testing.T) {
 			r, _ := serveWith(t, f, nil, names.target(app.Target))
 			u := r.upstreams[0]
 			dial := func() error {
-				conn, err := u.dialer.dial(t.Context())
+				conn, err := u.dialer().dial(t.Context())
 				if err == nil {
 					_ = conn.Close()
 				}
@@ -147,14 +147,14 @@ func TestTargetIsFoundWhileTheResolverIsDown(t *testing.T) {
 			if took := time.Since(begin); took > lookupTimeout+redialAfter+2*time.Second {
 				t.Errorf("three dials take %s", took)
 			}
-			if result := u.prober.probe(t.Context()); !result.ok() {
+			if result := u.prober().probe(t.Context()); !result.ok() {
 				t.Errorf("while the resolver is down, a probe says %+v", result)
 			}
 			if err := testkit.Receive(t, told, "the news of the outage"); !isLookupOutage(err) {
 				t.Errorf("told %v", err)
 			}
 			names.answer("127.0.0.1")
-			if result := u.prober.probe(t.Context()); !result.ok() {
+			if result := u.prober().probe(t.Context()); !result.ok() {
 				t.Errorf("when the resolver is back: %+v", result)
 			}
 			if err := testkit.Receive(t, told, "the news of its end"); err != nil {
@@ -184,18 +184,18 @@ func TestTargetIsNotLookedForWhereItWas(t *testing.T) {
 	names.answer("127.0.0.1")
 	f := newTestForwarder(func(o *Options) { o.Resolver = names.resolver() })
 	r, _ := serveWith(t, f, nil, names.target(app.Target))
-	conn, err := r.upstreams[0].dialer.dial(t.Context())
+	conn, err := r.upstreams[0].dialer().dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
 	names.answer("127.0.0.99") // where nothing listens
-	if conn, err := r.upstreams[0].dialer.dial(t.Context()); err == nil {
+	if conn, err := r.upstreams[0].dialer().dial(t.Context()); err == nil {
 		_ = conn.Close()
 		t.Error("it is looked for at its old address")
 	}
 	names.breakDown(dnsmessage.RCodeServerFailure)
-	if conn, err := r.upstreams[0].dialer.dial(t.Context()); err == nil {
+	if conn, err := r.upstreams[0].dialer().dial(t.Context()); err == nil {
 		_ = conn.Close()
 		t.Error("it is looked for at its old address when the resolver is down")
 	}
@@ -211,7 +211,7 @@ func TestFailureToLookUpIsToldOnce(t *testing.T) {
 	r, _ := serveWith(t, f, nil, "app.test:80")
 	for range 5 {
 		const want = "looking up app.test failed: connection refused"
-		if result := r.upstreams[0].prober.probe(t.Context()); result.reason != want || !result.unreachable {
+		if result := r.upstreams[0].prober().probe(t.Context()); result.reason != want || !result.unreachable {
 			t.Errorf("%+v, want %q", result, want)
 		}
 	}
@@ -220,7 +220,7 @@ func TestFailureToLookUpIsToldOnce(t *testing.T) {
 	f = newTestForwarder(func(o *Options) { o.Resolver = silent.resolver() })
 	r, _ = serveWith(t, f, func(req *api.DeployRequest) { req.HealthCheckTimeout = testkit.Milliseconds(300) }, "app.test:80")
 	const want = "looking up app.test timed out"
-	if result := r.upstreams[0].prober.probe(t.Context()); result.reason != want {
+	if result := r.upstreams[0].prober().probe(t.Context()); result.reason != want {
 		t.Errorf("%+v, want %q", result, want)
 	}
 }

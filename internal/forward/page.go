@@ -15,9 +15,9 @@ func (r *Release) Page(path string) (tr *http.Transport, u *url.URL, host string
 	if u, err = target.URL(path); err != nil {
 		return nil, nil, "", err
 	}
-	tr = newHTTPTransport(target, usable.dialer.dial, r.targetTLS(target))
+	tr = newHTTPTransport(target, usable.dial, r.targetTLS(target))
 	tr.DisableKeepAlives = true
-	return tr, u, probeHost(target, r.Spec.Options, r.Spec.Hosts), nil
+	return tr, u, r.probeHost(target), nil
 }
 
 // WithCut returns a context that also ends when the requests of r are cut. cancel has to

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // place is where a connection leads: the address behind a name, or the file of a Unix
@@ -18,6 +20,12 @@ func (p place) known() bool { return p.addr.IsValid() || p.file != nil }
 
 func (p place) is(other place) bool {
 	return p.addr == other.addr && (p.file == nil && other.file == nil || os.SameFile(p.file, other.file))
+}
+
+// mayMove reports whether a target is not always at the same place.
+func mayMove(t api.Target) bool {
+	host, _, err := net.SplitHostPort(t.Address)
+	return t.Network == "unix" || err == nil && !isAddress(host)
 }
 
 // leads notes where the target is now; that is not known if there is no such name any more.
@@ -42,13 +50,14 @@ func (n *targetName) stayed(newer *targetName) bool {
 }
 
 // attemptSocket makes one attempt to connect to a Unix socket.
-func (d *targetDialer) attemptSocket(ctx context.Context) (net.Conn, error) {
+func (d *targetDialer) attemptSocket(ctx context.Context, dialer *net.Dialer) (net.Conn, error) {
 	file, _ := os.Stat(d.target.Address)
-	conn, err := d.dialer.DialContext(ctx, d.target.Network, d.target.Address)
+	conn, err := dialer.DialContext(ctx, d.target.Network, d.target.Address)
 	if err == nil {
-		d.name.mu.Lock()
-		d.name.leads(place{file: file})
-		d.name.mu.Unlock()
+		name := d.upstream.name
+		name.mu.Lock()
+		name.leads(place{file: file})
+		name.mu.Unlock()
 	}
 	return conn, err
 }

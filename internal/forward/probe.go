@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -39,22 +38,18 @@ func (r probeResult) sameAs(other probeResult) bool {
 
 // prober asks one target whether it is ready.
 type prober struct {
+	upstream *upstream
+	// release is the one that the target is asked for.
+	release *Release
 	// target is what is asked, and dial connects to it.
 	target api.Target
 	dial   func(context.Context) (net.Conn, error)
 	url    string
 	host   string
-	// header are the fields to ask with besides.
-	header http.Header
-	agent  string
-	id     string
 	// statuses are those of a target that is ready, and body is what its answer contains.
 	statuses api.StatusRanges
 	body     string
 	timeout  time.Duration
-	// newTransport makes the transport of one probe. Keeping it would be of no
-	// use, and ten thousand services would keep ten thousand.
-	newTransport func() probeTransport
 }
 
 // probeTransport carries a probe. [http.Transport] is one.
@@ -63,34 +58,35 @@ type probeTransport interface {
 	CloseIdleConnections()
 }
 
-func newProber(of *upstream, r *Release) *prober {
-	o := r.Spec.Options
-	checked := of.target.WithPort(o.HealthCheckPort)
-	p := &prober{
-		host:    probeHost(checked, o, r.Spec.Hosts),
-		agent:   r.forwarder.opts.UserAgent,
-		id:      r.forwarder.probeID(r.Spec.Service),
-		timeout: time.Duration(o.HealthCheckTimeout),
+// newProbeTransport returns the transport of one probe. Keeping it would be of no use.
+func newProbeTransport(p *prober) probeTransport {
+	if p.target.Scheme == "http" {
+		return &transport.Transport{Dial: p.dial, ResponseHeaderTimeout: p.timeout}
 	}
-	p.header = probeFields(o, p.host)
-	// They were checked when the request was validated.
+	tr := newHTTPTransport(p.target, p.dial, p.release.targetTLS(p.target))
+	tr.DisableKeepAlives = true
+	return tr
+}
+
+// prober returns what asks the target, for the newest of the releases that have it. All of
+// them ask alike.
+func (u *upstream) prober() *prober {
+	r := u.monitor.release()
+	o := &r.Spec.Options
+	checked := u.target.WithPort(o.HealthCheckPort)
+	p := &prober{
+		upstream: u,
+		release:  r,
+		target:   checked,
+		dial:     u.probeDialer(checked).dial,
+		host:     r.probeHost(checked),
+		body:     o.HealthCheckBody,
+		timeout:  time.Duration(o.HealthCheckTimeout),
+	}
+	// They were checked when the request was validated, as was the path.
 	p.statuses, _ = api.ParseStatusRanges(o.HealthCheckStatus)
-	p.body = o.HealthCheckBody
-	// The path was checked when the request was validated.
 	if u, err := checked.URL(o.HealthCheckPath); err == nil {
 		p.url = u.String()
-	}
-	d := &targetDialer{target: checked, dialer: r.forwarder.probeDialer, alive: &of.alive, name: of.dialer.name, watches: true}
-	p.target, p.dial = checked, d.dial
-	// The prober may outlive r, and does not refer to it.
-	timeout, config := p.timeout, r.targetTLS(checked)
-	p.newTransport = func() probeTransport {
-		if checked.Scheme == "http" {
-			return &transport.Transport{Dial: d.dial, ResponseHeaderTimeout: timeout}
-		}
-		tr := newHTTPTransport(checked, d.dial, config.Clone())
-		tr.DisableKeepAlives = true
-		return tr
 	}
 	return p
 }
@@ -98,8 +94,8 @@ func newProber(of *upstream, r *Release) *prober {
 // probeFields returns the header fields of a probe besides those that every one has. Where
 // visitors come by HTTPS, an application that insists on it is asked as they ask: it would
 // answer a probe with a redirect otherwise.
-func probeFields(o api.Options, host string) http.Header {
-	h := make(http.Header)
+func (r *Release) probeFields(host string) http.Header {
+	o, h := &r.Spec.Options, make(http.Header)
 	if o.TLS != nil {
 		h.Set("X-Forwarded-Proto", "https")
 		h.Set("X-Forwarded-Host", host)
@@ -115,10 +111,11 @@ func probeFields(o api.Options, host string) http.Header {
 
 // probeHost returns the Host header for probes: apps that check it should see
 // one that is theirs.
-func probeHost(t api.Target, o api.Options, hosts []string) string {
-	if o.HealthCheckHost != "" {
-		return o.HealthCheckHost
+func (r *Release) probeHost(t api.Target) string {
+	if host := r.Spec.Options.HealthCheckHost; host != "" {
+		return host
 	}
+	hosts := r.Spec.Hosts
 	for _, h := range hosts {
 		if !api.IsWildcard(h) {
 			return h
@@ -139,18 +136,18 @@ func (p *prober) probe(ctx context.Context) probeResult {
 	if err != nil {
 		return probeResult{reason: api.Printable(err.Error())}
 	}
-	req.Host = p.host
-	maps.Copy(req.Header, p.header)
+	r := p.release
+	req.Host, req.Header = p.host, r.probeFields(p.host)
 	if req.Header.Get("User-Agent") == "" {
-		req.Header.Set("User-Agent", p.agent)
+		req.Header.Set("User-Agent", r.forwarder.opts.UserAgent)
 	}
-	req.Header.Set(probeHeader, p.id)
+	req.Header.Set(probeHeader, r.forwarder.probeID(r.Spec.Service))
 	// A connection of its own for every probe: a pooled one would tell how the
 	// target was, not how it is.
 	req.Header.Set("Connection", "close")
 	// The transport alone follows no redirect: that may lead to another app,
 	// whose 200 would count for this one.
-	tr := p.newTransport()
+	tr := r.forwarder.newProbeTransport(p)
 	defer tr.CloseIdleConnections()
 	resp, err := tr.RoundTrip(req)
 	if err != nil {

@@ -30,7 +30,7 @@ func probe(t *testing.T, target string, change func(*api.DeployRequest)) probeRe
 	}
 	r := newTestForwarder().NewRelease(s)
 	defer r.Close()
-	return r.upstreams[0].prober.probe(t.Context())
+	return r.upstreams[0].prober().probe(t.Context())
 }
 
 func TestOnlyA2xxIsHealthy(t *testing.T) {

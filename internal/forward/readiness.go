@@ -43,14 +43,15 @@ const gatePause = 50 * time.Millisecond
 // answers, though not well, is asked less and less often, so that the checks
 // never delay a switch by more than a twentieth of the boot time.
 func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, failed FailedFunc) api.ProbeReport {
-	report := api.ProbeReport{Target: u.target.String(), URL: u.prober.url}
+	asks := u.prober()
+	report := api.ProbeReport{Target: u.target.String(), URL: asks.url}
 	start := time.Now()
 	var last probeResult
 	var found identification
 	since, lasting := start, false
 	for {
 		began := time.Now()
-		result := u.prober.probe(ctx)
+		result := asks.probe(ctx)
 		if !result.ok() && over(ctx) {
 			// The probe was interrupted: its failure says nothing, but that there
 			// was no other says that the target is slow.
@@ -66,7 +67,7 @@ func (u *upstream) untilHealthy(ctx context.Context, interval time.Duration, fai
 			report.Healthy = true
 			break
 		}
-		result = u.prober.explain(ctx, result, &found)
+		result = asks.explain(ctx, result, &found)
 		if result.sameAs(last) {
 			report.RepeatFailure(result.reason)
 			if !lasting && time.Since(since) >= lastingAfter {

@@ -26,7 +26,7 @@ func probeTLS(t *testing.T, c tls.Certificate, ca []byte, change func(*api.Deplo
 	s.TargetCA = string(ca)
 	r := newTestForwarder().NewRelease(s)
 	defer r.Close()
-	return r.upstreams[0].prober.probe(t.Context())
+	return r.upstreams[0].prober().probe(t.Context())
 }
 
 func TestCertificateOfATargetIsCheckedAsTheSettingsSay(t *testing.T) {

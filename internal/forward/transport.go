@@ -29,20 +29,20 @@ type upstreamTransport interface {
 	Stats() transport.Stats
 }
 
-// newTransport returns the transport for requests to d's target, with the options of r. Its
+// newTransport returns the transport for requests to u's target, with the options of r. Its
 // dials end with the last release that has the target, so that nothing reaches the address
 // when that has drained.
-func newTransport(d *targetDialer, r *Release) upstreamTransport {
-	o := r.Spec.Options
-	if d.target.Scheme == "http" {
+func newTransport(u *upstream, r *Release) upstreamTransport {
+	o := &r.Spec.Options
+	if u.target.Scheme == "http" {
 		return &transport.Transport{
-			Dial:                  d.dial,
+			Dial:                  u.dial,
 			ResponseHeaderTimeout: time.Duration(o.TargetTimeout),
 			IdleTimeout:           idleConnTimeout,
 			MaxIdle:               maxIdleConns,
 		}
 	}
-	return newStandardTransport(d.target, d.dial, r.targetTLS(d.target), time.Duration(o.TargetTimeout))
+	return newStandardTransport(u.target, u.dial, r.targetTLS(u.target), time.Duration(o.TargetTimeout))
 }
 
 // newHTTPTransport returns a transport of the standard library with the given dial. config

@@ -1,7 +1,8 @@
 package forward
 
 import (
-	"net/netip"
+	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -17,11 +18,15 @@ import (
 // What is counted by release, so that a drain is exact, is not here but in [Release]. What
 // ends with a release, such as a cut, is not here either: inFlight is the load that all
 // releases bring to the target.
+//
+// There are ten thousand of them with ten thousand services, so what is needed now and
+// then, such as a prober, is made when it is needed: for the newest of the releases, but
+// any of them would do.
 type upstream struct {
-	target    api.Target
-	dialer    *targetDialer
+	target api.Target
+	// name is what is known of where the target is; nil if it is an address.
+	name      *targetName
 	transport upstreamTransport
-	prober    *prober
 	monitor   monitor
 	inFlight  atomic.Int64
 
@@ -42,12 +47,24 @@ func newUpstream(t api.Target, r *Release) *upstream {
 	u := &upstream{target: t}
 	u.holders.Store(1)
 	u.monitor.of = r
-	failing := r.forwarder.opts.LookupFailing
-	name := &targetName{outage: func(last netip.Addr, err error) { failing(u.monitor.release(), t, last, err) }}
-	u.dialer = &targetDialer{target: t, dialer: r.forwarder.dialer, alive: &u.alive, name: name}
-	u.transport, u.prober = newTransport(u.dialer, r), newProber(u, r)
+	if mayMove(t) {
+		u.name = new(targetName)
+	}
+	u.transport = newTransport(u, r)
 	return u
 }
+
+// dialer returns what connects to the target for its traffic.
+func (u *upstream) dialer() *targetDialer { return &targetDialer{upstream: u, target: u.target} }
+
+// probeDialer returns what connects to the target, or to another port of it, for requests of
+// the proxy's own.
+func (u *upstream) probeDialer(t api.Target) *targetDialer {
+	return &targetDialer{upstream: u, target: t, watches: true}
+}
+
+// dial opens a connection for the traffic of the target.
+func (u *upstream) dial(ctx context.Context) (net.Conn, error) { return u.dialer().dial(ctx) }
 
 // hold has one more release hold u, unless u is closed.
 func (u *upstream) hold() bool {

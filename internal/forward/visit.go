@@ -21,8 +21,7 @@ const maxVisit = 1 << 20
 // application is told what the request is for.
 func (r *Release) Visit(ctx context.Context, paths []string, times int, warmUp bool) (all []api.Visit) {
 	for _, u := range r.upstreams {
-		d := &targetDialer{target: u.target, dialer: r.forwarder.probeDialer, alive: &u.alive, name: u.dialer.name, watches: true}
-		tr := newHTTPTransport(u.target, d.dial, r.targetTLS(u.target))
+		tr := newHTTPTransport(u.target, u.probeDialer(u.target).dial, r.targetTLS(u.target))
 		for _, path := range paths {
 			v := api.Visit{Target: u.target.String(), Path: path}
 			for range times {
@@ -53,8 +52,8 @@ func (r *Release) visit(ctx context.Context, tr http.RoundTripper, target api.Ta
 		v.Reason = api.Printable(err.Error())
 		return
 	}
-	req.Host = probeHost(target, r.Spec.Options, r.Spec.Hosts)
-	req.Header = probeFields(r.Spec.Options, req.Host)
+	req.Host = r.probeHost(target)
+	req.Header = r.probeFields(req.Host)
 	req.Header.Set("User-Agent", r.forwarder.opts.UserAgent)
 	if warmUp {
 		req.Header.Set(warmUpField, "1")
