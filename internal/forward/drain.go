@@ -22,7 +22,7 @@ const cutGrace = 5 * time.Second
 // r's connections. progress, if not nil, is called now and then with what is
 // left.
 func (r *Release) Drain(limits api.DrainLimits, progress func(requests, streams int)) api.Drain {
-	start := time.Now()
+	start, changes := time.Now(), r.changes()
 	r.StopMonitor()
 	r.StopAcquiring()
 
@@ -42,7 +42,7 @@ func (r *Release) Drain(limits api.DrainLimits, progress func(requests, streams 
 	var turn <-chan time.Time
 	for (r.InFlight() > 0 && !stuckRequests) || (r.Streams() > 0 && !stuckStreams) || r.hasUncutStreams() {
 		select {
-		case <-r.changed:
+		case <-changes:
 		case <-tick.C:
 			if progress != nil {
 				progress(r.InFlight(), r.Streams())
@@ -124,6 +124,7 @@ func (r *Release) scheduleCloses(start time.Time, timeout time.Duration) int {
 // Shutdown closes r's streams politely, spread over the given time, and waits
 // for them until ctx ends. Requests are left to the server, which waits for them.
 func (r *Release) Shutdown(ctx context.Context, spread time.Duration) {
+	changes := r.changes()
 	r.StopMonitor()
 	r.scheduleCloses(time.Now(), spread)
 	// If r drains, the drain may be the one that is woken.
@@ -131,7 +132,7 @@ func (r *Release) Shutdown(ctx context.Context, spread time.Duration) {
 	defer tick.Stop()
 	for r.Streams() > 0 {
 		select {
-		case <-r.changed:
+		case <-changes:
 		case <-tick.C:
 		case <-ctx.Done():
 			return

@@ -47,15 +47,15 @@ type Release struct {
 	// judge is told of every one of them; nil if nobody is.
 	judge atomic.Pointer[func(*http.Request, *Sender, Outcome)]
 
-	// streamsMu guards streams and closeStreamsAt.
+	// streamsMu guards what follows, up to changed.
 	streamsMu sync.Mutex
 	streams   map[*stream]struct{}
 	// closeStreamsAt is when a stream that begins during the drain is closed.
 	closeStreamsAt time.Time
-
 	// changed is signalled when the last request or a stream of a draining
-	// release ends.
+	// release ends. It is nil before somebody waits for that.
 	changed chan struct{}
+
 	// cut ends when the drain timeout is over: requests in flight are cut.
 	cut endSignal
 	// closing is done once.
@@ -64,7 +64,7 @@ type Release struct {
 
 // NewRelease returns a release that has no traffic yet. It opens nothing.
 func (f *Forwarder) NewRelease(s api.Spec) *Release {
-	r := &Release{Spec: s, forwarder: f, changed: make(chan struct{}, 1), plain: true, Traffic: new(Traffic)}
+	r := &Release{Spec: s, forwarder: f, plain: true, Traffic: new(Traffic)}
 	if s.Options.TargetCA != "" {
 		r.roots = rootsOf(s)
 	}
@@ -101,8 +101,20 @@ func (r *Release) draining() bool { return r.requests.Load()&drainingBit != 0 }
 // InFlight returns the number of requests in flight, streams not included.
 func (r *Release) InFlight() int { return int(r.requests.Load() &^ drainingBit) }
 
+// changes returns what is signalled from now on when the counts are to be looked at again.
+func (r *Release) changes() <-chan struct{} {
+	r.streamsMu.Lock()
+	defer r.streamsMu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{}, 1)
+	}
+	return r.changed
+}
+
 // signal wakes the drain, if there is one, to look at the counts again.
 func (r *Release) signal() {
+	r.streamsMu.Lock()
+	defer r.streamsMu.Unlock()
 	select {
 	case r.changed <- struct{}{}:
 	default:

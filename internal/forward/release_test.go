@@ -17,6 +17,7 @@ func TestDrainingReleaseTakesNoRequests(t *testing.T) {
 	if !r.Acquire() {
 		t.Fatal("a new release takes no request")
 	}
+	changes := r.changes()
 	r.requests.Or(drainingBit)
 	if r.Acquire() {
 		t.Fatal("a release that drains takes a request")
@@ -29,7 +30,7 @@ func TestDrainingReleaseTakesNoRequests(t *testing.T) {
 		t.Errorf("%d requests in flight, want none", n)
 	}
 	select {
-	case <-r.changed:
+	case <-changes:
 	default:
 		t.Error("the drain is not woken by the last request")
 	}

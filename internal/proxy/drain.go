@@ -9,6 +9,19 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
+// drain is how a release ends.
+type drain struct {
+	// over is closed when the release has drained, of which result then tells.
+	over   chan struct{}
+	result api.Drain
+}
+
+// beginDrain has r, which has left, count as a release that drains. Engine.mu must be held.
+func (s *service) beginDrain(r *release) {
+	r.drain = &drain{over: make(chan struct{})}
+	s.draining = append(s.draining, r)
+}
+
 // drainOld drains old, which may be nil, and tells report of it; then it waits for
 // every older release of the service that still drains, so that the targets of all
 // of them may be removed. It returns an error if something of old had to be cut and
@@ -28,7 +41,7 @@ func (e *Engine) drainOld(svc *service, old *release, limits api.DrainLimits, fa
 		}
 	}
 	for _, r := range others {
-		<-r.drained
+		<-r.drain.over
 	}
 	return failed
 }
@@ -48,8 +61,8 @@ func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, 
 	svc.retired += r.Served.Load()
 	e.mu.Unlock()
 	report(result)
-	r.drain = result
-	close(r.drained)
+	r.drain.result = result
+	close(r.drain.over)
 	return result
 }
 

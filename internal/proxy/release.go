@@ -32,14 +32,13 @@ type release struct {
 	// certified says that there were certificates for all hosts before the release took
 	// traffic, or have been since.
 	certified atomic.Bool
-	// drained is closed when the drain has ended, of which drain then tells.
-	drained chan struct{}
-	drain   api.Drain
+	// drain is that of a release that has left; nil as long as it has a part in its service.
+	drain *drain
 }
 
 // newRelease returns a release that has no traffic yet. It opens nothing.
 func (e *Engine) newRelease(s api.Spec) *release {
-	r := &release{Release: e.forwarder.NewRelease(s), drained: make(chan struct{})}
+	r := &release{Release: e.forwarder.NewRelease(s)}
 	r.Spec = &r.Release.Spec
 	if t := s.Options.TLS; t != nil && t.OwnFiles() {
 		r.keyPair = newKeyPair(t, s.Hosts)
@@ -57,7 +56,7 @@ func (r *release) Status() api.ReleaseStatus {
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, drained: r.drained, samples: r.samples}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, samples: r.samples}
 	if r.keyPair != nil {
 		next.keyPair = newKeyPair(spec.Options.TLS, spec.Hosts)
 		next.keyPair.current.Store(r.keyPair.current.Load())

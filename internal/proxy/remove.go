@@ -66,8 +66,8 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	if l != nil { // drainOld has waited for all of them
 		var drains []api.Drain
 		for _, r := range l.releases() {
-			if drains = append(drains, r.drain); req.FailOnCut && err == nil && !r.drain.Clean() {
-				err = drainError(name, r.drain)
+			if drains = append(drains, r.drain.result); req.FailOnCut && err == nil && !r.drain.result.Clean() {
+				err = drainError(name, r.drain.result)
 			}
 		}
 		removal.Cut = api.CutOf(drains...)

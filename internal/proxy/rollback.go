@@ -99,8 +99,8 @@ func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release,
 		return err
 	}
 	for _, r := range left {
-		<-r.drained
-		d.drained(r.drain)
+		<-r.drain.over
+		d.drained(r.drain.result)
 	}
 	if d.spec.FailOnCut {
 		return d.cutError()

@@ -81,7 +81,7 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 func (e *Engine) leave(svc *service, left []*release) []*release {
 	for _, r := range left {
 		e.free(svc.name, r.Spec.Routes)
-		svc.draining = append(svc.draining, r)
+		svc.beginDrain(r)
 	}
 	return left
 }

@@ -48,8 +48,8 @@ func (e *Engine) Rollout(name string, req api.RolloutRequest) (api.RolloutResult
 	}
 	result := api.RolloutResult{Service: name}
 	for _, r := range left {
-		<-r.drained
-		result.Drained = append(result.Drained, r.drain)
+		<-r.drain.over
+		result.Drained = append(result.Drained, r.drain.result)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -235,7 +235,7 @@ func (o *operation) try() error {
 // awaitDrains waits until no older release of the service drains.
 func (o *operation) awaitDrains() {
 	for _, r := range o.e.otherDrains(o.svc, nil) {
-		<-r.drained
+		<-r.drain.over
 	}
 }
 

@@ -273,7 +273,7 @@ func (e *Engine) without(table *table, taken []takeover) (_ *table, ended []*hol
 		table = table.without(t.svc.active)
 		t.svc.active = nil
 		if t.left == nil {
-			t.svc.draining = append(t.svc.draining, t.from)
+			t.svc.beginDrain(t.from)
 			continue
 		}
 		t.svc.active = newClaim(&lineup{active: t.left, hold: before.again()})
