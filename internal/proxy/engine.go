@@ -90,6 +90,11 @@ func (e *Engine) log() *zap.Logger { return e.logger.Load() }
 
 func (e *Engine) currentStore() Store { return *e.store.Load() }
 
+// startTurn is the time between the first probes of two releases after a start. If ten
+// thousand were due at once, ten thousand goroutines would wait for each other, and the
+// runtime never gives back what it has made for them.
+const startTurn = time.Millisecond
+
 // Start begins to watch the health of the services that were loaded. Calls after
 // the first do nothing.
 func (e *Engine) Start() {
@@ -110,9 +115,11 @@ func (e *Engine) Start() {
 	}
 	e.mu.Unlock()
 	e.storeSettled()
+	turn := time.Duration(0)
 	for _, l := range lineups {
 		for _, r := range l.releases() {
-			r.StartMonitor(0)
+			r.StartMonitor(turn)
+			turn += startTurn
 		}
 		e.keepCertificates(l.active)
 	}
