@@ -29,9 +29,12 @@ const returnInterval = 30 * time.Second
 var lastReturn time.Time
 
 const (
-	// idleInterval is how long nothing has been collected when the proxy has so little
-	// to do that a collection costs nobody anything.
+	// idleInterval is how long the proxy has had little to do when a collection costs
+	// nobody anything.
 	idleInterval = 10 * time.Second
+	// idleAllocations is less than what the proxy allocates in that time when it has more
+	// to do than to probe ten thousand services, in bytes.
+	idleAllocations = 12 << 20
 	// idleGarbage is what is worth one then, in bytes.
 	idleGarbage = 4 << 20
 )
@@ -52,18 +55,23 @@ func paceGC() {
 // allocations there are no collections, and what is garbage would stay.
 func collectWhenIdle() {
 	sample := []metrics.Sample{
-		{Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
 		{Name: "/gc/heap/live:bytes"},
 	}
-	var collections uint64
+	var allocated uint64
+	var idle bool
 	for range time.Tick(idleInterval) {
 		metrics.Read(sample)
-		before := collections
-		collections = sample[0].Value.Uint64()
+		before, wasIdle := allocated, idle
+		allocated = sample[0].Value.Uint64()
 		inUse := sample[1].Value.Uint64() + sample[2].Value.Uint64()
-		if collections == before && inUse > sample[3].Value.Uint64()+idleGarbage {
+		idle = allocated-before < idleAllocations
+		if idle && inUse > sample[3].Value.Uint64()+idleGarbage {
+			if !wasIdle {
+				runtime.GC() // what the work has left in a sync.Pool outlives one collection
+			}
 			debug.FreeOSMemory()
 		}
 	}
