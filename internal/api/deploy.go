@@ -206,8 +206,9 @@ type Spec struct {
 
 	// Note is what people know the release by.
 	Note Note
-	// Rollout is how the release is brought into service.
-	Rollout Rollout
+	// Rollout is how the release is brought into service; nil if it is at once and for good,
+	// as nearly always.
+	Rollout *Rollout
 	// WaitForCertificates has the deployment fail without certificates.
 	WaitForCertificates bool
 	// TakeOver, FailOnCut, Force and Detach are those of the request.

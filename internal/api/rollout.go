@@ -93,8 +93,8 @@ type Rollout struct {
 	CheckURL       string         `json:"check_url,omitempty"`
 }
 
-// IsCanary reports whether the release gets a share of the clients first.
-func (r *Rollout) IsCanary() bool { return len(r.Steps) > 0 || r.SlowStart > 0 }
+// IsCanary reports whether the release gets a share of the clients first. r may be nil.
+func (r *Rollout) IsCanary() bool { return r != nil && (len(r.Steps) > 0 || r.SlowStart > 0) }
 
 // Header returns the name of the header field that clients are known by, if they are.
 func (r *Rollout) Header() (string, bool) { return strings.CutPrefix(r.By, "header:") }
@@ -187,8 +187,13 @@ func (r DeployRequest) resolveRollout(s *Spec) error {
 		return err
 	}
 	out.fillIn()
-	s.Rollout = out
-	return s.Rollout.Validate()
+	if err := out.Validate(); err != nil {
+		return err
+	}
+	if out.IsCanary() || out.Watch > 0 || out.Keep {
+		s.Rollout = &out
+	}
+	return nil
 }
 
 // checkUseOfRollout refuses settings that would have no effect.

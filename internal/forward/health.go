@@ -13,15 +13,15 @@ const failuresToFail = 3
 
 // health is the health of an upstream and the reason for it.
 type health struct {
-	state    api.Health
-	reason   string
-	since    time.Time
-	failures int
+	state  api.Health
+	reason string
+	since  time.Time
+	// failures is the number of probes in a row that have failed, and missed that of requests
+	// that were not answered in time, since a probe or another request was.
+	failures, missed int32
 	// seen is when the probe began that was the last to count.
 	seen time.Time
-	// missed is the number of requests that were not answered in time, since a probe or
-	// another request was, and missedSince when the first of them was given up.
-	missed      int
+	// missedSince is when the first of those requests was given up.
 	missedSince time.Time
 }
 

@@ -20,26 +20,25 @@ const (
 
 // pauseAfter returns how long to wait before the next probe of a target with health h, of
 // which there are solo without a sibling; 0 if it has one.
-func (m *monitor) pauseAfter(h health, solo int) time.Duration {
+func pauseAfter(h health, interval time.Duration, solo int) time.Duration {
 	if h.state == api.HealthHealthy && h.failures > 0 {
-		return m.interval // it may be about to fail
+		return interval // it may be about to fail
 	}
-	return max(m.interval, min(soloInterval, time.Duration(solo)*soloTurn))
+	return max(interval, min(soloInterval, time.Duration(solo)*soloTurn))
 }
 
 // monitor watches the health of one upstream after the switch. It is a timer
 // and not a goroutine, because ten thousand services have ten thousand.
 type monitor struct {
 	// mu guards what follows.
-	mu       sync.Mutex
-	timer    *time.Timer
-	due      time.Time // when timer fires
-	interval time.Duration
-	stopped  bool
+	mu    sync.Mutex
+	timer *time.Timer
+	due   time.Time // when timer fires
 	// of is the release that the watch is for: the newest of those that have the target.
 	of *Release
 	// alone says that the target has no sibling there, and therefore takes turns.
-	alone bool
+	alone   bool
+	stopped bool
 	// interrupt ends the probe that is under way; nil if there is none.
 	interrupt context.CancelFunc
 	// probing counts the probe that is under way.
@@ -53,6 +52,12 @@ func (m *monitor) release() *Release {
 	return m.of
 }
 
+// interval returns the time between two probes. It is the same for all releases that share
+// the target. mu must be held.
+func (m *monitor) interval() time.Duration {
+	return time.Duration(m.of.Spec.Options.HealthCheckInterval)
+}
+
 // start makes the first probe after delay, if the watch is for r.
 func (m *monitor) start(r *Release, u *upstream, delay time.Duration) {
 	m.mu.Lock()
@@ -61,7 +66,6 @@ func (m *monitor) start(r *Release, u *upstream, delay time.Duration) {
 		return
 	}
 	m.setAlone(len(r.upstreams) == 1)
-	m.interval = time.Duration(r.Spec.Options.HealthCheckInterval)
 	m.due = time.Now().Add(delay)
 	m.timer = time.AfterFunc(delay, func() { m.probe(u) })
 }
@@ -103,10 +107,11 @@ func (m *monitor) handTo(next *Release) bool {
 func (m *monitor) hasten() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	soon := time.Now().Add(m.interval)
+	interval := m.interval()
+	soon := time.Now().Add(interval)
 	// A timer that has fired is set again by its probe.
 	if !m.stopped && m.timer != nil && m.due.After(soon) && m.timer.Stop() {
-		m.timer.Reset(m.interval)
+		m.timer.Reset(interval)
 		m.due = soon
 	}
 }
@@ -148,7 +153,7 @@ func (m *monitor) probe(u *upstream) {
 	if m.alone {
 		solo = int(forwarder.solo.Load())
 	}
-	pause := m.pauseAfter(h, solo)
+	pause := pauseAfter(h, m.interval(), solo)
 	if !m.stopped {
 		// Spread the probes, so that targets which were deployed together are
 		// not asked together for ever.

@@ -171,14 +171,13 @@ func TestOnlyTargetIsAskedAsOftenAsItsIntervalSays(t *testing.T) {
 // nothing to do, whether they are well or not. One that seems to fail is looked at closely.
 func TestManyOnlyTargetsTakeTurns(t *testing.T) {
 	for n, want := range map[int]time.Duration{50: time.Second, 1000: 10 * time.Second, 20_000: soloInterval} {
-		var m monitor
-		m.interval = time.Second
+		const interval = time.Second
 		for _, state := range []api.Health{api.HealthHealthy, api.HealthFailing, api.HealthUnverified} {
-			if got := m.pauseAfter(health{state: state}, n); got != want {
+			if got := pauseAfter(health{state: state}, interval, n); got != want {
 				t.Errorf("%d targets: a pause of %s when %s, want %s", n, got, state, want)
 			}
 		}
-		if got := m.pauseAfter(health{state: api.HealthHealthy, failures: 1}, n); got != m.interval {
+		if got := pauseAfter(health{state: api.HealthHealthy, failures: 1}, interval, n); got != interval {
 			t.Errorf("%d targets: a pause of %s after a failure, want the interval", n, got)
 		}
 	}

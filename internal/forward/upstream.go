@@ -30,10 +30,8 @@ type upstream struct {
 	monitor   monitor
 	inFlight  atomic.Int64
 
-	// holders is the number of releases that have it and are not closed.
-	holders atomic.Int64
-	// alive ends when there are none: its connections are closed and dials that are under
-	// way are abandoned.
+	// alive ends when no release has it any more: its connections are closed and dials that
+	// are under way are abandoned.
 	alive endSignal
 
 	// healthMu guards health.
@@ -41,6 +39,8 @@ type upstream struct {
 	health   health
 	// missing says that health.missed is not 0.
 	missing atomic.Bool
+	// holders is the number of releases that have it and are not closed.
+	holders atomic.Int32
 }
 
 func newUpstream(t api.Target, r *Release) *upstream {

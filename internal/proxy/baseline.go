@@ -18,6 +18,9 @@ const (
 // sample is how many requests of a release have been answered and have failed up to a moment.
 type sample struct{ requests, failures int64 }
 
+// samples are those of the last hour, the oldest first.
+type samples []sample
+
 // sampleOutcomes notes, until the engine stops, how the requests of the releases that serve
 // have ended, so that a new release can be compared with the last hour of the one before.
 func (e *Engine) sampleOutcomes() {
@@ -42,18 +45,21 @@ func (e *Engine) sampleOutcomes() {
 // sample notes how the requests of r have ended so far. Engine.mu must be held.
 func (r *release) sample() {
 	requests, failures := r.Outcomes().Counts()
-	if r.samples = append(r.samples, sample{requests, failures}); len(r.samples) > maxSamples {
-		r.samples = r.samples[1:]
+	if r.samples == nil { // most releases of ten thousand have no requests for long
+		r.samples = new(samples)
 	}
+	all := append(*r.samples, sample{requests, failures})
+	*r.samples = all[max(0, len(all)-maxSamples):]
 }
 
 // lastHour returns how the requests of r have ended in the last hour, or since it serves.
 // Engine.mu must be held.
 func (r *release) lastHour() (requests, failures int64) {
 	requests, failures = r.Outcomes().Counts()
-	if len(r.samples) == maxSamples {
-		requests -= r.samples[0].requests
-		failures -= r.samples[0].failures
+	if r.samples != nil && len(*r.samples) == maxSamples {
+		oldest := (*r.samples)[0]
+		requests -= oldest.requests
+		failures -= oldest.failures
 	}
 	return requests, failures
 }

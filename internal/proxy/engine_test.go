@@ -28,7 +28,7 @@ func (e *testEngine) checkConsistent() {
 	for name, svc := range e.services {
 		l := svc.lineup()
 		tried := l != nil && l.rollout != nil // its deployment waits
-		if !tried && len(svc.deployments) > 0 || len(svc.draining)+svc.operations+len(svc.committing) > 0 {
+		if !tried && len(svc.deployments) > 0 || len(svc.draining)+int(svc.operations)+len(svc.committing) > 0 {
 			e.t.Errorf("%s is not idle: %+v", name, svc)
 		}
 		if svc.active == nil {

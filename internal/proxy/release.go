@@ -24,9 +24,9 @@ type release struct {
 	// lastVersion is the number of the newest release that was stored with it, for the start
 	// alone.
 	lastVersion int
-	// samples are how its requests have ended so far, now and then, the oldest first. They
+	// samples are how its requests have ended so far, now and then; nil before the first. They
 	// are guarded by Engine.mu.
-	samples []sample
+	samples *samples
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before the release took

@@ -14,14 +14,14 @@ type service struct {
 	// lastVersion is the number of the newest release.
 	lastVersion int
 	// generation counts the changes of the service.
-	generation int
+	generation uint32
+	// operations counts the operations that are under way and are no deployments. As long as
+	// there are any, the record stays, so that they and new deployments share one commit slot.
+	operations int32
 	// deployments are those that are under way, the oldest first.
 	deployments []*Deployment
 	// committing is taken by the operation that is writing the service's state.
 	committing chan struct{}
-	// operations counts the operations that are under way and are no deployments. As long as
-	// there are any, the record stays, so that they and new deployments share one commit slot.
-	operations int
 	// draining are releases that still have traffic.
 	draining []*release
 	// traffic is what all its releases carry.

@@ -173,7 +173,11 @@ func (o *operation) commit() error {
 // lineup returns what the service is after the commit. Engine.mu must be held.
 func (o *operation) lineup() *lineup {
 	next := lineup{active: o.next, hold: o.hold()}
-	how, previous := o.d.spec.Rollout, o.old
+	var how api.Rollout
+	if asked := o.d.spec.Rollout; asked != nil {
+		how = *asked
+	}
+	previous := o.old
 	if before := o.svc.lineup(); before != nil && !how.IsCanary() && before.rollout != nil && before.active == before.rollout.next {
 		previous = before.rollout.previous // the way back leads to what was trusted last
 	}
