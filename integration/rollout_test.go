@@ -410,7 +410,7 @@ func TestOperationsDuringARollout(t *testing.T) {
 		}},
 		{"canary/take over", func(t *testing.T, p *rig.Proxy, next string, _ <-chan rig.Result) {
 			r := wantRun(t, p, 4, "deploy", next, "--service", "other", "--take-over")
-			if !strings.Contains(r.Stderr, "parachute rollout promote default") {
+			if !strings.Contains(r.Stderr, "parachute rollout status default") {
 				t.Errorf("what to do is not said:\n%s", r.Stderr)
 			}
 		}},

@@ -121,7 +121,7 @@ func (e *Engine) checkTakeover(s *api.Spec, saysTLS bool) ([]takeover, error) {
 				Code:    api.CodeRouteConflict,
 				Message: fmt.Sprintf("%s belongs to the service %s, of which v%d is being brought into service, or is kept ready", describeRoute(e.heldBy(t.svc, s.Routes)[0]), t.svc.name, l.releases()[1].Version),
 			}
-			return nil, err.WithHint("end that first: %s", api.Operation("rollout promote "+api.ShellWord(t.svc.name)+" --full"))
+			return nil, err.WithHint("end that first; see %s", api.Operation("rollout status "+api.ShellWord(t.svc.name)))
 		}
 		if t.from == nil || t.from.Spec.Options.TLS == nil || s.Options.TLS != nil || saysTLS {
 			continue
