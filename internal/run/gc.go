@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// gcHeadroom is the garbage, in bytes, that may gather before it is collected. By
+// gcHeadroom is the garbage, in bytes, that may gather before it is collected, at most. By
 // default Go lets as much gather as there is live memory, which in a proxy is
 // little: it would collect dozens of times a second.
 const gcHeadroom = 24 << 20
@@ -34,7 +34,7 @@ const (
 	idleInterval = 10 * time.Second
 	// idleAllocations is less than what the proxy allocates in that time when it has more
 	// to do than to probe ten thousand services, in bytes.
-	idleAllocations = 12 << 20
+	idleAllocations = 20 << 20
 	// idleGarbage is what is worth one then, in bytes.
 	idleGarbage = 4 << 20
 )
@@ -103,7 +103,13 @@ func adjustGC() {
 	}
 }
 
-// gcPercent returns the GOGC that leaves gcHeadroom with live bytes in use.
+// largeHeap is from when on less than gcHeadroom may gather, in bytes: thousands of services
+// take memory, and have a request now and then.
+const largeHeap = 16 << 20
+
+// gcPercent returns the GOGC that leaves gcHeadroom with live bytes in use, or for a large heap
+// as little as half of it.
 func gcPercent(live uint64) uint64 {
-	return min(max(gcHeadroom*100/max(live, 1), minGCPercent), maxGCPercent)
+	headroom := gcHeadroom - min((max(live, largeHeap)-largeHeap)/2, gcHeadroom/2)
+	return min(max(headroom*100/max(live, 1), minGCPercent), maxGCPercent)
 }

@@ -7,7 +7,9 @@ func TestGarbageThatMayGatherDoesNotGrowWithTheHeap(t *testing.T) {
 		0:          maxGCPercent,
 		1 << 20:    maxGCPercent,
 		8 << 20:    300,
-		24 << 20:   100,
+		16 << 20:   150,
+		24 << 20:   83,
+		30 << 20:   56,
 		1000 << 20: minGCPercent,
 	} {
 		if got := gcPercent(live); got != want {
