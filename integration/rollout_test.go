@@ -394,6 +394,9 @@ func TestOperationsDuringARollout(t *testing.T) {
 			if s := wantLineup(t, p, 1, 2, 0); s.Rollout.Weight != 1000 {
 				t.Errorf("%+v", s.Rollout)
 			}
+			if r := run(t, p, "wait", "default"); r.Code != 9 || !strings.Contains(r.Stderr, "until somebody decides") {
+				t.Errorf("wait: %d %s", r.Code, r.Stderr)
+			}
 			wantRun(t, p, 0, "rollout", "promote", "default")
 		}},
 		{"canary/reload", func(t *testing.T, p *rig.Proxy, _ string, _ <-chan rig.Result) {
@@ -426,7 +429,7 @@ func TestOperationsDuringARollout(t *testing.T) {
 		{"watch/deploy", func(t *testing.T, p *rig.Proxy, next string, d <-chan rig.Result) {
 			wantRun(t, p, 0, "deploy", next)
 			wantLineup(t, p, 3, 0, 0)
-			if r := arrive(t, "the end of the first watch", d); r.Code != 0 {
+			if r := arrive(t, "the end of the first watch", d); r.Code != 4 || !strings.Contains(r.Stderr, "v2 was still watched when v3 took its place") {
 				t.Errorf("the deployment whose place was taken: %d %s", r.Code, r.Stderr)
 			}
 		}},
@@ -490,12 +493,15 @@ func TestOperationsDuringARollout(t *testing.T) {
 			}
 			must(t, p.Start())
 			wantLineup(t, p, 2, 0, 1)
+			wantRun(t, p, 124, "wait", "default", "--timeout", "300ms") // it goes on
 			wantRun(t, p, 0, "rollback", "default")
 			wantLineup(t, p, 1, 0, 0)
 		}},
 		{"watch/remove", func(t *testing.T, p *rig.Proxy, _ string, d <-chan rig.Result) {
 			wantRun(t, p, 0, "remove", "default")
-			arrive(t, "the end of the watch", d)
+			if r := arrive(t, "the end of the watch", d); r.Code != 4 {
+				t.Errorf("%d %s", r.Code, r.Stderr)
+			}
 			if all := services(t, p); len(all) > 0 {
 				t.Errorf("%+v", all)
 			}
@@ -518,8 +524,8 @@ func TestOperationsDuringARollout(t *testing.T) {
 				d = start(t, p, "deploy", b.addr(), "--watch", "1h")
 				wantLineup(t, p, 2, 0, 1)
 			}
-			if strings.Contains(c.name, "restart") || strings.Contains(c.name, "pause") || strings.Contains(c.name, "remove") {
-				v.end(t) // who comes while there is no proxy, or no service, gets no answer
+			if strings.Contains(c.name, "restart") || strings.Contains(c.name, "reload") || strings.Contains(c.name, "pause") || strings.Contains(c.name, "remove") {
+				v.end(t) // who comes while there is no proxy, or no service, or in the moment of a reload, gets no answer
 				c.do(t, p, next.addr(), d)
 				return
 			}

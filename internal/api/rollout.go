@@ -105,9 +105,9 @@ func (r *Rollout) Validate() error {
 	case len(r.Steps) > MaxSteps:
 		return Invalid("a rollout has at most %d steps", MaxSteps)
 	case len(r.Steps) == 1 && r.Steps[0].Weight == Whole:
-		return Invalid("a rollout that begins with 100%% is a deploy").WithHint("leave %s out", Field("steps"))
+		return Invalid("a rollout that begins with 100%% is a deploy").WithHint("leave %s and %s out", Field("canary"), Field("steps"))
 	case len(r.Steps) > 0 && r.SlowStart > 0:
-		return Invalid("%s and %s contradict each other", Field("slow_start"), Field("steps")).WithHint("leave one of them out")
+		return Invalid("%s contradicts %s and %s", Field("slow_start"), Field("canary"), Field("steps")).WithHint("leave one of them out")
 	case r.SlowStart != 0 && (r.SlowStart < minStep || r.SlowStart > MaxTimeout):
 		return Invalid("%s %s is out of range; use a value from %s to %s", Field("slow_start"), r.SlowStart, minStep, boundName(MaxTimeout))
 	case r.Watch != 0 && (r.Watch < minStep || r.Watch > MaxTimeout):
@@ -115,7 +115,7 @@ func (r *Rollout) Validate() error {
 	case r.MaxErrorRate > maxLimit || r.MaxSlow > maxLimit:
 		return Invalid("a release that may fail or be slow in more than %s of all cases is never found to be bad", maxLimit)
 	case r.MinRequests < 0 || r.MinRequests > MaxMinRequests:
-		return Invalid("%s is out of bounds; it has to be from 1 to %d", Field("min_requests"), MaxMinRequests)
+		return Invalid("%s %d is out of bounds; it has to be from 1 to %d", Field("min_requests"), r.MinRequests, MaxMinRequests)
 	}
 	for i, s := range r.Steps {
 		if s.Weight == Whole && (i < len(r.Steps)-1 || s.For != 0) {
@@ -349,6 +349,9 @@ type RolloutResult struct {
 	Serving int `json:"serving"`
 	// Rollout is what is under way now; absent if that has ended.
 	Rollout *RolloutStatus `json:"rollout,omitempty"`
+	// Kept is the release that stays ready to serve again without a rollout: its targets must
+	// not be removed.
+	Kept int `json:"kept,omitempty"`
 	// Drained tells of the releases that have left: their targets may be removed.
 	Drained []Drain `json:"drained,omitempty"`
 }

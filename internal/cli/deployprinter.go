@@ -99,6 +99,8 @@ type textPrinter struct {
 	drainSince time.Time
 	// failures is how many failures of a release that is judged were told last.
 	failures int64
+	// slowStart says that the release is in its slow start.
+	slowStart bool
 	// draining is what the last drain line said, so that it is said once.
 	draining string
 }
@@ -142,7 +144,12 @@ func (p *textPrinter) Event(ev api.Event) error {
 	case api.EventJudged:
 		p.judged(*ev.Rollout)
 	case api.EventPromoted:
-		p.done(fmt.Sprintf("v%d is trusted", ev.Release), ev.Reason)
+		switch {
+		case ev.Reason != "":
+			p.line(fmt.Sprintf(" - v%d stays, although it could not be judged: %s", ev.Release, ev.Reason))
+		case !p.slowStart: // which judges nothing
+			p.done(fmt.Sprintf("v%d is trusted", ev.Release), "")
+		}
 	case api.EventReverted:
 		p.line(fmt.Sprintf(" %s v%d is taken back: %s", p.style.red("✘"), ev.Release, ev.Reason))
 	case api.EventDraining:
@@ -168,8 +175,10 @@ func (p *textPrinter) rollout(r api.RolloutStatus) {
 		}
 		p.done(fmt.Sprintf("v%d gets %s of the clients", r.Release, r.Weight), step)
 	}
-	p.now(describeRollout(r))
-	p.failures = r.Evidence.Failures
+	p.failures, p.slowStart = r.Evidence.Failures, r.Phase == api.PhaseSlowStart
+	if r.Phase != api.PhaseCanary || r.RemainingSeconds != nil || r.Waiting != "" {
+		p.now(describeRollout(r))
+	}
 }
 
 // judged shows what a release is judged by: always in a line that changes, elsewhere when
@@ -283,8 +292,7 @@ func (p *textPrinter) Result(s api.DeploymentStatus) error {
 			someOf(missing, ", "), p.named("parachute status"), s.Service)
 	}
 	if s.Kept > 0 {
-		fmt.Fprintf(p.progress, " - v%d is ready to serve again, so its instances must not be removed: %s %s goes back to it, %s %s lets it go\n",
-			s.Kept, p.named("parachute rollback"), s.Service, p.named("parachute rollout promote"), s.Service)
+		fmt.Fprintln(p.progress, keptNote(p.named, s.Service, s.Kept))
 	}
 	_, err := fmt.Fprintln(p.out, OutcomeOf(s))
 	return err

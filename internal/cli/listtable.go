@@ -45,15 +45,12 @@ func (l *listing) table() *table {
 			case s.Hold != nil:
 				health = s.Hold.String()
 			case s.Rollout != nil && s.Rollout.Phase == api.PhaseWatch:
-				health += ", watched"
-				if s.Rollout.RemainingSeconds != nil {
-					health += " " + leftOf(*s.Rollout.RemainingSeconds)
-				}
+				health += ", watched" + clockOf(*s.Rollout)
 			}
 			l.addRelease(t, s.Name, l.routesOf(s), *s.Active, health, tlsOf(s, l.now))
 		}
 		if s.Candidate != nil {
-			l.addRelease(t, s.Name, "", *s.Candidate, fmt.Sprintf("%s, canary %s", healthOf(*s.Candidate), s.Rollout.Weight), "")
+			l.addRelease(t, s.Name, "", *s.Candidate, fmt.Sprintf("%s, canary %s%s", healthOf(*s.Candidate), s.Rollout.Weight, clockOf(*s.Rollout)), "")
 		}
 		if s.Standby != nil {
 			l.addRelease(t, s.Name, "", *s.Standby, healthOf(*s.Standby)+", standby", "")
@@ -85,6 +82,17 @@ func (l *listing) addRelease(t *table, name, routes string, r api.ReleaseStatus,
 	}
 	l.add(t, name, routes, fmt.Sprintf("v%d", r.Release), ageOf(r.DeployedAt, l.now), strings.Join(targets, ","), health,
 		fmt.Sprint(r.Requests), fmt.Sprint(r.Streams), l.rateOf(name, r), tls)
+}
+
+// clockOf says what is left of the time of a rollout, or that it waits.
+func clockOf(r api.RolloutStatus) string {
+	switch {
+	case r.Waiting != "":
+		return ", waits"
+	case r.RemainingSeconds != nil:
+		return ", " + leftOf(*r.RemainingSeconds) + " left"
+	}
+	return ""
 }
 
 // routesOf writes the routes of a service, in short if they are many.

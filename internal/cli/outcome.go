@@ -27,7 +27,7 @@ func DescribeFailure(s api.DeploymentStatus) error {
 	case e.Code != api.CodeNotHealthy && e.Code != api.CodeSuperseded && e.Code != api.CodeCertificate && e.Code != api.CodeVetoed:
 	case e.Code == api.CodeSuperseded:
 		// What has ended it may be about to replace that release, or to take its routes.
-		if s.Serving > 0 {
+		if s.Serving > 0 && s.Rollout == nil {
 			e.Message += fmt.Sprintf("; %s v%d was serving at that time", s.Service, s.Serving)
 		}
 	case s.Serving > 0:

@@ -93,10 +93,10 @@ nothing.`,
 // printLink prints a link that leads past the hold.
 func (h *holder) printLink(cmd *cobra.Command, service string) error {
 	link, err := fetchPreview(h.env, cmd, service)
-	if err == nil {
-		_, err = fmt.Fprintln(h.env.Out, link.URL)
+	if err != nil {
+		return err
 	}
-	return err
+	return h.env.printLink(link)
 }
 
 // holder is what the commands that pause and stop have in common.

@@ -92,6 +92,9 @@ has had the new release keeps it if the share grows.`, api.ActionSet)
 	cmd.Example = "  parachute rollout set app1.example.com --weight 25%"
 	weight := cmd.Flags().String("weight", "", "`share` of the clients, such as 25%")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *weight == "" {
+			return api.Invalid("--weight is missing").WithHint("write it as in: --weight 25%%")
+		}
 		share, err := api.ParsePercent(*weight)
 		if err != nil {
 			return api.Invalid("--weight: %v", err)
@@ -134,6 +137,9 @@ func (r *rolloutCommand) call(cmd *cobra.Command, service string) error {
 		_, err = fmt.Fprintf(r.env.Out, "%s: %s\n", result.Service, describeRollout(*result.Rollout))
 		return err
 	}
+	if result.Kept > 0 {
+		r.env.note(keptNote(r.env.named, result.Service, result.Kept))
+	}
 	_, err = fmt.Fprintf(r.env.Out, "%s v%d is live\n", result.Service, result.Serving)
 	return err
 }
@@ -149,7 +155,7 @@ func describeRollout(r api.RolloutStatus) string {
 	}
 	switch {
 	case r.Waiting != "":
-		text += "; waits: " + r.Waiting
+		text += "; it waits: " + r.Waiting
 	case r.RemainingSeconds != nil:
 		text += "; " + leftOf(*r.RemainingSeconds) + " left"
 	default:
@@ -223,7 +229,7 @@ func printRollout(w io.Writer, r api.RolloutStatus) {
 	fmt.Fprintf(w, "  rollout\t%s\n", describeRollout(r))
 	if r.Phase != api.PhaseSlowStart {
 		fmt.Fprintf(w, "  evidence\t%s\n", describeEvidence(r))
-		fmt.Fprintf(w, "  \todds that v%d is bad: %.3g of 100\n", r.Release, r.Evidence.Odds)
+		fmt.Fprintf(w, "  \tagainst v%d: %.2g (at 100 it is taken back)\n", r.Release, r.Evidence.Odds)
 	}
 }
 
@@ -254,10 +260,24 @@ sees the release. For a service that is paused or stopped, the link leads past t
 		case *output == outputJSON:
 			return printJSON(env.Out, link)
 		}
-		_, err = fmt.Fprintln(env.Out, link.URL)
-		return err
+		return env.printLink(link)
 	}
 	return cmd
+}
+
+// printLink prints a link, and what is to be done before it can be used.
+func (e *Env) printLink(link api.PreviewLink) error {
+	if strings.Contains(link.URL, "://HOST/") {
+		e.note(" - the service has no host of its own: put one that leads here in the place of HOST")
+	}
+	_, err := fmt.Fprintln(e.Out, link.URL)
+	return err
+}
+
+// keptNote says that a release stays ready to serve again.
+func keptNote(named func(string) string, service string, release int) string {
+	return fmt.Sprintf(" - v%d is ready to serve again, so its instances must not be removed: %s %s goes back to it, %s %s lets it go",
+		release, named("parachute rollback"), service, named("parachute rollout promote"), service)
 }
 
 // fetchPreview asks for a link that opens what not everybody gets of a service.

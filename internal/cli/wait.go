@@ -109,7 +109,58 @@ func (w *waiter) wait(ctx context.Context, what string) error {
 	if n := len(s.Deployments); n > 0 {
 		return w.waitDeployment(ctx, s.Deployments[n-1].ID)
 	}
+	if s.Rollout != nil {
+		if s, err = w.waitRollout(ctx, s); err != nil {
+			return err
+		}
+	}
 	return w.waitDrains(ctx, s)
+}
+
+// waitRollout waits for the end of a rollout whose deployment has ended, or was before a
+// restart of the proxy. It returns the service as it is then, or why the release is not trusted.
+func (w *waiter) waitRollout(ctx context.Context, s api.ServiceStatus) (api.ServiceStatus, error) {
+	tried, shown := s.Rollout.Release, ""
+	for s.Rollout != nil && s.Rollout.Release == tried {
+		r := *s.Rollout
+		if r.RemainingSeconds == nil || r.Waiting != "" && *r.RemainingSeconds == 0 {
+			return s, undecided(s.Name, r)
+		}
+		if at := fmt.Sprint(r.Phase, r.Step, r.Waiting); w.printer != nil && at != shown {
+			shown = at
+			w.printer.now(describeRollout(r))
+		}
+		if err := pause(ctx); err != nil {
+			return s, err
+		}
+		next, err := fetchService(ctx, w.client, s.Name)
+		if err != nil {
+			return s, err
+		}
+		s = next
+	}
+	if servingOf(s) == tried {
+		return s, nil
+	}
+	h, err := fetchHistory(ctx, w.client, s.Name)
+	if err != nil {
+		return s, err
+	}
+	for _, p := range h.Releases {
+		if p.Release == tried && p.Outcome != "" {
+			return s, &api.Error{Code: api.CodeReverted, Message: fmt.Sprintf("%s v%d was taken back: %s; v%d serves all", s.Name, tried, p.Reason, servingOf(s))}
+		}
+	}
+	return s, nil
+}
+
+// undecided is the error of a wait for what waits for somebody to decide.
+func undecided(service string, r api.RolloutStatus) error {
+	return &api.Error{
+		Code:    api.CodeUndecided,
+		Message: fmt.Sprintf("%s: %s", service, describeRollout(r)),
+		Hint:    fmt.Sprintf("parachute rollout promote %s, or parachute rollout abort %s", service, service),
+	}
 }
 
 // waitDeployment waits until a deployment has ended.

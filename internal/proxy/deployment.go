@@ -205,6 +205,14 @@ func (d *Deployment) tellRollout(ev api.Event) {
 	d.sendLocked(ev)
 }
 
+// wentBack records that to, which has served, serves all again, and from none.
+func (d *Deployment) wentBack(from, to *release) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.status.State, d.status.Release, d.status.Previous = api.StateDraining, to.Version, from.Version
+	d.sendLocked(api.Event{Kind: api.EventReverted, Release: from.Version, Previous: to.Version, Reason: rolledBackByHand})
+}
+
 // kept records that old stays ready to serve again.
 func (d *Deployment) kept(old *release) {
 	d.mu.Lock()

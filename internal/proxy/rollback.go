@@ -86,7 +86,13 @@ func (e *Engine) turnBack(name string, req api.RollbackRequest) (*Deployment, er
 func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release, ifMatch string) error {
 	var left []*release
 	var err error
-	done := func(took api.Seconds) { d.switched(from, to, nil, took, false) }
+	done := func(took api.Seconds) {
+		if l.candidate == nil {
+			d.switched(from, to, nil, took, false)
+			return
+		}
+		d.wentBack(from, to) // to has served most clients all the time
+	}
 	if l.rollout != nil {
 		left, err = e.revert(svc, l.rollout, reversion{reason: rolledBackByHand, ifMatch: ifMatch, done: done})
 	} else {

@@ -222,11 +222,16 @@ func (r *rollout) outcome() error {
 	case r.end.how == reverted:
 		return &api.Error{Code: api.CodeReverted, Message: fmt.Sprintf("%s v%d was taken back: %s; v%d serves all", name, version, r.end.reason, r.previous.Version)}
 	case r.end.how == interrupted:
-		return undecided(name, fmt.Sprintf("the proxy is stopping; when it runs again, the rollout of %s v%d goes on", name, version))
-	case r.end.how == promoted || served && !r.end.previousStays:
+		err := &api.Error{Code: api.CodeUndecided, Message: fmt.Sprintf("the proxy is stopping; when it runs again, the rollout of %s v%d goes on", name, version)}
+		return err.WithHint("then wait for it: %s", api.Operation("wait "+api.ShellWord(name)))
+	case r.end.how == promoted:
 		return nil
 	case served:
-		return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s v%d was watched when %s; v%d stays ready to serve again", name, version, r.end.reason, r.previous.Version)}
+		text := fmt.Sprintf("%s v%d was still watched when %s", name, version, r.end.reason)
+		if r.end.previousStays {
+			text += fmt.Sprintf("; v%d stays ready to serve again", r.previous.Version)
+		}
+		return &api.Error{Code: api.CodeSuperseded, Message: text}
 	}
 	return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("%s v%d had a share of the clients, and has left: %s", name, version, r.end.reason)}
 }
@@ -345,11 +350,24 @@ func (r *rollout) advance(elapsed time.Duration, held bool) judgement {
 	return j
 }
 
-// enough reports whether next has had the requests in this step that it takes to trust it.
-func (r *rollout) enough() bool {
+// enough reports whether next has had the requests in this step that it takes to trust it. If
+// not, why says so, and suspicious is whether more of them have failed than may.
+func (r *rollout) enough() (enough, suspicious bool, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.at.Phase == api.PhaseSlowStart || r.evidence.next.all().requests-r.stepRequests >= int64(r.spec.MinRequests)
+	if r.at.Phase == api.PhaseSlowStart {
+		return true, false, ""
+	}
+	all := r.evidence.next.all()
+	had := all.requests - r.stepRequests
+	if had >= int64(r.spec.MinRequests) {
+		return true, false, ""
+	}
+	why = fmt.Sprintf("v%d had %d of the %d requests that it takes to judge it", r.next.Version, had, r.spec.MinRequests)
+	if all.failures > 0 {
+		why += fmt.Sprintf(", and %d failed", all.failures)
+	}
+	return false, float64(all.failures) > r.evidence.limit()*float64(all.requests), why
 }
 
 // whyBad says why next is taken for bad; empty if it is not. r.mu must be held.

@@ -55,6 +55,9 @@ func (e *Engine) Rollout(name string, req api.RolloutRequest) (api.RolloutResult
 	defer e.mu.Unlock()
 	if l := svc.lineup(); l != nil {
 		result.Serving, result.Rollout = l.active.Version, l.rollout.status(l.hold != nil)
+		if l.rollout == nil && l.standby != nil {
+			result.Kept = l.standby.Version
+		}
 	}
 	return result, err
 }

@@ -221,7 +221,7 @@ func (e *Engine) unfit(ctx context.Context, release *release, timeout time.Durat
 // has answered, if there is one.
 func (e *Engine) stepOver(ctx context.Context, svc *service, r *rollout, j judgement, c checked) error {
 	at := r.position()
-	trusted, why := r.enough(), fmt.Sprintf("v%d had fewer than the %d requests that it takes to judge it", r.next.Version, r.spec.MinRequests)
+	trusted, suspicious, why := r.enough()
 	if c.opinion == noOpinion {
 		trusted, why = false, c.reason
 	}
@@ -235,8 +235,8 @@ func (e *Engine) stepOver(ctx context.Context, svc *service, r *rollout, j judge
 	switch {
 	case trusted:
 		action = api.InconclusivePromote
-	case action == "" && at.Phase == api.PhaseWatch:
-		action = api.InconclusivePromote // nobody came, so nobody has suffered
+	case action == "" && at.Phase == api.PhaseWatch && !suspicious:
+		action = api.InconclusivePromote // hardly anybody came, so hardly anybody has suffered
 	case action == "":
 		action = api.InconclusivePause
 	}
