@@ -101,7 +101,11 @@ func describeEvent(ev api.Event) string {
 	case api.EventReverted:
 		return text + fmt.Sprintf("v%d was taken back: %s", ev.Release, ev.Reason)
 	case api.EventUndecided:
-		return text + describeRollout(*ev.Rollout)
+		text += fmt.Sprintf("v%d waits for somebody to decide", ev.Release)
+		if ev.Reason != "" {
+			text += ": " + ev.Reason
+		}
+		return text
 	case api.EventRemoved:
 		return text + "is removed"
 	case api.EventHeld:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,10 @@ func historyTable(h api.History, now time.Time) *table {
 		{title: "BY", least: 8, dropped: 2},
 		{title: "LABEL", least: 8, dropped: 1},
 	}}
+	left := slices.ContainsFunc(h.Releases, func(p api.PastRelease) bool { return p.Reason != "" })
+	if left {
+		t.columns = append(t.columns, column{title: "WHY IT LEFT", least: 12, dropped: 4})
+	}
 	for _, p := range h.Releases {
 		release := fmt.Sprintf("v%d", p.Release)
 		if p.From > 0 {
@@ -86,7 +91,11 @@ func historyTable(h api.History, now time.Time) *table {
 			requests += fmt.Sprintf(", %d failed", p.Failures)
 		}
 		label := strings.TrimSpace(p.Note.Label + " " + p.Note.Commit)
-		t.add(release, p.DeployedAt.Local().Format(time.DateTime), servedFor, requests, strings.Join(p.Targets, ","), by, label)
+		row := []string{release, p.DeployedAt.Local().Format(time.DateTime), servedFor, requests, strings.Join(p.Targets, ","), by, label}
+		if left {
+			row = append(row, p.Reason)
+		}
+		t.add(row...)
 	}
 	return t
 }
