@@ -537,6 +537,7 @@ func TestOperationsDuringARollout(t *testing.T) {
 
 // A watch that goes on after a restart has no way back if the release before is gone.
 func TestWatchEndsAfterARestartWithoutTheOldRelease(t *testing.T) {
+	t.Parallel() // the proxy waits for half a minute, in case that the application starts as well
 	p := startProxy(t)
 	a, b := startApp(t, "a", nil), startApp(t, "b", nil)
 	wantRun(t, p, 0, "deploy", a.addr())
