@@ -93,19 +93,11 @@ func describeEvent(ev api.Event) string {
 	case api.EventRollout:
 		return text + describeRollout(*ev.Rollout)
 	case api.EventPromoted:
-		text += fmt.Sprintf("v%d is trusted", ev.Release)
-		if ev.Reason != "" {
-			text += ": " + ev.Reason
-		}
-		return text
+		return text + because(fmt.Sprintf("v%d is trusted", ev.Release), ev.Reason)
 	case api.EventReverted:
 		return text + fmt.Sprintf("v%d was taken back: %s", ev.Release, ev.Reason)
 	case api.EventUndecided:
-		text += fmt.Sprintf("v%d waits for somebody to decide", ev.Release)
-		if ev.Reason != "" {
-			text += ": " + ev.Reason
-		}
-		return text
+		return text + because(fmt.Sprintf("v%d waits for somebody to decide", ev.Release), ev.Reason)
 	case api.EventRemoved:
 		return text + "is removed"
 	case api.EventHeld:
@@ -113,13 +105,17 @@ func describeEvent(ev api.Event) string {
 	case api.EventResumed:
 		return text + "serves again"
 	case api.EventHealthChanged:
-		text += fmt.Sprintf("v%d %s is %s", ev.Release, ev.Target, ev.Health)
-		if ev.Reason != "" {
-			text += ": " + ev.Reason
-		}
-		return text
+		return text + because(fmt.Sprintf("v%d %s is %s", ev.Release, ev.Target, ev.Health), ev.Reason)
 	case api.EventGap:
 		return "some events were missed"
 	}
 	return text + string(ev.Kind)
+}
+
+// because returns a text with the reason behind it, if there is one.
+func because(text, reason string) string {
+	if reason == "" {
+		return text
+	}
+	return text + ": " + reason
 }

@@ -164,10 +164,7 @@ func (e *Engine) accept(p api.Patch, s api.Spec, from basis, ifMatch string) (*D
 	}
 	d := newDeployment(s)
 	d.saysTLS, d.builtOn = p.SaysTLS(), from.committing
-	d.publish = e.feed.publish
-	e.feed.publish(d.events[0])
 	d.reserved = e.heldBy(svc, s.Routes)
-	svc.deployments = append(svc.deployments, d)
-	e.deployments.add(d)
+	e.begin(svc, d)
 	return d, true, nil
 }

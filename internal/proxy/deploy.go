@@ -55,6 +55,24 @@ func (e *Engine) run(svc *service, d *Deployment) {
 	next.from = d.status.From
 	err := (&operation{e: e, svc: svc, d: d, next: next}).run()
 
+	e.end(svc, d, err)
+	if err != nil {
+		log.Warn("deployment ended", zap.String("state", string(d.Status().State)), zap.Error(err))
+		return
+	}
+	log.Info("deployment done", zap.Int("release", d.Status().Release))
+}
+
+// begin has a deployment be under way, and tells of it. Engine.mu must be held.
+func (e *Engine) begin(svc *service, d *Deployment) {
+	d.publish = e.feed.publish
+	e.feed.publish(d.events[0])
+	svc.deployments = append(svc.deployments, d)
+	e.deployments.add(d)
+}
+
+// end ends a deployment, which gives back what it holds for a release that does not serve.
+func (e *Engine) end(svc *service, d *Deployment, err error) {
 	e.mu.Lock()
 	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
 	if !d.inService {
@@ -66,19 +84,12 @@ func (e *Engine) run(svc *service, d *Deployment) {
 
 	d.finish(err, serving)
 	e.outcomes.count(d.Status().State)
-	if err != nil {
-		log.Warn("deployment ended", zap.String("state", string(d.Status().State)), zap.Error(err))
-		return
-	}
-	log.Info("deployment done", zap.Int("release", d.Status().Release))
 }
 
 // switchTo makes next the line-up of svc, with the routes that were taken from others: one
 // atomic store, whether the routes have changed or not. Engine.mu must be held.
 func (e *Engine) switchTo(svc *service, next *lineup, taken []takeover) {
-	for _, r := range next.releases() {
-		svc.lastVersion = max(svc.lastVersion, r.Version)
-	}
+	svc.lastVersion = next.lastVersion(svc.lastVersion)
 	svc.generation++
 	svc.broken, svc.known = nil, nil
 	before := svc.hold()

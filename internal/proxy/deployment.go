@@ -195,11 +195,8 @@ func (d *Deployment) tellRollout(ev api.Event) {
 	defer d.mu.Unlock()
 	if ev.Rollout != nil && !d.status.State.Final() {
 		d.status.Rollout = ev.Rollout
-		switch {
-		case ev.Rollout.Phase == api.PhaseWatch:
+		if d.status.State = api.StateCanary; ev.Rollout.Phase == api.PhaseWatch {
 			d.status.State = api.StateWatching
-		default:
-			d.status.State = api.StateCanary
 		}
 	}
 	d.sendLocked(ev)

@@ -85,8 +85,7 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 		return nil, err
 	}
 	doc := document{Format: 1, Service: l.active.Spec.Service, storedRelease: active, TakenFrom: l.active.takenFrom, LinkKey: l.linkKey}
-	last = l.lastVersion(last)
-	if last > max(active.Release, versionOf(l.standby)) && (l.candidate == nil || last > l.candidate.Version) {
+	if last > l.lastVersion(0) {
 		doc.Format, doc.LastRelease = 2, last
 	}
 	if l.hold != nil {
@@ -228,7 +227,7 @@ func (s *stored) checkRollout() error {
 		ok = false
 	}
 	if !ok {
-		return fmt.Errorf("the rollout does not fit its releases, or is at no place that it could be at")
+		return errors.New("the rollout does not fit its releases, or is at no place that it could be at")
 	}
 	if s.candidate != nil && !sameRoutes(s.active.Routes, s.candidate.Routes) {
 		return errors.New("the candidate has other routes than the release that serves")

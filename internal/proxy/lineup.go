@@ -32,10 +32,10 @@ func (l *lineup) releases() []*release {
 	return all
 }
 
-// without returns the releases of l that have no part in next, which may be nil.
+// without returns the releases of l that have no part in next.
 func (l *lineup) without(next *lineup) (left []*release) {
 	for _, r := range l.releases() {
-		if next == nil || !slices.Contains(next.releases(), r) {
+		if !slices.Contains(next.releases(), r) {
 			left = append(left, r)
 		}
 	}

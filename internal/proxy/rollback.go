@@ -69,15 +69,12 @@ func (e *Engine) turnBack(name string, req api.RollbackRequest) (*Deployment, er
 	spec := *to.Spec
 	spec.Detach, spec.FailOnCut, spec.Force = req.Detach, req.FailOnCut, false
 	d := newDeployment(spec)
-	d.publish = e.feed.publish
 	d.status.From, d.committing, d.inService = to.Version, true, true
-	e.feed.publish(d.events[0])
-	svc.deployments = append(svc.deployments, d)
-	e.deployments.add(d)
+	e.begin(svc, d)
 	e.mu.Unlock()
 	go func() {
 		defer e.operated(svc)
-		e.finishTurn(svc, d, e.turn(svc, l, d, from, to, req.IfMatch))
+		e.end(svc, d, e.turn(svc, l, d, from, to, req.IfMatch))
 	}()
 	return d, nil
 }
@@ -112,16 +109,6 @@ func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release,
 		return d.cutError()
 	}
 	return nil
-}
-
-// finishTurn ends the deployment of a turn.
-func (e *Engine) finishTurn(svc *service, d *Deployment, err error) {
-	e.mu.Lock()
-	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
-	serving := svc.servingVersion()
-	e.mu.Unlock()
-	d.finish(err, serving)
-	e.outcomes.count(d.Status().State)
 }
 
 // pastRelease returns the release with a number, or for 0 the last one before the active one

@@ -19,6 +19,9 @@ var (
 	errMoved = errors.New("the rollout has moved on")
 )
 
+// overtaken reports whether err is that of a change of a rollout that others have changed first.
+func overtaken(err error) bool { return errors.Is(err, errRolloutOver) || errors.Is(err, errMoved) }
+
 // lineupChange is a change of the line-up of a service.
 type lineupChange struct {
 	// failed is what the error says, a whole phrase, if it cannot be stored.
@@ -27,9 +30,9 @@ type lineupChange struct {
 	ifMatch string
 	// next returns the line-up that follows another one, or why it cannot be changed.
 	next func(lineup) (lineup, error)
-	// done is called when the line-up has changed, with how long the switch took and with what
-	// has left, which does not drain yet. It may be nil.
-	done func(took api.Seconds, left []*release)
+	// done is called when the line-up has changed, with how long the switch took. What has left
+	// does not drain yet. It may be nil.
+	done func(took api.Seconds)
 	// drained is told of the drain of each release that has left.
 	drained func(api.Drain)
 }
@@ -71,7 +74,7 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 		e.keepCertificates(next.active)
 	}
 	if c.done != nil {
-		c.done(took, left)
+		c.done(took)
 	}
 	e.drainAside(svc, left, next.active.Spec.Options.Drain(), c.drained)
 	return left, nil
@@ -101,7 +104,7 @@ func (e *Engine) drainAside(svc *service, left []*release, limits api.DrainLimit
 
 // rolloutChange is a change of a rollout. Fields may be left out.
 type rolloutChange struct {
-	// epoch is that of the position about which it was decided.
+	// epoch is that of the position about which it was decided; nil stands for any.
 	epoch *int
 	// ifMatch is that of [lineupChange].
 	ifMatch string
@@ -132,11 +135,7 @@ func (e *Engine) change(svc *service, r *rollout, c rolloutChange) ([]*release, 
 			}
 			return l, nil
 		},
-		done: func(took api.Seconds, _ []*release) {
-			if c.done != nil {
-				c.done(took)
-			}
-		},
+		done:    c.done,
 		drained: func(d api.Drain) { e.tellDrained(r, d) },
 	})
 	if err != nil {
@@ -151,7 +150,12 @@ func (e *Engine) tellDrained(r *rollout, d api.Drain) {
 		r.d.drained(d)
 		return
 	}
-	e.feed.publish(api.Event{Kind: api.EventDrained, Service: r.next.Spec.Service, Release: d.Release, Targets: d.Targets, Drain: &d})
+	e.publishDrained(r.next.Spec.Service, d)
+}
+
+// publishDrained tells those who follow all of a drain that belongs to no deployment.
+func (e *Engine) publishDrained(service string, d api.Drain) {
+	e.feed.publish(api.Event{Kind: api.EventDrained, Service: service, Release: d.Release, Targets: d.Targets, Drain: &d})
 }
 
 // shiftWeight gives a candidate the share that it has at this moment of a slow start. That is
@@ -169,7 +173,7 @@ func (e *Engine) shiftWeight(svc *service, r *rollout) {
 	svc.active.lineup.CompareAndSwap(l, &next)
 }
 
-// promotion is how a release is promoted.
+// promotion is how a release is promoted. Fields may be left out.
 type promotion struct {
 	// full leaves out all steps and the watch.
 	full bool
@@ -177,21 +181,22 @@ type promotion struct {
 	gone bool
 	// reason is told; it may be empty.
 	reason string
-	// ifMatch is that of [lineupChange].
+	// epoch and ifMatch are those of [rolloutChange].
+	epoch   *int
 	ifMatch string
 }
 
 // promote goes on with the next step of a rollout, and after the last one ends it: the release
-// is trusted. epoch is that of the position about which it was decided; nil stands for any.
-func (e *Engine) promote(svc *service, r *rollout, epoch *int, p promotion) ([]*release, error) {
-	var from, to, watch position
+// is trusted.
+func (e *Engine) promote(svc *service, r *rollout, p promotion) ([]*release, error) {
+	var from, to position
 	ends := false
-	watch = r.watchAt()
+	watch := r.watchAt()
 	e.mu.Lock()
 	watch.compareWith(r.previous)
 	e.mu.Unlock()
 	return e.change(svc, r, rolloutChange{
-		epoch: epoch, ifMatch: p.ifMatch,
+		epoch: p.epoch, ifMatch: p.ifMatch,
 		to: func(at position) position {
 			from, to = at, at
 			next := r.nextStep(at)
@@ -228,7 +233,7 @@ func (e *Engine) promote(svc *service, r *rollout, epoch *int, p promotion) ([]*
 				if to.Phase == api.PhaseWatch {
 					r.judge()
 				}
-				e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
+				e.tellPosition(svc, r)
 				e.waitIfUntimed(r)
 				return
 			}

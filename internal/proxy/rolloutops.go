@@ -72,7 +72,7 @@ func noRollout(name string) error {
 func (e *Engine) changeRollout(svc *service, r *rollout, req api.RolloutRequest) ([]*release, error) {
 	switch req.Action {
 	case api.ActionPromote:
-		return e.promote(svc, r, nil, promotion{full: req.Full, ifMatch: req.IfMatch})
+		return e.promote(svc, r, promotion{full: req.Full, ifMatch: req.IfMatch})
 	case api.ActionAbort:
 		return e.revert(svc, r, reversion{reason: abortedByHand, ifMatch: req.IfMatch})
 	case api.ActionSet:
@@ -92,9 +92,7 @@ func (e *Engine) changeRollout(svc *service, r *rollout, req api.RolloutRequest)
 			}
 			return at
 		},
-		done: func(api.Seconds) {
-			e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
-		},
+		done: func(api.Seconds) { e.tellPosition(svc, r) },
 	})
 	return nil, err
 }
@@ -119,7 +117,7 @@ func (e *Engine) setWeight(svc *service, r *rollout, req api.RolloutRequest) err
 			return l
 		},
 		done: func(api.Seconds) {
-			e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
+			e.tellPosition(svc, r)
 			e.waitIfUntimed(r)
 		},
 	})
@@ -171,13 +169,7 @@ func (e *Engine) changeKept(svc *service, standby *release, ifMatch string, chan
 			}
 			return change(l), nil
 		},
-		done: func(took api.Seconds, _ []*release) {
-			if done != nil {
-				done(took)
-			}
-		},
-		drained: func(d api.Drain) {
-			e.feed.publish(api.Event{Kind: api.EventDrained, Service: svc.name, Release: d.Release, Targets: d.Targets, Drain: &d})
-		},
+		done:    done,
+		drained: func(d api.Drain) { e.publishDrained(svc.name, d) },
 	})
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -59,7 +58,7 @@ func (e *Engine) runRollout(svc *service, r *rollout) {
 			err = e.moveOn(ctx, svc, r, now.Sub(last))
 			last = now
 		}
-		if err != nil && !errors.Is(err, errRolloutOver) && !errors.Is(err, errMoved) && r.mayAsk(&r.warnAgain, e.askPause) {
+		if err != nil && !overtaken(err) && r.mayAsk(&r.warnAgain, e.askPause) {
 			e.log().Warn("a rollout could not go on; it is tried again", zap.String("service", svc.name), zap.Error(err))
 		}
 		if now := time.Now(); now.Sub(told) > r.tellPause() && !r.isOver() {
@@ -93,6 +92,11 @@ func (e *Engine) tellRollout(r *rollout, ev api.Event) {
 	}
 	ev.Service = r.next.Spec.Service
 	e.feed.publish(ev)
+}
+
+// tellPosition tells where a rollout stands.
+func (e *Engine) tellPosition(svc *service, r *rollout) {
+	e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
 }
 
 // waitIfUntimed tells that r waits for somebody to decide, if it does not end by itself.
@@ -247,7 +251,7 @@ func (e *Engine) stepOver(ctx context.Context, svc *service, r *rollout, j judge
 		if trusted {
 			why = ""
 		}
-		_, err := e.promote(svc, r, &j.epoch, promotion{reason: why})
+		_, err := e.promote(svc, r, promotion{reason: why, epoch: &j.epoch})
 		return err
 	}
 	return e.pauseRollout(svc, r, j.epoch, why)
@@ -262,8 +266,8 @@ func (e *Engine) checkWayBack(ctx context.Context, svc *service, r *rollout) {
 	}
 	reason := fmt.Sprintf("there is no way back to v%d: %s", r.previous.Version, why)
 	e.log().Warn("a watch ends, because the release before is gone", zap.String("service", svc.name), zap.String("reason", reason))
-	_, err := e.promote(svc, r, &epoch, promotion{full: true, gone: true, reason: reason})
-	if err != nil && !errors.Is(err, errRolloutOver) && !errors.Is(err, errMoved) {
+	_, err := e.promote(svc, r, promotion{full: true, gone: true, reason: reason, epoch: &epoch})
+	if err != nil && !overtaken(err) {
 		e.log().Warn("a watch could not be ended", zap.String("service", svc.name), zap.Error(err))
 	}
 }

@@ -192,7 +192,8 @@ func (e *evidence) slowLimit() float64 {
 	return analysis.Limit(e.maxSlow, slow, timed)
 }
 
-// fails reports whether the release fails, or is slow, more than it may.
+// fails reports whether the release fails more than it may, and isSlow whether it is slow more
+// often than it may.
 func (e *evidence) fails() bool {
 	c := e.next.withoutWorst()
 	return analysis.Bad(c.failures, c.requests, e.limit())
