@@ -21,9 +21,9 @@ func newEventsCommand(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events [SERVICE...]",
 		Short: "Follow what happens to the services",
-		Long: `events prints a line for everything that happens to services, until it is interrupted:
-deployments and their steps, removals, pauses, and targets whose health changes. Without
-a SERVICE, it follows all.
+		Long: `events prints a line for everything that happens to services: deployments and their
+steps, rollouts, removals, pauses, and targets whose health changes. Without a SERVICE,
+it follows all. It ends when it is interrupted, or when the proxy stops.
 
 The proxy remembers the last 1000 events. --after start begins with these, and --after ID
 behind the event with that id, which --output json shows.`,

@@ -19,8 +19,8 @@ func newHistoryCommand(env *Env) *cobra.Command {
 		Use:   "history SERVICE",
 		Short: "List the releases of a service that serve or have served",
 		Long: `history lists the last 20 releases of a service, the newest first: when each was
-deployed, how long it served, its targets, and its --label, --commit and --by.
-parachute rollback goes back to one of them.`,
+deployed, how long it served, its targets, its --label, --commit and --by, and why it
+left if it was taken back. parachute rollback goes back to one of them.`,
 		Args:              oneService("history"),
 		ValidArgsFunction: env.completeOneService,
 	}

@@ -20,6 +20,9 @@ settings. By default that is the release before the one that serves. Its instanc
 still run. Their health is checked for two seconds, and then the switch is that of a
 deploy. The result is a new release with its own number.
 
+A release that deploy --watch or --keep keeps ready serves again at once, with the number
+that it had. While a canary runs, rollback gives all clients the release before it.
+
 SERVICE can be left out if there is only one. parachute history lists the releases.
 
 Exit codes are those of deploy, and 5 if the release is not remembered.`,

@@ -191,8 +191,8 @@ func newRolloutStatusCommand(env *Env) *cobra.Command {
 		Use:   "status SERVICE",
 		Short: "Show how far a rollout is, and what the release is judged by",
 		Long: `status shows how far a rollout is, and what the release is judged by: how many requests
-it had, how many of them have failed, what the release before had, and the odds that it
-is bad. At odds of 100 it is taken back.`,
+it had, how many of them have failed, what the release before had, and the odds against
+it. At 100 it is taken back.`,
 		Example:           "  parachute rollout status app1.example.com",
 		Args:              oneService("rollout status"),
 		ValidArgsFunction: env.completeOneService,

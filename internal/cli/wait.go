@@ -30,9 +30,9 @@ or a deploy or removal that was interrupted after the switch. It shows the progr
 and ends with the exit code that the other command would have had.
 
 DEPLOYMENT is the identifier that deploy --detach prints. With SERVICE, wait waits for
-the newest deployment of that service, until its old releases have drained, or until it
-is removed. If nothing is running, it ends at once, with the result of the last
-deployment.
+the newest deployment of that service, for a rollout that goes on without one, until its
+old releases have drained, or until it is removed. If nothing is running, it ends at
+once, with the result of the last deployment.
 
 Exit codes are those of deploy, and 124 if --timeout is over first.`,
 		Example: `  parachute deploy web-2:3000 --host app1.example.com --detach
