@@ -53,6 +53,8 @@ type Engine struct {
 	outcomes deploymentCounters
 	// askPause is defaultAskPause; tests have less time.
 	askPause time.Duration
+	// permissionTimeout is defaultPermissionTimeout; a test on a busy machine has more.
+	permissionTimeout time.Duration
 
 	// certifyingMu makes one step of looking at the table and telling the certifier.
 	certifyingMu sync.Mutex
@@ -70,6 +72,8 @@ func NewEngine(opts EngineOptions) *Engine {
 		feed:        newFeed(),
 		stopped:     make(chan struct{}),
 		askPause:    defaultAskPause,
+
+		permissionTimeout: defaultPermissionTimeout,
 	}
 	e.forwarder = forward.NewForwarder(forward.Options{
 		UserAgent: e.opts.UserAgent, Resolver: e.opts.Resolver, HealthChanged: e.logHealth, LookupFailing: e.logLookup,

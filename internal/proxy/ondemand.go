@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// permissionTimeout bounds how long the question may take whether a name may
+	// defaultPermissionTimeout bounds how long the question may take whether a name may
 	// have a certificate: a handshake waits for the answer.
-	permissionTimeout = 2 * time.Second
+	defaultPermissionTimeout = 2 * time.Second
 	// permittedFor and deniedFor are how long an answer is remembered.
 	permittedFor = 10 * time.Minute
 	deniedFor    = 30 * time.Second
@@ -84,7 +84,7 @@ func (e *Engine) AllowCertificate(ctx context.Context, service, host string) err
 	if err, known := e.permissions.begin(key, time.Now()); known {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, permissionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.permissionTimeout)
 	defer cancel()
 	err := e.askPermission(ctx, r, host)
 	e.permissions.end(key, err, time.Now())
