@@ -326,7 +326,9 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 			e.log().Warn("service falls back to the previous generation of its state",
 				zap.String("service", name), zap.Int("release", s.Release), zap.NamedError("newest", failed))
 		}
-		return e.restoreLineup(&s).active, nil
+		l := e.restoreLineup(&s, nil)
+		l.active.restored, l.active.lastVersion = l, s.LastRelease
+		return l.active, nil
 	}
 	if failed == nil {
 		failed = errors.New("there is no document")
@@ -334,26 +336,32 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 	return nil, failed
 }
 
-// restoreLineup returns the line-up that was stored. Its active release knows it.
-func (e *Engine) restoreLineup(s *stored) *lineup {
-	l := &lineup{active: e.restoreRelease(&s.storedRelease, s.active), linkKey: s.LinkKey}
+// restoreLineup returns the line-up that was stored. Releases that are in the line-up before,
+// which may be nil, are the same ones.
+func (e *Engine) restoreLineup(s *stored, before *lineup) *lineup {
+	restore := func(from *storedRelease, spec api.Spec) *release {
+		if r := before.stored(from); r != nil {
+			return r
+		}
+		return e.restoreRelease(from, spec)
+	}
+	l := &lineup{active: restore(&s.storedRelease, s.active), linkKey: s.LinkKey}
 	l.active.takenFrom = s.TakenFrom
 	if s.Hold != nil {
-		l.hold = newHold(*s.Hold, nil)
+		l.hold = newHold(*s.Hold, before.holdOf())
 	}
 	if s.standby != nil {
-		l.standby = e.restoreRelease(s.Standby, *s.standby)
+		l.standby = restore(s.Standby, *s.standby)
 	}
 	next, previous := l.active, l.standby
 	if s.candidate != nil {
-		next, previous = e.restoreRelease(&s.Candidate.storedRelease, *s.candidate), l.active
+		next, previous = restore(&s.Candidate.storedRelease, *s.candidate), l.active
 		l.candidate = newCandidate(next, s.Candidate.Weight, s.Candidate.Salt, s.Rollout.Settings.By)
 	}
 	if s.Rollout != nil {
 		l.rollout = restoredRollout(s.Rollout.Settings, next, previous, s.Rollout.Position)
 	}
 	l.sign(l)
-	l.active.restored, l.active.lastVersion = l, s.LastRelease
 	return l
 }
 

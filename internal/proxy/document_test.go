@@ -382,13 +382,13 @@ func FuzzDecodeRelease(f *testing.F) {
 			return
 		}
 		e := NewEngine(EngineOptions{Store: newMemoryStore()})
-		l := e.restoreLineup(&doc)
+		l := e.restoreLineup(&doc, nil)
 		defer func() {
 			for _, r := range l.releases() {
 				r.Close()
 			}
 		}()
-		encoded, err := encodeLineup(l, l.active.lastVersion)
+		encoded, err := encodeLineup(l, doc.LastRelease)
 		if err != nil {
 			if _, err := json.Marshal(doc.DeployedAt); err != nil {
 				return // a year that has no RFC 3339 form

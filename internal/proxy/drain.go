@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -22,11 +23,11 @@ func (s *service) beginDrain(r *release) {
 	s.draining = append(s.draining, r)
 }
 
-// drainOld drains old, which may be nil, and tells report of it; then it waits for
+// drainAll drains old, which may be nil, and tells report of it; then it waits for
 // every older release of the service that still drains, so that the targets of all
 // of them may be removed. It returns an error if something of old had to be cut and
 // failOnCut is set.
-func (e *Engine) drainOld(svc *service, old *release, limits api.DrainLimits, failOnCut bool, progress func(requests, streams int), report func(api.Drain)) error {
+func (e *Engine) drainAll(svc *service, old *release, limits api.DrainLimits, failOnCut bool, progress func(requests, streams int), report func(api.Drain)) error {
 	others := e.otherDrains(svc, old)
 	var failed error
 	if old != nil {
@@ -46,6 +47,50 @@ func (e *Engine) drainOld(svc *service, old *release, limits api.DrainLimits, fa
 	return failed
 }
 
+// DrainOld waits until this process holds nothing of a release that has left its service: no
+// request, no stream, no connection. It returns how that has drained, without counts if the
+// process held nothing of it. It does not have the release drain: whoever changed the service
+// has, with the limits of the release that followed. It returns an [api.Error] with
+// [api.CodeInvalid] if the release serves or is ready to, and the cause of ctx if that ends
+// first.
+func (e *Engine) DrainOld(ctx context.Context, name string, version int) (api.Drain, error) {
+	result := api.Drain{Release: version}
+	e.mu.Lock()
+	svc := e.services[name]
+	if svc == nil {
+		e.mu.Unlock()
+		return result, nil
+	}
+	for _, r := range svc.lineup().releases() {
+		if r.Version == version {
+			e.mu.Unlock()
+			return result, api.Invalid("%s v%d does not drain: it has a part in its service", name, version)
+		}
+	}
+	draining := slices.Clone(svc.draining)
+	for _, d := range svc.drained {
+		if d.Release == version {
+			result = d
+		}
+	}
+	e.mu.Unlock()
+	for _, r := range draining {
+		if r.Version != version {
+			continue
+		}
+		select {
+		case <-r.drain.over:
+			result = r.drain.result
+		case <-ctx.Done():
+			return result, context.Cause(ctx)
+		}
+	}
+	return result, nil
+}
+
+// keptDrains bounds the drains of a service that are remembered for [Engine.DrainOld].
+const keptDrains = 8
+
 // otherDrains returns the releases of a service that drain, without one of them.
 func (e *Engine) otherDrains(svc *service, without *release) []*release {
 	e.mu.Lock()
@@ -59,6 +104,7 @@ func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, 
 	e.mu.Lock()
 	svc.draining = slices.DeleteFunc(svc.draining, func(o *release) bool { return o == r })
 	svc.retired += r.Served.Load()
+	svc.drained = append(svc.drained[max(0, len(svc.drained)-keptDrains+1):], result)
 	e.mu.Unlock()
 	report(result)
 	r.drain.result = result

@@ -20,8 +20,11 @@ type lineup struct {
 	linkKey []byte
 }
 
-// releases returns all releases that have a part in l.
+// releases returns all releases that have a part in l, which may be nil.
 func (l *lineup) releases() []*release {
+	if l == nil {
+		return nil
+	}
 	all := []*release{l.active}
 	if l.candidate != nil {
 		all = append(all, l.candidate.release)
@@ -32,7 +35,7 @@ func (l *lineup) releases() []*release {
 	return all
 }
 
-// without returns the releases of l that have no part in next.
+// without returns the releases of l that have no part in next. Either may be nil.
 func (l *lineup) without(next *lineup) (left []*release) {
 	for _, r := range l.releases() {
 		if !slices.Contains(next.releases(), r) {
@@ -51,6 +54,22 @@ func (l *lineup) lastVersion(last int) int {
 		last = max(last, r.Version)
 	}
 	return last
+}
+
+// activeVersion returns the number of the release that serves; 0 for nil.
+func (l *lineup) activeVersion() int {
+	if l == nil {
+		return 0
+	}
+	return l.active.Version
+}
+
+// holdOf returns the hold of l, which may be nil.
+func (l *lineup) holdOf() *hold {
+	if l == nil {
+		return nil
+	}
+	return l.hold
 }
 
 // candidateRelease returns the release of the candidate, or nil.

@@ -42,7 +42,7 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	e.mu.Unlock()
 	var l *lineup
 	if err == nil {
-		l, err = e.unroute(svc)
+		l, err = e.forget(svc)
 	}
 	if l != nil && l.rollout != nil {
 		l.rollout.finish(end{how: removed, reason: "the service was removed"})
@@ -62,8 +62,8 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 			e.forgetCertificates(r)
 		}
 	}
-	err = e.drainOld(svc, old, limits, req.FailOnCut, nil, func(d api.Drain) { removal.Drained, removal.Cut = &d, api.CutOf(d) })
-	if l != nil { // drainOld has waited for all of them
+	err = e.drainAll(svc, old, limits, req.FailOnCut, nil, func(d api.Drain) { removal.Drained, removal.Cut = &d, api.CutOf(d) })
+	if l != nil { // drainAll has waited for all of them
 		var drains []api.Drain
 		for _, r := range l.releases() {
 			if drains = append(drains, r.drain.result); req.FailOnCut && err == nil && !r.drain.result.Clean() {
@@ -79,9 +79,9 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	return removal, err
 }
 
-// unroute forgets the state of a service and takes it out of the table. It
-// returns the line-up that it had, whose releases are now unreachable, or nil.
-func (e *Engine) unroute(svc *service) (*lineup, error) {
+// forget deletes the state of a service and takes it out of the table. For what it returns see
+// unroute.
+func (e *Engine) forget(svc *service) (*lineup, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := e.currentStore().Delete(ctx, svc.name); err != nil {
@@ -94,9 +94,15 @@ func (e *Engine) unroute(svc *service) (*lineup, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.unroute(svc), nil
+}
+
+// unroute takes a service out of the table. It returns the line-up that it had, whose releases
+// are now unreachable and begin to drain, or nil. Engine.mu must be held.
+func (e *Engine) unroute(svc *service) *lineup {
 	svc.broken, svc.known = nil, nil
 	if svc.active == nil {
-		return nil, nil
+		return nil
 	}
 	l := svc.lineup()
 	e.table.Store(e.table.Load().without(svc.active))
@@ -104,7 +110,7 @@ func (e *Engine) unroute(svc *service) (*lineup, error) {
 	svc.generation++
 	l.hold.end()
 	e.leave(svc, l.releases())
-	return l, nil
+	return l
 }
 
 // noSuchService says that there is no such service, and which there are.

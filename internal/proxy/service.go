@@ -24,6 +24,8 @@ type service struct {
 	committing chan struct{}
 	// draining are releases that still have traffic.
 	draining []*release
+	// drained is how the last ones have drained.
+	drained []api.Drain
 	// traffic is what all its releases carry.
 	traffic *forward.Traffic
 	// retired counts the requests of releases that have drained.
@@ -75,10 +77,7 @@ func (s *service) lineup() *lineup {
 
 // hold returns the hold of the service; nil if it serves.
 func (s *service) hold() *hold {
-	if l := s.lineup(); l != nil {
-		return l.hold
-	}
-	return nil
+	return s.lineup().holdOf()
 }
 
 // servingVersion returns the number of the release that serves, or 0.

@@ -341,7 +341,7 @@ func (o *operation) drain() error {
 			continue
 		}
 		others.Go(func() {
-			failures[i] = e.drainOld(t.svc, t.from, s.Options.Drain(), s.FailOnCut, nil, func(d api.Drain) {
+			failures[i] = e.drainAll(t.svc, t.from, s.Options.Drain(), s.FailOnCut, nil, func(d api.Drain) {
 				d.Service = t.svc.name
 				o.d.drained(d)
 			})
@@ -350,7 +350,7 @@ func (o *operation) drain() error {
 			e.mu.Unlock()
 		})
 	}
-	err := e.drainOld(o.svc, o.old, s.Options.Drain(), s.FailOnCut, o.d.drainProgress, o.d.drained)
+	err := e.drainAll(o.svc, o.old, s.Options.Drain(), s.FailOnCut, o.d.drainProgress, o.d.drained)
 	others.Wait()
 	if err == nil && o.rollout != nil && s.FailOnCut {
 		err = o.d.cutError() // the rollout has had the old release drain

@@ -133,21 +133,20 @@ func (e *Engine) checkTakeover(s *api.Spec, saysTLS bool) ([]takeover, error) {
 }
 
 // lockCommits takes the commit slots of the service of o and of those that it takes routes
-// from, which it returns. It does so in the order of their names: two that take from each
-// other do not wait for each other.
+// from, which it returns.
 func (o *operation) lockCommits() (holders []*service, unlock func(), err error) {
 	o.e.mu.Lock()
 	holders = o.e.holders(o.svc.name, o.d.spec.Routes)
 	o.e.mu.Unlock()
-	services := append(slices.Clone(holders), o.svc)
-	slices.SortFunc(services, func(a, b *service) int { return cmp.Compare(a.name, b.name) })
-	unlock, err = lockCommits(o.d.ctx, services)
+	unlock, err = lockCommits(o.d.ctx, append(slices.Clone(holders), o.svc))
 	return holders, unlock, err
 }
 
-// lockCommits takes the commit slots of services, one after the other. Whoever has one is
-// the only operation of that service that commits.
+// lockCommits takes the commit slots of services. Whoever has one is the only operation of that
+// service that commits. It does so in the order of their names: two that take from each other
+// do not wait for each other.
 func lockCommits(ctx context.Context, services []*service) (unlock func(), err error) {
+	slices.SortFunc(services, func(a, b *service) int { return cmp.Compare(a.name, b.name) })
 	for i, svc := range services {
 		select {
 		case svc.committing <- struct{}{}:
@@ -174,23 +173,7 @@ func (o *operation) take() error {
 		return err
 	}
 	o.taken = all
-	for _, t := range all {
-		routes := e.heldBy(t.svc, s.Routes)
-		for _, theirs := range t.svc.deployments {
-			if len(common(theirs.reserved, routes)) == 0 {
-				continue
-			}
-			theirs.reserved = slices.DeleteFunc(theirs.reserved, func(r api.Route) bool { return slices.Contains(routes, r) })
-			theirs.abort(&api.Error{
-				Code:    api.CodeSuperseded,
-				Message: fmt.Sprintf("%s was taken over by the service %s; this deployment has changed nothing", describeRoute(routes[0]), s.Service),
-			})
-		}
-		for _, r := range routes {
-			e.owners[r] = &owner{service: s.Service, count: 1}
-		}
-		d.reserved = append(d.reserved, routes...)
-	}
+	d.reserved = append(d.reserved, e.seize(s.Service, s.Routes, all)...)
 	// Others may have had more of them when the deployment was accepted.
 	for _, r := range s.Routes {
 		switch o := e.owners[r]; {
@@ -204,6 +187,29 @@ func (o *operation) take() error {
 		d.reserved = append(d.reserved, r)
 	}
 	return nil
+}
+
+// seize makes those of the routes that others hold the ones of the named service, and ends
+// deployments that want them. It returns them. Engine.mu must be held.
+func (e *Engine) seize(name string, routes []api.Route, from []takeover) (seized []api.Route) {
+	for _, t := range from {
+		theirs := e.heldBy(t.svc, routes)
+		for _, d := range t.svc.deployments {
+			if len(common(d.reserved, theirs)) == 0 {
+				continue
+			}
+			d.reserved = slices.DeleteFunc(d.reserved, func(r api.Route) bool { return slices.Contains(theirs, r) })
+			d.abort(&api.Error{
+				Code:    api.CodeSuperseded,
+				Message: fmt.Sprintf("%s was taken over by the service %s; this deployment has changed nothing", describeRoute(theirs[0]), name),
+			})
+		}
+		for _, r := range theirs {
+			e.owners[r] = &owner{service: name, count: 1}
+		}
+		seized = append(seized, theirs...)
+	}
+	return seized
 }
 
 // giveBack undoes take: the release could not be stored. Engine.mu must be held.
