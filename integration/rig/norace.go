@@ -2,4 +2,4 @@
 
 package rig
 
-const raceEnabled = false
+const RaceEnabled = false

@@ -2,6 +2,6 @@
 
 package rig
 
-// raceEnabled says that this program was built with the race detector; what it
+// RaceEnabled says that this program was built with the race detector; what it
 // builds then is, too.
-const raceEnabled = true
+const RaceEnabled = true

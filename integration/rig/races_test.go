@@ -10,7 +10,7 @@ import (
 // The program here stands for the proxy: it races, nobody reads what it writes, and
 // nobody looks at its exit code.
 func TestRaceOfAProgramIsFound(t *testing.T) {
-	if !raceEnabled {
+	if !RaceEnabled {
 		t.Skip("skipped: without the race detector there are no reports")
 	}
 	t.Cleanup(RemoveBinaries)

@@ -60,7 +60,7 @@ func build(name, pkg string) (string, error) {
 	path := filepath.Join(dir, name)
 	args := append([]string{"build", "-o", path}, BuildFlags...)
 	cgo := "CGO_ENABLED=0" // as `make` does, for the sake of one build cache
-	if raceEnabled {
+	if RaceEnabled {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
