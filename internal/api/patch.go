@@ -55,12 +55,30 @@ func DecodeStrictly(b []byte, to any) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("it is empty")
 	case err != nil:
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		return describeDecoding(err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return errors.New("there is more than one JSON value")
 	}
 	return nil
+}
+
+// describeDecoding says what is wrong with JSON to somebody who does not know Go.
+func describeDecoding(err error) error {
+	kinds := map[reflect.Kind]string{
+		reflect.String: "a string", reflect.Bool: "true or false", reflect.Slice: "a list", reflect.Struct: "an object", reflect.Map: "an object",
+		reflect.Int: "a whole number", reflect.Int64: "a whole number", reflect.Float64: "a number",
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		kind := wrong.Type
+		if kind.Kind() == reflect.Pointer {
+			kind = kind.Elem()
+		}
+		if wanted := kinds[kind.Kind()]; wanted != "" && wrong.Field != "" {
+			return fmt.Errorf("%s has to be %s, and is a JSON %s", wrong.Field, wanted, wrong.Value)
+		}
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
 
 // Patch returns the patch that names what r does not leave out.

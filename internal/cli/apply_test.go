@@ -29,8 +29,8 @@ func TestApplySaysWhatIsWrongWithAFile(t *testing.T) {
 		"web:1":                               "service number 1",
 		"target: web:1":                       `service number 1: unknown field "target"`,
 		"Targets: [web:1]":                    `service number 1: unknown field "Targets"`,
-		"targets: web:1":                      "cannot unmarshal string",
-		"targets: [web:1]\nsticky: 1":         "cannot unmarshal number",
+		"targets: web:1":                      "targets has to be a list, and is a JSON string",
+		"targets: [web:1]\nsticky: 1":         "sticky has to be true or false, and is a JSON number",
 		"hosts: ['a b']":                      "a b",
 		"targets: [a:1]\n---\ntargets: [b:1]": "the service default is described twice",
 	} {
