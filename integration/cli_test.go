@@ -43,6 +43,7 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 		{"deploy web:3000 --service ../etc", 2, []string{"is not a valid service name", "letters"}},
 		{"deploy web:3000 --nonsense", 2, []string{"unknown flag: --nonsense", "deploy --help"}},
 		{"deploy web:3000 --hsot a.test", 2, []string{"unknown flag: --hsot; did you mean --host?", "deploy --help"}},
+		{"promote app.test", 2, []string{`unknown command "promote"; did you mean "rollout promote"?`}},
 		{"deply web:3000", 2, []string{`unknown command "deply"; did you mean "deploy"?`}},
 		{"deploy web:3000 --lb foo", 2, []string{`unknown load balancing "foo"; use least_conn or round_robin`}},
 		{"deploy web:3000 --host a.test --tls auto", 2, []string{`"auto" was taken as a target`, "write --tls=auto"}},

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -39,10 +38,8 @@ has returned, the old instance can be removed.`
 			return cmd.Help()
 		}
 		err := fmt.Errorf("unknown command %q", args[0])
-		cmd.SuggestionsMinimumDistance = 2
-		if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
-			nearest := slices.MinFunc(similar, func(a, b string) int { return editDistance(args[0], a) - editDistance(args[0], b) })
-			err = fmt.Errorf("unknown command %q; did you mean %q?", args[0], nearest)
+		if similar := similarCommand(cmd, args[0]); similar != "" {
+			err = fmt.Errorf("unknown command %q; did you mean %q?", args[0], similar)
 		}
 		env.Exit(usageErrorOf(cmd, err))
 		return nil

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -30,6 +32,24 @@ func SimilarFlag(flags *pflag.FlagSet, name string) string {
 		return beginning[0]
 	}
 	return nearest
+}
+
+// similarCommand returns the command that somebody who wrote name may have meant, or nothing:
+// the nearest, or one of that name that belongs to another command.
+func similarCommand(cmd *cobra.Command, name string) string {
+	for _, group := range cmd.Commands() {
+		for _, inner := range group.Commands() {
+			if inner.Name() == name && !inner.Hidden {
+				return group.Name() + " " + name
+			}
+		}
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	similar := cmd.SuggestionsFor(name)
+	if len(similar) == 0 {
+		return ""
+	}
+	return slices.MinFunc(similar, func(a, b string) int { return editDistance(name, a) - editDistance(name, b) })
 }
 
 // editDistance counts the letters that have to be inserted, deleted, replaced or
