@@ -85,6 +85,25 @@ func TestEventsFollowsTheServices(t *testing.T) {
 	}
 }
 
+// TestEventsGoOnBehindARestart of the proxy.
+func TestEventsGoOnBehindARestart(t *testing.T) {
+	p := startProxy(t)
+	a := startApp(t, "a", nil)
+	deploy(t, p, api.DeployRequest{Service: "shop", Targets: []string{a.addr()}})
+	_, said := begin(t, p, "events", "--after", "start")
+	says(t, said, "shop v1 is live\n")
+	if _, err := p.Stop(patience); err != nil {
+		t.Fatal(err)
+	}
+	says(t, said, "waiting for it to come back\n")
+	must(t, p.Start())
+	run(t, p, "stop", "shop")
+	says(t, said, "shop is stopped\n")
+	if n := strings.Count(said.String(), "waiting for it to come back"); n != 1 {
+		t.Errorf("it says so %d times:\n%s", n, said)
+	}
+}
+
 // Whoever has handlers of Caddy's events app is told, too. Caddy logs each event at the
 // level DEBUG.
 func TestEventsReachCaddysEventsApp(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -23,7 +24,8 @@ func newEventsCommand(env *Env) *cobra.Command {
 		Short: "Follow what happens to the services",
 		Long: `events prints a line for everything that happens to services: deployments and their
 steps, rollouts, removals, pauses, and targets whose health changes. Without a SERVICE,
-it follows all. It ends when it is interrupted, or when the proxy stops.
+it follows all. If the proxy restarts, it goes on with the new one. It ends when it is
+interrupted, or when no proxy has answered for 30 seconds.
 
 The proxy remembers the last 1000 events. --after start begins with these, and --after ID
 behind the event with that id, which --output json shows.`,
@@ -38,7 +40,7 @@ behind the event with that id, which --output json shows.`,
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		err = c.Feed(ctx, *after, func(ev api.FeedEvent) error {
+		err = followFeed(ctx, env, c, *after, func(ev api.FeedEvent) error {
 			if len(services) > 0 && ev.Data.Kind != api.EventGap && !slices.Contains(services, ev.Data.Service) {
 				return nil
 			}
@@ -54,6 +56,43 @@ behind the event with that id, which --output json shows.`,
 		return err
 	}
 	return cmd
+}
+
+// feedPatience is for how long a proxy may be gone that is followed, and feedPause how often is
+// looked whether it is there again.
+const (
+	feedPatience = 30 * time.Second
+	feedPause    = 500 * time.Millisecond
+)
+
+// followFeed calls yield with everything that happens to services, also behind a restart of the
+// proxy. It returns an error if no proxy is there at the beginning, or none is again in time.
+func followFeed(ctx context.Context, env *Env, c *client.Client, after string, yield func(api.FeedEvent) error) error {
+	var version Versions
+	if err := c.Call(ctx, http.MethodGet, api.PathVersion, nil, &version); err != nil {
+		return err
+	}
+	var lost time.Time
+	for {
+		err := c.Feed(ctx, after, func(ev api.FeedEvent) error {
+			lost, after = time.Time{}, ev.ID
+			return yield(ev)
+		})
+		switch code := api.ErrorCode(err); {
+		case code != client.CodeUnreachable && code != api.CodeStopping:
+			return err
+		case lost.IsZero():
+			lost = time.Now()
+			env.note(" - the connection to the proxy has ended; waiting for it to come back")
+		case time.Since(lost) > feedPatience:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(feedPause):
+		}
+	}
 }
 
 // describeEvent says in a line what has happened.
