@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -28,6 +29,10 @@ func changeRollout(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 
 // previewService answers with a link that opens what not everybody gets of a service.
 func previewService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
-	link, err := e.Preview(r.PathValue("service"))
+	var ports forward.Ports
+	if a := running.current(); a != nil {
+		ports = a.ports()
+	}
+	link, err := e.Preview(r.PathValue("service"), ports)
 	answer(w, link, err)
 }

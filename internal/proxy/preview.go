@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,9 +111,9 @@ func (l linkError) write(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusFound)
 }
 
-// Preview returns a link to what not everybody gets of a service. It returns an [api.Error]
-// with [api.CodeNotFound] if everybody gets the same.
-func (e *Engine) Preview(name string) (api.PreviewLink, error) {
+// Preview returns a link to what not everybody gets of a service, on one of the ports. It
+// returns an [api.Error] with [api.CodeNotFound] if everybody gets the same.
+func (e *Engine) Preview(name string, ports forward.Ports) (api.PreviewLink, error) {
 	if _, err := e.serving(name); err != nil {
 		return api.PreviewLink{}, err
 	}
@@ -128,14 +130,17 @@ func (e *Engine) Preview(name string) (api.PreviewLink, error) {
 	spec := l.active.Spec
 	link := api.PreviewLink{Service: name, Expires: time.Now().Add(previewAge).UTC().Truncate(time.Second)}
 	u := url.URL{Scheme: "http", Host: "HOST", Path: spec.Options.PathPrefixes[0]}
-	if spec.Options.TLS != nil {
-		u.Scheme = "https"
-	}
 	if i := slices.IndexFunc(spec.Hosts, func(host string) bool { return !api.IsWildcard(host) }); i >= 0 {
 		u.Host = spec.Hosts[i]
 	}
 	if spec.Options.CanonicalHost != "" {
 		u.Host = spec.Options.CanonicalHost
+	}
+	if spec.Options.TLS != nil {
+		u.Scheme = "https"
+		u.Host = withPort(bracketed(u.Host), cmp.Or(ports.PublicHTTPS, max(0, ports.HTTPS)))
+	} else if ports.HTTP != 0 && ports.HTTP != 80 {
+		u.Host = bracketed(u.Host) + ":" + strconv.Itoa(ports.HTTP)
 	}
 	u.RawQuery = previewParameter + "=" + signLink(l.linkKey, name, link.Expires)
 	link.URL = u.String()
