@@ -16,6 +16,8 @@ func callRollouts(c apiCaller) {
 	c.deploy(409, "web", `{`+targets(b)+`, "canary": "0%", "canary_by": "header:X-Team"}`)
 	c.call(200, http.MethodGet, service, "")
 	c.call(200, http.MethodPost, service+"/preview", "")
+	c.call(200, http.MethodPost, service+"/deployments?dry_run=true", `{`+targets(a)+`, "steps": ["5%/1m", "50%"], "watch": "1m", "keep": true}`)
+	c.call(200, http.MethodGet, service+"/releases", "")
 	c.call(200, http.MethodPut, path, `{"action": "set", "weight": "12.5%"}`)
 	for _, action := range []string{"pause", "resume", "abort"} {
 		c.call(200, http.MethodPut, path, `{"action": "`+action+`"}`)

@@ -315,8 +315,9 @@ func TestLinkOpensWhatNotEverybodyGets(t *testing.T) {
 		return client, resp.Header.Get("X-Instance")
 	}
 	link := strings.TrimSpace(wantRun(t, p, 0, "rollout", "preview", "app.test").Stdout)
+	_, port, _ := net.SplitHostPort(p.Addr())
 	client, instance := open(link)
-	if instance != "b" {
+	if instance != "b" || !strings.HasPrefix(link, "http://app.test:"+port+"/?") {
 		t.Errorf("%s shows %q", link, instance)
 	}
 	if resp, err := client.Get("http://app.test/page?x=1"); err != nil || resp.Header.Get("X-Instance") != "b" {
@@ -336,6 +337,38 @@ func TestLinkOpensWhatNotEverybodyGets(t *testing.T) {
 	}
 	if resp, err := client.Get("http://app.test/"); err != nil || resp.StatusCode != 503 {
 		t.Errorf("the link of the canary still opens: %v %v", resp, err)
+	}
+}
+
+// TestCanaryIsSeenByWhoeverLooks at what a deploy would do, and at the history; and to apply the
+// same file again changes nothing.
+func TestCanaryIsSeenByWhoeverLooks(t *testing.T) {
+	p := startProxy(t)
+	a, b := startApp(t, "a", nil), startApp(t, "b", nil)
+	wantRun(t, p, 0, "deploy", a.addr(), "--host", "app.test")
+	file := filepath.Join(t.TempDir(), "services.yaml")
+	must(t, os.WriteFile(file, []byte("service: app.test\nhosts: [app.test]\ntargets: ["+b.addr()+"]\ncanary: 10%\n"), 0o600))
+	for _, want := range []string{"app.test v1 would change:", "rollout: 10% of the clients until somebody decides"} {
+		if out := wantRun(t, p, 10, "apply", "-f", file, "--dry-run").Stdout; !strings.Contains(out, want) {
+			t.Errorf("%q is not in %s", want, out)
+		}
+	}
+	wantRun(t, p, 9, "apply", "-f", file)
+	if out := wantRun(t, p, 0, "apply", "-f", file, "--dry-run").Stdout; !strings.Contains(out, "app.test v2: nothing would change; it is being brought into service") {
+		t.Error(out)
+	}
+	if out := wantRun(t, p, 0, "apply", "-f", file).Stdout; !strings.Contains(out, "app.test v2 is unchanged") {
+		t.Error(out)
+	}
+	if out := wantRun(t, p, 10, "deploy", a.addr(), "--service", "app.test", "--sticky", "--dry-run").Stdout; !strings.Contains(out, "replace v2, which is being brought into service") {
+		t.Error(out)
+	}
+	if out := wantRun(t, p, 0, "history", "app.test").Stdout; !strings.Contains(out, "v2 ") || !strings.Contains(out, "serves, canary") {
+		t.Error(out)
+	}
+	wantRun(t, p, 0, "rollout", "promote", "app.test")
+	if out := wantRun(t, p, 0, "history", "app.test").Stdout; strings.Contains(out, "canary") {
+		t.Error(out)
 	}
 }
 

@@ -46,6 +46,8 @@ const (
 	OutcomeReverted Outcome = "reverted"
 	// OutcomeAborted is a release that a share of the clients had, and nobody has now.
 	OutcomeAborted Outcome = "aborted"
+	// OutcomeCanary is a release that a share of the clients has: it is not decided yet.
+	OutcomeCanary Outcome = "canary"
 )
 
 // PastRelease is a release that serves, or has served.
@@ -60,7 +62,8 @@ type PastRelease struct {
 	Hosts   []string `json:"hosts,omitempty"`
 	Options Options  `json:"options"`
 	Note    Note     `json:"note,omitzero"`
-	// Outcome is what became of it, if it has left before it was trusted, and Reason says why.
+	// Outcome is what became of it, if it has left before it was trusted, and Reason says why;
+	// or that it is a canary.
 	Outcome Outcome `json:"outcome,omitempty"`
 	Reason  string  `json:"reason,omitempty"`
 	// Failures are those of its requests that failed because of it; see [Evidence].

@@ -14,6 +14,11 @@ type Plan struct {
 	// that serves, or from the defaults without one, each as "name: old -> new". Of a file
 	// that keeps its name, it is "name: the file has changed".
 	Changes []string `json:"changes"`
+	// Rollout is how the release would be brought into service, if not all at once.
+	Rollout *Rollout `json:"rollout,omitempty"`
+	// UnderWay is the release that is being brought into service now; 0 if none is. A deploy
+	// takes its place, unless it is what the deploy asks for: then Serving has its number.
+	UnderWay int `json:"under_way,omitempty"`
 	// TakenOver tells of the routes that would come from other services.
 	TakenOver []TakenOver `json:"taken_over,omitempty"`
 }
@@ -25,7 +30,7 @@ func (p Plan) Changed() bool { return p.Serving == 0 || len(p.Changes)+len(p.Tak
 // NewPlan returns the plan of a deploy of next on a service whose release serving, 0 for
 // none, is of the spec now, which is nil without one.
 func NewPlan(serving int, now *Spec, next Spec) Plan {
-	p := Plan{Service: next.Service, Serving: serving, Changes: []string{}}
+	p := Plan{Service: next.Service, Serving: serving, Changes: []string{}, Rollout: next.Rollout}
 	if now == nil {
 		plain := defaultOptions(next.Options.TLS != nil)
 		plain.TLS = nil

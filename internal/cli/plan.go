@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/client"
@@ -44,6 +45,9 @@ func fetchPlan(ctx context.Context, c *client.Client, p api.Patch) (plan api.Pla
 
 func (e *Env) printPlan(p api.Plan) {
 	switch {
+	case !p.Changed() && p.Serving == p.UnderWay:
+		fmt.Fprintf(e.Out, "%s v%d: nothing would change; it is being brought into service\n", p.Service, p.Serving)
+		return
 	case !p.Changed():
 		fmt.Fprintf(e.Out, "%s v%d: nothing would change\n", p.Service, p.Serving)
 		return
@@ -61,4 +65,36 @@ func (e *Env) printPlan(p api.Plan) {
 	for _, taken := range p.TakenOver {
 		fmt.Fprintf(e.Out, "  take over %s\n", taken)
 	}
+	if p.Rollout != nil {
+		fmt.Fprintf(e.Out, "  rollout: %s\n", describePlannedRollout(*p.Rollout))
+	}
+	if p.UnderWay > 0 {
+		fmt.Fprintf(e.Out, "  replace v%d, which is being brought into service\n", p.UnderWay)
+	}
+}
+
+// describePlannedRollout says in a line how a release would be brought into service.
+func describePlannedRollout(r api.Rollout) string {
+	var parts []string
+	for _, s := range r.Steps {
+		text := s.Weight.String() + " of the clients"
+		switch {
+		case s.For > 0:
+			text += " for " + s.For.String()
+		case s.Weight < api.Whole:
+			text += " until somebody decides"
+		}
+		parts = append(parts, text)
+	}
+	if r.SlowStart > 0 {
+		parts = append(parts, "slowly more clients within "+r.SlowStart.String())
+	}
+	if r.Watch > 0 {
+		parts = append(parts, "watched for "+r.Watch.String())
+	}
+	text := strings.Join(parts, ", then ")
+	if r.Keep {
+		text = strings.TrimPrefix(text+"; the release before stays ready to serve again", "; ")
+	}
+	return text
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -130,6 +131,17 @@ func (e *Engine) Plan(p api.Patch) (api.Plan, error) {
 		serving = from.active.Version
 	}
 	plan := api.NewPlan(serving, from.now(), s)
+	if l := e.services[s.Service].lineup(); l != nil && l.rollout != nil {
+		plan.UnderWay = l.rollout.next.Version
+		wanted := s.Rollout
+		if wanted == nil {
+			wanted = new(api.Rollout)
+		}
+		if again := api.NewPlan(plan.UnderWay, l.rollout.next.Spec, s); !again.Changed() && reflect.DeepEqual(*wanted, l.rollout.spec) {
+			again.UnderWay = plan.UnderWay
+			return again, nil
+		}
+	}
 	if s.TakeOver {
 		taken, err := e.takeovers(&s)
 		if err != nil {
@@ -143,8 +155,8 @@ func (e *Engine) Plan(p api.Patch) (api.Plan, error) {
 // accept makes a deployment of what resolve has returned. It returns false if the service
 // has changed since. Engine.mu must be held.
 func (e *Engine) accept(p api.Patch, s api.Spec, from basis, ifMatch string) (*Deployment, bool, error) {
-	if e.stopping {
-		return nil, true, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
+	if err := e.mayDecide(); err != nil {
+		return nil, true, err
 	}
 	if e.basisOf(p, s.Service) != from {
 		return nil, false, nil

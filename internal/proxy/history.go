@@ -178,18 +178,28 @@ func (e *Engine) History(ctx context.Context, name string) (api.History, error) 
 	}
 	all := api.History{Service: name, Releases: []api.PastRelease{}}
 	h := e.loadHistory(ctx, name)
-	// It may have been deployed by a program that kept no history.
-	if _, err := h.find(active); err != nil {
-		return api.History{}, err
+	inService := map[int]*release{active.Version: active}
+	if candidate := e.candidateOf(name); candidate != nil {
+		inService[candidate.Version] = candidate
+	}
+	// A canary is not decided yet, and the active release may have been deployed by a program
+	// that kept no history.
+	for _, r := range inService {
+		if _, err := h.find(r); err != nil {
+			return api.History{}, err
+		}
 	}
 	for _, p := range h.Releases {
 		var o api.Options
 		if err := json.Unmarshal(p.Options, &o); err != nil {
 			continue
 		}
-		if p.Release == active.Version {
-			p.ReplacedAt, p.Served = nil, active.Served.Load()
-			_, p.Failures = active.Outcomes().Counts()
+		if r := inService[p.Release]; r != nil {
+			p.ReplacedAt, p.Served = nil, r.Served.Load()
+			_, p.Failures = r.Outcomes().Counts()
+			if r != active {
+				p.Outcome = api.OutcomeCanary
+			}
 		}
 		all.Releases = append(all.Releases, api.PastRelease{
 			Release: p.Release, DeployedAt: p.DeployedAt, ReplacedAt: p.ReplacedAt, From: p.From,
@@ -198,6 +208,17 @@ func (e *Engine) History(ctx context.Context, name string) (api.History, error) 
 		})
 	}
 	return all, nil
+}
+
+// candidateOf returns the release that a share of the clients of a service has; nil if there is
+// none.
+func (e *Engine) candidateOf(name string) *release {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l := e.services[name].lineup(); l != nil {
+		return l.candidateRelease()
+	}
+	return nil
 }
 
 // serving returns the release that serves a service, or an [api.Error] with

@@ -67,9 +67,10 @@ func (s *service) release() *release {
 	return s.active.release()
 }
 
-// lineup returns what becomes of the requests for the service; nil if it serves nothing.
+// lineup returns what becomes of the requests for the service, which may be nil; nil if it serves
+// nothing.
 func (s *service) lineup() *lineup {
-	if s.active == nil {
+	if s == nil || s.active == nil {
 		return nil
 	}
 	return s.active.lineup.Load()
