@@ -207,7 +207,7 @@ func TestDrainOldWaitsForWhatThisProcessHolds(t *testing.T) {
 			<-goOn
 		}
 	})))
-	if _, err := follower.DrainOld(t.Context(), "app", 1); api.ErrorCode(err) != api.CodeInvalid {
+	if _, err := follower.DrainOld(t.Context(), "app", 1, nil); api.ErrorCode(err) != api.CodeInvalid {
 		t.Errorf("a release that serves: %v", err)
 	}
 	answered := make(chan int, 1)
@@ -221,12 +221,12 @@ func TestDrainOldWaitsForWhatThisProcessHolds(t *testing.T) {
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := follower.DrainOld(over, "app", 1); !errors.Is(err, context.Canceled) {
+	if _, err := follower.DrainOld(over, "app", 1, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a request in flight: %v", err)
 	}
 	close(goOn)
 	for _, what := range []string{"as it drains", "afterwards"} {
-		if d, err := follower.DrainOld(t.Context(), "app", 1); err != nil || !d.Clean() || d.Release != 1 || len(d.Targets) != 1 {
+		if d, err := follower.DrainOld(t.Context(), "app", 1, nil); err != nil || !d.Clean() || d.Release != 1 || len(d.Targets) != 1 {
 			t.Errorf("%s: %+v, %v", what, d, err)
 		}
 	}
@@ -234,7 +234,7 @@ func TestDrainOldWaitsForWhatThisProcessHolds(t *testing.T) {
 		t.Errorf("the request that was in flight: %d", status)
 	}
 	for _, name := range []string{"app", "other"} {
-		if d, err := follower.DrainOld(t.Context(), name, 9); err != nil || d.Requests != 0 {
+		if d, err := follower.DrainOld(t.Context(), name, 9, nil); err != nil || d.Requests != 0 {
 			t.Errorf("a release that is not known here: %+v, %v", d, err)
 		}
 	}

@@ -268,10 +268,14 @@ func (e *Engine) save(svc *service, l *lineup) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	name := l.active.Spec.Service
-	return e.currentStore().Save(ctx, name, b, func(document []byte) bool {
+	err = e.currentStore().Save(ctx, name, b, func(document []byte) bool {
 		_, err := decodeDocument(name, document)
 		return err == nil
 	})
+	if err == nil {
+		e.tellFollowers(name, b)
+	}
+	return err
 }
 
 // Load reads the state and puts every service that it finds in service: each was

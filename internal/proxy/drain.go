@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -52,14 +53,14 @@ func (e *Engine) drainAll(svc *service, old *release, limits api.DrainLimits, fa
 // process held nothing of it. It does not have the release drain: whoever changed the service
 // has, with the limits of the release that followed. It returns an [api.Error] with
 // [api.CodeInvalid] if the release serves or is ready to, and the cause of ctx if that ends
-// first.
-func (e *Engine) DrainOld(ctx context.Context, name string, version int) (api.Drain, error) {
+// first. progress, if not nil, is called now and then with what is left.
+func (e *Engine) DrainOld(ctx context.Context, name string, version int, progress func(requests, streams int)) (api.Drain, error) {
 	result := api.Drain{Release: version}
 	e.mu.Lock()
 	svc := e.services[name]
 	if svc == nil {
 		e.mu.Unlock()
-		return result, nil
+		return result, nil // which holds nothing
 	}
 	for _, r := range svc.lineup().releases() {
 		if r.Version == version {
@@ -78,14 +79,33 @@ func (e *Engine) DrainOld(ctx context.Context, name string, version int) (api.Dr
 		if r.Version != version {
 			continue
 		}
-		select {
-		case <-r.drain.over:
-			result = r.drain.result
-		case <-ctx.Done():
-			return result, context.Cause(ctx)
+		if err := r.awaitDrain(ctx, progress); err != nil {
+			return result, err
 		}
+		result = r.drain.result
 	}
 	return result, nil
+}
+
+// progressPause is how often whoever waits for a drain is told how it goes.
+const progressPause = time.Second
+
+// awaitDrain waits until r, which has left, has drained.
+func (r *release) awaitDrain(ctx context.Context, progress func(requests, streams int)) error {
+	tick := time.NewTicker(progressPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.drain.over:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			if progress != nil {
+				progress(r.InFlight(), r.Streams())
+			}
+		}
+	}
 }
 
 // keptDrains bounds the drains of a service that are remembered for [Engine.DrainOld].
@@ -100,7 +120,9 @@ func (e *Engine) otherDrains(svc *service, without *release) []*release {
 
 // drainRelease drains a release, takes it off the service's record and tells report of it.
 func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, progress func(requests, streams int), report func(api.Drain)) api.Drain {
-	result := r.Drain(limits, progress)
+	all := e.drainElsewhere(svc.name, r, progress)
+	result := r.Drain(limits, all.here)
+	all.addTo(&result)
 	e.mu.Lock()
 	svc.draining = slices.DeleteFunc(svc.draining, func(o *release) bool { return o == r })
 	svc.retired += r.Served.Load()

@@ -43,6 +43,8 @@ type Engine struct {
 	unsettled []takeover
 	started   bool
 	stopping  bool
+	// following says that another process decides about the services.
+	following bool
 	// operations counts deployments and removals.
 	operations sync.WaitGroup
 	// stopped is closed when the engine stops.
@@ -113,12 +115,13 @@ func (e *Engine) Start() {
 		if l := s.lineup(); l != nil {
 			lineups = append(lineups, l)
 		}
-		if l := s.lineup(); l != nil && l.rollout != nil {
-			e.operations.Go(func() { e.runRollout(s, l.rollout) })
-		}
 	}
+	follows := e.following
 	e.mu.Unlock()
-	e.storeSettled()
+	if !follows {
+		e.storeSettled()
+		e.runRollouts()
+	}
 	turn := time.Duration(0)
 	for _, l := range lineups {
 		for _, r := range l.releases() {

@@ -16,12 +16,12 @@ var errUnchanged = errors.New("nothing changes")
 func (e *Engine) operate(name, ifMatch string) (*service, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.mayDecide(); err != nil {
+		return nil, err
+	}
 	svc := e.services[name]
 	if svc == nil {
 		return nil, e.noSuchService(name)
-	}
-	if e.stopping {
-		return nil, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
 	}
 	if err := e.checkGeneration(svc, name, ifMatch); err != nil {
 		return nil, err
@@ -29,6 +29,27 @@ func (e *Engine) operate(name, ifMatch string) (*service, error) {
 	e.operations.Add(1)
 	svc.operations++
 	return svc, nil
+}
+
+// mayDecide returns why e cannot begin an operation: it stops, or follows another process.
+// Engine.mu must be held.
+func (e *Engine) mayDecide() error {
+	switch {
+	case e.stopping:
+		return &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
+	case e.following:
+		return ErrElsewhere
+	}
+	return nil
+}
+
+// mayCommit returns why an operation that has the commit slot must change nothing: another
+// process decides since it has begun. Engine.mu must be held.
+func (e *Engine) mayCommit() error {
+	if e.following {
+		return ErrElsewhere
+	}
+	return nil
 }
 
 // operated ends an operation on a service.

@@ -20,6 +20,8 @@ type EngineOptions struct {
 	// BeforeSwitch returns the URL that is asked before every switch, which may be empty.
 	// Default: nobody is asked.
 	BeforeSwitch func() string
+	// Followers are told of all changes. Default: there are none.
+	Followers Followers
 	// Logger receives what operators should know. Default: nothing is logged.
 	Logger *zap.Logger
 	// UserAgent is what probes say they are. Default: "parachute".

@@ -38,7 +38,9 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 		e.storeLeftOf(svc, t)
 	}
 	e.mu.Lock()
-	err = e.checkGeneration(svc, name, req.IfMatch) // which others may have changed meanwhile
+	if err = e.mayCommit(); err == nil {
+		err = e.checkGeneration(svc, name, req.IfMatch) // which others may have changed meanwhile
+	}
 	e.mu.Unlock()
 	var l *lineup
 	if err == nil {
@@ -92,6 +94,7 @@ func (e *Engine) forget(svc *service) (*lineup, error) {
 			Cause:   err,
 		}
 	}
+	e.tellFollowers(svc.name, nil)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.unroute(svc), nil

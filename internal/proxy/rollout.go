@@ -98,6 +98,8 @@ const (
 	removed endKind = "removed"
 	// interrupted is one that goes on when the proxy runs again.
 	interrupted endKind = "interrupted"
+	// handedOver is one that another process has go on.
+	handedOver endKind = "handed over"
 )
 
 // newRollout returns a rollout that begins. Engine.mu must be held.
@@ -122,6 +124,11 @@ func restoredRollout(spec api.Rollout, next, previous *release, at position) *ro
 		spec: spec, next: next, previous: previous, at: at, restored: true,
 		ended: make(chan struct{}), undecided: make(chan struct{}), checks: make(chan checked, 1),
 	}
+}
+
+// again returns r as it goes on after another process has had it.
+func (r *rollout) again() *rollout {
+	return restoredRollout(r.spec, r.next, r.previous, r.position())
 }
 
 // stepAt returns the position at the beginning of a step.
@@ -224,6 +231,8 @@ func (r *rollout) outcome() error {
 	case r.end.how == interrupted:
 		err := &api.Error{Code: api.CodeUndecided, Message: fmt.Sprintf("the proxy is stopping; when it runs again, the rollout of %s v%d goes on", name, version)}
 		return err.WithHint("then wait for it: %s", api.Operation("wait "+api.ShellWord(name)))
+	case r.end.how == handedOver:
+		return &api.Error{Code: api.CodeUndecided, Message: fmt.Sprintf("another process has taken over from this one, and has the rollout of %s v%d go on", name, version), Cause: ErrElsewhere}
 	case r.end.how == promoted:
 		return nil
 	case served:

@@ -44,7 +44,9 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 	defer func() { <-svc.committing }()
 	e.mu.Lock()
 	l := svc.lineup()
-	err = e.checkGeneration(svc, svc.name, c.ifMatch)
+	if err = e.mayCommit(); err == nil {
+		err = e.checkGeneration(svc, svc.name, c.ifMatch)
+	}
 	e.mu.Unlock()
 	switch {
 	case err != nil:

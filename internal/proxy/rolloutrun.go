@@ -22,6 +22,25 @@ const (
 	storePause = time.Minute
 )
 
+// runRollouts moves the rollouts of all services on.
+func (e *Engine) runRollouts() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, svc := range e.services {
+		l := svc.lineup()
+		if l == nil || l.rollout == nil {
+			continue
+		}
+		if l.rollout.isOver() { // another process had it go on, up to here
+			next := *l
+			next.rollout = l.rollout.again()
+			svc.active.lineup.Store(&next)
+			l = &next
+		}
+		e.operations.Go(func() { e.runRollout(svc, l.rollout) })
+	}
+}
+
 // runRollout moves a rollout on, until it has ended or the engine stops.
 func (e *Engine) runRollout(svc *service, r *rollout) {
 	ctx, cancel := context.WithCancel(context.Background())

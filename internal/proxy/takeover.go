@@ -264,7 +264,11 @@ func (e *Engine) storeLeft(t takeover) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	return e.currentStore().Delete(ctx, t.svc.name)
+	if err := e.currentStore().Delete(ctx, t.svc.name); err != nil {
+		return err
+	}
+	e.tellFollowers(t.svc.name, nil)
+	return nil
 }
 
 // without returns t without what is taken from others, and with what they have left, and
