@@ -1,21 +1,10 @@
 package forward
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// policy is a way to spread requests over the targets of a release. Of the targets that
-// are not failing, the one with the least load gets a request; of several, the first.
-type policy struct {
-	// first returns where the search for a target begins. It is a number of any size.
-	first func(r *Release) uint64
-	// load returns what counts as the load of a target.
-	load func(u *upstream) int64
-}
 
 // policies are the ways that there are. Each has a file.
 var policies = map[api.LoadBalancing]policy{
@@ -51,14 +40,4 @@ func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 		}
 	}
 	return best
-}
-
-// ShortHash returns a short name for parts that does not show them.
-func ShortHash(parts ...string) string {
-	h := sha256.New()
-	for _, part := range parts {
-		h.Write([]byte(part))
-		h.Write([]byte{0})
-	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
 }

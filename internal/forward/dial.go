@@ -2,7 +2,6 @@ package forward
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -19,24 +18,6 @@ const (
 	// network comes about as well.
 	redialAfter = time.Second
 )
-
-// dialError marks an error that happened before a connection existed: not one
-// byte of the request has been sent, or the target has said that it did not process it.
-type dialError struct {
-	err error
-	// began is when the attempt began that err is about.
-	began time.Time
-}
-
-func (e *dialError) Error() string { return e.err.Error() }
-func (e *dialError) Unwrap() error { return e.err }
-
-func isDialError(err error) bool {
-	_, ok := errors.AsType[*dialError](err)
-	return ok
-}
-
-var errRetired = errors.New("the release is retired")
 
 // targetDialer connects to one target and nowhere else: through no proxy from the
 // environment, to no address from a request.

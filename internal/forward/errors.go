@@ -2,7 +2,13 @@ package forward
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // Errors of [Release.Forward]. The host decides what the client sees.
@@ -43,4 +49,53 @@ func StatusOf(err error) int {
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusBadGateway
+}
+
+// ErrMoved says that a request was held which may be sent again, and that its release
+// has been replaced meanwhile: the next one may serve it.
+var ErrMoved = errors.New("the release was replaced while the request was held")
+
+// ErrBrokenOff says that an answer could not be passed on to its end.
+var ErrBrokenOff = errors.New("broken off")
+
+// requestError is a request error with its cause, for the log.
+type requestError struct{ kind, cause error }
+
+func wrap(kind, cause error) error           { return &requestError{kind, cause} }
+func (e *requestError) Error() string        { return e.kind.Error() + ": " + e.cause.Error() }
+func (e *requestError) Is(target error) bool { return e.kind == target }
+func (e *requestError) Unwrap() error        { return e.cause }
+
+// dialError marks an error that happened before a connection existed: not one
+// byte of the request has been sent, or the target has said that it did not process it.
+type dialError struct {
+	err error
+	// began is when the attempt began that err is about.
+	began time.Time
+}
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+func isDialError(err error) bool {
+	_, ok := errors.AsType[*dialError](err)
+	return ok
+}
+
+var errRetired = errors.New("the release is retired")
+
+// isBodyError reports whether err is about the client's body.
+func isBodyError(err error) bool {
+	_, ok := errors.AsType[*transport.BodyError](err)
+	return ok
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
+}
+
+// diedSilently reports whether err means that a connection has ended.
+func diedSilently(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -271,17 +271,3 @@ func (x *exchange) classify(err error) error {
 	}
 	return wrap(ErrBadGateway, err)
 }
-
-// isBodyError reports whether err is about the client's body.
-func isBodyError(err error) bool {
-	_, ok := errors.AsType[*transport.BodyError](err)
-	return ok
-}
-
-// requestError is a request error with its cause, for the log.
-type requestError struct{ kind, cause error }
-
-func wrap(kind, cause error) error           { return &requestError{kind, cause} }
-func (e *requestError) Error() string        { return e.kind.Error() + ": " + e.cause.Error() }
-func (e *requestError) Is(target error) bool { return e.kind == target }
-func (e *requestError) Unwrap() error        { return e.cause }

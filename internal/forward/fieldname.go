@@ -2,6 +2,7 @@ package forward
 
 import (
 	"net/http"
+	"net/textproto"
 	"strings"
 )
 
@@ -39,4 +40,42 @@ func spelled(name string) string {
 		return "Sec-WebSocket-" + name[len(webSocketFields):]
 	}
 	return name
+}
+
+// hopByHop tells whether a header field is about the connection and not about the
+// message (RFC 9110, section 7.6.1).
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
+}
+
+// deleteNamed deletes from h what the Connection header names as being about the
+// connection.
+func deleteNamed(h http.Header, connection []string) {
+	for _, list := range connection {
+		switch list {
+		case "keep-alive", "Keep-Alive", "close", "Upgrade", "upgrade":
+			continue // which say nothing about other fields, and are nearly all there are
+		}
+		for name := range strings.SplitSeq(list, ",") {
+			name = http.CanonicalHeaderKey(textproto.TrimString(name))
+			delete(h, name)
+			delete(h, spelled(name))
+		}
+	}
+}
+
+// speaksForOthers tells whether a sender says with a header field for whom it
+// speaks.
+func speaksForOthers(name string) bool {
+	switch name {
+	case "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix",
+		"X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Real-Ip":
+		return true
+	}
+	return false
 }

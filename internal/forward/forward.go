@@ -85,9 +85,6 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 // next release, since it has been by the last.
 type repeatedBody struct{ io.ReadCloser }
 
-// ErrBrokenOff says that an answer could not be passed on to its end.
-var ErrBrokenOff = errors.New("broken off")
-
 // oneLength reports whether a request has at most one length, and that one a number
 // (RFC 9112, section 6.3). HTTP/2 and 3 leave it to us to look.
 func oneLength(in *http.Request) bool {

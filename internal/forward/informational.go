@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"maps"
 	"net/http"
 	"net/textproto"
 	"sync"
@@ -76,5 +77,39 @@ func (q *informationalQueue) end(answered bool) {
 	q.mu.Unlock()
 	if passing != nil {
 		<-passing
+	}
+}
+
+// inform writes an informational answer to a client that speaks HTTP/major.
+func inform(w http.ResponseWriter, major, status int, header http.Header) {
+	h := w.Header()
+	before := maps.Clone(h)
+	if status == http.StatusContinue {
+		clear(h) // as net/http sends it
+	}
+	for name, values := range header {
+		if !hopByHop(name) && name != "Content-Length" {
+			h[name] = values
+		}
+	}
+	if major == 2 {
+		// To a client that goes away meanwhile, the server for HTTP/2 may still be writing
+		// the header when WriteHeader has returned. One with a length, which has no place
+		// here, it copies (responseWriterState.writeHeader in golang.org/x/net/http2).
+		h["Content-Length"] = []string{"0"}
+	}
+	w.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, before)
+}
+
+// unwrapWriter returns the writer of the server itself.
+func unwrapWriter(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
 	}
 }

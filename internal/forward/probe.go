@@ -7,9 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -178,65 +176,3 @@ func statusText(resp *http.Response) string {
 }
 
 var errProbeTimeout = errors.New("health check timed out")
-
-// NotHTTP2 is the reason of a target that is to speak HTTP/2 without TLS, and answers in
-// HTTP/1.1.
-const NotHTTP2 = "it does not speak HTTP/2"
-
-// isNoHTTP2 reports whether the other side has answered an HTTP/2 connection with something
-// else. Which of its errors net/http then has depends on what it comes to see first.
-func isNoHTTP2(err error) bool {
-	text := err.Error()
-	return slices.ContainsFunc([]string{
-		"http2: frame too large", "looked like an HTTP/1.1 header", "http2: client conn could not be established",
-	}, func(known string) bool { return strings.Contains(text, known) })
-}
-
-// DialReason says in few words why a connection failed, the same words for the
-// same reason, so that repetitions can be counted.
-func DialReason(err error) string {
-	if reason, ok := certificateReason(err); ok {
-		return reason
-	}
-	dns, isDNS := errors.AsType[*net.DNSError](err)
-	switch {
-	case isDNS && dns.IsNotFound:
-		return fmt.Sprintf("host name %s does not resolve", api.Printable(dns.Name))
-	case isDNS && dns.IsTimeout:
-		return fmt.Sprintf("looking up %s timed out", api.Printable(dns.Name))
-	case isDNS:
-		// What comes before the last colon has the addresses of the resolver and our own,
-		// whose port is another every time.
-		return fmt.Sprintf("looking up %s failed: %s", api.Printable(dns.Name), api.Printable(dns.Err[strings.LastIndex(": "+dns.Err, ": "):]))
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.ECONNRESET):
-		return "connection reset"
-	case errors.Is(err, syscall.EHOSTUNREACH):
-		return "no route to host"
-	case errors.Is(err, syscall.ENETUNREACH):
-		return "network is unreachable"
-	case errors.Is(err, syscall.ENOENT):
-		return "no such socket"
-	case errors.Is(err, syscall.EMFILE):
-		return "the proxy has no file descriptors left"
-	case errors.Is(err, syscall.EACCES):
-		return "permission denied"
-	case isNoHTTP2(err):
-		return NotHTTP2
-	case errors.Is(err, transport.ErrMalformed):
-		for inner := errors.Unwrap(err); inner != nil && inner != transport.ErrMalformed; inner = errors.Unwrap(inner) {
-			err = inner
-		}
-		return api.Printable(err.Error())
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, transport.ErrClosed):
-		return "connection closed without an answer"
-	}
-	if isTimeout(err) {
-		return "connecting timed out"
-	}
-	if inner := errors.Unwrap(err); inner != nil {
-		return DialReason(inner)
-	}
-	return api.Printable(err.Error())
-}

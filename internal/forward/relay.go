@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
@@ -103,33 +102,6 @@ func (x *exchange) passInformational(status int, header http.Header) error {
 	}
 	return nil
 }
-
-// inform writes an informational answer to a client that speaks HTTP/major.
-func inform(w http.ResponseWriter, major, status int, header http.Header) {
-	h := w.Header()
-	before := maps.Clone(h)
-	if status == http.StatusContinue {
-		clear(h) // as net/http sends it
-	}
-	for name, values := range header {
-		if !hopByHop(name) && name != "Content-Length" {
-			h[name] = values
-		}
-	}
-	if major == 2 {
-		// To a client that goes away meanwhile, the server for HTTP/2 may still be writing
-		// the header when WriteHeader has returned. One with a length, which has no place
-		// here, it copies (responseWriterState.writeHeader in golang.org/x/net/http2).
-		h["Content-Length"] = []string{"0"}
-	}
-	w.WriteHeader(status)
-	clear(h)
-	maps.Copy(h, before)
-}
-
-const copyBufferSize = 32 << 10
-
-var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
 // onlyWriter hides the ReadFrom of a client's writer, which spares no copy over TLS and
 // does not flush when it has to wait.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -12,10 +11,6 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
-
-// ErrMoved says that a request was held which may be sent again, and that its release
-// has been replaced meanwhile: the next one may serve it.
-var ErrMoved = errors.New("the release was replaced while the request was held")
 
 // roundTrip sends out to a target of r, and to another one or later if the first
 // could not be reached. A request that may have been seen is repeated once, and only if
@@ -117,9 +112,4 @@ func brokeOff(err error) bool {
 	return errors.Is(err, transport.ErrClosed) || diedSilently(err) ||
 		// The type of this error is not exported (golang.org/x/net/http2.GoAwayError).
 		strings.Contains(err.Error(), "http2: server sent GOAWAY and closed the connection")
-}
-
-func isTimeout(err error) bool {
-	t, ok := errors.AsType[net.Error](err)
-	return ok && t.Timeout()
 }

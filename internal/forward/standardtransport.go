@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -71,11 +70,6 @@ func (s *standardTransport) RoundTrip(req *http.Request) (*http.Response, error)
 		resp, _, err = s.try(req)
 	}
 	return resp, err
-}
-
-// diedSilently reports whether err means that a connection has ended.
-func diedSilently(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // try makes one attempt, over a connection that has been used before or not.

@@ -1,6 +1,8 @@
 package forward
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -55,4 +57,14 @@ func sameSite(wanted api.SameSite, secure bool) http.SameSite {
 		return http.SameSiteLaxMode
 	}
 	return http.SameSiteNoneMode
+}
+
+// ShortHash returns a short name for parts that does not show them.
+func ShortHash(parts ...string) string {
+	h := sha256.New()
+	for _, part := range parts {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -183,14 +183,3 @@ func (x *exchange) openStream(resp *http.Response, up *tunnelConn) error {
 	_ = http.NewResponseController(x.w).Flush()
 	return x.copyStream(up)
 }
-
-// unwrapWriter returns the writer of the server itself.
-func unwrapWriter(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = wrapper.Unwrap()
-	}
-}
