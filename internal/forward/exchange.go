@@ -152,65 +152,6 @@ func (x *exchange) becomeStream(closer streamCloser) {
 	x.release.Done()
 }
 
-// finish ends the exchange and counts it. It gives up its place, unless somebody else has
-// that now. err is how it has ended; the result is that with what a log says of it.
-func (x *exchange) finish(err error, detached bool) error {
-	moved := errors.Is(err, ErrMoved)
-	switch {
-	case moved:
-	case err == nil || errors.Is(err, ErrBrokenOff):
-		x.count(x.status, err)
-	default:
-		x.count(StatusOf(err), err)
-	}
-	if !moved && (err != nil || x.from.Record != nil) {
-		record := x.recordOf()
-		if x.from.Record != nil {
-			*x.from.Record = record
-		}
-		if err != nil {
-			err = &Failure{record, x.from.duration(), x.overdue(err), err}
-		}
-	}
-	x.endRequest()
-	if !moved && x.body != nil {
-		x.release.Traffic.received.Add(x.body.size())
-	}
-	if !detached {
-		x.leave()
-	}
-	return err
-}
-
-// count counts the request, if it has not been counted yet. err is how it has ended.
-func (x *exchange) count(status int, err error) {
-	if !x.counted {
-		x.counted = true
-		took := x.from.duration()
-		x.release.Traffic.Count(x.in.Method, status, took)
-		x.conclude(status, err, took)
-	}
-}
-
-// endRequest gives back what a stream has no more use for.
-func (x *exchange) endRequest() {
-	if x.body != nil {
-		x.body.detach()
-	}
-	x.releaseClient()
-	x.mu.Lock()
-	if x.derived != nil {
-		x.cancel(errExchangeEnded)
-	}
-	if x.stop != nil {
-		x.stop()
-	}
-	x.mu.Unlock()
-	if x.pooled != nil && x.body == nil && x.release.plain {
-		x.pooled.release() // other transports may still be busy with it
-	}
-}
-
 // slot is where an exchange is counted.
 type slot struct {
 	release  *Release
@@ -242,32 +183,52 @@ func (p *slot) leaveUpstream() {
 	}
 }
 
-// classify says whose fault err was, which ended the exchange before there was an
-// answer.
-func (x *exchange) classify(err error) error {
-	if x.body != nil && x.client.Err() != nil {
-		x.body.settle()
+// maxRequestID bounds what is kept of an id, which the client may have chosen.
+const maxRequestID = 256
+
+// recordOf returns the record of x, which has not left its target yet.
+func (x *exchange) recordOf() Record {
+	r := Record{Service: x.release.Spec.Service, Release: x.release.Version, UpstreamDuration: x.answeredIn}
+	if x.upstream != nil {
+		r.Target = x.upstream.target.String()
 	}
+	if x.pooled != nil {
+		if id := x.pooled.fields["X-Request-Id"]; len(id) > 0 {
+			r.RequestID = id[0][:min(len(id[0]), maxRequestID)]
+		}
+	}
+	return r
+}
+
+// beginAttempt notes when the request is sent to a target, if anybody wants to know.
+func (x *exchange) beginAttempt() {
+	if x.from.Record != nil {
+		x.sentAt = time.Now()
+	}
+}
+
+// endAttempt notes how long the target took to begin its answer.
+func (x *exchange) endAttempt() {
+	if x.from.Record != nil {
+		x.answeredIn = time.Since(x.sentAt)
+	}
+}
+
+// passInformational passes on an informational answer, to clients that know what
+// that is: HTTP/1.0 does not (RFC 9110, section 15.2).
+func (x *exchange) passInformational(status int, header http.Header) error {
 	switch {
-	case errors.Is(err, ErrMoved):
-		return ErrMoved
-	case errors.Is(x.Err(), ErrCut):
-		return ErrCut
-	case x.body != nil && x.body.stalled.Load():
-		return wrap(ErrClientTimeout, err)
-	case x.clientGone():
-		return ErrClientGone
-	case x.body != nil && x.body.failed.Load() || isBodyError(err):
-		return wrap(ErrBadRequest, err)
-	case errors.Is(err, transport.ErrInvalidRequest):
-		return wrap(ErrBadRequest, err)
-	case isTimeout(err):
-		return wrap(ErrTimeout, err)
-	case isDialError(err):
-		return wrap(ErrUnreachable, err)
+	case !x.in.ProtoAtLeast(1, 1):
+		return nil
+	case status == http.StatusContinue && x.in.ProtoMajor < 3:
+		return nil // which the client gets when the body is read
 	}
-	if x.call != nil {
-		err = x.call.failed(err)
+	x.informed = true
+	switch {
+	case x.body == nil:
+		inform(x.w, x.in.ProtoMajor, status, header)
+	default:
+		x.body.beforeAnswer(func() { inform(x.w, x.in.ProtoMajor, status, header) })
 	}
-	return wrap(ErrBadGateway, err)
+	return nil
 }

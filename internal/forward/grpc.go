@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-
-	"github.com/parachute-proxy/parachute/internal/boundary"
 )
 
 // GRPCStatus is the outcome of a gRPC call (gRPC status codes and their use in gRPC).
@@ -100,21 +98,6 @@ func (c *call) failed(err error) *callError {
 		e.status = grpcDeadlineExceeded // a server whose time is up says no more than that
 	}
 	return e
-}
-
-// tellCaller gives the answer to a call, which has ended with err before its end, the
-// trailers that say so. A message that is not whole is known by its length.
-func (x *exchange) tellCaller(resp *http.Response, err error) bool {
-	if x.clientGone() {
-		return false
-	}
-	x.call.told = x.call.failed(err)
-	reason := "the application broke off its answer"
-	if x.stream.wasCut() {
-		reason = boundary.CloseReason
-	}
-	resp.Trailer = callTrailer(x.call.told.status, reason)
-	return true
 }
 
 // callTrailer returns what ends a call. The message must not need to be encoded.

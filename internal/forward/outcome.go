@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/bits"
 	"net"
-	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -79,50 +78,6 @@ func bucketOf(d time.Duration) int {
 func bucketEnd(i int) time.Duration {
 	doubling, eighth := shortest+i/bucketsPerDoubling, i%bucketsPerDoubling
 	return time.Duration((bucketsPerDoubling+eighth+1)<<(doubling-3)) - 1
-}
-
-// Outcomes returns how the requests of r have ended; nil if there were none.
-func (r *Release) Outcomes() *Outcomes { return r.outcomes.Load() }
-
-// Judge has f told of every request of r that tells whether r works, in the goroutine of the
-// request; nil tells nobody.
-func (r *Release) Judge(f func(in *http.Request, from *Sender, o Outcome)) {
-	if f == nil {
-		r.judge.Store(nil)
-		return
-	}
-	r.judge.Store(&f)
-}
-
-// maxTimedBody bounds the bodies of which the time counts, in bytes: a larger one takes as
-// long as its client does.
-const maxTimedBody = 64 << 10
-
-// conclude counts how x has ended. took is how long it has taken.
-func (x *exchange) conclude(status int, err error, took time.Duration) {
-	failed, judged := verdict(status, err)
-	if !judged || failed && x.clientGone() {
-		return
-	}
-	r, o := x.release, Outcome{Failed: failed}
-	if err == nil && x.stream == nil && !x.from.Waited && !x.large {
-		o.Took = took
-	}
-	counts := r.outcomes.Load()
-	if counts == nil {
-		r.outcomes.CompareAndSwap(nil, new(Outcomes))
-		counts = r.outcomes.Load()
-	}
-	counts.requests.Add(1)
-	if failed {
-		counts.failures.Add(1)
-	}
-	if o.Took > 0 {
-		counts.took[bucketOf(o.Took)].Add(1)
-	}
-	if judge := r.judge.Load(); judge != nil {
-		(*judge)(x.in, &x.from, o)
-	}
 }
 
 // verdict reports whether a request has failed because of its release, and whether it tells

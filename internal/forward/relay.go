@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/parachute-proxy/parachute/internal/boundary"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
@@ -82,25 +83,6 @@ func (x *exchange) setTrailers(h http.Header, resp *http.Response) {
 			h[name] = values
 		}
 	}
-}
-
-// passInformational passes on an informational answer, to clients that know what
-// that is: HTTP/1.0 does not (RFC 9110, section 15.2).
-func (x *exchange) passInformational(status int, header http.Header) error {
-	switch {
-	case !x.in.ProtoAtLeast(1, 1):
-		return nil
-	case status == http.StatusContinue && x.in.ProtoMajor < 3:
-		return nil // which the client gets when the body is read
-	}
-	x.informed = true
-	switch {
-	case x.body == nil:
-		inform(x.w, x.in.ProtoMajor, status, header)
-	default:
-		x.body.beforeAnswer(func() { inform(x.w, x.in.ProtoMajor, status, header) })
-	}
-	return nil
 }
 
 // onlyWriter hides the ReadFrom of a client's writer, which spares no copy over TLS and
@@ -185,4 +167,19 @@ func (x *exchange) detectStream(resp *http.Response) {
 	if x.from.AllowSilence != nil {
 		x.from.AllowSilence()
 	}
+}
+
+// tellCaller gives the answer to a call, which has ended with err before its end, the
+// trailers that say so. A message that is not whole is known by its length.
+func (x *exchange) tellCaller(resp *http.Response, err error) bool {
+	if x.clientGone() {
+		return false
+	}
+	x.call.told = x.call.failed(err)
+	reason := "the application broke off its answer"
+	if x.stream.wasCut() {
+		reason = boundary.CloseReason
+	}
+	resp.Trailer = callTrailer(x.call.told.status, reason)
+	return true
 }

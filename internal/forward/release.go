@@ -225,3 +225,21 @@ func (r *Release) usable() []*upstream {
 	}
 	return usable
 }
+
+// Outcomes returns how the requests of r have ended; nil if there were none.
+func (r *Release) Outcomes() *Outcomes { return r.outcomes.Load() }
+
+// Judge has f told of every request of r that tells whether r works, in the goroutine of the
+// request; nil tells nobody.
+func (r *Release) Judge(f func(in *http.Request, from *Sender, o Outcome)) {
+	if f == nil {
+		r.judge.Store(nil)
+		return
+	}
+	r.judge.Store(&f)
+}
+
+// Fail returns err, for which a request to r is answered without having been forwarded.
+func (r *Release) Fail(err error, from Sender) error {
+	return &Failure{Record: Record{Service: r.Spec.Service, Release: r.Version}, Duration: from.duration(), Err: err}
+}

@@ -6,33 +6,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
-
-// targetHeader is the header of a request to a target, which is lent for the time
-// of the exchange.
-type targetHeader struct {
-	fields http.Header
-	// values are those of the fields that describe sets.
-	values [6]string
-}
-
-var targetHeaders = sync.Pool{New: func() any { return &targetHeader{fields: make(http.Header, 24)} }}
-
-// release takes the header back.
-func (h *targetHeader) release() {
-	if len(h.fields) > 64 {
-		return // a map never shrinks
-	}
-	clear(h.fields)
-	h.values = [6]string{}
-	targetHeaders.Put(h)
-}
 
 // targetRequest makes the request to the target from the client's, and returns the
 // protocol that the client wants to switch to, if any.
