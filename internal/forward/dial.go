@@ -19,16 +19,6 @@ const (
 	redialAfter = time.Second
 )
 
-// targetDialer connects to one target and nowhere else: through no proxy from the
-// environment, to no address from a request.
-type targetDialer struct {
-	upstream *upstream
-	// target is that of upstream, perhaps with another port.
-	target api.Target
-	// watches says that the dials are those of probes, which nobody waits for.
-	watches bool
-}
-
 // dialed is the outcome of one attempt.
 type dialed struct {
 	conn  net.Conn
@@ -99,3 +89,15 @@ func (d *targetDialer) dial(ctx context.Context) (net.Conn, error) {
 		}
 	}
 }
+
+// dialer returns what connects to the target for its traffic.
+func (u *upstream) dialer() *targetDialer { return &targetDialer{upstream: u, target: u.target} }
+
+// probeDialer returns what connects to the target, or to another port of it, for requests of
+// the proxy's own.
+func (u *upstream) probeDialer(t api.Target) *targetDialer {
+	return &targetDialer{upstream: u, target: t, watches: true}
+}
+
+// dial opens a connection for the traffic of the target.
+func (u *upstream) dial(ctx context.Context) (net.Conn, error) { return u.dialer().dial(ctx) }

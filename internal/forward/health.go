@@ -11,6 +11,26 @@ import (
 // load must not move its share of the load to the others.
 const failuresToFail = 3
 
+// probeResult is the outcome of one probe. An empty reason means success.
+type probeResult struct {
+	reason string
+	// kind stands for all reasons that differ in what was quoted from the answer only; empty
+	// if nothing was.
+	kind string
+	// unreachable says that not even a connection came about, noHTTP that one did, and that
+	// what came over it was no answer in HTTP.
+	unreachable, noHTTP bool
+	// status is that of the answer; 0 without one.
+	status int
+}
+
+func (r probeResult) ok() bool { return r.reason == "" }
+
+// sameAs reports whether two failures differ in nothing but what they quote.
+func (r probeResult) sameAs(other probeResult) bool {
+	return r.reason == other.reason || r.kind != "" && r.kind == other.kind
+}
+
 // health is the health of an upstream and the reason for it.
 type health struct {
 	state  api.Health
@@ -59,53 +79,3 @@ func (h health) shown() health {
 	}
 	return h
 }
-
-// missed takes into account that a request was not answered in time.
-func (u *upstream) missed() {
-	u.healthMu.Lock()
-	defer u.healthMu.Unlock()
-	if u.health.missed == 0 {
-		u.health.missedSince = time.Now()
-	}
-	u.health.missed++
-	u.missing.Store(true)
-}
-
-// answered takes into account that a request was answered.
-func (u *upstream) answered() {
-	if !u.missing.Load() {
-		return // as nearly always: that costs no lock
-	}
-	u.healthMu.Lock()
-	defer u.healthMu.Unlock()
-	u.health.missed, u.health.missedSince = 0, time.Time{}
-	u.missing.Store(false)
-}
-
-// observe takes the result of a probe, or of an attempt to connect, into account that
-// began at began, and reports whether the state changed. It counts for nothing beside one
-// that began later: what takes long to fail says how the target was.
-func (u *upstream) observe(result probeResult, began time.Time) (health, bool) {
-	u.healthMu.Lock()
-	defer u.healthMu.Unlock()
-	if began.Before(u.health.seen) {
-		return u.health, false
-	}
-	before := u.health.state
-	u.health = u.health.after(result, time.Now())
-	u.health.seen = began
-	u.missing.Store(u.health.missed > 0)
-	return u.health, u.health.state != before
-}
-
-func (u *upstream) currentHealth() health {
-	u.healthMu.Lock()
-	defer u.healthMu.Unlock()
-	h := u.health
-	if h.state == "" {
-		h.state = api.HealthUnverified
-	}
-	return h
-}
-
-func (u *upstream) failing() bool { return u.currentHealth().state == api.HealthFailing }

@@ -1,7 +1,6 @@
 package forward
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -28,36 +27,7 @@ func mayMove(t api.Target) bool {
 	return t.Network == "unix" || err == nil && !isAddress(host)
 }
 
-// leads notes where the target is now; that is not known if there is no such name any more.
-// mu must be held.
-func (n *targetName) leads(to place) {
-	if !n.first.known() {
-		n.first = to
-		return
-	}
-	n.moved = n.moved || !to.is(n.first)
-}
-
-// stayed reports whether every connection of n leads to where newer, of the same target,
-// has found it. Where nothing is known, nothing speaks against it.
-func (n *targetName) stayed(newer *targetName) bool {
-	newer.mu.Lock()
-	now, moved := newer.first, newer.moved
-	newer.mu.Unlock()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return !moved && !n.moved && (!now.known() || !n.first.known() || now.is(n.first))
-}
-
-// attemptSocket makes one attempt to connect to a Unix socket.
-func (d *targetDialer) attemptSocket(ctx context.Context, dialer *net.Dialer) (net.Conn, error) {
-	file, _ := os.Stat(d.target.Address)
-	conn, err := dialer.DialContext(ctx, d.target.Network, d.target.Address)
-	if err == nil {
-		name := d.upstream.name
-		name.mu.Lock()
-		name.leads(place{file: file})
-		name.mu.Unlock()
-	}
-	return conn, err
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -64,4 +65,8 @@ func contains(r io.Reader, text string) (found bool, read []byte, err error) {
 func beginning(answer []byte) string {
 	short := answer[:min(len(answer), maxQuoted)]
 	return api.PrintableUpTo(string(bytes.ToValidUTF8(bytes.Join(bytes.Fields(short), []byte(" ")), []byte("?"))), maxQuoted)
+}
+
+func statusText(resp *http.Response) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode)))
 }

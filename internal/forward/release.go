@@ -62,19 +62,6 @@ type Release struct {
 	closing sync.Once
 }
 
-// NewRelease returns a release that has no traffic yet. It opens nothing.
-func (f *Forwarder) NewRelease(s api.Spec) *Release {
-	r := &Release{Spec: s, forwarder: f, plain: true, Traffic: new(Traffic)}
-	if s.Options.TargetCA != "" {
-		r.roots = rootsOf(s)
-	}
-	for _, t := range s.Targets {
-		r.plain = r.plain && t.Scheme == "http"
-		r.upstreams = append(r.upstreams, newUpstream(t, r))
-	}
-	return r
-}
-
 // Acquire counts a request on r. It returns false if r is draining: the caller
 // then looks the route up again, since the table already has r's successor.
 func (r *Release) Acquire() bool {

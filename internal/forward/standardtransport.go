@@ -228,3 +228,25 @@ func (b *endingBody) Close() error {
 	b.spare()
 	return b.ReadCloser.Close()
 }
+
+// owning returns dial with the connections that it opens known to s.
+func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		own := &trackedConn{Conn: conn, of: s}
+		s.mu.Lock()
+		closed := s.open == nil
+		if !closed {
+			s.open[own] = struct{}{}
+		}
+		s.mu.Unlock()
+		if closed {
+			_ = conn.Close()
+			return nil, &dialError{errRetired, time.Now()}
+		}
+		return own, nil
+	}
+}

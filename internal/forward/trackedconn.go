@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
-	"time"
 )
 
 // trackedConn is a connection of a standardTransport's.
@@ -47,26 +46,4 @@ func (c *trackedConn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
-}
-
-// owning returns dial with the connections that it opens known to s.
-func (s *standardTransport) owning(dial func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
-		conn, err := dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		own := &trackedConn{Conn: conn, of: s}
-		s.mu.Lock()
-		closed := s.open == nil
-		if !closed {
-			s.open[own] = struct{}{}
-		}
-		s.mu.Unlock()
-		if closed {
-			_ = conn.Close()
-			return nil, &dialError{errRetired, time.Now()}
-		}
-		return own, nil
-	}
 }

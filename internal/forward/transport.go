@@ -1,33 +1,10 @@
 package forward
 
 import (
-	"context"
-	"crypto/tls"
-	"net"
-	"net/http"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
-
-const (
-	// idleConnTimeout is below the time after which common application servers
-	// close an idle connection (Node.js: 5s), so that it is we who close it and
-	// no request is written into a connection that is about to go away.
-	idleConnTimeout = 4 * time.Second
-	// maxIdleConns bounds the idle connections to one target.
-	maxIdleConns = 512
-)
-
-// upstreamTransport carries requests to one target.
-type upstreamTransport interface {
-	http.RoundTripper
-	// Close gives up pooled connections, now and in future.
-	Close()
-	// Stats counts connections.
-	Stats() transport.Stats
-}
 
 // newTransport returns the transport for requests to u's target, with the options of r. Its
 // dials end with the last release that has the target, so that nothing reaches the address
@@ -43,29 +20,4 @@ func newTransport(u *upstream, r *Release) upstreamTransport {
 		}
 	}
 	return newStandardTransport(u.target, u.dial, r.targetTLS(u.target), time.Duration(o.TargetTimeout))
-}
-
-// newHTTPTransport returns a transport of the standard library with the given dial. config
-// is for targets over TLS. The transport changes it.
-func newHTTPTransport(t api.Target, dial func(context.Context) (net.Conn, error), config *tls.Config) *http.Transport {
-	tr := &http.Transport{
-		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-		DisableCompression:    true, // what the client accepts is for the target to answer
-		MaxIdleConnsPerHost:   maxIdleConns,
-		IdleConnTimeout:       idleConnTimeout,
-		TLSHandshakeTimeout:   dialTimeout,
-		ExpectContinueTimeout: time.Second,
-		Protocols:             new(http.Protocols),
-	}
-	switch t.Scheme {
-	case "h2c":
-		tr.Protocols.SetUnencryptedHTTP2(true)
-	case "https":
-		tr.Protocols.SetHTTP1(true)
-		tr.Protocols.SetHTTP2(true)
-		tr.TLSClientConfig = config
-	default:
-		tr.Protocols.SetHTTP1(true)
-	}
-	return tr
 }

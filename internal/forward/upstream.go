@@ -1,12 +1,13 @@
 package forward
 
 import (
-	"context"
-	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // upstream is the running side of a [api.Target]: its connections, its load and its
@@ -43,29 +44,6 @@ type upstream struct {
 	holders atomic.Int32
 }
 
-func newUpstream(t api.Target, r *Release) *upstream {
-	u := &upstream{target: t}
-	u.holders.Store(1)
-	u.monitor.of = r
-	if mayMove(t) {
-		u.name = new(targetName)
-	}
-	u.transport = newTransport(u, r)
-	return u
-}
-
-// dialer returns what connects to the target for its traffic.
-func (u *upstream) dialer() *targetDialer { return &targetDialer{upstream: u, target: u.target} }
-
-// probeDialer returns what connects to the target, or to another port of it, for requests of
-// the proxy's own.
-func (u *upstream) probeDialer(t api.Target) *targetDialer {
-	return &targetDialer{upstream: u, target: t, watches: true}
-}
-
-// dial opens a connection for the traffic of the target.
-func (u *upstream) dial(ctx context.Context) (net.Conn, error) { return u.dialer().dial(ctx) }
-
 // hold has one more release hold u, unless u is closed.
 func (u *upstream) hold() bool {
 	for {
@@ -86,3 +64,62 @@ func (u *upstream) letGo() {
 		u.transport.Close()
 	}
 }
+
+// upstreamTransport carries requests to one target.
+type upstreamTransport interface {
+	http.RoundTripper
+	// Close gives up pooled connections, now and in future.
+	Close()
+	// Stats counts connections.
+	Stats() transport.Stats
+}
+
+// missed takes into account that a request was not answered in time.
+func (u *upstream) missed() {
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	if u.health.missed == 0 {
+		u.health.missedSince = time.Now()
+	}
+	u.health.missed++
+	u.missing.Store(true)
+}
+
+// answered takes into account that a request was answered.
+func (u *upstream) answered() {
+	if !u.missing.Load() {
+		return // as nearly always: that costs no lock
+	}
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	u.health.missed, u.health.missedSince = 0, time.Time{}
+	u.missing.Store(false)
+}
+
+// observe takes the result of a probe, or of an attempt to connect, into account that
+// began at began, and reports whether the state changed. It counts for nothing beside one
+// that began later: what takes long to fail says how the target was.
+func (u *upstream) observe(result probeResult, began time.Time) (health, bool) {
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	if began.Before(u.health.seen) {
+		return u.health, false
+	}
+	before := u.health.state
+	u.health = u.health.after(result, time.Now())
+	u.health.seen = began
+	u.missing.Store(u.health.missed > 0)
+	return u.health, u.health.state != before
+}
+
+func (u *upstream) currentHealth() health {
+	u.healthMu.Lock()
+	defer u.healthMu.Unlock()
+	h := u.health
+	if h.state == "" {
+		h.state = api.HealthUnverified
+	}
+	return h
+}
+
+func (u *upstream) failing() bool { return u.currentHealth().state == api.HealthFailing }

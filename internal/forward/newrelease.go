@@ -1,0 +1,27 @@
+package forward
+
+import "github.com/parachute-proxy/parachute/internal/api"
+
+// NewRelease returns a release that has no traffic yet. It opens nothing.
+func (f *Forwarder) NewRelease(s api.Spec) *Release {
+	r := &Release{Spec: s, forwarder: f, plain: true, Traffic: new(Traffic)}
+	if s.Options.TargetCA != "" {
+		r.roots = rootsOf(s)
+	}
+	for _, t := range s.Targets {
+		r.plain = r.plain && t.Scheme == "http"
+		r.upstreams = append(r.upstreams, newUpstream(t, r))
+	}
+	return r
+}
+
+func newUpstream(t api.Target, r *Release) *upstream {
+	u := &upstream{target: t}
+	u.holders.Store(1)
+	u.monitor.of = r
+	if mayMove(t) {
+		u.name = new(targetName)
+	}
+	u.transport = newTransport(u, r)
+	return u
+}
