@@ -2,16 +2,11 @@ package proxy
 
 import (
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// storeTimeout bounds one write of the state, if the storage heeds it. Caddy's file
-// storage waits for as long as its disk does.
-const storeTimeout = 10 * time.Second
 
 // Deploy accepts a deployment, or says why not: the request is invalid, or
 // another service owns one of its routes. What p does not name, the service keeps.
@@ -111,15 +106,4 @@ func (e *Engine) switchTo(svc *service, next *lineup, taken []takeover) {
 	for _, h := range append(ended, before) {
 		h.end()
 	}
-}
-
-func sameRoutes(a, b []api.Route) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	inA := make(map[api.Route]bool, len(a))
-	for _, r := range a {
-		inA[r] = true
-	}
-	return !slices.ContainsFunc(b, func(r api.Route) bool { return !inA[r] })
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -231,6 +232,14 @@ func (d *Deployment) cutError() error {
 	return nil
 }
 
+func drainError(service string, d api.Drain) *api.Error {
+	err := &api.Error{
+		Code:    api.CodeDrainTimeout,
+		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, api.CutOf(d)),
+	}
+	return err.WithHint("raise %s if requests need longer, or %s for streams", api.Field("drain_timeout"), api.Field("stream_timeout"))
+}
+
 func (d *Deployment) drainProgress(requests, streams int) {
 	d.send(api.Event{Kind: api.EventDraining, Release: d.Status().Previous, Requests: requests, Streams: streams})
 }
@@ -276,4 +285,29 @@ func outcome(err error) (api.State, *api.Error) {
 		return api.StateUndecided, e
 	}
 	return api.StateFailed, e
+}
+
+// maxEvents bounds the events that a deployment remembers: behind it, failing
+// probes, and the progress of a drain or a watch, which can go on for hours, are left out.
+const maxEvents = 1000
+
+// send adds an event. Events are only ever appended, so that a slice of them can
+// be read without the lock.
+func (d *Deployment) send(ev api.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sendLocked(ev)
+}
+
+func (d *Deployment) sendLocked(ev api.Event) {
+	if len(d.events) >= maxEvents && (ev.Kind == api.EventProbeFailed || ev.Kind == api.EventDraining || ev.Kind == api.EventJudged) {
+		return
+	}
+	ev.Time, ev.Deployment, ev.Service = time.Now().UTC(), d.id, d.spec.Service
+	d.events = append(d.events, ev)
+	if d.publish != nil {
+		d.publish(ev)
+	}
+	close(d.more)
+	d.more = make(chan struct{})
 }

@@ -73,14 +73,3 @@ func (c *deploymentCounters) count(s api.State) {
 		c.failed.Add(1)
 	}
 }
-
-// Deployment returns a deployment that is running or has ended lately, or an
-// [api.Error] with [api.CodeNotFound].
-func (e *Engine) Deployment(id string) (*Deployment, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if d := e.deployments.byID[id]; d != nil {
-		return d, nil
-	}
-	return nil, &api.Error{Code: api.CodeNotFound, Message: "there is no deployment " + api.Printable(id) + ", or it is too old to be remembered"}
-}

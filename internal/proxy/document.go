@@ -111,13 +111,6 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 	return json.MarshalIndent(doc, "", "  ")
 }
 
-func versionOf(r *release) int {
-	if r == nil {
-		return 0
-	}
-	return r.Version
-}
-
 // storedOf returns what is stored of a release.
 func storedOf(r *release) (storedRelease, error) {
 	options, err := json.Marshal(r.Spec.Options)

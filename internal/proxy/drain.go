@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -10,13 +9,6 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// drain is how a release ends.
-type drain struct {
-	// over is closed when the release has drained, of which result then tells.
-	over   chan struct{}
-	result api.Drain
-}
 
 // beginDrain has r, which has left, count as a release that drains. Engine.mu must be held.
 func (s *service) beginDrain(r *release) {
@@ -132,12 +124,4 @@ func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, 
 	r.drain.result = result
 	close(r.drain.over)
 	return result
-}
-
-func drainError(service string, d api.Drain) *api.Error {
-	err := &api.Error{
-		Code:    api.CodeDrainTimeout,
-		Message: fmt.Sprintf("%s v%d did not drain in time: %s", service, d.Release, api.CutOf(d)),
-	}
-	return err.WithHint("raise %s if requests need longer, or %s for streams", api.Field("drain_timeout"), api.Field("stream_timeout"))
 }

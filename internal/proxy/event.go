@@ -2,14 +2,11 @@ package proxy
 
 import (
 	"context"
-	"time"
+	"strconv"
+	"strings"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// maxEvents bounds the events that a deployment remembers: behind it, failing
-// probes, and the progress of a drain or a watch, which can go on for hours, are left out.
-const maxEvents = 1000
 
 // Events calls yield with every event of the deployment, those of the past
 // first, until the last, until yield returns an error, or until ctx ends.
@@ -35,23 +32,30 @@ func (d *Deployment) Events(ctx context.Context, yield func(api.Event) error) er
 	}
 }
 
-// send adds an event. Events are only ever appended, so that a slice of them can
-// be read without the lock.
-func (d *Deployment) send(ev api.Event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.sendLocked(ev)
-}
-
-func (d *Deployment) sendLocked(ev api.Event) {
-	if len(d.events) >= maxEvents && (ev.Kind == api.EventProbeFailed || ev.Kind == api.EventDraining || ev.Kind == api.EventJudged) {
-		return
+// Feed returns a reader of what happens to services from now on, or after the event with an
+// id, or with [api.FeedStart] of all that is remembered. It returns an [api.Error] with
+// [api.CodeInvalid] for what is no id.
+func (e *Engine) Feed(after string) (*FeedReader, error) {
+	f := e.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := &FeedReader{feed: f, next: f.next, stopped: e.stopped}
+	switch after {
+	case "":
+		return r, nil
+	case api.FeedStart:
+		r.next = f.oldest()
+		return r, nil
 	}
-	ev.Time, ev.Deployment, ev.Service = time.Now().UTC(), d.id, d.spec.Service
-	d.events = append(d.events, ev)
-	if d.publish != nil {
-		d.publish(ev)
+	instance, text, ok := strings.Cut(after, "-")
+	n, err := strconv.ParseUint(text, 10, 64)
+	if !ok || err != nil {
+		return nil, api.Invalid("%.64q is not the id of an event", after)
 	}
-	close(d.more)
-	d.more = make(chan struct{})
+	r.next = n + 1
+	if instance != f.instance || n >= f.next {
+		// It is of a proxy before this one: what came after it there is forgotten.
+		r.next, r.missed = f.oldest(), true
+	}
+	return r, nil
 }

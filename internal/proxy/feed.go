@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -68,34 +67,6 @@ type FeedReader struct {
 	missed bool
 	// stopped is closed when the engine stops.
 	stopped <-chan struct{}
-}
-
-// Feed returns a reader of what happens to services from now on, or after the event with an
-// id, or with [api.FeedStart] of all that is remembered. It returns an [api.Error] with
-// [api.CodeInvalid] for what is no id.
-func (e *Engine) Feed(after string) (*FeedReader, error) {
-	f := e.feed
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	r := &FeedReader{feed: f, next: f.next, stopped: e.stopped}
-	switch after {
-	case "":
-		return r, nil
-	case api.FeedStart:
-		r.next = f.oldest()
-		return r, nil
-	}
-	instance, text, ok := strings.Cut(after, "-")
-	n, err := strconv.ParseUint(text, 10, 64)
-	if !ok || err != nil {
-		return nil, api.Invalid("%.64q is not the id of an event", after)
-	}
-	r.next = n + 1
-	if instance != f.instance || n >= f.next {
-		// It is of a proxy before this one: what came after it there is forgotten.
-		r.next, r.missed = f.oldest(), true
-	}
-	return r, nil
 }
 
 // oldest returns the number of the oldest event that is remembered. mu must be held.

@@ -92,3 +92,12 @@ func notHealthy(s api.Spec, timeout api.Duration, reports []api.ProbeReport) *ap
 	}
 	return err.With(healthHint(s, reports))
 }
+
+// rollbackTimeout bounds the gate of a rollback. What has served before and still runs
+// answers at once, and what does not run is not coming.
+const rollbackTimeout = api.Duration(2 * time.Second)
+
+// goneHint explains a rollback whose targets are not healthy.
+func goneHint(release int) api.Advice {
+	return api.Advise("the instances of v%d no longer run, or are not healthy; start them again and deploy them", release)
+}

@@ -67,11 +67,6 @@ func (e *Engine) NeedsCertificate(host string, issuer api.Issuer) bool {
 	return false
 }
 
-func canonicalName(name string) string {
-	var buf [256]byte
-	return string(canonicalHost(buf[:0], name))
-}
-
 // tlsRelease returns the release that has the certificate for a server name, and
 // the host that it claims. Of a host that several services share, the one with the
 // shortest path prefix that has TLS decides.
@@ -122,14 +117,6 @@ func (hr *hostRoutes) tlsRelease() (found *release) {
 // answersTLS reports whether handshakes for r can be answered, or be tried to.
 func (r *release) answersTLS() bool {
 	return r.Spec.Options.TLS != nil && (r.keyPair == nil || r.keyPair.current.Load() != nil)
-}
-
-// defaultSite remembers which host answers handshakes without a name. Whether a host
-// has TLS can change without a new table, so it is looked up anew after a moment.
-type defaultSite struct {
-	table *table
-	host  string
-	until time.Time
 }
 
 const defaultSiteFor = time.Second

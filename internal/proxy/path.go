@@ -25,3 +25,8 @@ func matchPath(u *url.URL) string {
 	}
 	return b.String()
 }
+
+// acmeChallenges is where a certificate authority looks for proof (RFC 8555,
+// section 8.3). It comes by plain HTTP and has to be answered there: by the host of
+// the engine, or else by an app that gets certificates of its own.
+const acmeChallenges = "/.well-known/acme-challenge/"

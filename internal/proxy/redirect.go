@@ -8,11 +8,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
-// acmeChallenges is where a certificate authority looks for proof (RFC 8555,
-// section 8.3). It comes by plain HTTP and has to be answered there: by the host of
-// the engine, or else by an app that gets certificates of its own.
-const acmeChallenges = "/.well-known/acme-challenge/"
-
 // redirect returns where a request has to go instead, or nothing: to HTTPS, to the
 // canonical host, or to both in one hop.
 func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) string {

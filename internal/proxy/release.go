@@ -64,3 +64,17 @@ func (r *release) with(spec *api.Spec) *release {
 	next.certified.Store(r.certified.Load())
 	return next
 }
+
+func versionOf(r *release) int {
+	if r == nil {
+		return 0
+	}
+	return r.Version
+}
+
+// drain is how a release ends.
+type drain struct {
+	// over is closed when the release has drained, of which result then tells.
+	over   chan struct{}
+	result api.Drain
+}

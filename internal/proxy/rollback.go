@@ -7,14 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
-
-// rollbackTimeout bounds the gate of a rollback. What has served before and still runs
-// answers at once, and what does not run is not coming.
-const rollbackTimeout = api.Duration(2 * time.Second)
 
 // Rollback accepts a deployment of a release that has served before: its targets and all of
 // its settings. It has the errors of [Engine.Deploy], and one with [api.CodeNotFound] if the
@@ -137,9 +132,4 @@ func (e *Engine) pastRelease(ctx context.Context, name string, active, number in
 		err.Hint = "remembered are " + strings.Join(known, ", ")
 	}
 	return nil, err
-}
-
-// goneHint explains a rollback whose targets are not healthy.
-func goneHint(release int) api.Advice {
-	return api.Advise("the instances of v%d no longer run, or are not healthy; start them again and deploy them", release)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
 // Services returns all services, by name.
@@ -103,4 +104,27 @@ func (e *Engine) DeploymentCounts() map[api.State]int64 {
 		api.StateReverted:   e.outcomes.reverted.Load(),
 		api.StateUndecided:  e.outcomes.undecided.Load(),
 	}
+}
+
+// Deployment returns a deployment that is running or has ended lately, or an
+// [api.Error] with [api.CodeNotFound].
+func (e *Engine) Deployment(id string) (*Deployment, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d := e.deployments.byID[id]; d != nil {
+		return d, nil
+	}
+	return nil, &api.Error{Code: api.CodeNotFound, Message: "there is no deployment " + api.Printable(id) + ", or it is too old to be remembered"}
+}
+
+// Traffic returns what each service has carried, by name. The service that has been removed
+// has nothing, and starts again when it is deployed again.
+func (e *Engine) Traffic() map[string]*forward.Traffic {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make(map[string]*forward.Traffic, len(e.services))
+	for name, s := range e.services {
+		all[name] = s.traffic
+	}
+	return all
 }

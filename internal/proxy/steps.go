@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -240,17 +239,6 @@ func (o *operation) try() error {
 func (o *operation) awaitDrains() {
 	for _, r := range o.e.otherDrains(o.svc, nil) {
 		<-r.drain.over
-	}
-}
-
-// notStored is the error of an operation that has changed nothing, because what it was about
-// to make true could not be stored. The message is failed, a whole phrase, and why.
-func notStored(failed string, err error) *api.Error {
-	return &api.Error{
-		Code:    api.CodeStorage,
-		Message: fmt.Sprintf("%s: %s", failed, api.Printable(err.Error())),
-		Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
-		Cause:   err,
 	}
 }
 

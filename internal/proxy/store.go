@@ -1,6 +1,12 @@
 package proxy
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
 
 // Store keeps one document for each service. Writes replace the whole document:
 // a reader sees the old one or the new one.
@@ -20,4 +26,19 @@ type Store interface {
 	Load(ctx context.Context, service string) ([][]byte, error)
 	// List returns the names of all services that have a document.
 	List(ctx context.Context) ([]string, error)
+}
+
+// storeTimeout bounds one write of the state, if the storage heeds it. Caddy's file
+// storage waits for as long as its disk does.
+const storeTimeout = 10 * time.Second
+
+// notStored is the error of an operation that has changed nothing, because what it was about
+// to make true could not be stored. The message is failed, a whole phrase, and why.
+func notStored(failed string, err error) *api.Error {
+	return &api.Error{
+		Code:    api.CodeStorage,
+		Message: fmt.Sprintf("%s: %s", failed, api.Printable(err.Error())),
+		Hint:    "check the free space and the permissions of the storage directory; nothing has changed",
+		Cause:   err,
+	}
 }

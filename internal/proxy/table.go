@@ -3,8 +3,10 @@ package proxy
 import (
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -138,6 +140,11 @@ func canonicalHost(dst []byte, host string) []byte {
 	return dst
 }
 
+func canonicalName(name string) string {
+	var buf [256]byte
+	return string(canonicalHost(buf[:0], name))
+}
+
 // newTable returns a table of claims that have no route in common.
 func newTable(claims []*claim) *table {
 	byHost := make(map[string]map[string]*claim)
@@ -254,4 +261,23 @@ func (t *table) setHost(host string, hr *hostRoutes) {
 		return
 	}
 	hosts[key] = hr
+}
+
+func sameRoutes(a, b []api.Route) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	inA := make(map[api.Route]bool, len(a))
+	for _, r := range a {
+		inA[r] = true
+	}
+	return !slices.ContainsFunc(b, func(r api.Route) bool { return !inA[r] })
+}
+
+// defaultSite remembers which host answers handshakes without a name. Whether a host
+// has TLS can change without a new table, so it is looked up anew after a moment.
+type defaultSite struct {
+	table *table
+	host  string
+	until time.Time
 }

@@ -27,15 +27,3 @@ func (r *release) fail(err error, in *http.Request, client forward.Sender) error
 	r.count(in, StatusOf(err), client)
 	return err
 }
-
-// Traffic returns what each service has carried, by name. The service that has been removed
-// has nothing, and starts again when it is deployed again.
-func (e *Engine) Traffic() map[string]*forward.Traffic {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	all := make(map[string]*forward.Traffic, len(e.services))
-	for name, s := range e.services {
-		all[name] = s.traffic
-	}
-	return all
-}
