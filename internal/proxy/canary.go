@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/forward"
@@ -98,33 +97,3 @@ func (v *visit) bucketID(c *candidate) string {
 
 // maxBucketID bounds what a client may be known by in a cookie, in bytes.
 const maxBucketID = 64
-
-// loadsPage reports whether a browser loads a page with the request, and not a part of one.
-func (v *visit) loadsPage() bool {
-	if v.in.Method != http.MethodGet && v.in.Method != http.MethodHead {
-		return false
-	}
-	// Browsers say so (W3C, Fetch Metadata Request Headers, section 2.2), older ones by what
-	// they accept.
-	if mode := v.in.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		return mode == "navigate"
-	}
-	return strings.Contains(v.in.Header.Get("Accept"), "text/html")
-}
-
-// cookie returns a cookie for the whole host.
-func (v *visit) cookie(name, value string, age int) string {
-	c := http.Cookie{
-		Name: name, Value: value, Path: "/", MaxAge: age,
-		HttpOnly: true, Secure: v.client.ByTLS(v.in), SameSite: http.SameSiteLaxMode,
-	}
-	return c.String()
-}
-
-// tell sets the cookies that the client is to get.
-func (v *visit) tell(w http.ResponseWriter) {
-	for _, cookie := range v.cookies {
-		w.Header().Add("Set-Cookie", cookie)
-	}
-	v.cookies = nil
-}
