@@ -1,8 +1,6 @@
 package proxy
 
-import (
-	"time"
-)
+import "time"
 
 const (
 	// sampleInterval is how often it is noted how many requests have failed so far, and
@@ -20,27 +18,6 @@ type sample struct{ requests, failures int64 }
 
 // samples are those of the last hour, the oldest first.
 type samples []sample
-
-// sampleOutcomes notes, until the engine stops, how the requests of the releases that serve
-// have ended, so that a new release can be compared with the last hour of the one before.
-func (e *Engine) sampleOutcomes() {
-	tick := time.NewTicker(sampleInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-e.stopped:
-			return
-		}
-		e.mu.Lock()
-		for _, s := range e.services {
-			if r := s.release(); r != nil && r.Outcomes() != nil {
-				r.sample()
-			}
-		}
-		e.mu.Unlock()
-	}
-}
 
 // sample notes how the requests of r have ended so far. Engine.mu must be held.
 func (r *release) sample() {

@@ -1,15 +1,7 @@
 package proxy
 
 import (
-	"cmp"
-	"context"
-	"errors"
-	"maps"
-	"math/rand/v2"
-	"net/http"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +56,12 @@ type Engine struct {
 	permissions  permissionCache
 }
 
+// owner holds a route, for as many reasons as count says.
+type owner struct {
+	service string
+	count   int
+}
+
 // NewEngine returns an engine with no services.
 func NewEngine(opts EngineOptions) *Engine {
 	e := &Engine{
@@ -96,237 +94,6 @@ func (e *Engine) log() *zap.Logger { return e.logger.Load() }
 
 func (e *Engine) currentStore() Store { return *e.store.Load() }
 
-// startTurn is the time between the first probes of two releases after a start. If ten
-// thousand were due at once, ten thousand goroutines would wait for each other, and the
-// runtime never gives back what it has made for them.
-const startTurn = time.Millisecond
-
-// Start begins to watch the health of the services that were loaded. Calls after
-// the first do nothing.
-func (e *Engine) Start() {
-	e.mu.Lock()
-	if e.started || e.stopping {
-		e.mu.Unlock()
-		return
-	}
-	e.started = true
-	var lineups []*lineup
-	for _, s := range e.services {
-		if l := s.lineup(); l != nil {
-			lineups = append(lineups, l)
-		}
-	}
-	follows := e.following
-	e.mu.Unlock()
-	if !follows {
-		e.storeSettled()
-		e.runRollouts()
-	}
-	turn := time.Duration(0)
-	for _, l := range lineups {
-		for _, r := range l.releases() {
-			r.StartMonitor(turn)
-			turn += startTurn
-		}
-		e.keepCertificates(l.active)
-	}
-	go e.sampleOutcomes()
-}
-
-// isLoop reports whether r, which is for the service owner, is a probe of a service that
-// gets it back: of owner, or of one that a deployment gives the request's host and path.
-// Probes of others may come through owner.
-func (e *Engine) isLoop(r *http.Request, owner string, byName bool) bool {
-	prober, ours := e.forwarder.ProbedService(r)
-	switch {
-	case !ours:
-		return false
-	case prober == owner:
-		return true
-	case byName: // which no deployment changes
-		return false
-	}
-	e.mu.Lock()
-	var wanted []api.Route
-	if s := e.services[prober]; s != nil {
-		for _, d := range s.deployments {
-			wanted = append(wanted, d.spec.Routes...)
-		}
-	}
-	e.mu.Unlock()
-	if len(wanted) == 0 {
-		return false
-	}
-	c := &claim{service: prober, routes: wanted}
-	found, _ := e.table.Load().with(c).lookup(r.Host, matchPath(r.URL))
-	return found == c
-}
-
-// ServeHTTP forwards a request to the release that serves it, which is that of
-// the named service, or of the one that claims the request's host and path if
-// service is empty. When it returns one of the request errors of this package,
-// nothing has been written to w. An answer that breaks off half-way ends in a panic
-// with [http.ErrAbortHandler].
-func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service string, client forward.Sender) error {
-	if client.Began.IsZero() {
-		client.Began = time.Now()
-	}
-	v := visit{in: r, client: client}
-	for {
-		release, prefix, err := e.acquire(&v, service)
-		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
-			release.Done()
-			err = release.fail(ErrLoop, r, client)
-		}
-		switch link, linked := errors.AsType[linkError](err); {
-		case errors.Is(err, errHealthCheck):
-			writeHealthy(w)
-			return nil
-		case linked:
-			v.tell(w)
-			link.write(w)
-			return nil
-		case err != nil:
-			forward.DiscardBody(r)
-			return err
-		}
-		release.Served.Add(1)
-		if location := e.redirect(release, r, client); location != "" {
-			release.Done()
-			forward.DiscardBody(r)
-			status := writeRedirect(w, r, location)
-			release.count(r, status, client)
-			return nil
-		}
-		v.tell(w)
-		client.Waited = v.hasWaited
-		err = release.Forward(w, r, prefix, client)
-		switch {
-		case errors.Is(err, forward.ErrMoved):
-		case errors.Is(err, forward.ErrBrokenOff):
-			if c := e.log().Check(zap.DebugLevel, "an answer broke off"); c != nil {
-				c.Write(append(LogFields(err), zap.String("host", r.Host), zap.String("uri", r.RequestURI))...)
-			}
-			if forward.ClientTold(err) {
-				return nil
-			}
-			// Whatever else the server did would make it look complete.
-			panic(http.ErrAbortHandler)
-		default:
-			return err
-		}
-	}
-}
-
-// acquire counts the request on the release that serves it, once it is not held any more.
-func (e *Engine) acquire(v *visit, service string) (*release, string, error) {
-	path := matchPath(v.in.URL)
-	for {
-		c, prefix, err := e.route(v.in, path, service)
-		if err != nil {
-			return nil, "", err
-		}
-		l := c.lineup.Load()
-		if to := v.followsLink(l); to != "" && e.redirect(l.active, v.in, v.client) == "" {
-			l.active.count(v.in, http.StatusFound, v.client)
-			return nil, "", linkError{to}
-		}
-		if l.hold != nil && !v.served(l) && e.redirect(l.active, v.in, v.client) == "" {
-			err := errHealthCheck
-			switch {
-			case e.isLoop(v.in, l.active.Spec.Service, service != ""):
-				err = ErrLoop
-			case !v.isHealthCheck(l.active):
-				err = v.wait(l.hold, e.stopped)
-			}
-			if err != nil {
-				return nil, "", l.active.fail(err, v.in, v.client)
-			}
-			continue
-		}
-		v.spread()
-		// If the release is draining, its successor is in the table already, or
-		// the service is gone from it. If the line-up has changed, its requests may be
-		// held by now.
-		if r := l.pick(v); r.Acquire() {
-			if c.lineup.Load() == l {
-				return r, prefix, nil
-			}
-			r.Done()
-			continue
-		}
-		if e.retired.Load() {
-			return nil, "", ErrRetired
-		}
-	}
-}
-
-func (e *Engine) route(r *http.Request, path, service string) (*claim, string, error) {
-	t := e.table.Load()
-	if service != "" {
-		c := t.named[service]
-		if c == nil {
-			return nil, "", ErrNoRoute
-		}
-		_, prefix := c.prefixes.lookup(path)
-		return c, cmp.Or(prefix, "/"), nil
-	}
-	c, prefix := t.lookup(r.Host, path)
-	if c == nil {
-		return nil, "", ErrNoRoute
-	}
-	// A connection is reused for every host that its certificate covers
-	// (RFC 9113, section 9.1.1), so another host alone is no reason to refuse;
-	// another service is.
-	if r.TLS != nil && r.TLS.ServerName != "" {
-		if named, _ := t.lookup(r.TLS.ServerName, path); named != c {
-			return nil, "", ErrMisdirected
-		}
-	}
-	return c, prefix, nil
-}
-
-// Upstreams returns the addresses of the healthy targets of the release that
-// serves the named service and counts a request on it, until ctx ends. It is for
-// hosts that forward requests themselves.
-func (e *Engine) Upstreams(ctx context.Context, service string) ([]api.Target, error) {
-	release, err := e.acquireNamed(service)
-	if err != nil {
-		return nil, err
-	}
-	release.Served.Add(1)
-	context.AfterFunc(ctx, release.Done)
-	return release.UsableTargets(), nil
-}
-
-// acquireNamed counts something on the release that serves the named service.
-func (e *Engine) acquireNamed(service string) (*release, error) {
-	for {
-		c := e.table.Load().named[service]
-		if c == nil {
-			return nil, ErrNoRoute
-		}
-		l := c.lineup.Load()
-		if l.hold != nil {
-			return nil, ErrStopped // as far as whoever forwards by itself is concerned
-		}
-		r := l.active
-		if l.candidate != nil && rand.Uint32N(uint32(api.Whole)) < uint32(l.candidate.weight) {
-			r = l.candidate.release // nothing is known of the client
-		}
-		if r.Acquire() {
-			if c.lineup.Load() == l {
-				return r, nil
-			}
-			r.Done()
-			continue
-		}
-		if e.retired.Load() {
-			return nil, ErrRetired
-		}
-	}
-}
-
 // logHealth logs that the health of a target of r has changed.
 func (e *Engine) logHealth(r *forward.Release, target api.Target, health api.Health, reason string) {
 	e.feed.publish(api.Event{
@@ -351,7 +118,12 @@ func (e *Engine) logLookup(r *forward.Release, target api.Target, last netip.Add
 	e.log().Info("the target's name resolves again", fields...)
 }
 
-// sortedNames returns the names of all services. Engine.mu must be held.
-func (e *Engine) sortedNames() []string {
-	return slices.SortedFunc(maps.Keys(e.services), strings.Compare)
+// newRelease returns a release that has no traffic yet. It opens nothing.
+func (e *Engine) newRelease(s api.Spec) *release {
+	r := &release{Release: e.forwarder.NewRelease(s)}
+	r.Spec = &r.Release.Spec
+	if t := s.Options.TLS; t != nil && t.OwnFiles() {
+		r.keyPair = newKeyPair(t, s.Hosts)
+	}
+	return r
 }

@@ -209,29 +209,3 @@ func (e *Engine) History(ctx context.Context, name string) (api.History, error) 
 	}
 	return all, nil
 }
-
-// candidateOf returns the release that a share of the clients of a service has; nil if there is
-// none.
-func (e *Engine) candidateOf(name string) *release {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if l := e.services[name].lineup(); l != nil {
-		return l.candidateRelease()
-	}
-	return nil
-}
-
-// serving returns the release that serves a service, or an [api.Error] with
-// [api.CodeNotFound].
-func (e *Engine) serving(name string) (*release, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	svc := e.services[name]
-	if svc == nil {
-		return nil, e.noSuchService(name)
-	}
-	if r := svc.release(); r != nil {
-		return r, nil
-	}
-	return nil, &api.Error{Code: api.CodeNotFound, Message: "the service " + name + " serves nothing yet"}
-}

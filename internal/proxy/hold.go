@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -80,13 +79,6 @@ func (h *hold) end() {
 	if h != nil {
 		close(h.changed)
 	}
-}
-
-// served reports whether the request is served although its service is held: because the
-// operator lets its sender through, or because a certificate depends on it.
-func (v *visit) served(l *lineup) bool {
-	h := l.hold
-	return v.opens(l) || !v.client.ByTLS(v.in) && strings.HasPrefix(v.in.URL.Path, acmeChallenges) || len(h.Allow) > 0 && h.Allows(clientAddr(v.in, v.client))
 }
 
 // errHealthCheck says that a request asks a service that is held whether it is healthy.

@@ -92,11 +92,3 @@ func (l *lineup) sign(before *lineup) {
 		l.linkKey = newLinkKey()
 	}
 }
-
-// pick returns the release that is to serve a request.
-func (l *lineup) pick(v *visit) *release {
-	if l.candidate != nil && (v.opens(l) || l.candidate.gets(v)) {
-		return l.candidate.release
-	}
-	return l.active
-}

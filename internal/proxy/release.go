@@ -36,16 +36,6 @@ type release struct {
 	drain *drain
 }
 
-// newRelease returns a release that has no traffic yet. It opens nothing.
-func (e *Engine) newRelease(s api.Spec) *release {
-	r := &release{Release: e.forwarder.NewRelease(s)}
-	r.Spec = &r.Release.Spec
-	if t := s.Options.TLS; t != nil && t.OwnFiles() {
-		r.keyPair = newKeyPair(t, s.Hosts)
-	}
-	return r
-}
-
 // Status describes r.
 func (r *release) Status() api.ReleaseStatus {
 	s := r.Release.Status()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -114,19 +113,4 @@ func (e *Engine) unroute(svc *service) *lineup {
 	l.hold.end()
 	e.leave(svc, l.releases())
 	return l
-}
-
-// noSuchService says that there is no such service, and which there are.
-// Engine.mu must be held.
-func (e *Engine) noSuchService(name string) *api.Error {
-	err := &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no service %s", api.Printable(name))}
-	switch names := e.sortedNames(); {
-	case len(names) == 0:
-		err.Hint = "nothing is deployed yet"
-	case len(names) <= 10:
-		err.Hint = "deployed are: " + strings.Join(names, ", ")
-	default:
-		err.Hint = fmt.Sprintf("%d others are deployed; see %s", len(names), api.Operation("list"))
-	}
-	return err
 }

@@ -7,12 +7,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// owner holds a route, for as many reasons as count says.
-type owner struct {
-	service string
-	count   int
-}
-
 // reserve takes the routes of s for its service. It fails if another one has any of them,
 // which s is not to take over: those stay with the other service up to the switch.
 // Engine.mu must be held.

@@ -325,10 +325,3 @@ func (e *Engine) storePosition(svc *service, r *rollout) {
 		e.log().Warn("it could not be stored how much is left of a rollout", zap.String("service", svc.name), zap.Error(err))
 	}
 }
-
-// isHeld reports whether a service is paused or stopped.
-func (e *Engine) isHeld(svc *service) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return svc.hold() != nil
-}

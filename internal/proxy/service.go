@@ -40,25 +40,6 @@ type service struct {
 	known *api.Spec
 }
 
-// service returns the record of a service, a new one if there is none.
-// Engine.mu must be held.
-func (e *Engine) service(name string) *service {
-	s := e.services[name]
-	if s == nil {
-		s = &service{name: name, committing: make(chan struct{}, 1), traffic: new(forward.Traffic)}
-		e.services[name] = s
-	}
-	return s
-}
-
-// forgetIfUnused removes the record of a service that never came to be.
-// Engine.mu must be held.
-func (e *Engine) forgetIfUnused(s *service) {
-	if s.active == nil && s.broken == nil && len(s.deployments) == 0 && len(s.draining) == 0 && s.operations == 0 && e.services[s.name] == s {
-		delete(e.services, s.name)
-	}
-}
-
 // release returns the release that serves, or nil.
 func (s *service) release() *release {
 	if s.active == nil {
@@ -87,4 +68,18 @@ func (s *service) servingVersion() int {
 		return r.Version
 	}
 	return 0
+}
+
+// takeover is what a deployment takes from another service: routes, which its release
+// serves up to the switch.
+type takeover struct {
+	svc *service
+	// from is the release that serves the routes; nil if only a deployment wants them.
+	from *release
+	// routes are what from loses.
+	routes []api.Route
+	// hold is the hold of the service; nil if it serves.
+	hold *hold
+	// left is what from is after the switch; nil if it has no route left.
+	left *release
 }

@@ -87,12 +87,6 @@ func (e *Engine) statusOf(s *service) api.ServiceStatus {
 	return status
 }
 
-// generationOf names the state of s: it is another one once anything about s has changed.
-// Engine.mu must be held.
-func (e *Engine) generationOf(s *service) string {
-	return fmt.Sprintf("%s-%d", e.feed.instance, s.generation)
-}
-
 // DeploymentCounts returns how many deployments have ended in each final state
 // since the engine was made.
 func (e *Engine) DeploymentCounts() map[api.State]int64 {

@@ -11,20 +11,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// takeover is what a deployment takes from another service: routes, which its release
-// serves up to the switch.
-type takeover struct {
-	svc *service
-	// from is the release that serves the routes; nil if only a deployment wants them.
-	from *release
-	// routes are what from loses.
-	routes []api.Route
-	// hold is the hold of the service; nil if it serves.
-	hold *hold
-	// left is what from is after the switch; nil if it has no route left.
-	left *release
-}
-
 // holders returns the other services that hold any of the routes, by name. Engine.mu must
 // be held.
 func (e *Engine) holders(name string, routes []api.Route) (all []*service) {
