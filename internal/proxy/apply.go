@@ -1,10 +1,7 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"slices"
 	"time"
 
@@ -199,29 +196,4 @@ func (e *Engine) endFollowed(l *lineup) {
 // publishDrainedOf returns what tells those who follow all of the drains of a service.
 func (e *Engine) publishDrainedOf(svc *service) func(api.Drain) {
 	return func(d api.Drain) { e.publishDrained(svc.name, d) }
-}
-
-// stored returns the release of l, which may be nil, that was stored in this way; nil if
-// there is none. A certificate may have been renewed meanwhile.
-func (l *lineup) stored(from *storedRelease) *release {
-	if l == nil {
-		return nil
-	}
-	for _, r := range l.releases() {
-		if r.Version != from.Release {
-			continue
-		}
-		own, err := storedOf(r)
-		if err != nil {
-			continue
-		}
-		wanted := *from
-		own.Certified, own.KeyPair, wanted.Certified, wanted.KeyPair = false, nil, false, nil
-		a, errA := json.Marshal(own)
-		b, errB := json.Marshal(wanted)
-		if errors.Join(errA, errB) == nil && bytes.Equal(a, b) {
-			return r
-		}
-	}
-	return nil
 }

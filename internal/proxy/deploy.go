@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"slices"
-
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -56,54 +54,4 @@ func (e *Engine) run(svc *service, d *Deployment) {
 		return
 	}
 	log.Info("deployment done", zap.Int("release", d.Status().Release))
-}
-
-// begin has a deployment be under way, and tells of it. Engine.mu must be held.
-func (e *Engine) begin(svc *service, d *Deployment) {
-	d.publish = e.feed.publish
-	e.feed.publish(d.events[0])
-	svc.deployments = append(svc.deployments, d)
-	e.deployments.add(d)
-}
-
-// end ends a deployment, which gives back what it holds for a release that does not serve.
-func (e *Engine) end(svc *service, d *Deployment, err error) {
-	e.mu.Lock()
-	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
-	if !d.inService {
-		e.free(svc.name, d.reserved)
-	}
-	e.forgetIfUnused(svc)
-	serving := svc.servingVersion()
-	e.mu.Unlock()
-
-	d.finish(err, serving)
-	e.outcomes.count(d.Status().State)
-}
-
-// switchTo makes next the line-up of svc, with the routes that were taken from others: one
-// atomic store, whether the routes have changed or not. Engine.mu must be held.
-func (e *Engine) switchTo(svc *service, next *lineup, taken []takeover) {
-	svc.lastVersion = next.lastVersion(svc.lastVersion)
-	svc.generation++
-	svc.broken, svc.known = nil, nil
-	before := svc.hold()
-	if len(taken) == 0 && svc.active != nil && sameRoutes(svc.active.routes, next.active.Spec.Routes) {
-		svc.active.lineup.Store(next)
-		if before != next.hold {
-			before.end()
-		}
-		return
-	}
-	next.hold = next.hold.again()
-	c := newClaim(next)
-	t, ended := e.without(e.table.Load(), taken)
-	if svc.active != nil {
-		t = t.without(svc.active)
-	}
-	e.table.Store(t.with(c))
-	svc.active = c
-	for _, h := range append(ended, before) {
-		h.end()
-	}
 }

@@ -125,3 +125,25 @@ func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, 
 	close(r.drain.over)
 	return result
 }
+
+// leave has releases of a service drain that are out of its line-up. Engine.mu must be held.
+func (e *Engine) leave(svc *service, left []*release) []*release {
+	for _, r := range left {
+		e.free(svc.name, r.Spec.Routes)
+		svc.beginDrain(r)
+	}
+	return left
+}
+
+// drainAside drains releases that have left the line-up of a service, and tells report of each.
+// It does not wait.
+func (e *Engine) drainAside(svc *service, left []*release, limits api.DrainLimits, report func(api.Drain)) {
+	for _, r := range left {
+		e.operations.Go(func() {
+			e.drainRelease(svc, r, limits, nil, report)
+			e.mu.Lock()
+			e.forgetIfUnused(svc)
+			e.mu.Unlock()
+		})
+	}
+}

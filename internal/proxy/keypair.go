@@ -256,24 +256,3 @@ func (k *keyPair) certificates(log *zap.Logger) []api.Certificate {
 	}
 	return all
 }
-
-// restoreKeyPair gives a release that is loaded its own certificate. Without one, it
-// serves plain HTTP, and says so.
-func (e *Engine) restoreKeyPair(r *release, stored *pemPair) {
-	if r.keyPair == nil {
-		return
-	}
-	log, now := e.log().With(zap.String("service", r.Spec.Service)), time.Now()
-	switch problem, err := r.keyPair.restore(stored, now); {
-	case err != nil:
-		log.Error("service has no certificate: its files cannot be used", zap.Error(err))
-	case problem != nil:
-		leaf := r.keyPair.current.Load().certificate.Leaf
-		log = log.With(zap.Time("not_after", leaf.NotAfter), zap.Error(problem))
-		if now.After(leaf.NotAfter) {
-			log.Error("certificate files cannot be used, and the certificate of the last deploy has expired; clients will refuse it")
-			return
-		}
-		log.Warn("certificate files cannot be used; the certificate of the last deploy is")
-	}
-}

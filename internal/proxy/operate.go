@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -83,4 +84,27 @@ func (e *Engine) checkGeneration(svc *service, name, ifMatch string) error {
 		Message: fmt.Sprintf("the service %s has changed: its generation is %s, and not %s", api.Printable(name), now, api.Printable(ifMatch)),
 		Hint:    "look at it again, and decide anew; nothing has changed by this call",
 	}
+}
+
+// begin has a deployment be under way, and tells of it. Engine.mu must be held.
+func (e *Engine) begin(svc *service, d *Deployment) {
+	d.publish = e.feed.publish
+	e.feed.publish(d.events[0])
+	svc.deployments = append(svc.deployments, d)
+	e.deployments.add(d)
+}
+
+// end ends a deployment, which gives back what it holds for a release that does not serve.
+func (e *Engine) end(svc *service, d *Deployment, err error) {
+	e.mu.Lock()
+	svc.deployments = slices.DeleteFunc(svc.deployments, func(o *Deployment) bool { return o == d })
+	if !d.inService {
+		e.free(svc.name, d.reserved)
+	}
+	e.forgetIfUnused(svc)
+	serving := svc.servingVersion()
+	e.mu.Unlock()
+
+	d.finish(err, serving)
+	e.outcomes.count(d.Status().State)
 }

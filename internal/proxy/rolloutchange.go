@@ -82,28 +82,6 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 	return left, nil
 }
 
-// leave has releases of a service drain that are out of its line-up. Engine.mu must be held.
-func (e *Engine) leave(svc *service, left []*release) []*release {
-	for _, r := range left {
-		e.free(svc.name, r.Spec.Routes)
-		svc.beginDrain(r)
-	}
-	return left
-}
-
-// drainAside drains releases that have left the line-up of a service, and tells report of each.
-// It does not wait.
-func (e *Engine) drainAside(svc *service, left []*release, limits api.DrainLimits, report func(api.Drain)) {
-	for _, r := range left {
-		e.operations.Go(func() {
-			e.drainRelease(svc, r, limits, nil, report)
-			e.mu.Lock()
-			e.forgetIfUnused(svc)
-			e.mu.Unlock()
-		})
-	}
-}
-
 // rolloutChange is a change of a rollout. Fields may be left out.
 type rolloutChange struct {
 	// epoch is that of the position about which it was decided; nil stands for any.

@@ -3,10 +3,7 @@ package proxy
 import (
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -52,19 +49,4 @@ func certificatesIn(content []byte) (all []*x509.Certificate) {
 		}
 	}
 	return all
-}
-
-// restoreTargetCA returns the authorities of a release that is loaded: those that its deploy
-// has read. So a file that is missing, or is another one by now, costs nothing. Where
-// nothing was stored, the file is what there is.
-func (e *Engine) restoreTargetCA(s api.Spec, stored string) string {
-	if stored != "" || s.Options.TargetCA == "" {
-		return stored
-	}
-	content, err := readTargetCA(s.Options.TargetCA, time.Now())
-	if err != nil {
-		e.log().Error("service trusts no target: the authorities of its targets cannot be read; deploy it again",
-			zap.String("service", s.Service), zap.Error(fmt.Errorf("reading target-ca: %w", err)))
-	}
-	return content
 }

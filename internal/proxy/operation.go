@@ -1,0 +1,22 @@
+package proxy
+
+import "time"
+
+// operation is a deployment that was accepted, with what its steps hand to each other.
+type operation struct {
+	e   *Engine
+	svc *service
+	d   *Deployment
+	// next is the release that is to serve, old the one that served before the commit;
+	// nil if there was none.
+	next, old *release
+	// taken is what others lose to next.
+	taken []takeover
+	// rollout brings next into service, or watches it; nil if it serves and is trusted from
+	// the commit on.
+	rollout *rollout
+	// healthySince is when the gate saw the first target healthy.
+	healthySince time.Time
+	// certifying says that certificates have been asked for.
+	certifying bool
+}
