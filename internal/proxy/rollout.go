@@ -316,25 +316,6 @@ func (r *rollout) judgeAnew() {
 	r.evidence, r.stepRequests = e, 0
 }
 
-// verdict is what becomes of a rollout at a moment. The zero value has it go on.
-type verdict int
-
-const (
-	// fails is a release that fails more than it may.
-	fails verdict = 1 + iota
-	// timeOver is a release whose step or watch is over.
-	timeOver
-)
-
-// judgement is a verdict about a position.
-type judgement struct {
-	verdict verdict
-	// reason says why the release is taken for bad.
-	reason string
-	// epoch is that of the position.
-	epoch int
-}
-
 // advance has time go on for r, and judges next.
 func (r *rollout) advance(elapsed time.Duration, held bool) judgement {
 	r.mu.Lock()
@@ -443,4 +424,11 @@ func (r *rollout) interval() time.Duration {
 		shortest = min(shortest, time.Duration(d)/5)
 	}
 	return max(shortest, 2*time.Millisecond)
+}
+
+// currentEpoch returns the epoch of the position that r is in.
+func (r *rollout) currentEpoch() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
 }

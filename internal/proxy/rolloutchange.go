@@ -124,20 +124,6 @@ func (e *Engine) change(svc *service, r *rollout, c rolloutChange) ([]*release, 
 	return left, err
 }
 
-// tellDrained tells of a release that has left the line-up because of a rollout.
-func (e *Engine) tellDrained(r *rollout, d api.Drain) {
-	if r.d != nil {
-		r.d.drained(d)
-		return
-	}
-	e.publishDrained(r.next.Spec.Service, d)
-}
-
-// publishDrained tells those who follow all of a drain that belongs to no deployment.
-func (e *Engine) publishDrained(service string, d api.Drain) {
-	e.feed.publish(api.Event{Kind: api.EventDrained, Service: service, Release: d.Release, Targets: d.Targets, Drain: &d})
-}
-
 // shiftWeight gives a candidate the share that it has at this moment of a slow start. That is
 // not stored: after a restart, the slow start begins where it was stored last.
 func (e *Engine) shiftWeight(svc *service, r *rollout) {

@@ -8,23 +8,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// opinion is what the check of a rollout says of its release.
-type opinion int
-
-const (
-	goodOpinion opinion = iota
-	badOpinion
-	// noOpinion is a check that does not know, or does not answer.
-	noOpinion
-)
-
-// checked is what the check has answered, about a position.
-type checked struct {
-	opinion opinion
-	reason  string
-	judgement
-}
-
 // startCheck asks the check of a rollout whether its release is fine, unless it is being asked.
 // The answer comes by r.checks: whoever takes long to answer does not keep the release from
 // being judged.
@@ -64,17 +47,4 @@ func (e *Engine) check(ctx context.Context, r *rollout) checked {
 		return checked{opinion: goodOpinion}
 	}
 	return checked{opinion: noOpinion, reason: fmt.Sprintf("%s does not know whether v%d is fine: %s", api.Printable(url), r.next.Version, api.Printable(answer.why()))}
-}
-
-// heedCheck does what follows from an answer of the check.
-func (e *Engine) heedCheck(ctx context.Context, svc *service, r *rollout, c checked) error {
-	switch {
-	case c.epoch != r.currentEpoch():
-		return nil
-	case c.opinion == badOpinion:
-		return e.giveUp(ctx, svc, r, judgement{reason: c.reason, epoch: c.epoch})
-	case c.verdict == timeOver:
-		return e.stepOver(ctx, svc, r, c.judgement, c)
-	}
-	return nil
 }

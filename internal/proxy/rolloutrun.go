@@ -102,32 +102,6 @@ func (r *rollout) runs() bool {
 	return at.Timed && at.Paused == "" && at.Remaining > 0
 }
 
-// tellRollout tells of a rollout whoever waits for its deployment, or after a restart, those
-// who follow all.
-func (e *Engine) tellRollout(r *rollout, ev api.Event) {
-	if ev.Release = r.next.Version; r.d != nil {
-		r.d.tellRollout(ev)
-		return
-	}
-	ev.Service = r.next.Spec.Service
-	e.feed.publish(ev)
-}
-
-// tellPosition tells where a rollout stands.
-func (e *Engine) tellPosition(svc *service, r *rollout) {
-	e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(e.isHeld(svc))})
-}
-
-// waitIfUntimed tells that r waits for somebody to decide, if it does not end by itself.
-func (e *Engine) waitIfUntimed(r *rollout) {
-	at := r.position()
-	if at.Timed && (at.Paused == "" || at.ByHand) {
-		return
-	}
-	r.tellUndecided()
-	e.tellRollout(r, api.Event{Kind: api.EventUndecided, Rollout: r.status(false), Reason: at.Paused})
-}
-
 // moveOn has time go on for a rollout, and does what is due.
 func (e *Engine) moveOn(ctx context.Context, svc *service, r *rollout, elapsed time.Duration) error {
 	j := r.advance(elapsed, e.isHeld(svc))
@@ -143,6 +117,19 @@ func (e *Engine) moveOn(ctx context.Context, svc *service, r *rollout, elapsed t
 		e.startCheck(ctx, r, j)
 	case r.position().Phase == api.PhaseSlowStart:
 		e.shiftWeight(svc, r)
+	}
+	return nil
+}
+
+// heedCheck does what follows from an answer of the check.
+func (e *Engine) heedCheck(ctx context.Context, svc *service, r *rollout, c checked) error {
+	switch {
+	case c.epoch != r.currentEpoch():
+		return nil
+	case c.opinion == badOpinion:
+		return e.giveUp(ctx, svc, r, judgement{reason: c.reason, epoch: c.epoch})
+	case c.verdict == timeOver:
+		return e.stepOver(ctx, svc, r, c.judgement, c)
 	}
 	return nil
 }
@@ -289,13 +276,6 @@ func (e *Engine) checkWayBack(ctx context.Context, svc *service, r *rollout) {
 	if err != nil && !overtaken(err) {
 		e.log().Warn("a watch could not be ended", zap.String("service", svc.name), zap.Error(err))
 	}
-}
-
-// currentEpoch returns the epoch of the position that r is in.
-func (r *rollout) currentEpoch() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.epoch
 }
 
 // interruptRollout stores what is left of the time of a rollout, for the next start.
