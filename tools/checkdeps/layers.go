@@ -79,6 +79,11 @@ var layers = map[string]layer{
 	"internal/analysis": {
 		why: "statistics know counts alone",
 	},
+	"internal/handoff": {
+		ours:    []string{"internal/api"},
+		outside: []string{"golang.org/x/sys"},
+		why:     "one process hands its sockets over to the next, whoever listens on them",
+	},
 	"internal/webhook": {
 		ours:    []string{"internal/api"},
 		outside: []string{"go.uber.org/zap"},

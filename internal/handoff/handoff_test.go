@@ -1,0 +1,358 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/testkit"
+)
+
+// process is a [Host] that notes what it is told.
+type process struct {
+	t *testing.T
+	*Server
+	path string
+
+	mu      sync.Mutex
+	sockets []Socket
+	// refuses is why it does not hand over.
+	refuses   error
+	followers *Followers
+	said      []string
+	// told has a value for each entry of said.
+	told chan struct{}
+	// drains are closed when a release has drained.
+	drains map[int]chan struct{}
+}
+
+// startProcess starts a process that nobody was before.
+func startProcess(t *testing.T) *process {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(testkit.SocketPath(t)), "handover.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newProcess(t, path, l, nil)
+}
+
+func newProcess(t *testing.T, path string, l *net.UnixListener, followers *Followers) *process {
+	p := &process{t: t, path: path, followers: followers, told: make(chan struct{}, 100), drains: make(map[int]chan struct{})}
+	p.Server = Serve(l, "test", p)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *process) say(what string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = append(p.said, what)
+	p.told <- struct{}{}
+}
+
+// heard waits until the process has been told all of that, and nothing else.
+func (p *process) heard(want ...string) {
+	p.t.Helper()
+	for range want {
+		testkit.Receive(p.t, p.told, fmt.Sprint(want))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Equal(p.said, want) {
+		p.t.Errorf("the process was told %q, want %q", p.said, want)
+	}
+	p.said = nil
+}
+
+func (p *process) Offer() ([]Socket, int, []string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var controls []string
+	if p.followers != nil {
+		controls = p.followers.Controls()
+	}
+	return p.sockets, 7, controls, p.refuses
+}
+
+func (p *process) Freeze()   { p.say("freeze") }
+func (p *process) Thaw()     { p.say("thaw") }
+func (p *process) Release()  { p.say("release") }
+func (p *process) TakeBack() { p.say("take back") }
+func (p *process) Leave()    { p.say("leave") }
+
+func (p *process) Apply(service string, document []byte) error {
+	p.say(fmt.Sprintf("apply %s %s", service, document))
+	if service == "broken" {
+		return errors.New("it is broken")
+	}
+	return nil
+}
+
+func (p *process) Drain(ctx context.Context, service string, release int, progress func(requests, streams int)) (api.Drain, error) {
+	p.mu.Lock()
+	drained := p.drains[release]
+	p.mu.Unlock()
+	p.say(fmt.Sprintf("drain %s v%d", service, release))
+	if drained == nil {
+		return api.Drain{Release: release}, nil
+	}
+	progress(2, 1)
+	select {
+	case <-drained:
+		return api.Drain{Release: release, Requests: 2, Streams: 1}, nil
+	case <-ctx.Done():
+		return api.Drain{}, ctx.Err()
+	}
+}
+
+func (p *process) Process() api.Process { return api.Process{PID: 1, Version: "test", Connections: 3} }
+
+// take begins to take over.
+func (p *process) take() *Takeover {
+	p.t.Helper()
+	takeover, err := Take(p.path, "next")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(takeover.Close)
+	return takeover
+}
+
+// succeed has another process take over, which it returns.
+func (p *process) succeed() *process {
+	p.t.Helper()
+	takeover := p.take()
+	if err := takeover.Booted(); err != nil {
+		p.t.Fatal(err)
+	}
+	followers, err := takeover.Ready()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.heard("freeze", "release")
+	file := takeover.Sockets[SocketName]
+	delete(takeover.Sockets, SocketName)
+	l, err := net.FileListener(file)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	file.Close()
+	takeover.Close()
+	return newProcess(p.t, p.path, l.(*net.UnixListener), followers)
+}
+
+func TestSocketsAreHandedOver(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t)
+	const many = 3*maxFiles + 1
+	p.mu.Lock()
+	for i := range many {
+		p.sockets = append(p.sockets, Socket{fmt.Sprint("socket ", i), testkit.Listen(t, "tcp", "127.0.0.1:0").(*net.TCPListener)})
+	}
+	p.mu.Unlock()
+	takeover := p.take()
+	if len(takeover.Sockets) != many+1 || takeover.Generation != 7 {
+		t.Fatalf("%d sockets of generation %d", len(takeover.Sockets), takeover.Generation)
+	}
+	for i := 0; i < many; i += many / 4 {
+		original := p.sockets[i].Conn.(*net.TCPListener)
+		next, err := net.FileListener(takeover.Sockets[fmt.Sprint("socket ", i)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.Addr().String() != original.Addr().String() {
+			t.Errorf("socket %d listens on %s, and was %s", i, next.Addr(), original.Addr())
+		}
+		// Whoever accepts gets it, and the original one still can.
+		for _, l := range []net.Listener{next, original} {
+			conn, err := net.Dial("tcp", original.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted.Close()
+			conn.Close()
+		}
+		next.Close()
+	}
+}
+
+func TestNewProcessTellsTheOldOneWhatToServeAndDrain(t *testing.T) {
+	t.Parallel()
+	old := startProcess(t)
+	next := old.succeed()
+	next.followers.Apply("app", []byte(`{"x":1}`))
+	next.followers.Apply("app", nil)
+	old.heard(`apply app {"x":1}`, "apply app ")
+	drained := make(chan struct{})
+	old.mu.Lock()
+	old.drains[4] = drained
+	old.mu.Unlock()
+	progress := make(chan [2]int, 1)
+	result := make(chan []api.Drain, 1)
+	go func() {
+		result <- next.followers.Drain("app", 4, func(requests, streams int) { progress <- [2]int{requests, streams} })
+	}()
+	old.heard("drain app v4")
+	if left := testkit.Receive(t, progress, "progress"); left != [2]int{2, 1} {
+		t.Errorf("%v is left", left)
+	}
+	if all := next.followers.Processes(); len(all) != 1 || all[0].Connections != 3 {
+		t.Errorf("%+v follow", all)
+	}
+	close(drained)
+	if all := testkit.Receive(t, result, "the drain"); len(all) != 1 || all[0].Requests != 2 {
+		t.Errorf("%+v", all)
+	}
+	if all := next.followers.Drain("app", 5, nil); len(all) != 0 {
+		t.Errorf("a release that it holds nothing of: %+v", all)
+	}
+	next.followers.Bye()
+	old.heard("drain app v5", "leave")
+}
+
+// A process that cannot serve what is stored would serve what is no more.
+func TestProcessThatCannotFollowIsToldToEnd(t *testing.T) {
+	t.Parallel()
+	old := startProcess(t)
+	next := old.succeed()
+	next.followers.Apply("broken", []byte(`{}`))
+	old.heard("apply broken {}", "leave")
+}
+
+func TestNewProcessThatFailsChangesNothing(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t)
+	for what, fail := range map[string]struct {
+		do   func(*Takeover)
+		told []string
+	}{
+		"it dies before it has booted": {func(n *Takeover) { n.Close() }, nil},
+		"it cannot boot":               {func(n *Takeover) { n.Fail(errors.New("no port")) }, nil},
+		"it dies when it has booted": {func(n *Takeover) {
+			_ = n.Booted()
+			n.Close()
+		}, []string{"freeze", "thaw"}},
+		"it fails when it has booted": {func(n *Takeover) {
+			_ = n.Booted()
+			n.Fail(errors.New("no disk"))
+		}, []string{"freeze", "thaw"}},
+		"it talks nonsense": {func(n *Takeover) {
+			_ = n.Booted()
+			_ = n.wire.send(message{Kind: "nonsense"})
+		}, []string{"freeze", "thaw"}},
+		"it dies as it becomes ready": {func(n *Takeover) {
+			_ = n.Booted()
+			_, _ = n.Ready()
+			_ = n.wire.conn.Close()
+		}, []string{"freeze", "release", "take back"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			takeover := p.take()
+			fail.do(takeover)
+			p.heard(fail.told...)
+			testkit.WaitFor(t, "the end of the attempt", func() bool {
+				p.Server.mu.Lock()
+				defer p.Server.mu.Unlock()
+				return p.attempt == nil && !p.released
+			})
+		})
+	}
+	p.succeed()
+}
+
+func TestAttemptSaysHowItEnded(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t)
+	a, err := p.Expect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Take(p.path, "a stranger"); err == nil || !strings.Contains(err.Error(), "another process is taking over") {
+		t.Errorf("while another process is expected: %v", err)
+	}
+	p.End(a, errors.New("it did not start"))
+	if _, err := a.Wait(t.Context()); err == nil || err.Error() != "it did not start" {
+		t.Error(err)
+	}
+	if a, err = p.Expect(); err != nil {
+		t.Fatal(err)
+	}
+	p.Started(a, os.Getpid())
+	p.succeed()
+	if to, err := a.Wait(t.Context()); err != nil || to.PID != os.Getpid() || to.Version != "next" || to.Generation != 8 {
+		t.Errorf("%+v, %v", to, err)
+	}
+	if _, err := p.Expect(); err == nil {
+		t.Error("it hands over twice")
+	}
+}
+
+func TestHandoverIsRefused(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t)
+	refuse := func(err error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.refuses = err
+	}
+	refuse(errors.New("it is just starting"))
+	if _, err := Take(p.path, "next"); err == nil || err.Error() != "the running proxy does not hand over: it is just starting" {
+		t.Error(err)
+	}
+	refuse(nil)
+	w, err := dial(p.path, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	testkit.WaitFor(t, "the end of the attempt", func() bool {
+		p.Server.mu.Lock()
+		defer p.Server.mu.Unlock()
+		return p.attempt == nil
+	})
+	_ = w.send(message{Kind: kindHello, Protocol: 99, Version: "99"})
+	if m, err := w.receive(time.Second); err != nil || m.Kind != kindRefused || !strings.Contains(m.Reason, "version 99") {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := Take(p.path+"x", "next"); err == nil {
+		t.Error("nobody hands over")
+	}
+	if _, err := Listen(p.path); err == nil {
+		t.Error("the socket of a running process is taken away from it")
+	}
+}
+
+// TestProcessesOfSeveralUpgrades: the newest one tells all, and the one before it takes back.
+func TestProcessesOfSeveralUpgrades(t *testing.T) {
+	t.Parallel()
+	first := startProcess(t)
+	second := first.succeed()
+	third := second.succeed()
+	third.followers.Apply("app", []byte(`1`))
+	first.heard("apply app 1")
+	second.heard("apply app 1")
+	// The second one ends, as its clients have left. That says nothing to the first one.
+	_ = second.followers.all[0].wire.conn.Close()
+	second.Close()
+	third.followers.Apply("app", []byte(`2`))
+	first.heard("apply app 2")
+	// The newest dies: the second one, which is there in this test, goes on, and alone.
+	for _, one := range third.followers.all {
+		_ = one.wire.conn.Close()
+	}
+	second.heard("apply app 2", "take back")
+}

@@ -1,0 +1,19 @@
+//go:build !unix
+
+package handoff
+
+import (
+	"errors"
+	"os"
+)
+
+// There is nothing that carries descriptors.
+const rightsSpace = 0
+
+func rights([]int) []byte { return nil }
+
+func filesIn([]byte) ([]*os.File, error) { return nil, errors.ErrUnsupported }
+
+func duplicate(uintptr) (int, error) { return 0, errors.ErrUnsupported }
+
+func closeDescriptor(int) {}

@@ -1,0 +1,391 @@
+package handoff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// Host is a process that can hand over. Its methods are called in the order of the protocol,
+// and, but for Apply, Drain and Process, by one goroutine at a time.
+type Host interface {
+	// Offer returns what the process hands over, its generation, and the control sockets of the
+	// processes that follow it; or why it does not hand over now.
+	Offer() (sockets []Socket, generation int, followers []string, err error)
+	// Freeze has the process decide nothing any more. What it was about to store is stored.
+	Freeze()
+	// Thaw has it decide again: its successor has failed.
+	Thaw()
+	// Release has it accept no connections any more, and its clients be told to come by others.
+	Release()
+	// TakeBack has it accept and decide again: its successor has died. Leave has it end for good,
+	// since its successor ends or has no use for it any more.
+	TakeBack()
+	Leave()
+
+	// Apply, Drain and Process are those of the engine that follows.
+	Apply(service string, document []byte) error
+	Drain(ctx context.Context, service string, release int, progress func(requests, streams int)) (api.Drain, error)
+	Process() api.Process
+}
+
+// Server hands over to whoever connects.
+type Server struct {
+	host     Host
+	version  string
+	listener *net.UnixListener
+	// refuse returns why a peer may not connect.
+	refuse func(*net.UnixConn) error
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// attempt is the handover that is under way; nil if there is none.
+	attempt *Attempt
+	// released says that another process has taken over.
+	released bool
+	// controlled is where processes tell this one what to do that come later than the one that
+	// has taken over; nil as long as none has.
+	controlled *net.UnixListener
+	// later counts the processes that do so: while there is one, the end of the one that has taken
+	// over says nothing.
+	later int
+}
+
+// Listen returns the socket at path, which it takes over from a process that was killed.
+func Listen(path string) (*net.UnixListener, error) {
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("another process listens on %s", path)
+	}
+	_ = os.Remove(path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// Serve begins to hand over to those who connect to l. version is what this process is.
+func Serve(l *net.UnixListener, version string, host Host) *Server {
+	l.SetUnlinkOnClose(true) // unlike that of a listener that was handed over
+	s := &Server{host: host, version: version, listener: l, refuse: checkPeer}
+	go s.accept()
+	return s
+}
+
+// Listener returns what the server listens on, which is handed over as well.
+func (s *Server) Listener() *net.UnixListener { return s.listener }
+
+func (s *Server) accept() {
+	for {
+		conn, err := s.listener.AcceptUnix()
+		switch {
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+			return // it has handed over
+		case err != nil:
+			time.Sleep(10 * time.Millisecond) // there are no descriptors left
+			continue
+		}
+		go s.serve(&wire{conn: conn})
+	}
+}
+
+// Attempt is a handover that is under way.
+type Attempt struct {
+	// pid is that of the process that is to begin the handover; 0 if any may.
+	pid int
+	// over is closed when the handover has ended: err then says how.
+	over chan struct{}
+	err  error
+	// to is the process that has taken over.
+	to api.Process
+}
+
+// Expect reserves the next handover for a process that is about to be started. Started tells
+// which one it is.
+func (s *Server) Expect() (*Attempt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begin(-1)
+}
+
+// begin makes an attempt. mu must be held.
+func (s *Server) begin(pid int) (*Attempt, error) {
+	switch {
+	case s.released:
+		return nil, errors.New("it has handed over already")
+	case s.attempt != nil:
+		return nil, errors.New("another process is taking over at the moment")
+	}
+	s.attempt = &Attempt{pid: pid, over: make(chan struct{})}
+	return s.attempt, nil
+}
+
+// Started says which process is to take over.
+func (s *Server) Started(a *Attempt, pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.pid = pid
+}
+
+// End ends an attempt that has not begun, or of which nothing has come.
+func (s *Server) End(a *Attempt, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(a, err)
+}
+
+func (s *Server) end(a *Attempt, err error) {
+	select {
+	case <-a.over:
+		return
+	default:
+	}
+	a.err = err
+	if s.attempt == a {
+		s.attempt = nil
+	}
+	close(a.over)
+}
+
+// Wait returns the process that has taken over, or why none has.
+func (a *Attempt) Wait(ctx context.Context) (api.Process, error) {
+	select {
+	case <-a.over:
+		return a.to, a.err
+	case <-ctx.Done():
+		return api.Process{}, context.Cause(ctx)
+	}
+}
+
+// serve hands over to the process at the other end of w.
+func (s *Server) serve(w *wire) {
+	defer w.Close()
+	if err := s.refuse(w.conn); err != nil {
+		_ = w.send(message{Kind: kindRefused, Reason: err.Error()})
+		return
+	}
+	hello, err := w.receive(offerTimeout)
+	if err != nil || hello.Kind != kindHello {
+		return
+	}
+	a, err := s.admit(hello)
+	if err != nil {
+		_ = w.send(message{Kind: kindRefused, Reason: err.Error()})
+		return
+	}
+	err = s.handOver(w, a)
+	if err != nil {
+		s.End(a, err)
+		return
+	}
+	s.control(w, true)
+}
+
+// admit makes a process the one that takes over.
+func (s *Server) admit(hello message) (*Attempt, error) {
+	if hello.Protocol != Protocol {
+		return nil, fmt.Errorf("it speaks version %d of the protocol, and the other process (%s) version %d", Protocol, hello.Version, hello.Protocol)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.attempt
+	if a == nil || a.pid != hello.PID {
+		var err error
+		if a, err = s.begin(hello.PID); err != nil {
+			return nil, err
+		}
+	}
+	a.to = api.Process{PID: hello.PID, Version: hello.Version}
+	return a, nil
+}
+
+// handOver goes through the protocol, up to the release.
+func (s *Server) handOver(w *wire, a *Attempt) error {
+	sockets, generation, followers, err := s.host.Offer()
+	if err != nil {
+		_ = w.send(message{Kind: kindRefused, Reason: err.Error()})
+		return err
+	}
+	sockets = append(slices.Clip(sockets), Socket{Name: SocketName, Conn: s.listener})
+	if err := w.offer(sockets, message{Kind: kindOffer, Generation: generation, Followers: followers}); err != nil {
+		return fmt.Errorf("handing over the sockets: %w", err)
+	}
+	// It is not for this process to say how long the other one may boot.
+	if err := s.expect(w, kindBooted, 0); err != nil {
+		return err
+	}
+	s.host.Freeze()
+	if err := w.send(message{Kind: kindFrozen}); err != nil {
+		s.host.Thaw()
+		return fmt.Errorf("the new process has ended: %w", err)
+	}
+	if err := s.expect(w, kindReady, readyTimeout); err != nil {
+		s.host.Thaw()
+		return err
+	}
+	s.host.Release()
+	s.stopListening()
+	if err := w.send(message{Kind: kindReleased, Control: s.openControl()}); err != nil {
+		s.takeBack()
+		return fmt.Errorf("the new process has ended: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.released = true
+	a.to.Generation = generation + 1
+	s.end(a, nil)
+	return nil
+}
+
+// expect waits for a message of the new process.
+func (s *Server) expect(w *wire, k kind, timeout time.Duration) error {
+	m, err := w.receive(timeout)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the new process has ended, or does not answer: %w", err)
+	case m.Kind == kindFailed:
+		return errors.New(m.Reason)
+	case m.Kind != k:
+		return fmt.Errorf("the new process says %q in place of %q", m.Kind, k)
+	}
+	return nil
+}
+
+// SocketName is the name of the socket of the handover itself.
+const SocketName = "handover"
+
+// stopListening leaves the socket to the next process. Its file stays where it is.
+func (s *Server) stopListening() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener.SetUnlinkOnClose(false)
+	_ = s.listener.SetDeadline(time.Unix(1, 0))
+}
+
+// takeBack has this process go on, since its successor is gone.
+func (s *Server) takeBack() {
+	s.mu.Lock()
+	s.released = false
+	s.listener.SetUnlinkOnClose(true)
+	_ = s.listener.SetDeadline(time.Time{})
+	s.mu.Unlock()
+	go s.accept()
+	s.host.TakeBack()
+}
+
+// Close ends the server. Unless it has handed over, its socket goes.
+func (s *Server) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.listener.Close()
+	if s.controlled != nil {
+		_ = s.controlled.Close()
+	}
+}
+
+// openControl opens the control socket, beside that of the handover, and returns its path. It is
+// empty if that fails: then a process that comes later than the next does not reach this one.
+func (s *Server) openControl() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.controlled != nil {
+		return s.controlled.Addr().String()
+	}
+	path := filepath.Join(filepath.Dir(s.listener.Addr().String()), fmt.Sprintf("handover-%d.sock", os.Getpid()))
+	l, err := Listen(path)
+	if err != nil {
+		return ""
+	}
+	s.controlled = l
+	go func() {
+		for {
+			conn, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			go s.follow(&wire{conn: conn})
+		}
+	}()
+	return path
+}
+
+// follow serves a process that comes later.
+func (s *Server) follow(w *wire) {
+	defer w.Close()
+	if s.refuse(w.conn) != nil {
+		return
+	}
+	if m, err := w.receive(offerTimeout); err != nil || m.Kind != kindFollow {
+		return
+	}
+	s.countLater(1)
+	defer s.countLater(-1)
+	s.control(w, false)
+}
+
+func (s *Server) countLater(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.later += n
+}
+
+// control does what the process at the other end of w says, up to its end. heir says that it
+// has taken over from this one: if it dies, this one goes on.
+func (s *Server) control(w *wire, heir bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		m, err := w.receive(0)
+		switch {
+		case err != nil && heir && s.isLast():
+			s.takeBack()
+			return
+		case err != nil:
+			return
+		case m.Kind == kindBye:
+			s.host.Leave()
+			return
+		case m.Kind == kindApply:
+			// One after the other: the last one counts.
+			failed := ""
+			if err := s.host.Apply(m.Service, m.Document); err != nil {
+				failed = err.Error()
+			}
+			_ = w.send(message{Kind: kindDone, ID: m.ID, Error: failed})
+		case m.Kind == kindDrain:
+			go s.drain(ctx, w, m)
+		case m.Kind == kindStatus:
+			p := s.host.Process()
+			_ = w.send(message{Kind: kindDone, ID: m.ID, Process: &p})
+		}
+	}
+}
+
+// isLast reports whether no process has come after the one that has taken over from this one.
+func (s *Server) isLast() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.later == 0
+}
+
+func (s *Server) drain(ctx context.Context, w *wire, m message) {
+	done := message{Kind: kindDone, ID: m.ID}
+	d, err := s.host.Drain(ctx, m.Service, m.Release, func(requests, streams int) {
+		_ = w.send(message{Kind: kindProgress, ID: m.ID, Requests: requests, Streams: streams})
+	})
+	if err != nil {
+		done.Error = err.Error()
+	} else {
+		done.Drain = &d
+	}
+	_ = w.send(done)
+}

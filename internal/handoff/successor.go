@@ -1,0 +1,129 @@
+package handoff
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+const (
+	// dialTimeout bounds how long it takes to reach the running process, and offerTimeout how long
+	// that takes to answer.
+	dialTimeout  = 2 * time.Second
+	offerTimeout = 5 * time.Second
+	// freezeTimeout bounds how long the running process takes to end what it is about to store.
+	freezeTimeout = 30 * time.Second
+	// readyTimeout is how long a process stays frozen at most: deploys wait meanwhile.
+	readyTimeout = 15 * time.Second
+)
+
+// RefusedError means that the running process does not hand over.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return "the running proxy does not hand over: " + e.Reason }
+
+// Takeover is what a new process has of the one that it takes over from.
+type Takeover struct {
+	wire *wire
+	// Sockets are those that the running process has, by name. Whoever uses one takes it out;
+	// [Takeover.Close] closes the others.
+	Sockets map[string]*os.File
+	// Generation is that of the running process.
+	Generation int
+	// followers are the control sockets of the processes that follow it.
+	followers []string
+	// decides says that this process decides now.
+	decides bool
+}
+
+// Take asks the process that listens at path for its sockets. version is what this process is.
+// It returns a [RefusedError] if that one does not hand over.
+func Take(path, version string) (*Takeover, error) {
+	w, err := dial(path, dialTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("reaching the running proxy: %w", err)
+	}
+	if err := w.send(message{Kind: kindHello, Protocol: Protocol, Version: version, PID: os.Getpid()}); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("reaching the running proxy: %w", err)
+	}
+	sockets, last, err := w.accept()
+	t := &Takeover{wire: w, Sockets: sockets, Generation: last.Generation, followers: last.Followers}
+	if err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Booted tells the running process that this one could serve. It returns when the other one has
+// ceased to decide: what is stored then stays.
+func (t *Takeover) Booted() error {
+	if err := t.wire.send(message{Kind: kindBooted}); err != nil {
+		return err
+	}
+	_, err := t.expect(kindFrozen, freezeTimeout)
+	return err
+}
+
+// Ready tells the running process that this one serves what is stored, and returns when it has
+// ceased to accept connections: then this one decides, and has to accept them.
+//
+// Followers are the other one and those that follow it.
+func (t *Takeover) Ready() (*Followers, error) {
+	if err := t.wire.send(message{Kind: kindReady}); err != nil {
+		return nil, err
+	}
+	m, err := t.expect(kindReleased, offerTimeout)
+	if err != nil {
+		return nil, err
+	}
+	t.decides = true
+	all := new(Followers)
+	all.add(t.wire, m.Control)
+	for _, path := range t.followers {
+		all.connect(path)
+	}
+	return all, nil
+}
+
+func (t *Takeover) expect(k kind, timeout time.Duration) (message, error) {
+	m, err := t.wire.receive(timeout)
+	switch {
+	case err != nil:
+		return m, fmt.Errorf("waiting for the running proxy: %w", err)
+	case m.Kind == kindRefused:
+		return m, &RefusedError{m.Reason}
+	case m.Kind != k:
+		return m, fmt.Errorf("the running proxy says %q in place of %q", m.Kind, k)
+	}
+	return m, nil
+}
+
+// Fail tells the running process why this one does not take over, and closes t.
+func (t *Takeover) Fail(reason error) {
+	if !t.decides {
+		_ = t.wire.send(message{Kind: kindFailed, Reason: reason.Error()})
+	}
+	t.Close()
+}
+
+// Close closes the sockets that nobody has taken, and, unless this process decides, the
+// connection: the running process goes on.
+func (t *Takeover) Close() {
+	for name, f := range t.Sockets {
+		_ = f.Close()
+		delete(t.Sockets, name)
+	}
+	if !t.decides {
+		t.wire.Close()
+	}
+}
+
+// errEnded means that the other process has closed the connection, errTimeout that it has not
+// answered in time.
+var (
+	errEnded   = errors.New("the other process has ended")
+	errTimeout = errors.New("the other process has not answered in time")
+)
