@@ -20,6 +20,8 @@ const (
 	askTimeout = 30 * time.Second
 	// maxAnswer bounds the answer to it, in bytes.
 	maxAnswer = 64 << 10
+	// defaultAskPause is the pause before a release of a rollout, or its check, is asked again.
+	defaultAskPause = 10 * time.Second
 )
 
 // answer is what somebody outside has answered.

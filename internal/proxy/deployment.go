@@ -203,12 +203,12 @@ func (d *Deployment) tellRollout(ev api.Event) {
 	d.sendLocked(ev)
 }
 
-// wentBack records that to, which has served, serves all again, and from none.
-func (d *Deployment) wentBack(from, to *release) {
+// wentBack records that to, which has served, serves all again, and from none, and why.
+func (d *Deployment) wentBack(from, to *release, why string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.status.State, d.status.Release, d.status.Previous = api.StateDraining, to.Version, from.Version
-	d.sendLocked(api.Event{Kind: api.EventReverted, Release: from.Version, Previous: to.Version, Reason: rolledBackByHand})
+	d.sendLocked(api.Event{Kind: api.EventReverted, Release: from.Version, Previous: to.Version, Reason: why})
 }
 
 // kept records that old stays ready to serve again.

@@ -83,7 +83,7 @@ func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release,
 			d.switched(from, to, nil, took, false)
 			return
 		}
-		d.wentBack(from, to) // to has served most clients all the time
+		d.wentBack(from, to, rolledBackByHand) // to has served most clients all the time
 	}
 	if l.rollout != nil {
 		left, err = e.revert(svc, l.rollout, reversion{reason: rolledBackByHand, ifMatch: ifMatch, done: done})

@@ -15,8 +15,6 @@ const (
 	// after a start of the proxy, with which applications may start as well.
 	fitTimeout  = 5 * time.Second
 	bootTimeout = 30 * time.Second
-	// defaultAskPause is the pause before a release, or the check, is asked again.
-	defaultAskPause = 10 * time.Second
 	// storePause is how often it is stored what is left of the time of a rollout, in case that
 	// the proxy is killed.
 	storePause = time.Minute
