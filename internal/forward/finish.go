@@ -119,7 +119,7 @@ func (x *exchange) classify(err error) error {
 		return ErrMoved
 	case errors.Is(x.Err(), ErrCut):
 		return ErrCut
-	case x.body != nil && x.body.stalled.Load():
+	case x.body != nil && x.body.failed.stalled():
 		return wrap(ErrClientTimeout, err)
 	case x.clientGone():
 		return ErrClientGone

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,26 +20,21 @@ type requestBody struct {
 	looked bool
 	// length is what the request says of the length of the body; negative if it says nothing.
 	length int64
-	// read says that reading has begun.
-	read atomic.Bool
-	// failed says that the body was malformed or broke off.
-	failed atomic.Bool
-	// stalled says that the client stopped sending it.
-	stalled atomic.Bool
+	// progress is how far the body has been read. Only the read that is under way changes it,
+	// or, if there is none, who takes the body back.
+	progress state[bodyProgress]
+	// failed is what the client has done wrong with it.
+	failed bodyFailure
 	// remaining is what is left of a body with a length; negative without one.
 	remaining atomic.Int64
-	// ended says that it has been read to its end.
-	ended atomic.Bool
 
 	// replay, if there is one, is what reads from it.
 	replay *replayBody
 
-	// expected says that the client waits for 100 Continue.
-	expected atomic.Bool
-	// writerMu guards what follows, and the client's writer until the answer begins.
+	// writerMu guards changes of what follows, and the client's writer until the answer begins.
 	writerMu sync.Mutex
-	// answerBegun says that the answer begins.
-	answerBegun bool
+	// interim says whether informational answers may be written.
+	interim state[interim]
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -57,7 +51,9 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 		return b
 	}
 	b := &requestBody{body: in.Body, w: w, atHand: in.ProtoMajor == 1, length: in.ContentLength}
-	b.expected.Store(in.ProtoMajor == 1 && in.ProtoMinor > 0 && in.Header.Get("Expect") != "")
+	if in.ProtoMajor == 1 && in.ProtoMinor > 0 && in.Header.Get("Expect") != "" {
+		b.interim.now.Store(int32(interimAwaited))
+	}
 	b.remaining.Store(in.ContentLength)
 	return b
 }
@@ -73,35 +69,46 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	reading := make(chan struct{})
 	b.reading = reading
+	b.note(bodyAsked)
 	b.mu.Unlock()
 
 	b.askFor()
-	b.read.Store(true)
 	n, err := b.body.Read(p)
 	left := b.remaining.Add(-int64(n))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case err == io.EOF || left == 0:
-		b.ended.Store(true)
+		b.note(bodyAtEnd)
 	case err != nil && b.over:
 		err = errDetached // as detach wants it
 	case err != nil:
-		b.failed.Store(true)
-		b.stalled.Store(errors.Is(err, os.ErrDeadlineExceeded))
+		b.failed.note(bodyFaultOf(err))
 	}
 	b.reading = nil
 	close(reading)
 	return n, err
 }
 
+// note has e happen to the body. Nobody else may be reading it, or taking it back.
+func (b *requestBody) note(e bodyEvent) { b.progress.now.Store(int32(b.progress.load().after(e))) }
+
 // askFor tells a client over HTTP/1.1 that waits for it to send the body. net/http would
 // do so when the body is read, but without regard to what else is being written. As then,
 // metrics and the like do not see it: they would take it for the answer.
 func (b *requestBody) askFor() {
-	if b.expected.Swap(false) {
-		b.beforeAnswer(func() { inform(unwrapWriter(b.w), 1, http.StatusContinue, nil) })
+	if b.interim.load() != interimAwaited {
+		return
 	}
+	b.beforeAnswer(func() {
+		b.noteInterim(interimContinue)
+		inform(unwrapWriter(b.w), 1, http.StatusContinue, nil)
+	})
+}
+
+// noteInterim has e happen to the time for informational answers. writerMu must be held.
+func (b *requestBody) noteInterim(e interimEvent) {
+	b.interim.now.Store(int32(b.interim.load().after(e)))
 }
 
 // beforeAnswer calls write, which writes an informational answer, unless it is too late for
@@ -109,7 +116,7 @@ func (b *requestBody) askFor() {
 func (b *requestBody) beforeAnswer(write func()) {
 	b.writerMu.Lock()
 	defer b.writerMu.Unlock()
-	if !b.answerBegun {
+	if b.interim.load() != interimOver {
 		write()
 	}
 }
@@ -117,7 +124,7 @@ func (b *requestBody) beforeAnswer(write func()) {
 // answer ends the time for informational answers.
 func (b *requestBody) answer() {
 	b.writerMu.Lock()
-	b.answerBegun = true
+	b.noteInterim(interimAnswer)
 	b.writerMu.Unlock()
 }
 
@@ -138,7 +145,7 @@ func (b *requestBody) empty() bool {
 	if n == 0 && err == io.EOF {
 		return true
 	}
-	b.read.Store(false) // it can still be sent
+	b.note(bodyTakenBack)
 	b.remaining.Add(int64(n))
 	b.body = readCloser{io.MultiReader(bytes.NewReader(first[:n]), errorReader{err}, b.body), b.body}
 	return false
@@ -149,8 +156,7 @@ func (b *requestBody) empty() bool {
 func (b *requestBody) Unread(p []byte) {
 	b.body = readCloser{io.MultiReader(bytes.NewReader(p), b.body), b.body}
 	b.remaining.Add(int64(len(p)))
-	b.ended.Store(false)
-	b.read.Store(false)
+	b.note(bodyTakenBack)
 }
 
 type readCloser struct {
@@ -204,14 +210,14 @@ func (b *requestBody) touched() bool {
 	if b.replay != nil {
 		return !b.replay.whole()
 	}
-	return b.read.Load()
+	return b.progress.load() != bodyUnread
 }
 
 // size returns how much of the body has been read.
 func (b *requestBody) size() int64 { return b.length - b.remaining.Load() }
 
 // complete reports whether the body has been read to its end.
-func (b *requestBody) complete() bool { return b.ended.Load() }
+func (b *requestBody) complete() bool { return b.progress.load() == bodyEnded }
 
 // DiscardBody gives up the body of a request that [Release.Forward] has handed back and
 // that goes to no other release.

@@ -39,8 +39,8 @@ type stream struct {
 	timer   *time.Timer
 	stopped bool
 	cut     bool
-	// asked says that closer was asked to close, parted that it had told the client
-	// when it was last looked at, turns how often it has been looked at since.
+	// asked says that closer was asked to close, clientTold that it had told the client
+	// when the drain last looked at it, turns how often the drain has looked since.
 	asked, clientTold bool
 	turns             int
 }

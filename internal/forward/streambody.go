@@ -29,10 +29,11 @@ type streamBody struct {
 	messages *boundary.Messages
 	closing  bool
 	endTold  bool // its reader has been told of the end
-	// trailersAfter is the number of messages that callEnd was last waited after, and
-	// overdue says that this was in vain; callEndTimer is nil until it is waited.
+	// trailersAfter is the number of messages behind which the trailers of a gRPC answer were
+	// last waited for, callEnding how far that has come, and callEndTimer ends it; it is nil
+	// until then.
 	trailersAfter int
-	overdue       bool
+	callEnding    callEnding
 	callEndTimer  *time.Timer
 }
 
@@ -120,21 +121,23 @@ func (s *streamBody) awaitsTrailers() bool {
 	if !s.mayBeCall(true) {
 		return false
 	}
-	if passed := s.messages.Passed; s.callEndTimer == nil || s.trailersAfter != passed {
+	if passed := s.messages.Passed; s.callEnding == callUnasked || s.trailersAfter != passed {
 		if s.callEndTimer != nil {
 			s.callEndTimer.Stop()
 		}
-		s.trailersAfter, s.overdue = passed, false
+		s.trailersAfter, s.callEnding = passed, s.callEnding.after(callAtBoundary)
 		s.callEndTimer = time.AfterFunc(callEnd, func() {
 			s.mu.Lock()
-			s.overdue = s.overdue || s.trailersAfter == passed
+			if s.trailersAfter == passed {
+				s.callEnding = s.callEnding.after(callTimeOver)
+			}
 			s.mu.Unlock()
 			if s.ended() {
 				s.abort()
 			}
 		})
 	}
-	return !s.overdue
+	return s.callEnding != callOverdue
 }
 
 func (s *streamBody) closePolitely() {

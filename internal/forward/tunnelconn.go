@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/boundary"
@@ -24,18 +23,16 @@ type tunnelConn struct {
 	conn      net.Conn
 	websocket bool
 	traffic   *Traffic
-	closing   atomic.Bool
+	// parting is how far the polite close has come.
+	parting state[parting]
 	// closeClient, if not nil, closes the connection to the client. For a stream of
 	// HTTP/2 or 3 that is a reset, which an end by itself is not.
 	closeClient func()
 	isStream    bool
-	// closeTold says that the client has its close frame.
-	closeTold atomic.Bool
 
 	// These belong to the goroutine that reads.
 	toClient   boundary.Frames
 	closeFrame []byte // what is left of the close frame for the client
-	closeSent  bool   // farewell has been filled
 
 	// writeMu serialises writes to the target, which it is held over, and guards
 	// what follows.
@@ -74,7 +71,7 @@ func (u *tunnelConn) splicerTo(client net.Conn) *splicer {
 	if u.websocket || u.conn == nil {
 		return nil
 	}
-	return newSplicer(client, u.conn, u.closing.Load)
+	return newSplicer(client, u.conn, u.closing)
 }
 
 func (u *tunnelConn) splicerFrom(client net.Conn) *splicer {
@@ -88,17 +85,17 @@ func (u *tunnelConn) splicerFrom(client net.Conn) *splicer {
 // frame.
 func (u *tunnelConn) Read(p []byte) (int, error) {
 	for {
-		if u.closing.Load() && (!u.websocket || u.toClient.AtBoundary()) {
+		if u.closing() && (!u.websocket || u.toClient.AtBoundary()) {
 			return u.readCloseFrame(p)
 		}
 		n, err := u.body.Read(p)
 		end := u.toClient.Scan(p[:n])
-		if u.closing.Load() && u.websocket && end > 0 {
+		if u.closing() && u.websocket && end > 0 {
 			// Whole frames still pass; the beginning of another does not.
 			u.toClient = boundary.Frames{SawClose: u.toClient.SawClose}
 			return end, nil
 		}
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !u.closing.Load() {
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !u.closing() {
 			return n, err
 		}
 		if !u.toClient.AtBoundary() {
@@ -116,17 +113,16 @@ func (u *tunnelConn) readCloseFrame(p []byte) (int, error) {
 	if !u.websocket {
 		return 0, io.EOF
 	}
-	if !u.closeSent && !u.toClient.SawClose {
+	if u.note(partingBoundary) == partingAsked && !u.toClient.SawClose {
 		u.closeFrame = boundary.CloseFrame(false)
 	}
-	u.closeSent = true
 	if len(u.closeFrame) > 0 {
 		n := copy(p, u.closeFrame)
 		u.closeFrame = u.closeFrame[n:]
 		return n, nil
 	}
 	// Whoever reads has written everything that was read before.
-	u.closeTold.Store(true)
+	u.note(partingWritten)
 	linger := time.NewTimer(streamLinger)
 	defer linger.Stop()
 	select {
@@ -150,7 +146,7 @@ func (u *tunnelConn) Write(p []byte) (int, error) {
 	if u.targetClosed {
 		return len(p), nil
 	}
-	if u.closing.Load() && u.websocket && end > 0 {
+	if u.closing() && u.websocket && end > 0 {
 		if _, err := u.body.Write(p[:end]); err != nil {
 			return 0, err
 		}
@@ -182,7 +178,7 @@ func (u *tunnelConn) CloseWrite() error {
 }
 
 func (u *tunnelConn) closePolitely() {
-	if u.closing.Swap(true) {
+	if u.note(partingAsk) != partingNone {
 		return
 	}
 	_ = u.conn.SetReadDeadline(time.Now())
@@ -195,7 +191,15 @@ func (u *tunnelConn) closePolitely() {
 
 func (u *tunnelConn) closeAnswered() { u.answerOnce.Do(func() { close(u.answered) }) }
 
-func (u *tunnelConn) clientTold() bool { return u.closeTold.Load() }
+func (u *tunnelConn) clientTold() bool { return u.parting.load() == partingTold }
+
+// note has e happen to the polite close, and returns how far that had come before.
+func (u *tunnelConn) note(e partingEvent) (before parting) {
+	return u.parting.advance(func(p parting) parting { return p.after(e) })
+}
+
+// closing reports whether the connection is to be closed politely.
+func (u *tunnelConn) closing() bool { return u.parting.load() != partingNone }
 
 // maybeUnary implements streamCloser.
 func (*tunnelConn) maybeUnary() bool { return false }
@@ -205,7 +209,7 @@ func (*tunnelConn) maybeUnary() bool { return false }
 func (u *tunnelConn) cut() {
 	_ = u.body.Close()
 	switch {
-	case u.isStream && u.closeTold.Load():
+	case u.isStream && u.clientTold():
 		// A reset is an error to the client, whatever it was told before, and over
 		// HTTP/3 it may overtake that.
 		u.closeAnswered()
