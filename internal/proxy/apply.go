@@ -51,7 +51,7 @@ func (e *Engine) Apply(name string, document []byte) error {
 func (e *Engine) beginApply(name string) (*service, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.stopping {
+	if !e.life.now().takesOperations() {
 		return nil, &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
 	}
 	svc := e.service(name)
@@ -116,10 +116,10 @@ func (e *Engine) applyLineup(svc *service, s *stored) error {
 	e.switchTo(svc, next, taken)
 	took := api.Since(start)
 	e.leave(svc, left)
-	started := e.started
+	running := e.life.now() == lifeRunning
 	e.mu.Unlock()
 
-	if started { // if not, Start does it
+	if running { // if it has not started, Start does it
 		for _, r := range fresh {
 			r.StartMonitor(0)
 		}

@@ -33,16 +33,14 @@ type Engine struct {
 	feed        *feed
 	// unsettled are what the start has found out of take-overs, and has still to store.
 	unsettled []takeover
-	started   bool
-	stopping  bool
+	// life is where the engine stands between its making and its end.
+	life lifetime
 	// following says that another process decides about the services.
 	following bool
 	// operations counts deployments and removals.
 	operations sync.WaitGroup
 	// stopped is closed when the engine stops.
 	stopped chan struct{}
-	// retired says that active releases may be draining without a successor.
-	retired atomic.Bool
 
 	outcomes deploymentCounters
 	// askPause is defaultAskPause; tests have less time.

@@ -70,12 +70,12 @@ func (e *Engine) Follow() {
 // Lead has e decide again, or for the first time. Rollouts go on.
 func (e *Engine) Lead() {
 	e.mu.Lock()
-	if !e.following || e.stopping {
+	if !e.following || !e.life.now().takesOperations() {
 		e.mu.Unlock()
 		return
 	}
 	e.following = false
-	started := e.started
+	started := e.life.now() != lifeLoaded
 	e.mu.Unlock()
 	if started {
 		e.storeSettled()

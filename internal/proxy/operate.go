@@ -36,7 +36,7 @@ func (e *Engine) operate(name, ifMatch string) (*service, error) {
 // Engine.mu must be held.
 func (e *Engine) mayDecide() error {
 	switch {
-	case e.stopping:
+	case !e.life.now().takesOperations():
 		return &api.Error{Code: api.CodeStopping, Message: "the proxy is stopping"}
 	case e.following:
 		return ErrElsewhere

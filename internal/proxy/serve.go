@@ -106,7 +106,7 @@ func (e *Engine) acquire(v *visit, service string) (*release, string, error) {
 			r.Done()
 			continue
 		}
-		if e.retired.Load() {
+		if e.life.now() == lifeRetired {
 			return nil, "", ErrRetired
 		}
 	}

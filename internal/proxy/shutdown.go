@@ -10,12 +10,12 @@ import (
 )
 
 // stop ends deployments that have not switched, refuses new ones, and returns the
-// releases that are in a line-up and those that are draining.
-func (e *Engine) stop() (inService, draining []*release) {
+// releases that are in a line-up and those that are draining. as is what the engine is
+// from then on.
+func (e *Engine) stop(as life) (inService, draining []*release) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.stopping {
-		e.stopping = true
+	if before := e.life.now(); e.life.become(as) && before.takesOperations() {
 		close(e.stopped)
 	}
 	for _, s := range e.services {
@@ -35,7 +35,7 @@ func (e *Engine) stop() (inService, draining []*release) {
 // served: the server, which knows when it has stopped accepting them, waits for
 // those.
 func (e *Engine) Shutdown(ctx context.Context) {
-	inService, draining := e.stop()
+	inService, draining := e.stop(lifeStopping)
 	spread := time.Second
 	if deadline, ok := ctx.Deadline(); ok {
 		spread = min(spread, time.Until(deadline)/2)
@@ -61,8 +61,7 @@ func (e *Engine) Shutdown(ctx context.Context) {
 // streams that are in flight end as after a deploy. It does not wait for them: it
 // is for a host that goes on without the engine.
 func (e *Engine) Retire() {
-	e.retired.Store(true)
-	inService, _ := e.stop() // the others drain already
+	inService, _ := e.stop(lifeRetired) // the others drain already
 	for _, r := range inService {
 		r.StopAcquiring()
 		go r.Drain(api.DrainLimits{Requests: time.Duration(api.DefaultDrainTimeout), Streams: time.Duration(api.DefaultStreamTimeout)}, nil)
@@ -71,7 +70,7 @@ func (e *Engine) Retire() {
 
 // Close gives up everything at once: connections, probes, deployments.
 func (e *Engine) Close() {
-	inService, _ := e.stop()
+	inService, _ := e.stop(lifeStopping)
 	for _, r := range inService {
 		r.Close()
 	}

@@ -11,11 +11,10 @@ const startTurn = time.Millisecond
 // the first do nothing.
 func (e *Engine) Start() {
 	e.mu.Lock()
-	if e.started || e.stopping {
+	if !e.life.become(lifeRunning) {
 		e.mu.Unlock()
 		return
 	}
-	e.started = true
 	var lineups []*lineup
 	for _, s := range e.services {
 		if l := s.lineup(); l != nil {

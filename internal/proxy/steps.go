@@ -108,7 +108,7 @@ func (o *operation) commit() error {
 
 	start := time.Now()
 	e.mu.Lock()
-	if e.retired.Load() {
+	if e.life.now() == lifeRetired {
 		e.mu.Unlock()
 		return &api.Error{
 			Code:    api.CodeStopping,

@@ -42,7 +42,7 @@ func (e *Engine) acquireNamed(service string) (*release, error) {
 			r.Done()
 			continue
 		}
-		if e.retired.Load() {
+		if e.life.now() == lifeRetired {
 			return nil, ErrRetired
 		}
 	}
