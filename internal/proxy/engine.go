@@ -120,8 +120,6 @@ func (e *Engine) logLookup(r *forward.Release, target api.Target, last netip.Add
 func (e *Engine) newRelease(s api.Spec) *release {
 	r := &release{Release: e.forwarder.NewRelease(s)}
 	r.Spec = &r.Release.Spec
-	if t := s.Options.TLS; t != nil && t.OwnFiles() {
-		r.keyPair = newKeyPair(t, s.Hosts)
-	}
+	r.keyPair = keyPairOf(&s)
 	return r
 }

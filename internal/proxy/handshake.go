@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"context"
-	"crypto/tls"
 	"maps"
 	"slices"
 	"strings"
@@ -11,22 +9,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// TLSName is what the TLS handshake for a name is answered with.
-type TLSName struct {
-	// Service is the name of the service that has the name.
-	Service string
-	// Host is the host that the certificate is for: the name, or the wildcard that
-	// covers it.
-	Host   string
-	Issuer api.Issuer
-	// Allow says that the certificate is obtained when it is asked for, and asks whether
-	// it may be: as [Engine.AllowCertificate]. It is nil for hosts that were deployed,
-	// which get their certificates before.
-	Allow func(context.Context) error
-	// Certificate is the service's own; nil if it gets one issued.
-	Certificate *tls.Certificate
-}
-
 // TLSName returns what the handshake for a server name is answered with, and
 // whether there is anything: whether a service was deployed with TLS for it.
 func (e *Engine) TLSName(serverName string) (TLSName, bool) {
@@ -34,21 +16,7 @@ func (e *Engine) TLSName(serverName string) (TLSName, bool) {
 	if r == nil {
 		return TLSName{}, false
 	}
-	t := r.Spec.Options.TLS
-	site := TLSName{Service: r.Spec.Service, Host: host, Issuer: t.Issuer}
-	if r.keyPair != nil {
-		site.Certificate = r.keyPair.get(e.log())
-		return site, site.Certificate != nil
-	}
-	if host == "" || api.IsWildcard(host) && t.OnDemandURL != "" {
-		if t.OnDemandURL == "" {
-			return TLSName{}, false
-		}
-		site.Host = canonicalName(serverName)
-		service, name := site.Service, site.Host
-		site.Allow = func(ctx context.Context) error { return e.AllowCertificate(ctx, service, name) }
-	}
-	return site, true
+	return r.source().answer(e, serverName, host)
 }
 
 // NeedsCertificate reports whether a service that claims host has its certificates
@@ -116,7 +84,8 @@ func (hr *hostRoutes) tlsRelease() (found *release) {
 
 // answersTLS reports whether handshakes for r can be answered, or be tried to.
 func (r *release) answersTLS() bool {
-	return r.Spec.Options.TLS != nil && (r.keyPair == nil || r.keyPair.current.Load() != nil)
+	source := r.source()
+	return source != nil && source.answers()
 }
 
 const defaultSiteFor = time.Second

@@ -65,6 +65,14 @@ func newKeyPair(o *api.TLSOptions, hosts []string) *keyPair {
 	return &keyPair{certificatePath: o.CertificatePath, privateKeyPath: o.PrivateKeyPath, hosts: hosts}
 }
 
+// keyPairOf returns the pair of a service; nil if its certificates come from elsewhere.
+func keyPairOf(s *api.Spec) *keyPair {
+	if t := s.Options.TLS; t != nil && t.OwnFiles() {
+		return newKeyPair(t, s.Hosts)
+	}
+	return nil
+}
+
 // read reads the files and checks that they are of use now.
 func (k *keyPair) read(now time.Time) error {
 	loaded, err := k.readFiles()

@@ -6,12 +6,47 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/forward"
 )
+
+// onDemand are certificates that are obtained when somebody asks for them, as far as a URL
+// allows that. Hosts that are known have theirs before, as with [issued].
+type onDemand struct{ issued }
+
+// issuedHosts leaves out wildcards: the names below one get theirs on demand.
+func (s onDemand) issuedHosts() []string {
+	return slices.DeleteFunc(slices.Clone(s.of.Spec.Hosts), api.IsWildcard)
+}
+
+func (s onDemand) check(e *Engine) error { return s.checkHosts(e, s.issuedHosts()) }
+
+func (s onDemand) obtain(e *Engine, d *Deployment) ([]api.Certificate, error) {
+	if err := s.obtainHosts(e, d, s.issuedHosts()); err != nil {
+		return nil, err
+	}
+	// One that is not there yet is no news: it comes with the first handshake.
+	return slices.DeleteFunc(s.certificates(e), func(c api.Certificate) bool { return c.NotAfter == nil }), nil
+}
+
+func (onDemand) covers(*Engine, string) bool { return true }
+
+func (s onDemand) answer(e *Engine, serverName, host string) (TLSName, bool) {
+	if host != "" && !api.IsWildcard(host) {
+		return s.issued.answer(e, serverName, host)
+	}
+	service, name := s.of.Spec.Service, canonicalName(serverName)
+	return TLSName{
+		Service: service, Host: name, Issuer: s.of.Spec.Options.TLS.Issuer,
+		Allow: func(ctx context.Context) error { return e.AllowCertificate(ctx, service, name) },
+	}, true
+}
+
+func (s onDemand) certificates(e *Engine) []api.Certificate { return s.describe(e, s.issuedHosts()) }
 
 // AllowCertificate asks, as the service with that name was deployed to, whether host
 // may have a certificate on demand. It returns nil, [ErrNoCertificate] or

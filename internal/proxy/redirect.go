@@ -31,7 +31,7 @@ func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) str
 	}
 	// A certificate that is obtained in the background may not be there yet: to send
 	// people to HTTPS would be to send them away.
-	toTLS = toTLS && e.hasCertificate(r, host)
+	toTLS = toTLS && r.source().covers(e, host)
 	if !toTLS && !toHost {
 		return ""
 	}
