@@ -5,10 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -139,7 +136,7 @@ type deployCall struct {
 
 // do makes the call and shows how the deployment goes.
 func (call deployCall) do(env *Env, c *client.Client, printer deployPrinter) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := env.interruptible()
 	defer stop()
 	if call.detach {
 		var status api.DeploymentStatus

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"regexp"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -14,7 +17,7 @@ import (
 )
 
 // Env is what commands work with: nothing else in this package touches the process's
-// streams, arguments or terminal.
+// streams, arguments, signals or terminal.
 type Env struct {
 	// Args are the arguments of the program, without its name.
 	Args []string
@@ -81,6 +84,12 @@ func (e *Env) heed(cmd *cobra.Command) {
 func (e *Env) Client(cmd *cobra.Command) (*client.Client, error) {
 	given, _ := cmd.Flags().GetString("admin")
 	return e.Connect(given)
+}
+
+// interruptible returns a context that ends when somebody wants the process to stop, by
+// Ctrl-C or SIGTERM. stop has the process end at once by these again.
+func (*Env) interruptible() (ctx context.Context, stop context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
 // size returns the columns and lines that there are; 0 means no limit.

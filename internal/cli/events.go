@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +35,7 @@ behind the event with that id, which --output json shows.`,
 		if err != nil {
 			return err
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := env.interruptible()
 		defer stop()
 		err = followFeed(ctx, env, c, *after, func(ev api.FeedEvent) error {
 			if len(services) > 0 && ev.Data.Kind != api.EventGap && !slices.Contains(services, ev.Data.Service) {

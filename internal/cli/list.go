@@ -3,9 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,7 +53,7 @@ interrupted.`,
 			return services, err
 		}
 		if o.watch {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := env.interruptible()
 			defer stop()
 			ticker := time.NewTicker(watchInterval)
 			defer ticker.Stop()

@@ -1,12 +1,8 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -157,7 +153,7 @@ func (h *holder) call(cmd *cobra.Command, service string, body any, describe fun
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := h.env.interruptible()
 	defer stop()
 	var result api.HoldResult
 	err = onService(service, func(name string) error {

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,7 +55,7 @@ removal goes on, and parachute wait SERVICE waits for it.`,
 		if err != nil {
 			return err
 		}
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		ctx, stop := env.interruptible()
 		defer stop()
 		printer := newTextPrinter(env)
 		printer.drainSince = time.Now()

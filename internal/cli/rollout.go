@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -114,7 +110,7 @@ func (r *rolloutCommand) call(cmd *cobra.Command, service string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := r.env.interruptible()
 	defer stop()
 	var result api.RolloutResult
 	err = onService(service, func(name string) error {

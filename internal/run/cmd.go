@@ -1,6 +1,7 @@
 package run
 
 import (
+	"io"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -50,17 +51,17 @@ to stop cleanly.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.admin, _ = cmd.Flags().GetString("admin")
 		o.httpsPortGiven = cmd.Flags().Changed("https-port") || !cmd.Flags().Changed("http-port")
-		return run(o)
+		return run(cmd.ErrOrStderr(), o)
 	}
 	return cmd
 }
 
-// run starts the proxy. It returns only if that fails.
-func run(o options) error {
+// run starts the proxy, and warns on w. It returns only if that fails.
+func run(w io.Writer, o options) error {
 	if err := o.validate(); err != nil {
 		return cli.FailedStart("see: parachute run --help", "%v", err)
 	}
-	if err := o.checkPorts(); err != nil {
+	if err := o.checkPorts(w); err != nil {
 		return err
 	}
 	if err := o.prepareAdminSocket(); err != nil {

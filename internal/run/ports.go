@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -14,8 +15,8 @@ import (
 // checkPorts finds out whether the ports can be had. Caddy shares its sockets
 // with every other program of the same user that does (SO_REUSEPORT), so without
 // this check a second proxy would start and take half of the traffic of the
-// first.
-func (o *options) checkPorts() error {
+// first. It warns on w where HTTPS is off because of that.
+func (o *options) checkPorts(w io.Writer) error {
 	for _, p := range []struct {
 		flag string
 		port *int
@@ -30,7 +31,7 @@ func (o *options) checkPorts() error {
 		}
 		if p.flag == "https-port" && !o.httpsPortGiven {
 			// Whoever moved HTTP to another port did not ask for 443.
-			fmt.Fprintf(os.Stderr, "warning: HTTPS is off: %v; choose a port with --https-port\n", err)
+			fmt.Fprintf(w, "warning: HTTPS is off: %v; choose a port with --https-port\n", err)
 			*p.port = 0
 			continue
 		}
