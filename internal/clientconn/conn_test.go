@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 const connTimeout = 20 * time.Second
@@ -97,16 +99,6 @@ func within[T any](t *testing.T, what string, ch <-chan T) T {
 	case <-time.After(connTimeout):
 		t.Fatalf("waited in vain for %s", what)
 		panic("unreachable")
-	}
-}
-
-// until waits for what nobody tells.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(connTimeout); !ok(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }
 
@@ -211,7 +203,7 @@ func TestEarlyDeadlineOfTheSocketEndsNoRead(t *testing.T) {
 				_, err := io.ReadFull(c, make([]byte, 2))
 				read <- err
 			}()
-			until(t, "the deadline to be moved", func() bool {
+			testkit.WaitFor(t, "the deadline to be moved", func() bool {
 				c.mu.Lock()
 				defer c.mu.Unlock()
 				return c.socketBy.Equal(by)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parachute-proxy/parachute/internal/testkit"
 	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
@@ -81,7 +82,7 @@ func TestEveryAttemptOfARequestCanBeWatched(t *testing.T) {
 				c.beginWatch(r)
 				defer c.endWatch()
 				if !serverFirst { // else the first attempt asks before the server reads, as a rule
-					until(t, "the server's read", func() bool { return c.watcher.Load() == weWatch })
+					testkit.WaitFor(t, "the server's read", func() bool { return c.watcher.Load() == weWatch })
 				}
 				for range 3 {
 					c.OnGone(func() { t.Error("the client has not gone") })()
@@ -109,7 +110,7 @@ func TestWatchIsEndedByNothingElse(t *testing.T) {
 		_ = c.SetReadDeadline(time.Time{})
 		gone := make(chan struct{})
 		stop := c.OnGone(func() { close(gone) })
-		until(t, "the deadline to be taken away", func() bool {
+		testkit.WaitFor(t, "the deadline to be taken away", func() bool {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			return c.socketBy.IsZero()

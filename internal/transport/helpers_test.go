@@ -9,11 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // testTimeout bounds every wait of a test. Nothing is expected to take that long.
@@ -31,16 +32,6 @@ func receive[T any](t testing.TB, ch <-chan T, what string) T {
 	case <-time.After(testTimeout):
 		t.Fatalf("waited in vain for %s", what)
 		panic("unreachable")
-	}
-}
-
-// eventually returns when done is true, which the system may take a moment for.
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(testTimeout); !done(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }
 
@@ -312,7 +303,7 @@ func awaitArrival(t testing.TB, tr *Transport) {
 	if len(idle) == 0 {
 		t.Fatal("no connection is idle")
 	}
-	eventually(t, "something to arrive", func() bool { return !idle[len(idle)-1].socket.quiet() })
+	testkit.WaitFor(t, "something to arrive", func() bool { return !idle[len(idle)-1].socket.quiet() })
 }
 
 // watchedContext tells when someone begins to watch it.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // TestConnectionThatTheTargetClosedCostsNoRequest whatever its method: that is
@@ -64,7 +66,7 @@ func TestLateAnswerReachesNobody(t *testing.T) {
 					t.Errorf("%.20q is late: %.20q is sent after it", late, got)
 				}
 				tr.Close()
-				eventually(t, "the count", func() bool { return tr.Stats() == Stats{} })
+				testkit.WaitFor(t, "the count", func() bool { return tr.Stats() == Stats{} })
 			}
 		}
 	})
@@ -107,7 +109,7 @@ func TestGreetingIsNoAnswer(t *testing.T) {
 			if err == nil {
 				<-greeted
 				c := newConn(tr, conn)
-				eventually(t, "the greeting", func() bool { return !c.socket.quiet() })
+				testkit.WaitFor(t, "the greeting", func() bool { return !c.socket.quiet() })
 			}
 			return conn, err
 		}

@@ -71,7 +71,7 @@ func TestIdleConnectionsAreClosedInTheirTurn(t *testing.T) {
 		if took := time.Since(last); took < tr.IdleTimeout {
 			t.Errorf("the last connection is closed after %s", took)
 		}
-		eventually(t, "the count", func() bool { return tr.Stats() == Stats{} })
+		testkit.WaitFor(t, "the count", func() bool { return tr.Stats() == Stats{} })
 		// The sweeper, which has gone to sleep, comes again.
 		fill(t, g, tr, 1)[0].wantClosed()
 	})

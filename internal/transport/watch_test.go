@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // wantTimeout fails the test unless err says that the target was too slow, after
@@ -323,7 +325,7 @@ func TestConnectionOfACancelledExchangeIsNotKept(t *testing.T) {
 		resp := receive(t, resps, "the answer")
 		w := &resp.Body.(*Body).c.watch
 		cancel(errGone)
-		eventually(t, "the interruption", func() bool {
+		testkit.WaitFor(t, "the interruption", func() bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.over
