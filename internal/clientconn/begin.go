@@ -50,7 +50,7 @@ func (g *Guards) Begin(c *Conn, w http.ResponseWriter, r *http.Request) (http.Re
 	if c != nil && r.ProtoMajor == 1 {
 		req.body = c.beginBody(r)
 	}
-	w, r, guarded := g.stall.guard(w, r)
+	w, r, guarded := g.stall.guard(c, w, r)
 	req.done, req.AllowSilence = guarded.done, guarded.allowSilence
 	req.watching = g.watch && c.beginWatch(r)
 	return w, r, req

@@ -33,6 +33,8 @@ type Conn struct {
 	watcher atomic.Int32
 	// facts are what Caddy has said of the client, nil until it has.
 	facts atomic.Pointer[clientFacts]
+	// stall is how long the client may take nothing (stall.go), nil until it was asked for.
+	stall atomic.Pointer[systemLimit]
 	// lingers says that the client may still be sending when the connection is closed.
 	lingers atomic.Bool
 

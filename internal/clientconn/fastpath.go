@@ -40,15 +40,20 @@ type FastPath struct {
 
 // clientFacts are what Caddy says of a client.
 type clientFacts struct {
+	// by is whose facts they are: a connection can outlive the config that it came by, and
+	// the next one may say something else.
+	by      *FastPath
 	since   time.Time
 	trusted bool
 	// header has the fields that all answers have.
 	header http.Header
 }
 
-// fresh reports whether there are facts and they are not too old: the list of trusted
+// fresh reports whether there are facts of p's and they are not too old: the list of trusted
 // proxies may change.
-func (f *clientFacts) fresh() bool { return f != nil && time.Since(f.since) < time.Minute }
+func (f *clientFacts) fresh(p *FastPath) bool {
+	return f != nil && f.by == p && time.Since(f.since) < time.Minute
+}
 
 // NewFastPath returns a fast path to serve for the requests of server. It is taken if
 // owns, which is asked when the first client connects, returns true.
@@ -79,7 +84,7 @@ func (p *FastPath) install(owns func() bool) func(context.Context, net.Conn) con
 // ServeHTTP implements [http.Handler].
 func (p *FastPath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c := Of(r); c != nil && eligible(r) {
-		if known := c.facts.Load(); known.fresh() {
+		if known := c.facts.Load(); known.fresh(p) {
 			maps.Copy(w.Header(), known.header)
 			p.serve(c, w, r, known.trusted)
 			return
@@ -91,7 +96,7 @@ func (p *FastPath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Remember keeps what Caddy says of the client of c, a request of which Caddy's server
 // has just handed to our handler. p may be nil, and so may c.
 func (p *FastPath) Remember(c *Conn, w http.ResponseWriter, trusted bool) {
-	if p == nil || c == nil || p.caddyServer == nil || c.facts.Load().fresh() {
+	if p == nil || c == nil || p.caddyServer == nil || c.facts.Load().fresh(p) {
 		return
 	}
 	newest := &p.facts[0]
@@ -99,8 +104,8 @@ func (p *FastPath) Remember(c *Conn, w http.ResponseWriter, trusted bool) {
 		newest = &p.facts[1]
 	}
 	known := newest.Load()
-	if !known.fresh() || !maps.EqualFunc(known.header, w.Header(), slices.Equal) {
-		known = &clientFacts{time.Now(), trusted, w.Header().Clone()}
+	if !known.fresh(p) || !maps.EqualFunc(known.header, w.Header(), slices.Equal) {
+		known = &clientFacts{p, time.Now(), trusted, w.Header().Clone()}
 		newest.Store(known)
 	}
 	c.facts.Store(known)

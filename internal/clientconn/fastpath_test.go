@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -130,5 +131,25 @@ func TestFastPathIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 				t.Error("the first request of a connection was not served by Caddy")
 			}
 		})
+	}
+}
+
+// A connection can outlive the config that it came by. What Caddy said of its client then may
+// no longer be so.
+func TestFactsAreThoseOfOneConfig(t *testing.T) {
+	_, c := clientconn.Pair(t)
+	caddy := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	configs := [2]*clientconn.FastPath{new(clientconn.FastPath), new(clientconn.FastPath)}
+	for _, p := range configs {
+		p.SetCaddyServer(caddy)
+	}
+	for i, p := range []*clientconn.FastPath{configs[0], configs[1], configs[0]} {
+		if p.Knows(c) {
+			t.Errorf("config %d knows the client before Caddy has said anything", i)
+		}
+		p.Remember(c, httptest.NewRecorder(), true)
+		if !p.Knows(c) {
+			t.Errorf("config %d does not know the client", i)
+		}
 	}
 }

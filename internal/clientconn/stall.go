@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -18,8 +19,6 @@ import (
 type stallLimit struct {
 	limit  time.Duration
 	logger *zap.Logger
-	// bySystem says that the system bounds how long an answer may wait to be taken.
-	bySystem bool
 	// read and write bound a whole request and a whole answer, if they are not 0: the
 	// server's own timeouts, which each move of a deadline would lift.
 	read, write time.Duration
@@ -28,14 +27,56 @@ type stallLimit struct {
 // on returns the limit for the clients of a server.
 func (t stallLimit) on(server *caddyhttp.Server) stallLimit {
 	t.read, t.write = time.Duration(server.ReadTimeout), time.Duration(server.WriteTimeout)
-	if t.limit > 0 && hasUserTimeout {
-		t.bySystem = true
-		server.RegisterConnContext(func(ctx context.Context, c net.Conn) context.Context {
-			setUserTimeout(c, t.limit)
-			return ctx
-		})
+	if hasUserTimeout {
+		server.RegisterConnContext(t.connContext)
 	}
 	return t
+}
+
+// connContext is for [http.Server.ConnContext]. It has the system apply the limit.
+func (t stallLimit) connContext(ctx context.Context, c net.Conn) context.Context {
+	l := &systemLimit{conn: c}
+	l.set(t.limit)
+	return context.WithValue(ctx, systemLimitKey{}, l)
+}
+
+// systemLimit is how long the system lets a client take nothing of what was sent to it. The
+// connection keeps it, and may outlive the config that asked for it.
+type systemLimit struct {
+	conn net.Conn
+	// limit is a [time.Duration]; 0 is for none.
+	limit atomic.Int64
+}
+
+func (l *systemLimit) set(limit time.Duration) {
+	if l.limit.Load() != int64(limit) && l.limit.Swap(int64(limit)) != int64(limit) {
+		setUserTimeout(l.conn, limit)
+	}
+}
+
+// systemLimitKey is the context key of the *systemLimit of a connection.
+type systemLimitKey struct{}
+
+// boundBySystem reports whether the system sees to it that the answer to r, which came by
+// c, is not stalled for longer than t.limit. c may be nil.
+func (t stallLimit) boundBySystem(c *Conn, r *http.Request) bool {
+	if r.ProtoMajor != 1 || !hasUserTimeout {
+		return false // over HTTP/2 and 3, other requests go on
+	}
+	var by *systemLimit
+	if c != nil {
+		by = c.stall.Load()
+	}
+	if by == nil {
+		if by, _ = r.Context().Value(systemLimitKey{}).(*systemLimit); by == nil {
+			return false // the config that accepted the connection had no use for it
+		}
+		if c != nil {
+			c.stall.Store(by)
+		}
+	}
+	by.set(t.limit)
+	return t.limit > 0
 }
 
 // guarded is a request that the limit is applied to.
@@ -46,13 +87,15 @@ type guarded struct {
 	allowSilence func()
 }
 
-// guard returns w and r with the limit applied. It changes the body of r.
-func (t stallLimit) guard(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, guarded) {
+// guard returns w and r, which came by c, with the limit applied. It changes the body of r.
+// c may be nil.
+func (t stallLimit) guard(c *Conn, w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, guarded) {
 	// What comes with a CONNECT is no body but what the client says on a WebSocket, and
 	// it may say nothing for as long as it likes.
 	tunnel := r.Method == http.MethodConnect
 	hasBody := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !tunnel
-	if t.limit == 0 && !tunnel && !hasBody || r.ProtoMajor == 1 && t.bySystem && !hasBody {
+	bySystem := t.boundBySystem(c, r)
+	if t.limit == 0 && !tunnel && !hasBody || bySystem && !hasBody {
 		return w, r, guarded{done: nothing}
 	}
 	if reader, writer := caddyhttp.IdleTimeoutsFromContext(r.Context()); reader != nil || writer != nil {
@@ -78,7 +121,7 @@ func (t stallLimit) guard(w http.ResponseWriter, r *http.Request) (http.Response
 		}
 		w = &readDeadlineWriter{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, reader}
 	}
-	if r.ProtoMajor == 1 && t.bySystem {
+	if bySystem {
 		return w, r, g
 	}
 	whole := t.write

@@ -19,14 +19,14 @@ import (
 func TestDeadlineInThePastEndsReadsThatAreYetToBegin(t *testing.T) {
 	for name, timeout := range map[string]stallLimit{
 		"by the server": {limit: time.Minute, logger: zap.NewNop()},
-		"by the system": {limit: time.Minute, logger: zap.NewNop(), bySystem: true},
+		"by the system": {limit: time.Minute, logger: zap.NewNop()},
 		"no timeout":    {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			read := make(chan error, 1)
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w, r, guarded := timeout.guard(w, r)
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w, r, guarded := timeout.guard(nil, w, r)
 				defer guarded.done()
 				if err := http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)); err != nil {
 					read <- err
@@ -35,6 +35,10 @@ func TestDeadlineInThePastEndsReadsThatAreYetToBegin(t *testing.T) {
 				_, err := r.Body.Read(make([]byte, 1))
 				read <- err
 			}))
+			if name == "by the system" {
+				s.Config.ConnContext = timeout.connContext
+			}
+			s.Start()
 			t.Cleanup(s.Close)
 			c, err := net.Dial("tcp", s.Listener.Addr().String())
 			if err != nil {
@@ -63,7 +67,7 @@ func TestClientTimeoutDoesNotLiftTheServersTimeouts(t *testing.T) {
 	timeout := stallLimit{limit: time.Minute, logger: zap.NewNop(), read: 100 * time.Millisecond}
 	read := make(chan error, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, r, guarded := timeout.guard(w, r)
+		_, r, guarded := timeout.guard(nil, w, r)
 		defer guarded.done()
 		_, err := io.Copy(io.Discard, r.Body)
 		read <- err
