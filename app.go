@@ -19,6 +19,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/certs"
 	"github.com/parachute-proxy/parachute/internal/forward"
+	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
 	"github.com/parachute-proxy/parachute/internal/version"
@@ -56,6 +57,10 @@ type App struct {
 
 	engine       *proxy.Engine
 	certificates *certs.Manager
+	// fronts are the listeners of the config that share connections with other configs.
+	fronts *front.Config
+	// shutdownDelay is that of the HTTP app, for the time when the process exits.
+	shutdownDelay caddy.Duration
 	// key is what the engine was acquired with; empty if it was not.
 	key    string
 	store  *store
@@ -119,6 +124,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.events = events.(*caddyevents.App)
+	a.fronts = front.NewConfig(&fronts)
+	if err := bindLife(a, a.events); err != nil {
+		return err
+	}
 	key := storageKey(ctx.Storage())
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		c := certs.New()
@@ -143,11 +152,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.key, a.engine, a.certificates = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates
 	a.closeStreams = sync.OnceFunc(a.shutdown)
-	if a.BoundExit {
-		if err := bindExit(ctx, a.GracePeriod); err != nil {
-			return err
-		}
-	}
 	return registerMetrics(ctx, a.engine)
 }
 
@@ -199,17 +203,20 @@ func (a *App) attach() {
 	}
 }
 
-// Stop closes streams politely when the process is exiting. A reload closes
-// nothing: the next config goes on with the same engine.
+// Stop ends what the config has begun. A reload closes nothing: the next config goes on
+// with the same engine. When the process exits, Stop leaves all to Cleanup: apps stop in no
+// order, and the servers may go on for a while.
 func (a *App) Stop() error {
+	if !caddy.Exiting() {
+		a.end()
+	}
+	return nil
+}
+
+func (a *App) end() {
 	a.stopEvents()
 	a.stopWebhooks()
 	a.leave()
-	if caddy.Exiting() {
-		// Not to be waited for here: the servers may not have been told yet.
-		go a.closeStreams()
-	}
-	return nil
 }
 
 // leave makes the API answer for the config before this one, if there is one. If
@@ -227,7 +234,11 @@ func (a *App) Cleanup() error {
 	if a.key == "" {
 		return nil
 	}
-	a.leave()
+	if caddy.Exiting() && a.stopWebhooks != nil {
+		a.end()
+	} else {
+		a.leave()
+	}
 	if caddy.Exiting() {
 		a.closeStreams()
 	}

@@ -5,38 +5,53 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// exitBound gives the HTTP app a grace period when the process exits. In the
-// config of the HTTP app it would apply to reloads as well, where it ends streams
-// over HTTP/3.
-type exitBound struct {
-	ctx   caddy.Context
-	grace caddy.Duration
-}
+// life is told by Caddy when a config has started, and when it is about to stop.
+type life struct{ app *App }
 
-// bindExit has the bound applied before any app stops.
-func bindExit(ctx caddy.Context, grace caddy.Duration) error {
-	events, err := ctx.App("events")
-	if err != nil {
-		return err
-	}
-	return events.(*caddyevents.App).On("stopping", exitBound{ctx, grace})
-}
-
-// Handle implements caddyevents.Handler. It runs in the goroutine that is about
-// to stop the apps.
-func (b exitBound) Handle(context.Context, caddy.Event) error {
-	if !caddy.Exiting() {
-		return nil
-	}
-	app, err := b.ctx.AppIfConfigured("http")
-	if err != nil {
-		return nil // without servers, nothing has to be waited for
-	}
-	if http := app.(*caddyhttp.App); http.GracePeriod == 0 {
-		http.GracePeriod = b.grace
+// bindLife has it told.
+func bindLife(app *App, events *caddyevents.App) error {
+	for _, name := range []string{"started", "stopping"} {
+		if err := events.On(name, life{app}); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// Handle implements [caddyevents.Handler]. It runs in the goroutine that has started all
+// apps, or is about to stop them.
+func (l life) Handle(_ context.Context, event caddy.Event) error {
+	switch {
+	case event.Name() == "started":
+		l.app.fronts.Start()
+	case caddy.Exiting():
+		l.app.boundExit()
+	}
+	return nil
+}
+
+// boundExit gives the HTTP app the settings of its end when the process exits. In its config
+// they would apply to reloads as well. There, a grace period ends streams over HTTP/3. And a
+// shutdown delay would come with each reload: Caddy goes without one if other configs use the
+// same sockets, but it does not know of ours.
+func (a *App) boundExit() {
+	app := a.httpApp()
+	if app == nil {
+		return // without servers, nothing has to be waited for
+	}
+	if a.BoundExit && app.GracePeriod == 0 {
+		app.GracePeriod = a.GracePeriod
+	}
+	if a.shutdownDelay != 0 {
+		app.ShutdownDelay = a.shutdownDelay
+	}
+}
+
+// takeShutdownDelay keeps the delay for boundExit.
+func (a *App) takeShutdownDelay() {
+	if app := a.httpApp(); app != nil && app.ShutdownDelay != 0 {
+		a.shutdownDelay, app.ShutdownDelay = app.ShutdownDelay, 0
+	}
 }

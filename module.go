@@ -20,6 +20,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/clientconn"
 	_ "github.com/parachute-proxy/parachute/internal/extendedconnect" // WebSockets over HTTP/2
 	"github.com/parachute-proxy/parachute/internal/forward"
+	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -27,12 +28,15 @@ func init() {
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(new(ClientListener))
+	caddy.RegisterModule(new(Front))
 	caddy.RegisterModule(TrustedProxies{})
 	caddy.RegisterModule(Upstreams{})
 	caddy.RegisterModule(CertificateGetter{})
 	caddy.RegisterModule(Permission{})
 	caddy.RegisterModule(adminAPI{})
 	caddy.RegisterModule(StderrWriter{})
+
+	front.RegisterNetworks()
 
 	httpcaddyfile.RegisterGlobalOption("parachute", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("parachute", parseHandlerDirective)
@@ -47,7 +51,7 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 
-	_ caddyevents.Handler = exitBound{}
+	_ caddyevents.Handler = life{}
 
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
@@ -55,6 +59,10 @@ var (
 
 	_ caddy.ListenerWrapper = (*ClientListener)(nil)
 	_ caddy.Provisioner     = (*ClientListener)(nil)
+
+	_ caddy.ListenerWrapper = (*Front)(nil)
+	_ caddy.Provisioner     = (*Front)(nil)
+	_ caddyfile.Unmarshaler = (*Front)(nil)
 
 	_ caddy.Provisioner       = (*TrustedProxies)(nil)
 	_ caddyhttp.IPRangeSource = (*TrustedProxies)(nil)

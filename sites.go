@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/front"
 )
 
 // Values of App.SiteHosts.
@@ -90,7 +91,11 @@ func (a *App) siteOf(host string, secure bool) (site, address string) {
 			case leadsToUs(route):
 				return "", ""
 			case route.Terminal:
-				return site, strings.Join(server.Listen, ", ")
+				var addresses []string
+				for _, address := range server.Listen {
+					addresses = append(addresses, front.Plain(address))
+				}
+				return site, strings.Join(addresses, ", ")
 			}
 		}
 	}

@@ -14,15 +14,20 @@ import (
 // the address http:// is on HTTPPort.
 func (p *Proxy) WriteCaddyfile(sites string) error {
 	p.Caddyfile = filepath.Join(p.Dir, "Caddyfile")
+	bind, front := "127.0.0.1", ""
+	if p.Front {
+		bind = "parachute/127.0.0.1"
+		front = "\tservers {\n\t\tlistener_wrappers {\n\t\t\tparachute_front\n\t\t}\n\t}\n"
+	}
 	return os.WriteFile(p.Caddyfile, fmt.Appendf(nil, `{
 	admin %s
 	storage file_system %s
-	default_bind 127.0.0.1
+	default_bind %s
 	http_port %d
 	https_port %d
-}
+%s}
 %s
-`, p.Admin(), filepath.Join(p.Dir, "storage"), p.HTTPPort, p.HTTPSPort, sites), 0o600)
+`, p.Admin(), filepath.Join(p.Dir, "storage"), bind, p.HTTPPort, p.HTTPSPort, front, sites), 0o600)
 }
 
 // Caddy runs a command of Caddy's, such as reload, with p's Caddyfile.

@@ -37,6 +37,8 @@ type Proxy struct {
 	// Caddyfile, if set, makes this an ordinary Caddy that is run with that file;
 	// see WriteCaddyfile.
 	Caddyfile string
+	// Front has the sites of WriteCaddyfile keep connections over reloads.
+	Front bool
 	// Env is added to the environment.
 	Env []string
 	// Wrap, if set, is a command that runs the proxy, such as strace.

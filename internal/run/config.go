@@ -57,6 +57,7 @@ func (o *options) buildConfig() ([]byte, error) {
 		config["storage"] = o.fileStorage()
 	}
 	o.trustAdminSocket(config)
+	throughFront(config)
 	return json.Marshal(config)
 }
 

@@ -91,10 +91,10 @@ const (
 func TestRunServesDeployedServicesAlone(t *testing.T) {
 	flags := runFlags(t)
 	c := build(t, flags)
-	c.has(httpAt, `{"listen": [":8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
+	c.has(httpAt, `{"listen": ["parachute/:8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
 		"max_header_bytes": 1048576, "trusted_proxies": {"source": "parachute"}, "read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
-		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}]}`)
-	c.has(httpsAt+"/listen", `[":8443"]`)
+		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front"}]}`)
+	c.has(httpsAt+"/listen", `["parachute/:8443"]`)
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
 	c.has("apps/http/http_port", `8080`)
 	c.has("apps/http/https_port", `8443`)
@@ -117,20 +117,20 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 	}{
 		"no http": {
 			[]string{"--http-port=0"},
-			map[string]string{httpAt: `null`, "apps/http/http_port": `null`, httpsAt + "/listen": `[":8443"]`},
+			map[string]string{httpAt: `null`, "apps/http/http_port": `null`, httpsAt + "/listen": `["parachute/:8443"]`},
 		},
 		"no https": {
 			[]string{"--https-port=0"},
 			map[string]string{
-				httpsAt: `null`, "apps/http/https_port": `null`, httpAt + "/listen": `[":8080"]`,
+				httpsAt: `null`, "apps/http/https_port": `null`, httpAt + "/listen": `["parachute/:8080"]`,
 				"apps/tls": `null`, "apps/pki": `null`,
 			},
 		},
 		"bind": {
 			[]string{"--bind=::1", "--metrics-port=9090"},
 			map[string]string{
-				httpAt + "/listen": `["[::1]:8080"]`, httpsAt + "/listen": `["[::1]:8443"]`,
-				"apps/http/servers/parachute_metrics/listen": `["[::1]:9090"]`,
+				httpAt + "/listen": `["parachute/[::1]:8080"]`, httpsAt + "/listen": `["parachute/[::1]:8443"]`,
+				"apps/http/servers/parachute_metrics/listen": `["parachute/[::1]:9090"]`,
 			},
 		},
 		"metrics": {
@@ -254,7 +254,7 @@ func TestSitesComeBeforeServicesOnTheSamePort(t *testing.T) {
 		respond /health ok
 	}`))
 	c.has(httpAt, `null`)
-	c.has("apps/http/servers/srv0/listen", `[":8080"]`)
+	c.has("apps/http/servers/srv0/listen", `["parachute/:8080"]`)
 	c.has("apps/http/servers/srv0/routes", `[
 		{"match": [{"path": ["/health"]}], "handle": [{"handler": "static_response", "body": "ok"}]},
 		`+toServices+`]`)
@@ -271,7 +271,7 @@ func TestSitesOverTLSShareThePortWithServices(t *testing.T) {
 	c.has("apps/http/servers/mine/routes", `[
 		{"match": [{"host": ["www.example.com"]}], "handle": [{"handler": "static_response"}]},
 		`+toServices+`]`)
-	c.has(httpAt+"/listen", `[":8080"]`)
+	c.has(httpAt+"/listen", `["parachute/:8080"]`)
 }
 
 // A site without a port belongs on the proxy's ports, wherever those are.
@@ -280,8 +280,8 @@ func TestSitesMoveToTheProxysPorts(t *testing.T) {
 	c.has("apps/http/http_port", "8080")
 	c.has(httpAt, "null")
 	c.has(httpsAt, "null")
-	c.has("apps/http/servers/srv0/listen", `["127.0.0.1:8443"]`)
-	c.has("apps/http/servers/srv1/listen", `["127.0.0.1:8080"]`)
+	c.has("apps/http/servers/srv0/listen", `["parachute/127.0.0.1:8443"]`)
+	c.has("apps/http/servers/srv1/listen", `["parachute/127.0.0.1:8080"]`)
 
 	flags := withFile(t, "Caddyfile", "{\n http_port 9090\n}\nhttp://www.test {\n respond ok\n}")
 	if _, err := run.Config(flags...); err == nil || !strings.Contains(err.Error(), "http_port is 9090") {
@@ -291,7 +291,7 @@ func TestSitesMoveToTheProxysPorts(t *testing.T) {
 
 func TestSitesOnOtherPortsAreLeftAlone(t *testing.T) {
 	c := build(t, withFile(t, "Caddyfile", "http://:9000 {\n respond ok\n}"))
-	c.has("apps/http/servers/srv0/listen", `[":9000"]`)
+	c.has("apps/http/servers/srv0/listen", `["parachute/:9000"]`)
 	c.has("apps/http/servers/srv0/routes", `[{"handle": [{"handler": "static_response", "body": "ok"}]}]`)
 	c.has(httpAt+"/routes", `[`+toServices+`]`)
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
@@ -311,7 +311,7 @@ func TestFileWinsOverWhatFlagsDoNotSay(t *testing.T) {
 	c.has("logging/logs/default/exclude", `["admin.api"]`)
 	c.has("logging/logs/parachute_admin", `null`)
 	c.has("apps/http/grace_period", `"1s"`)
-	c.has(httpAt+"/listen", `[":8080"]`)
+	c.has(httpAt+"/listen", `["parachute/:8080"]`)
 }
 
 func TestFlagsForPlacesWinOverTheFile(t *testing.T) {
@@ -486,8 +486,8 @@ func TestServerOptionsApplyWithoutSites(t *testing.T) {
 				c.has(server+"/logs", `{}`)
 				c.has(server+"/automatic_https", `{"disable": true}`)
 			}
-			c.has(httpAt+"/listen", `[":8080"]`)
-			c.has(httpsAt+"/listen", `[":8443"]`)
+			c.has(httpAt+"/listen", `["parachute/:8080"]`)
+			c.has(httpsAt+"/listen", `["parachute/:8443"]`)
 			c.has(httpAt+"/protocols", `["h1","h2c"]`)
 		})
 	}

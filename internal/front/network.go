@@ -1,0 +1,76 @@
+package front
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// Names of networks for Caddy's listen addresses.
+const (
+	// NetworkTCP is TCP by sockets that all configs share, as in parachute/:80.
+	// NetworkTCP4 and NetworkTCP6 are for one version of IP.
+	NetworkTCP  = "parachute"
+	NetworkTCP4 = "parachute4"
+	NetworkTCP6 = "parachute6"
+	// NetworkUnix is the same for Unix sockets, as in unix+parachute//run/site.sock|0660.
+	// Caddy takes what begins with unix for such.
+	NetworkUnix = "unix+parachute"
+)
+
+// networks are what Caddy's networks become.
+var networks = map[string]string{"tcp": NetworkTCP, "tcp4": NetworkTCP4, "tcp6": NetworkTCP6, "unix": NetworkUnix}
+
+// Shared returns the network of shared sockets that stands for one of Caddy's, and whether
+// there is one.
+func Shared(network string) (string, bool) {
+	shared, ok := networks[network]
+	return shared, ok
+}
+
+// Plain returns a listen address as it is without this package: parachute/:80 is :80.
+func Plain(address string) string {
+	network, rest, _ := strings.Cut(address, "/")
+	for system, shared := range networks {
+		switch {
+		case network != shared:
+		case system == "tcp":
+			return rest
+		default:
+			return system + "/" + rest
+		}
+	}
+	return address
+}
+
+// process are the sockets of this process.
+var process sockets
+
+// RegisterNetworks makes the networks known to Caddy. It is to be called once, by an init
+// function.
+func RegisterNetworks() {
+	for system, shared := range networks {
+		caddy.RegisterNetwork(shared, func(ctx context.Context, _, host, ports string, offset uint, cfg net.ListenConfig) (any, error) {
+			a, err := parseAddress(system, host, ports, offset)
+			if err != nil {
+				return nil, err
+			}
+			return process.listen(ctx, a, cfg)
+		})
+	}
+	// QUIC goes on as Caddy has it.
+	for shared, udp := range map[string]string{NetworkTCP: "udp", NetworkTCP4: "udp4", NetworkTCP6: "udp6"} {
+		packets := shared + "-udp"
+		caddy.RegisterNetwork(packets, func(ctx context.Context, _, host, ports string, offset uint, cfg net.ListenConfig) (any, error) {
+			a, err := caddy.ParseNetworkAddress(caddy.JoinNetworkAddress(udp, host, ports))
+			if err != nil {
+				return nil, err
+			}
+			return a.Listen(ctx, offset, cfg)
+		})
+		caddyhttp.RegisterNetworkHTTP3(shared, packets)
+	}
+}

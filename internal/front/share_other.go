@@ -1,0 +1,16 @@
+//go:build !unix
+
+package front
+
+import (
+	"net"
+	"syscall"
+)
+
+// Elsewhere, addresses cannot overlap.
+
+func isInUse(error) bool { return false }
+
+func shareAddress([]net.Listener) bool { return false }
+
+func controlShareAddress(string, string, syscall.RawConn) error { return nil }

@@ -1,0 +1,40 @@
+//go:build unix
+
+package front
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+
+// shareAddress has all sockets share their address with others of this user
+// (SO_REUSEPORT).
+func shareAddress(all []net.Listener) bool {
+	for _, ln := range all {
+		socket, ok := ln.(syscall.Conn)
+		if !ok {
+			return false
+		}
+		raw, err := socket.SyscallConn()
+		if err != nil || controlShareAddress("", "", raw) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// controlShareAddress is a [net.ListenConfig.Control].
+func controlShareAddress(_, _ string, c syscall.RawConn) error {
+	var failed error
+	if err := c.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}); err != nil {
+		return err
+	}
+	return failed
+}

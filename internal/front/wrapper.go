@@ -1,0 +1,239 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config stands for a config of Caddy's and the listeners that it has wrapped.
+type Config struct {
+	// fronts has the connections.
+	fronts *Fronts
+
+	// mu guards listeners.
+	mu        sync.Mutex
+	listeners []*listener
+}
+
+// NewConfig returns a Config whose connections belong to f.
+func NewConfig(f *Fronts) *Config { return &Config{fronts: f} }
+
+// Start is to be called when all of the config has started. From then on it gets all
+// requests of its addresses. If it is never called, because something of the config fails,
+// the config before goes on alone.
+func (c *Config) Start() {
+	for _, l := range c.all() {
+		l.start()
+	}
+}
+
+func (c *Config) all() []*listener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*listener(nil), c.listeners...)
+}
+
+// Wraps reports whether the config has wrapped any listener.
+func (c *Config) Wraps() bool { return len(c.all()) > 0 }
+
+// Wrapper wraps the listeners of one of Caddy's servers, so that its connections go to a
+// front.
+type Wrapper struct {
+	// Config is the config that the server belongs to.
+	Config *Config
+	// Settings say what a connection has for as long as it lives. When they change, the
+	// connections that have others are asked to end.
+	Settings string
+	// Secure reports whether a listener is one for TLS.
+	Secure func(net.Listener) bool
+	// Exiting reports whether the process is exiting. Then the end of the listener lasts for
+	// as long as there are connections, but no longer than Grace, if that is not 0.
+	Exiting func() bool
+	Grace   func() time.Duration
+	// Cut is called with the number of connections that Grace was too short for.
+	Cut func(connections int)
+
+	std atomic.Pointer[http.Server]
+}
+
+// ConnContext is for [caddyhttp.Server.RegisterConnContext]: there is no other moment at
+// which Caddy shows its [http.Server].
+func (w *Wrapper) ConnContext(ctx context.Context, _ net.Conn) context.Context {
+	if w.std.Load() == nil {
+		if std, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok {
+			w.std.CompareAndSwap(nil, std)
+		}
+	}
+	return ctx
+}
+
+// Wrap returns a listener for Caddy's server in place of l. It has no connections but one,
+// which introduces the server.
+func (w *Wrapper) Wrap(l net.Listener) net.Listener {
+	wrapped := &listener{Listener: l, wrapper: w, guest: newIntroduction(l.Addr()), closed: make(chan struct{}), started: make(chan struct{}), over: make(chan struct{})}
+	w.Config.mu.Lock()
+	w.Config.listeners = append(w.Config.listeners, wrapped)
+	w.Config.mu.Unlock()
+	go wrapped.serve()
+	return wrapped
+}
+
+// listener is what Caddy's server has in place of its listener.
+type listener struct {
+	net.Listener // below
+	wrapper      *Wrapper
+	guest        *introduction
+	introduced   atomic.Bool
+	closing      sync.Once
+	// closed is closed by Close.
+	closed chan struct{}
+	// started is closed by start, which sets entry.
+	started  chan struct{}
+	starting sync.Once
+	entry    *entry
+	// over is closed when no connection comes any more.
+	over chan struct{}
+}
+
+// Accept implements [net.Listener]: it returns the introduction, and then nothing. The
+// server waits for Accept when it shuts down. So, when the process exits, it waits for the
+// connections that it would have.
+func (l *listener) Accept() (net.Conn, error) {
+	if l.introduced.CompareAndSwap(false, true) {
+		if l.wrapper.Secure(l.Listener) {
+			return secureIntroduction{l.guest}, nil
+		}
+		return l.guest, nil
+	}
+	<-l.closed
+	if l.wrapper.Exiting() {
+		<-l.over
+		l.wrapper.Config.fronts.wait(l.wrapper.Grace(), l.wrapper.Cut)
+	}
+	return nil, net.ErrClosed
+}
+
+// Close implements [net.Listener].
+func (l *listener) Close() error {
+	l.closing.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// start has the front hand requests to the server, as soon as that is known.
+func (l *listener) start() {
+	l.starting.Do(func() {
+		select {
+		case <-l.guest.met:
+		case <-l.closed:
+			return
+		}
+		l.entry = &entry{std: l.wrapper.std.Load(), settings: fmt.Sprint(l.wrapper.Secure(l.Listener), l.wrapper.Settings)}
+		l.entry.front = l.wrapper.Config.fronts.join(l.Addr(), l.entry)
+		close(l.started)
+	})
+}
+
+// serve hands connections to the front from the moment at which the config has started.
+func (l *listener) serve() {
+	defer close(l.over)
+	select {
+	case <-l.started:
+	case <-l.closed:
+		l.starting.Do(func() {}) // which waits for start, and has it do nothing from here on
+		select {
+		case <-l.started:
+		default:
+			return
+		}
+	}
+	defer l.leave()
+	for pause := time.Duration(0); ; {
+		c, err := l.Listener.Accept()
+		if err == nil {
+			pause = 0
+			l.entry.front.serve(c, l.entry)
+			continue
+		}
+		select {
+		case <-l.closed: // and nothing is left
+			return
+		default:
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), maxPause)
+		select {
+		case <-time.After(pause):
+		case <-l.closed:
+		}
+	}
+}
+
+// leave ends what start began.
+func (l *listener) leave() {
+	grace := time.Duration(0)
+	if l.wrapper.Exiting() {
+		grace = l.wrapper.Grace()
+	}
+	l.wrapper.Config.fronts.leave(l.entry, grace)
+}
+
+// introduction is a connection that ends at once.
+type introduction struct {
+	addr net.Addr
+	// met is closed when the server serves the connection, and so has called ConnContext.
+	met  chan struct{}
+	once sync.Once
+}
+
+func newIntroduction(addr net.Addr) *introduction {
+	return &introduction{addr: addr, met: make(chan struct{})}
+}
+
+func (i *introduction) meet() { i.once.Do(func() { close(i.met) }) }
+
+// Read implements [net.Conn], as do the methods below.
+func (i *introduction) Read([]byte) (int, error) {
+	i.meet()
+	return 0, io.EOF
+}
+
+// Write fails.
+func (i *introduction) Write([]byte) (int, error) { return 0, net.ErrClosed }
+
+// Close does nothing more than Read.
+func (i *introduction) Close() error {
+	i.meet()
+	return nil
+}
+
+// LocalAddr returns the address of the listener, and so does RemoteAddr.
+func (i *introduction) LocalAddr() net.Addr { return i.addr }
+
+// RemoteAddr returns the address of the listener.
+func (i *introduction) RemoteAddr() net.Addr { return i.addr }
+
+// SetDeadline does nothing, as the others.
+func (i *introduction) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing.
+func (i *introduction) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing.
+func (i *introduction) SetWriteDeadline(time.Time) error { return nil }
+
+// secureIntroduction looks like a connection over TLS: Caddy warns of a listener for TLS
+// that has others.
+type secureIntroduction struct{ *introduction }
+
+// ConnectionState is never called.
+func (secureIntroduction) ConnectionState() tls.ConnectionState { return tls.ConnectionState{} }

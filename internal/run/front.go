@@ -1,0 +1,44 @@
+package run
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/front"
+)
+
+// throughFront has the process keep the sockets and the connections of all servers when it
+// reloads its config. It comes last, since Caddy's own networks are what configs are
+// compared by.
+func throughFront(config object) {
+	for _, v := range at(config, "apps", "http", "servers") {
+		server, ok := v.(object)
+		if !ok {
+			continue // Caddy will say what is wrong with it
+		}
+		if list, ok := server["listen"].([]any); ok {
+			list = slices.Clone(list)
+			for i, item := range list {
+				if address, ok := item.(string); ok {
+					list[i] = sharedAddress(address)
+				}
+			}
+			server["listen"] = list
+		}
+		wrappers, _ := server["listener_wrappers"].([]any)
+		server["listener_wrappers"] = append(slices.Clip(wrappers), object{"wrapper": "parachute_front"})
+	}
+}
+
+// sharedAddress returns an address as a server listens on it by a socket that all configs
+// share. What is on no network that has such stays.
+func sharedAddress(address string) string {
+	network, rest, found := strings.Cut(address, "/")
+	if !found {
+		network, rest = "tcp", address
+	}
+	if shared, ok := front.Shared(strings.ToLower(network)); ok {
+		return shared + "/" + rest
+	}
+	return address
+}
