@@ -149,16 +149,8 @@ func verb(count string, n int) string {
 
 // call makes the call and prints what has come of it.
 func (h *holder) call(cmd *cobra.Command, service string, body any, describe func(api.HoldResult) string) error {
-	c, err := h.env.Client(cmd)
-	if err != nil {
-		return err
-	}
-	ctx, stop := h.env.interruptible()
-	defer stop()
 	var result api.HoldResult
-	err = onService(service, func(name string) error {
-		return c.CallUntilDone(ctx, http.MethodPost, h.path(name), body, &result)
-	})
+	err := h.env.callUntilDone(cmd, service, http.MethodPost, h.path, body, &result)
 	switch {
 	case err != nil:
 		return err

@@ -106,16 +106,8 @@ func (r *rolloutCommand) call(cmd *cobra.Command, service string) error {
 	if err := r.req.Validate(); err != nil {
 		return err
 	}
-	c, err := r.env.Client(cmd)
-	if err != nil {
-		return err
-	}
-	ctx, stop := r.env.interruptible()
-	defer stop()
 	var result api.RolloutResult
-	err = onService(service, func(name string) error {
-		return c.CallUntilDone(ctx, http.MethodPut, api.RolloutPath(name), r.req, &result)
-	})
+	err := r.env.callUntilDone(cmd, service, http.MethodPut, api.RolloutPath, r.req, &result)
 	switch {
 	case err != nil:
 		return err

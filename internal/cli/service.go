@@ -38,6 +38,19 @@ func onService(written string, call func(name string) error) error {
 	return first
 }
 
+// callUntilDone calls with the name of a service as it was written, and waits until the proxy
+// has done what the call asks for, or somebody interrupts the command. path returns the path of
+// the call for a service.
+func (e *Env) callUntilDone(cmd *cobra.Command, written, method string, path func(service string) string, body, out any) error {
+	c, err := e.Client(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, stop := e.interruptible()
+	defer stop()
+	return onService(written, func(name string) error { return c.CallUntilDone(ctx, method, path(name), body, out) })
+}
+
 // fetchServices returns the services of the given names, or all.
 func fetchServices(ctx context.Context, env *Env, cmd *cobra.Command, names ...string) ([]api.ServiceStatus, error) {
 	c, err := env.Client(cmd)
