@@ -91,7 +91,7 @@ func identify(ctx context.Context, dial func(context.Context) (net.Conn, error),
 			defer conn.Close()
 			deadline, _ := ctx.Deadline()
 			_ = conn.SetDeadline(deadline)
-			stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+			stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) })
 			defer stop()
 			heard := &hearingConn{Conn: conn}
 			p.greet(heard)

@@ -60,6 +60,9 @@ func newRequestBody(in *http.Request, w http.ResponseWriter) *requestBody {
 
 var errDetached = errors.New("the body has been taken away")
 
+// longAgo is a deadline that ends all waiting.
+var longAgo = time.Unix(1, 0)
+
 // Read reads what the client sends.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
@@ -200,7 +203,7 @@ func (b *requestBody) detach() {
 	reading := b.reading
 	b.mu.Unlock()
 	if reading != nil {
-		_ = http.NewResponseController(b.w).SetReadDeadline(time.Unix(1, 0))
+		_ = http.NewResponseController(b.w).SetReadDeadline(longAgo)
 		<-reading
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/descriptors"
 )
 
-var longAgo = time.Unix(1, 0)
-
 // partingTime is the time that the client of a WebSocket has to close its side of the
 // connection when the target has closed the other.
 const partingTime = 5 * time.Second
