@@ -120,12 +120,13 @@ test: ## run every test, the integration tests included, under the race detector
 test-apps: ## deploy to, restart and kill the application servers that are installed
 	PARACHUTE_APPS=1 go test -v -count=1 -vet=off $(GO_FLAGS) -timeout 20m ./integration/apps
 
-lint: ## check formatting, vet, staticcheck, tidy go.mod files, and what we depend on
+lint: ## check formatting, vet, staticcheck, tidy go.mod files, what we depend on, and the order of files
 	@unformatted=$$($(TOOL) gofumpt -l .) && [ -z "$$unformatted" ] || \
 		{ echo 'not formatted (make fmt mends it):'; echo "$$unformatted"; exit 1; }
 	go mod tidy -diff
 	@set -ex; for module in $(ALL_MODULES); do go -C $$module mod tidy -diff; done
 	go -C tools run $(GO_FLAGS) ./checkdeps ..
+	go -C tools run $(GO_FLAGS) ./checkorder ../internal/proxy ../internal/forward
 	go vet $(GO_FLAGS) ./...
 	@set -ex; for module in $(MODULES); do go -C $$module vet $(GO_FLAGS) ./...; done
 	GOFLAGS='-trimpath -pgo=off' $(TOOL) staticcheck -tags $(TAGS) ./...
