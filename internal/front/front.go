@@ -65,7 +65,7 @@ func (f *Fronts) join(addr net.Addr, e *entry) *front {
 	for other, s := range at.servers {
 		if other != settings {
 			delete(at.servers, other)
-			f.retire(s, 0)
+			f.retire(s, politeTime, 0)
 		}
 	}
 	if at.servers[settings] == nil {
@@ -87,13 +87,19 @@ func (f *Fronts) leave(e *entry, grace time.Duration) {
 		return
 	}
 	delete(f.byAddr, at.addr.Network()+"/"+at.addr.String())
+	for s := range f.retiring { // since Retire, perhaps, and with more time
+		if s.front == at {
+			s.hurry()
+		}
+	}
 	for _, s := range at.servers {
-		f.retire(s, grace)
+		f.retire(s, politeTime, grace)
 	}
 }
 
-// retire has s end. mu must be held.
-func (f *Fronts) retire(s *server, grace time.Duration) {
+// retire has s end: idle connections are closed after a time, and what is left after grace, if
+// that is not 0. mu must be held.
+func (f *Fronts) retire(s *server, idle, grace time.Duration) {
 	if f.retiring == nil {
 		f.retiring = make(map[*server]struct{})
 	}
@@ -104,7 +110,7 @@ func (f *Fronts) retire(s *server, grace time.Duration) {
 			ctx, cancel = context.WithTimeout(context.Background(), grace)
 		}
 		defer cancel()
-		s.retire(ctx)
+		s.retire(ctx, idle)
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		delete(f.retiring, s)

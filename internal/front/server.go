@@ -22,6 +22,9 @@ type server struct {
 	polite atomic.Bool
 	// ended is closed when there are no connections any more, or no time for them.
 	ended chan struct{}
+	// hurried is closed when idle connections are to be closed now.
+	hurried  chan struct{}
+	hurrying sync.Once
 
 	// mu guards h2.
 	mu sync.Mutex
@@ -37,7 +40,7 @@ func connectionSettings(std *http.Server) string {
 
 // newServer returns a server with the settings of one of Caddy's.
 func newServer(f *front, std *http.Server) *server {
-	s := &server{front: f, queue: newQueue(f.addr), ended: make(chan struct{}), h2: make(map[*h2Conn]struct{})}
+	s := &server{front: f, queue: newQueue(f.addr), ended: make(chan struct{}), hurried: make(chan struct{}), h2: make(map[*h2Conn]struct{})}
 	protocols := *std.Protocols
 	s.http = &http.Server{
 		Handler:           s,
@@ -110,9 +113,13 @@ func (f *front) serve(c net.Conn, e *entry) {
 // meanwhile is told to. An idle one is closed after that, which may cross with a request.
 const politeTime = 2 * time.Second
 
+// hurry has retire close idle connections now.
+func (s *server) hurry() { s.hurrying.Do(func() { close(s.hurried) }) }
+
 // retire tells all clients to leave, and ends their connections when they have, or when they
-// had time to. What has been begun by then ends by itself, unless ctx ends before.
-func (s *server) retire(ctx context.Context) {
+// had time to: idle ones after idle. What has been begun by then ends by itself, unless ctx ends
+// before.
+func (s *server) retire(ctx context.Context, idle time.Duration) {
 	defer close(s.ended)
 	s.polite.Store(true)
 	s.mu.Lock()
@@ -122,7 +129,8 @@ func (s *server) retire(ctx context.Context) {
 	s.mu.Unlock()
 	select {
 	case <-s.conns.none():
-	case <-time.After(politeTime):
+	case <-time.After(idle):
+	case <-s.hurried:
 	case <-ctx.Done():
 	}
 	_ = s.http.Shutdown(ctx)

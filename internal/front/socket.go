@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -14,6 +15,11 @@ type sockets struct {
 	// address must not both open it.
 	mu   sync.Mutex
 	open map[string]*socket
+	// inherited are those of the process before that no config has wanted yet, by key.
+	inherited map[string]*os.File
+
+	// gate is closed while another process has the sockets.
+	gate gate
 }
 
 // socket is a socket that configs listen on.
@@ -23,6 +29,7 @@ type socket struct {
 	changed chan struct{}
 	// done is closed when the socket is.
 	done chan struct{}
+	gate *gate
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -31,6 +38,8 @@ type socket struct {
 	// last is the head that was closed last, which gets what is left. The socket is closed
 	// when it has that.
 	last *head
+	// released says that another process has the socket, too, and accepts from it.
+	released bool
 }
 
 // listen returns a head of the socket with address a, which it opens if no config has.
@@ -44,11 +53,17 @@ func (s *sockets) listen(ctx context.Context, a address, cfg net.ListenConfig) (
 		}
 		<-known.done // it is being closed, so that it can be opened again
 	}
-	ln, err := s.bind(ctx, a, cfg)
+	ln, err := s.inherit(a)
+	if ln == nil && err == nil {
+		ln, err = s.bind(ctx, a, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	opened := &socket{Listener: ln, changed: make(chan struct{}, 1), done: make(chan struct{})}
+	if unix, ok := ln.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(true) // unlike that of one that was inherited
+	}
+	opened := &socket{Listener: ln, changed: make(chan struct{}, 1), done: make(chan struct{}), gate: &s.gate}
 	opened.add(h)
 	if s.open == nil {
 		s.open = make(map[string]*socket)
@@ -137,6 +152,13 @@ func (s *socket) accept() {
 	defer close(s.done)
 	defer s.Close()
 	for pause := time.Duration(0); ; {
+		if passed := s.gate.passed(); passed != nil && !s.closing() {
+			select {
+			case <-passed:
+			case <-s.changed:
+			}
+			continue
+		}
 		c, err := s.Accept()
 		if s.closing() {
 			s.finish(c)
@@ -216,14 +238,10 @@ func (s *socket) finish(c net.Conn) {
 	if c != nil {
 		left = append(left, c)
 	}
-	quiesce(s.Listener)
-	for end := time.Now().Add(maxQueueTime); time.Now().Before(end); {
-		_ = s.setDeadline(time.Now().Add(queuePause))
-		c, err := s.Accept()
-		if err != nil {
-			break
-		}
-		left = append(left, c)
+	if s.isShared() {
+		s.keepFile() // and the queue: both are another process's
+	} else {
+		left = append(left, s.queued()...)
 	}
 	_ = s.Close()
 	s.mu.Lock()
@@ -236,6 +254,20 @@ func (s *socket) finish(c net.Conn) {
 		}
 	}
 	close(s.last.closed)
+}
+
+// queued returns the connections that wait in the queue, once no more come.
+func (s *socket) queued() (all []net.Conn) {
+	quiesce(s.Listener)
+	for end := time.Now().Add(maxQueueTime); time.Now().Before(end); {
+		_ = s.setDeadline(time.Now().Add(queuePause))
+		c, err := s.Accept()
+		if err != nil {
+			break
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // setDeadline moves the deadline of Accept.
