@@ -14,6 +14,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -65,7 +66,9 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{
 		Pattern: "/parachute/",
 		Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			mux.ServeHTTP(w, r)
+			if !front.Introduced(r) {
+				mux.ServeHTTP(w, r)
+			}
 			return nil
 		}),
 	}}

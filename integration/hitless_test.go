@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -332,4 +334,73 @@ func TestSiteMayHaveOneOfTheProxysAddresses(t *testing.T) {
 			return strings.HasSuffix(string(answer), "\r\n\r\n"+want)
 		})
 	}
+}
+
+// Who uses one connection for many calls of the API notices a reload as little as a visitor
+// does. `parachute list --watch` is one of them.
+func TestReloadsLoseNoCallOfTheAPI(t *testing.T) {
+	eachHitlessWayToReload(t, func(t *testing.T, p *reloadable) {
+		socket := strings.TrimPrefix(p.Admin(), "unix/")
+		info, err := os.Stat(socket)
+		must(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var calls, dials atomic.Int64
+		var callers sync.WaitGroup
+		failed := make(chan error, 4)
+		for range cap(failed) {
+			callers.Go(func() {
+				conn, err := net.Dial("unix", socket)
+				if err != nil {
+					failed <- err
+					return
+				}
+				defer conn.Close()
+				dials.Add(1)
+				reader := bufio.NewReader(conn)
+				for ctx.Err() == nil {
+					if err := callOnce(conn, reader); err != nil {
+						failed <- err
+						return
+					}
+					calls.Add(1)
+				}
+			})
+		}
+		for range 10 {
+			before := calls.Load()
+			p.write("")
+			must(t, p.try())
+			waitFor(t, "calls", func() bool { return calls.Load() > before+20 || len(failed) > 0 })
+		}
+		stop()
+		callers.Wait()
+		t.Logf("%d calls on %d connections", calls.Load(), dials.Load())
+		if len(failed) > 0 {
+			t.Error(<-failed)
+		}
+		if after, err := os.Stat(socket); err != nil || after.Mode() != info.Mode() {
+			t.Errorf("the socket had %s and has %v (%v)", info.Mode(), after, err)
+		}
+	})
+}
+
+// callOnce makes a call of the API on a connection that stays open.
+func callOnce(conn net.Conn, reader *bufio.Reader) error {
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, "GET /parachute/services HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK || resp.Close {
+		return fmt.Errorf("%s, the last one: %t", resp.Status, resp.Close)
+	}
+	return nil
 }

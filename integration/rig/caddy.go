@@ -14,9 +14,9 @@ import (
 // the address http:// is on HTTPPort.
 func (p *Proxy) WriteCaddyfile(sites string) error {
 	p.Caddyfile = filepath.Join(p.Dir, "Caddyfile")
-	bind, front := "127.0.0.1", ""
+	admin, bind, front := p.Admin(), "127.0.0.1", ""
 	if p.Front {
-		bind = "parachute/127.0.0.1"
+		admin, bind = "unix+parachute-admin/"+p.socket(), "parachute/127.0.0.1"
 		front = "\tservers {\n\t\tlistener_wrappers {\n\t\t\tparachute_front\n\t\t}\n\t}\n"
 	}
 	return os.WriteFile(p.Caddyfile, fmt.Appendf(nil, `{
@@ -27,7 +27,7 @@ func (p *Proxy) WriteCaddyfile(sites string) error {
 	https_port %d
 %s}
 %s
-`, p.Admin(), filepath.Join(p.Dir, "storage"), bind, p.HTTPPort, p.HTTPSPort, front, sites), 0o600)
+`, admin, filepath.Join(p.Dir, "storage"), bind, p.HTTPPort, p.HTTPSPort, front, sites), 0o600)
 }
 
 // Caddy runs a command of Caddy's, such as reload, with p's Caddyfile.

@@ -12,6 +12,9 @@ import (
 
 // Fronts are the fronts of a process. The zero value has none.
 type Fronts struct {
+	// atOnce says that connections that are idle have no time to leave by themselves.
+	atOnce bool
+
 	// mu guards what follows.
 	mu     sync.Mutex
 	byAddr map[string]*front
@@ -65,7 +68,7 @@ func (f *Fronts) join(addr net.Addr, e *entry) *front {
 	for other, s := range at.servers {
 		if other != settings {
 			delete(at.servers, other)
-			f.retire(s, politeTime, 0)
+			f.retire(s, f.politeTime(), 0)
 		}
 	}
 	if at.servers[settings] == nil {
@@ -93,8 +96,16 @@ func (f *Fronts) leave(e *entry, grace time.Duration) {
 		}
 	}
 	for _, s := range at.servers {
-		f.retire(s, politeTime, grace)
+		f.retire(s, f.politeTime(), grace)
 	}
+}
+
+// politeTime is how long idle connections have to leave by themselves.
+func (f *Fronts) politeTime() time.Duration {
+	if f.atOnce {
+		return 0
+	}
+	return politeTime
 }
 
 // retire has s end: idle connections are closed after a time, and what is left after grace, if

@@ -19,6 +19,10 @@ const (
 	// NetworkUnix is the same for Unix sockets, as in unix+parachute//run/site.sock|0660.
 	// Caddy takes what begins with unix for such.
 	NetworkUnix = "unix+parachute"
+	// NetworkAdmin is TCP for Caddy's admin endpoint, and for nothing else, and
+	// NetworkAdminUnix a Unix socket for it.
+	NetworkAdmin     = "parachute-admin"
+	NetworkAdminUnix = "unix+parachute-admin"
 )
 
 // networks are what Caddy's networks become.
@@ -46,6 +50,15 @@ func Plain(address string) string {
 	return address
 }
 
+// adminNetworks are what Caddy's networks become for the admin endpoint.
+var adminNetworks = map[string]string{"tcp": NetworkAdmin, "unix": NetworkAdminUnix}
+
+// SharedAdmin is [Shared] for the admin endpoint.
+func SharedAdmin(network string) (string, bool) {
+	shared, ok := adminNetworks[network]
+	return shared, ok
+}
+
 // process are the sockets of this process.
 var process sockets
 
@@ -59,6 +72,15 @@ func RegisterNetworks() {
 				return nil, err
 			}
 			return process.listen(ctx, a, cfg)
+		})
+	}
+	for system, shared := range adminNetworks {
+		caddy.RegisterNetwork(shared, func(ctx context.Context, _, host, ports string, offset uint, cfg net.ListenConfig) (any, error) {
+			a, err := parseAddress(system, host, ports, offset)
+			if err != nil {
+				return nil, err
+			}
+			return process.listenAdmin(ctx, a, cfg)
 		})
 	}
 	// QUIC goes on as Caddy has it.

@@ -41,7 +41,12 @@ func connectionSettings(std *http.Server) string {
 // newServer returns a server with the settings of one of Caddy's.
 func newServer(f *front, std *http.Server) *server {
 	s := &server{front: f, queue: newQueue(f.addr), ended: make(chan struct{}), hurried: make(chan struct{}), h2: make(map[*h2Conn]struct{})}
-	protocols := *std.Protocols
+	var protocols http.Protocols
+	if std.Protocols != nil {
+		protocols = *std.Protocols
+	} else {
+		protocols.SetHTTP1(true)
+	}
 	s.http = &http.Server{
 		Handler:           s,
 		ReadTimeout:       std.ReadTimeout,
@@ -80,7 +85,10 @@ func (s *server) connContext(ctx context.Context, c net.Conn) context.Context {
 	if hidden, ok := c.(hiddenTLS); ok {
 		ctx, c = hidden.context(ctx), hidden.Conn
 	}
-	return s.front.current.Load().std.ConnContext(ctx, c)
+	if of := s.front.current.Load().std.ConnContext; of != nil {
+		return of(ctx, c)
+	}
+	return ctx
 }
 
 // connState counts connections, and tells the config, which may have been told of other
@@ -117,9 +125,8 @@ const politeTime = 2 * time.Second
 func (s *server) hurry() { s.hurrying.Do(func() { close(s.hurried) }) }
 
 // retire tells all clients to leave, and ends their connections when they have, or when they
-// had time to: idle ones after idle. What has been begun by then ends by itself, unless ctx ends
-// before.
-func (s *server) retire(ctx context.Context, idle time.Duration) {
+// had so much time to. What has been begun by then ends by itself, unless ctx ends before.
+func (s *server) retire(ctx context.Context, politely time.Duration) {
 	defer close(s.ended)
 	s.polite.Store(true)
 	s.mu.Lock()
@@ -129,7 +136,7 @@ func (s *server) retire(ctx context.Context, idle time.Duration) {
 	s.mu.Unlock()
 	select {
 	case <-s.conns.none():
-	case <-time.After(idle):
+	case <-time.After(politely):
 	case <-s.hurried:
 	case <-ctx.Done():
 	}

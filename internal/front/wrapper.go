@@ -2,10 +2,8 @@ package front
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -78,7 +76,7 @@ func (w *Wrapper) ConnContext(ctx context.Context, _ net.Conn) context.Context {
 // Wrap returns a listener for Caddy's server in place of l. It has no connections but one,
 // which introduces the server.
 func (w *Wrapper) Wrap(l net.Listener) net.Listener {
-	wrapped := &listener{Listener: l, wrapper: w, guest: newIntroduction(l.Addr()), closed: make(chan struct{}), started: make(chan struct{}), over: make(chan struct{})}
+	wrapped := &listener{Listener: l, wrapper: w, guest: newIntroduction(l.Addr(), ""), closed: make(chan struct{}), started: make(chan struct{}), over: make(chan struct{})}
 	w.Config.mu.Lock()
 	w.Config.listeners = append(w.Config.listeners, wrapped)
 	w.Config.mu.Unlock()
@@ -132,6 +130,7 @@ func (l *listener) start() {
 	l.starting.Do(func() {
 		select {
 		case <-l.guest.met:
+		case <-l.guest.ended:
 		case <-l.closed:
 			return
 		}
@@ -155,15 +154,21 @@ func (l *listener) serve() {
 		}
 	}
 	defer l.leave()
+	l.entry.acceptFrom(l.Listener, l.closed)
+}
+
+// acceptFrom hands the connections of a listener to the front, until the listener is closed,
+// which closed tells as well, and nothing is left.
+func (e *entry) acceptFrom(l net.Listener, closed <-chan struct{}) {
 	for pause := time.Duration(0); ; {
-		c, err := l.Listener.Accept()
+		c, err := l.Accept()
 		if err == nil {
 			pause = 0
-			l.entry.front.serve(c, l.entry)
+			e.front.serve(c, e)
 			continue
 		}
 		select {
-		case <-l.closed: // and nothing is left
+		case <-closed:
 			return
 		default:
 		}
@@ -173,7 +178,7 @@ func (l *listener) serve() {
 		pause = min(max(2*pause, 5*time.Millisecond), maxPause)
 		select {
 		case <-time.After(pause):
-		case <-l.closed:
+		case <-closed:
 		}
 	}
 }
@@ -186,54 +191,3 @@ func (l *listener) leave() {
 	}
 	l.wrapper.Config.fronts.leave(l.entry, grace)
 }
-
-// introduction is a connection that ends at once.
-type introduction struct {
-	addr net.Addr
-	// met is closed when the server serves the connection, and so has called ConnContext.
-	met  chan struct{}
-	once sync.Once
-}
-
-func newIntroduction(addr net.Addr) *introduction {
-	return &introduction{addr: addr, met: make(chan struct{})}
-}
-
-func (i *introduction) meet() { i.once.Do(func() { close(i.met) }) }
-
-// Read implements [net.Conn], as do the methods below.
-func (i *introduction) Read([]byte) (int, error) {
-	i.meet()
-	return 0, io.EOF
-}
-
-// Write fails.
-func (i *introduction) Write([]byte) (int, error) { return 0, net.ErrClosed }
-
-// Close does nothing more than Read.
-func (i *introduction) Close() error {
-	i.meet()
-	return nil
-}
-
-// LocalAddr returns the address of the listener, and so does RemoteAddr.
-func (i *introduction) LocalAddr() net.Addr { return i.addr }
-
-// RemoteAddr returns the address of the listener.
-func (i *introduction) RemoteAddr() net.Addr { return i.addr }
-
-// SetDeadline does nothing, as the others.
-func (i *introduction) SetDeadline(time.Time) error { return nil }
-
-// SetReadDeadline does nothing.
-func (i *introduction) SetReadDeadline(time.Time) error { return nil }
-
-// SetWriteDeadline does nothing.
-func (i *introduction) SetWriteDeadline(time.Time) error { return nil }
-
-// secureIntroduction looks like a connection over TLS: Caddy warns of a listener for TLS
-// that has others.
-type secureIntroduction struct{ *introduction }
-
-// ConnectionState is never called.
-func (secureIntroduction) ConnectionState() tls.ConnectionState { return tls.ConnectionState{} }

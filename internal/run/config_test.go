@@ -101,7 +101,7 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	c.has("apps/http/grace_period", "null") // it would apply to reloads
 	c.has("apps/parachute/bound_exit", "true")
 	c.has("apps/parachute/grace_period", `"10s"`)
-	c.has("admin/listen", `"unix//run/test.sock|0600"`)
+	c.has("admin/listen", `"unix+parachute-admin//run/test.sock|0600"`)
 	// The config of the next start is made from its flags.
 	c.has("admin/config/persist", `false`)
 	c.has("storage/root", `"`+storageOf(flags)+`"`)
@@ -208,7 +208,7 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		},
 		"admin on TCP": {
 			[]string{"--admin=http://localhost:2019/"},
-			map[string]string{"admin/listen": `"localhost:2019"`},
+			map[string]string{"admin/listen": `"parachute-admin/localhost:2019"`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -304,7 +304,7 @@ func TestFileWinsOverWhatFlagsDoNotSay(t *testing.T) {
 		"apps": {"http": {"grace_period": "1s"}, "tls": null}
 	}`)
 	c := build(t, append(flags, "--admin="))
-	c.has("admin", `{"listen": "localhost:2020", "origins": ["localhost"], "config": {"persist": false}}`)
+	c.has("admin", `{"listen": "parachute-admin/localhost:2020", "origins": ["localhost"], "config": {"persist": false}}`)
 	c.has("logging/logs/default/level", `"ERROR"`)
 	c.has("logging/logs/default/writer/output", `"parachute_stderr"`)
 	// Caddy may warn of that endpoint.
@@ -320,7 +320,7 @@ func TestFlagsForPlacesWinOverTheFile(t *testing.T) {
 		"storage": {"module": "file_system", "root": "/elsewhere"}
 	}`)
 	c := build(t, flags)
-	c.has("admin/listen", `"unix//run/test.sock|0600"`)
+	c.has("admin/listen", `"unix+parachute-admin//run/test.sock|0600"`)
 	c.has("storage", `{"module": "file_system", "root": "`+storageOf(flags)+`"}`)
 }
 
