@@ -3,6 +3,7 @@ package parachute
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,6 +53,8 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"POST " + api.PathServices + "/{service}/preview":     previewService,
 		"GET " + api.PathDeployments + "/{id}":                getDeployment,
 		"GET " + api.PathEvents:                               followEvents,
+		"GET " + api.PathProcesses:                            listProcesses,
+		"POST " + api.PathUpgrade:                             upgradeProxy,
 		"GET " + api.PathVersion:                              getVersion,
 	} {
 		mux.Handle(pattern, call)
@@ -87,7 +90,7 @@ func (call apiCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}, nil)
 		return
 	}
-	call(e, w, r)
+	thisProcess.serve(call, e, w, r)
 }
 
 func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
@@ -222,6 +225,10 @@ func streamEvents(w http.ResponseWriter, r *http.Request, d *proxy.Deployment) {
 	w.Header().Set("Content-Type", api.MediaNDJSON)
 	encoder, controller := json.NewEncoder(w), http.NewResponseController(w)
 	err := d.Events(r.Context(), func(ev api.Event) error {
+		if c, ok := w.(*movableCall); ok && ev.Result != nil && ev.Result.Error == proxy.ErrElsewhere {
+			c.moved = true // the caller is told of the rest by the process that goes on
+			return nil
+		}
 		if err := encoder.Encode(ev); err != nil {
 			return err
 		}
@@ -319,10 +326,15 @@ var errorStatus = map[api.Code]int{
 	api.CodeDrainTimeout:  http.StatusGatewayTimeout,
 	api.CodeStorage:       http.StatusInsufficientStorage,
 	api.CodeStopping:      http.StatusServiceUnavailable,
+	api.CodeUpgrade:       http.StatusBadGateway,
 }
 
 // writeError answers with err, and with the outcome it belongs to, if any.
 func writeError(w http.ResponseWriter, err error, outcome any) {
+	if c, ok := w.(*movableCall); ok && errors.Is(err, proxy.ErrElsewhere) {
+		c.moved = true
+		return
+	}
 	e := api.AsError(err)
 	status, ok := errorStatus[e.Code]
 	if !ok {

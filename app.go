@@ -136,6 +136,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 			Certifier: c,
 			Logger:    a.logger,
 			UserAgent: "parachute/" + version.Version(),
+			Followers: tell{thisProcess},
 			Refuse:    refuseSites,
 			BeforeSwitch: func() string {
 				if a := running.current(); a != nil {
@@ -145,6 +146,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 			},
 		})
 		c.Bind(engine)
+		if thisProcess.is(following) {
+			engine.Follow()
+		}
 		return sharedEngine{engine, c}, engine.Load(context.Background())
 	})
 	if err != nil {

@@ -28,6 +28,7 @@ func (l life) Handle(_ context.Context, event caddy.Event) error {
 		l.app.fronts.Start()
 	case caddy.Exiting():
 		l.app.boundExit()
+		thisProcess.exit()
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -125,6 +126,7 @@ func callEverything(c apiCaller) {
 	callIfMatch(c)
 	callEvents(c)
 	callFailingStorage(c)
+	callUpgrade(c)
 	callAsABrowser(c)
 	callStopping(c)
 	callWithoutParachute(c)
@@ -245,6 +247,33 @@ var everyCall = [][2]string{
 	{"GET", "/parachute/deployments/none"},
 	{"GET", "/parachute/events?after=none"},
 	{"GET", "/parachute/version"},
+	{"GET", "/parachute/processes"},
+	{"POST", "/parachute/upgrade"},
+}
+
+// callUpgrade has another process take over, while one takes over already as well.
+func callUpgrade(c apiCaller) {
+	c.call(200, "GET", "/parachute/processes", "")
+	for _, body := range []string{`{"timeout": "1ms"}`, `{"timeout": 1}`, `{`, `{"x": 1}`} {
+		c.call(400, "POST", "/parachute/upgrade", body)
+	}
+	conn, err := net.Dial("unix", filepath.Join(c.p.Dir, "handover.sock"))
+	must(c.t, err)
+	_, err = conn.Write([]byte(`{"kind": "hello", "protocol": 1, "version": "other", "pid": 1}` + "\n"))
+	must(c.t, err)
+	_, err = conn.Read(make([]byte, 1)) // the offer
+	must(c.t, err)
+	c.call(502, "POST", "/parachute/upgrade", "")
+	conn.Close()
+	waitFor(c.t, "the end of the other one", func() bool {
+		u, err := c.p.Upgrade()
+		return err == nil && u.To.Generation == 2
+	})
+	c.call(200, "POST", "/parachute/upgrade", `{"timeout": "20s"}`)
+	all, err := processesOf(c.p)
+	must(c.t, err)
+	must(c.t, c.p.Leads(all[0].PID))
+	c.call(200, "GET", "/parachute/processes", "")
 }
 
 func callAsABrowser(c apiCaller) {

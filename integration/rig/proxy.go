@@ -41,6 +41,8 @@ type Proxy struct {
 	Front bool
 	// Env is added to the environment.
 	Env []string
+	// Program is what is run. Default: ParachuteBinary.
+	Program string
 	// Wrap, if set, is a command that runs the proxy, such as strace.
 	Wrap []string
 	// Stderr receives the log. Default: Log returns it.
@@ -48,8 +50,10 @@ type Proxy struct {
 
 	cmd  *exec.Cmd // of the process that was started last
 	pids []int     // of all that were
-	log  LockedBuffer
-	done chan struct{}
+	// leader is the process that has taken over last; nil as long as none has.
+	leader *os.Process
+	log    LockedBuffer
+	done   chan struct{}
 }
 
 // NewProxy returns a proxy on free ports, with a folder of its own. Start starts it, and
@@ -72,7 +76,7 @@ func NewProxy(args ...string) (*Proxy, error) {
 
 // Start starts the process and returns when it answers.
 func (p *Proxy) Start() error {
-	bin, err := ParachuteBinary()
+	bin, err := p.program()
 	if err != nil {
 		return err
 	}
@@ -90,6 +94,7 @@ func (p *Proxy) Start() error {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
+	p.leader = nil
 	p.pids = append(p.pids, p.PID())
 	p.done = make(chan struct{})
 	go func() {
@@ -193,17 +198,37 @@ func CertificateConfig(certificateFile, keyFile string) map[string]any {
 // Log returns what the proxy has logged.
 func (p *Proxy) Log() string { return p.log.String() }
 
-// PID returns the process id.
-func (p *Proxy) PID() int { return p.cmd.Process.Pid }
+func (p *Proxy) program() (string, error) {
+	if p.Program != "" {
+		return p.Program, nil
+	}
+	return ParachuteBinary()
+}
 
-// Kill ends the process at once, as a crash would.
+// process returns the process that serves: the one that was started last, or the one that has
+// taken over from it.
+func (p *Proxy) process() *os.Process {
+	if p.leader != nil {
+		return p.leader
+	}
+	return p.cmd.Process
+}
+
+// PID returns the process id.
+func (p *Proxy) PID() int { return p.process().Pid }
+
+// Kill ends the process at once, as a crash would, and those that it has taken over from.
 func (p *Proxy) Kill() {
-	_ = p.cmd.Process.Kill()
+	for _, pid := range p.pids {
+		if process, err := os.FindProcess(pid); err == nil && IsRunning(pid) {
+			_ = process.Kill()
+		}
+	}
 	<-p.done
 }
 
 // Signal sends a signal.
-func (p *Proxy) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+func (p *Proxy) Signal(s os.Signal) error { return p.process().Signal(s) }
 
 // ReloadConfig has the proxy read its --config file again, and waits for the outcome.
 func (p *Proxy) ReloadConfig(timeout time.Duration) error {
@@ -251,7 +276,7 @@ func (p *Proxy) End(timeout time.Duration) error {
 // Stop asks the process to end and returns its exit code, or an error if it has
 // not ended within the timeout.
 func (p *Proxy) Stop(timeout time.Duration) (int, error) {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return 0, err
 	}
 	select {

@@ -47,6 +47,8 @@ const (
 	// CodeStorage marks an operation that changed nothing because its result
 	// could not be stored.
 	CodeStorage Code = "storage_failed"
+	// CodeUpgrade marks an upgrade in which no process has taken over: the one before goes on.
+	CodeUpgrade Code = "upgrade_failed"
 	// CodeStopping marks an operation refused because the proxy is stopping.
 	CodeStopping Code = "stopping"
 )

@@ -18,6 +18,10 @@ const (
 	PathDeployments = "/parachute/deployments"
 	// PathEvents is the feed of everything that happens to services.
 	PathEvents = "/parachute/events"
+	// PathProcesses lists the processes of the proxy.
+	PathProcesses = "/parachute/processes"
+	// PathUpgrade has another process take over.
+	PathUpgrade = "/parachute/upgrade"
 	// PathVersion tells the versions of the proxy and of the Caddy in it.
 	PathVersion = "/parachute/version"
 )

@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // UpgradeRequest asks the proxy to have a new process take its place.
 type UpgradeRequest struct {
 	// Timeout is how long the new process may take to boot, from 1s. Default: 1m.
@@ -8,8 +10,8 @@ type UpgradeRequest struct {
 
 // Bounds of [UpgradeRequest.Timeout].
 const (
-	DefaultUpgradeTimeout = Duration(60e9)
-	minUpgradeTimeout     = Duration(1e9)
+	DefaultUpgradeTimeout = Duration(time.Minute)
+	minUpgradeTimeout     = Duration(time.Second)
 )
 
 // Resolve returns the timeout, or an [Error] with [CodeInvalid].
@@ -42,4 +44,10 @@ type Process struct {
 	Connections int `json:"connections"`
 	Requests    int `json:"requests"`
 	Streams     int `json:"streams"`
+}
+
+// ProcessList are the processes of the proxy: the one that decides about services, and those that
+// it has taken over from and that still have clients.
+type ProcessList struct {
+	Processes []Process `json:"processes"`
 }

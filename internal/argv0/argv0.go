@@ -21,8 +21,14 @@ const (
 	Caddy     Program = "caddy"
 )
 
-// A process is called once. The answer must not change when Replace does its work.
-var program, arguments = Parse(os.Args)
+// A process is called once. The answers must not change when Replace does its work.
+var (
+	program, arguments = Parse(os.Args)
+	original           = slices.Clone(os.Args)
+)
+
+// Original returns the arguments that the process was started with, its name included.
+func Original() []string { return slices.Clone(original) }
 
 // Called returns who this process was called as, and the arguments of that program.
 func Called() (Program, []string) { return program, slices.Clone(arguments) }

@@ -84,11 +84,11 @@ func (p *process) Offer() ([]Socket, int, []string, error) {
 	return p.sockets, 7, controls, p.refuses
 }
 
-func (p *process) Freeze()   { p.say("freeze") }
-func (p *process) Thaw()     { p.say("thaw") }
-func (p *process) Release()  { p.say("release") }
-func (p *process) TakeBack() { p.say("take back") }
-func (p *process) Leave()    { p.say("leave") }
+func (p *process) Freeze()     { p.say("freeze") }
+func (p *process) Thaw()       { p.say("thaw") }
+func (p *process) Release(int) { p.say("release") }
+func (p *process) TakeBack()   { p.say("take back") }
+func (p *process) Leave()      { p.say("leave") }
 
 func (p *process) Apply(service string, document []byte) error {
 	p.say(fmt.Sprintf("apply %s %s", service, document))

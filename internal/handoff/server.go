@@ -24,8 +24,9 @@ type Host interface {
 	Freeze()
 	// Thaw has it decide again: its successor has failed.
 	Thaw()
-	// Release has it accept no connections any more, and its clients be told to come by others.
-	Release()
+	// Release has it accept no connections any more, and its clients be told to come by others:
+	// the process with that number accepts them.
+	Release(next int)
 	// TakeBack has it accept and decide again: its successor has died. Leave has it end for good,
 	// since its successor ends or has no use for it any more.
 	TakeBack()
@@ -232,7 +233,7 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 		s.host.Thaw()
 		return err
 	}
-	s.host.Release()
+	s.host.Release(a.to.PID)
 	s.stopListening()
 	if err := w.send(message{Kind: kindReleased, Control: s.openControl()}); err != nil {
 		s.takeBack()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/forward"
@@ -21,6 +22,19 @@ func (e *Engine) Services() []api.ServiceStatus {
 		all[i].Certificates = e.certificatesOf(r)
 	}
 	return all
+}
+
+// InFlight counts the requests and streams of all services.
+func (e *Engine) InFlight() (requests, streams int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.services {
+		for _, r := range slices.Concat(s.lineup().releases(), s.draining) {
+			requests += r.InFlight()
+			streams += r.Streams()
+		}
+	}
+	return requests, streams
 }
 
 // Service returns one service, or an [api.Error] with [api.CodeNotFound].

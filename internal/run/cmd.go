@@ -2,6 +2,7 @@ package run
 
 import (
 	"io"
+	"os"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -9,6 +10,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/front"
+	"github.com/parachute-proxy/parachute/internal/handoff"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
@@ -19,7 +22,7 @@ const DefaultGracePeriod = 10 * time.Second
 
 // Command returns the command `parachute run`. It ends the process when it starts the
 // proxy, and returns an error for [cli.Exit] when it cannot.
-func Command() *cobra.Command {
+func Command(plugin Plugin) *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -51,28 +54,47 @@ to stop cleanly.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.admin, _ = cmd.Flags().GetString("admin")
 		o.httpsPortGiven = cmd.Flags().Changed("https-port") || !cmd.Flags().Changed("http-port")
-		return run(cmd.ErrOrStderr(), o)
+		return run(cmd.ErrOrStderr(), o, plugin)
 	}
 	return cmd
 }
 
 // run starts the proxy, and warns on w. It returns only if that fails.
-func run(w io.Writer, o options) error {
-	if err := o.validate(); err != nil {
-		return cli.FailedStart("see: parachute run --help", "%v", err)
+func run(w io.Writer, o options, plugin Plugin) (err error) {
+	invalid := o.validate()
+	if invalid != nil && os.Getenv(TakeoverVariable) == "" {
+		return cli.FailedStart("see: parachute run --help", "%v", invalid)
 	}
-	if err := o.checkPorts(w); err != nil {
-		return err
-	}
-	if err := o.prepareAdminSocket(); err != nil {
-		return err
-	}
-	unlock, err := o.lockStorage()
+	takeover, err := o.takeOver(plugin)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	if takeover != nil {
+		defer func() { takeover.Fail(err) }() // so that whoever asked for the upgrade is told
+	}
+	if invalid != nil {
+		return cli.FailedStart("see: parachute run --help", "%v", invalid)
+	}
+	if err := o.checkPorts(w, takeover); err != nil {
+		return err
+	}
+	lock := inheritLock(takeover)
+	if takeover == nil {
+		if err := o.prepareAdminSocket(); err != nil {
+			return err
+		}
+	}
+	if lock == nil {
+		if lock, err = o.lockStorage(); err != nil {
+			return err
+		}
+	}
+	defer lock.Close()
 
+	handover, cannot := o.handoverListener(takeover)
+	if takeover != nil {
+		front.Inherit(takeover.Sockets)
+	}
 	paceGC()
 	caddy.TrapSignals()
 	config, err := o.buildConfig()
@@ -92,6 +114,16 @@ func run(w io.Writer, o options) error {
 	if err := caddy.Load(config, true); err != nil {
 		stderrLines.flush()
 		return cli.FailedStart("", "starting the proxy: %v", err)
+	}
+	if takeover != nil {
+		if err := o.succeed(takeover, plugin); err != nil {
+			return cli.FailedStart("", "taking over: %v", err)
+		}
+	}
+	if cannot == nil {
+		plugin.HandOver(handover, []handoff.Socket{{Name: lockName, Conn: lock}}, o.adminListener(), time.Duration(o.linger))
+	} else {
+		caddy.Log().Named("parachute").Warn("this process cannot hand over to a next one, so an upgrade has to be a restart", zap.Error(cannot))
 	}
 	caddy.Log().Named("parachute").Info("ready",
 		zap.String("version", version.Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),

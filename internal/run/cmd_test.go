@@ -12,14 +12,14 @@ import (
 // What is meant for another program leaves every flag at its default.
 func TestForeignEnvironmentVariablesChangeNothing(t *testing.T) {
 	defaults := make(map[string]string)
-	Command().Flags().VisitAll(func(f *pflag.Flag) {
+	Command(nil).Flags().VisitAll(func(f *pflag.Flag) {
 		defaults[f.Name] = f.Value.String()
 		if f.Value.Type() != "string" {
 			// No number, no duration, no truth value, no list.
 			t.Setenv(strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")), `"tcp://10.0.0.1:80`)
 		}
 	})
-	cmd := Command()
+	cmd := Command(nil)
 	if err := cli.FlagsFromEnv(cmd, "PARACHUTE_", ""); err != nil {
 		t.Fatal(err)
 	}

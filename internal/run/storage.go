@@ -12,8 +12,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
-// lockStorage keeps a second proxy away from the state of the first.
-func (o *options) lockStorage() (unlock func(), err error) {
+// lockStorage keeps a second proxy away from the state of the first, for as long as the file is
+// open in any process.
+func (o *options) lockStorage() (lock *os.File, err error) {
 	if !filepath.IsAbs(o.storageDir()) && o.storage == "" {
 		return nil, cli.FailedStart("give a directory with --storage, such as /var/lib/parachute",
 			"there is no directory for the state: HOME and XDG_DATA_HOME are both not set")
@@ -40,7 +41,7 @@ func (o *options) lockStorage() (unlock func(), err error) {
 		return nil, cli.FailedStart("stop it, or give this proxy its own storage with --storage",
 			"another proxy is running with the storage %s", o.storageDir())
 	}
-	return func() { f.Close() }, nil
+	return f, nil
 }
 
 func (o *options) storageDir() string {

@@ -72,7 +72,7 @@ var layers = map[string]layer{
 		why:  "it keeps sockets and connections for Caddy's servers, and knows nothing of services",
 	},
 	"internal/run": {
-		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/front", "internal/version"},
+		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/front", "internal/handoff", "internal/version"},
 		host: true,
 		why:  "run writes a config for Caddy, which names the modules of the root and knows none of their types",
 	},
@@ -96,7 +96,7 @@ var layers = map[string]layer{
 	".": {
 		ours: []string{
 			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/extendedconnect",
-			"internal/forward", "internal/front", "internal/proxy", "internal/run", "internal/version", "internal/webhook",
+			"internal/forward", "internal/front", "internal/handoff", "internal/proxy", "internal/run", "internal/version", "internal/webhook",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",

@@ -1,0 +1,133 @@
+package parachute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/front"
+	"github.com/parachute-proxy/parachute/internal/handoff"
+)
+
+const (
+	// idleTime is how long an idle connection is left to its client after a handover: what is
+	// closed then has hardly a request on its way.
+	idleTime = time.Minute
+	// maxLingering bounds the processes that have handed over, and have not ended.
+	maxLingering = 3
+)
+
+// handover is how this process hands over to the next one: a [handoff.Host].
+type handover struct{ *process }
+
+// Offer returns what the next process gets.
+func (h handover) Offer() (sockets []handoff.Socket, generation int, followers []string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.phase != leading {
+		return nil, 0, nil, errors.New("it follows another process")
+	}
+	followers = h.followers.Controls()
+	if len(followers) >= maxLingering {
+		return nil, 0, nil, fmt.Errorf("%d processes from upgrades before still have clients; wait until one has ended, or choose a shorter --linger", len(followers))
+	}
+	for _, s := range front.Sockets() {
+		sockets = append(sockets, handoff.Socket{Name: s.Name, Conn: s.Conn})
+	}
+	return append(sockets, h.own...), h.generation, followers, nil
+}
+
+// Freeze has this process decide nothing any more.
+func (h handover) Freeze() {
+	h.become(frozen)
+	if e := running.engine(); e != nil {
+		e.Follow()
+	}
+}
+
+// Thaw has it decide again.
+func (h handover) Thaw() {
+	h.log().Warn("the process that was to take over has failed; this one goes on")
+	h.decide()
+}
+
+// Release leaves the sockets to the next process.
+func (h handover) Release(next int) {
+	h.mu.Lock()
+	h.stays = make(chan struct{})
+	stays, linger := h.stays, h.linger
+	h.mu.Unlock()
+	releaseSockets(min(idleTime, linger))
+	h.become(following)
+	notifyMainProcess(next)
+	h.log().Info("another process has taken over; this one stays for the clients that it has", zap.Int("pid", next), zap.Duration("linger", linger))
+	go h.stay(stays, linger)
+}
+
+// TakeBack has this process go on as before.
+func (h handover) TakeBack() {
+	h.log().Warn("the process that had taken over has died; this one goes on")
+	h.goOn()
+	h.decide()
+	resumeSockets()
+}
+
+// Leave ends this process.
+func (h handover) Leave() {
+	h.goOn()
+	h.end("the process that has taken over has no use for it any more")
+}
+
+// goOn has the process not end by itself.
+func (h handover) goOn() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stays != nil {
+		close(h.stays)
+		h.stays = nil
+	}
+}
+
+var errStopped = errors.New("this process has stopped")
+
+// Apply makes a service what the process that leads has stored.
+func (h handover) Apply(service string, document []byte) error {
+	e := running.engine()
+	if e == nil {
+		return errStopped
+	}
+	return e.Apply(service, document)
+}
+
+// Drain waits until this process holds nothing of a release.
+func (h handover) Drain(ctx context.Context, service string, release int, progress func(requests, streams int)) (api.Drain, error) {
+	e := running.engine()
+	if e == nil {
+		return api.Drain{}, errStopped
+	}
+	return e.DrainOld(ctx, service, release, progress)
+}
+
+// Process tells what this process has.
+func (h handover) Process() api.Process { return h.status() }
+
+// notifyMainProcess tells systemd which process is the main one of the unit from now on
+// (sd_notify(3), MAINPID): only the main process may.
+func notifyMainProcess(pid int) {
+	address := os.Getenv("NOTIFY_SOCKET")
+	if address == "" {
+		return
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "MAINPID=%d", pid)
+}

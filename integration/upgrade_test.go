@@ -1,0 +1,265 @@
+package integration
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/selfsigned"
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// upgrade has another process take over.
+func upgrade(t *testing.T, p *rig.Proxy, args ...string) api.Upgrade {
+	t.Helper()
+	u, err := p.Upgrade(args...)
+	must(t, err)
+	return u
+}
+
+// startSecured starts a proxy with a service that is served with and without TLS.
+func startSecured(t *testing.T, a *app, args ...string) (*rig.Proxy, rig.RawTarget) {
+	t.Helper()
+	p := startProxy(t, args...)
+	certificate, err := selfsigned.New(secureHost)
+	must(t, err)
+	certificateFile, keyFile := filepath.Join(p.Dir, "cert.pem"), filepath.Join(p.Dir, "key.pem")
+	must(t, certificate.Write(certificateFile, keyFile))
+	deploy(t, p, api.DeployRequest{Service: "plain", Hosts: []string{plainHost}, Targets: []string{a.addr()}})
+	deploy(t, p, api.DeployRequest{
+		Service: "secure", Hosts: []string{secureHost}, Targets: []string{a.addr()},
+		TLS: &api.TLSRequest{CertificatePath: certificateFile, PrivateKeyPath: keyFile},
+	})
+	return p, rig.RawTarget{
+		Plain: p.Addr(), Secure: p.HTTPSAddr(), PlainHost: plainHost, SecureHost: secureHost, Path: "/",
+		TLS: &tls.Config{RootCAs: certificate.Roots(), ServerName: secureHost},
+	}
+}
+
+// descriptors counts the descriptors of a process.
+func descriptors(t *testing.T, pid int) int {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	must(t, err)
+	return len(all)
+}
+
+// TestUpgradesLoseNothing takes 6 upgrades, or as many as PARACHUTE_SOAK has time for.
+func TestUpgradesLoseNothing(t *testing.T) {
+	duration := soakTime(t, 0)
+	p, target := startSecured(t, startApp(t, "a", nil))
+	load := rig.StartRawLoad(target, 2)
+	first := p.PID()
+	upgrades, second := 0, 0
+	for begin := time.Now(); upgrades < 6 || time.Since(begin) < duration; upgrades++ {
+		before := load.Answered()
+		u := upgrade(t, p)
+		if u.To.Generation != upgrades+2 || u.To.PID != p.PID() {
+			t.Errorf("%+v after %d upgrades", u, upgrades)
+		}
+		if upgrades == 0 {
+			second = u.To.PID
+		}
+		waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
+		if lingering, err := processesOf(p); err != nil || len(lingering) > 3 {
+			waitFor(t, "processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) <= 3 })
+		}
+	}
+	t.Logf("%d upgrades", upgrades)
+	expectNothingLost(t, load)
+	waitFor(t, "the old processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) == 1 })
+	if rig.IsRunning(first) || rig.IsRunning(second) {
+		t.Error("an old process is still running")
+	}
+	upgrade(t, p)
+	left, err := filepath.Glob(filepath.Join(p.Dir, "handover-*.sock"))
+	if err != nil || len(left) > 1 {
+		t.Errorf("control sockets are left: %s, %v", left, err)
+	}
+	if n := descriptors(t, p.PID()); n > 60 {
+		t.Errorf("the last process has %d descriptors", n)
+	}
+}
+
+// processesOf returns the processes of a proxy: the one that decides is the first.
+func processesOf(p *rig.Proxy) ([]api.Process, error) {
+	c, err := p.API()
+	if err != nil {
+		return nil, err
+	}
+	var list api.ProcessList
+	err = c.Call(context.Background(), http.MethodGet, api.PathProcesses, nil, &list)
+	return list.Processes, err
+}
+
+// TestStreamsLiveThroughUpgrades and are closed politely when the old process has no time left.
+func TestStreamsLiveThroughUpgrades(t *testing.T) {
+	p := startProxy(t, "--linger", "4s")
+	deploy(t, p, api.DeployRequest{Service: "default", Targets: []string{startExample(t, "a").Addr}})
+	ws := openWebSocket(t, p, "app.test")
+	old := p.PID()
+	for i := range 2 {
+		upgrade(t, p)
+		must(t, ws.Send(fmt.Sprint("still here ", i)))
+		if got, err := ws.Receive(); err != nil || !strings.Contains(got, fmt.Sprint("still here ", i)) {
+			t.Fatalf("the echo after an upgrade is %q, %v", got, err)
+		}
+	}
+	all, err := processesOf(p)
+	must(t, err)
+	if len(all) < 2 || all[0].Generation != 3 {
+		t.Errorf("the processes are %+v", all)
+	}
+	ws.SetDeadline(time.Now().Add(patience))
+	_, err = ws.Receive()
+	if c, ok := errors.AsType[*rig.CloseError](err); !ok || c.Code != 1001 {
+		t.Errorf("the WebSocket ends with %v, want a close with 1001", err)
+	}
+	waitFor(t, "the old process to end", func() bool { return !rig.IsRunning(old) })
+}
+
+// TestDeployAfterAnUpgradeWaitsForTheOldProcess, which still has clients: they get the new
+// release from it, and only when it holds nothing of the old one has the deploy ended.
+func TestDeployAfterAnUpgradeWaitsForTheOldProcess(t *testing.T) {
+	p := startProxy(t)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	first := startApp(t, "first", func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(begun)
+			<-goOn
+		}
+	})
+	deploy(t, p, to(first))
+	slow := make(chan int, 1)
+	go func() {
+		resp, _ := get(t, p, "app.test", "/slow")
+		slow <- resp.StatusCode
+	}()
+	<-begun
+	upgrade(t, p)
+	cmd, said := begin(t, p, "deploy", startApp(t, "next", nil).addr())
+	says(t, said, "switched v1 -> v2")
+	if s := services(t, p)[0]; len(s.Draining) != 1 {
+		t.Errorf("the new process holds nothing of v1, but has to wait for the old one: %+v", s.Draining)
+	}
+	close(goOn)
+	if code := exitCodeOf(cmd); code != 0 || !strings.Contains(said.String(), "1 request") {
+		t.Errorf("deploy ends with %d:\n%s", code, said)
+	}
+	if status := <-slow; status != http.StatusOK {
+		t.Errorf("the slow request: %d", status)
+	}
+}
+
+// TestDeployDuringAnUpgradeIsNotNoticedByWhoWaitsForIt.
+func TestDeployDuringAnUpgradeIsNotNoticed(t *testing.T) {
+	p := startProxy(t)
+	deploy(t, p, to(startApp(t, "first", nil)))
+	next := startApp(t, "next", nil)
+	next.unready.Store(true)
+	cmd, said := begin(t, p, "deploy", next.addr())
+	waitFor(t, "the deployment", func() bool { return len(services(t, p)[0].Deployments) == 1 })
+	upgrade(t, p)
+	waitFor(t, "the deployment in the new process", func() bool { return len(services(t, p)[0].Deployments) == 1 })
+	next.unready.Store(false)
+	if code := exitCodeOf(cmd); code != 0 || !strings.Contains(said.String(), "default v2 is live") {
+		t.Errorf("deploy ends with %d:\n%s", code, said)
+	}
+	if resp, _ := get(t, p, "app.test", "/"); resp.Header.Get("X-Instance") != "next" {
+		t.Errorf("%q serves", resp.Header.Get("X-Instance"))
+	}
+}
+
+// TestUpgradeThatFailsChangesNothing: the new program ends, or hangs.
+func TestUpgradeThatFailsChangesNothing(t *testing.T) {
+	bin, err := rig.ParachuteBinary()
+	must(t, err)
+	p := newProxy(t)
+	p.Program = filepath.Join(p.Dir, "parachute")
+	must(t, os.Link(bin, p.Program))
+	must(t, p.Start())
+	deploy(t, p, api.DeployRequest{Service: "default", Targets: []string{startExample(t, "a").Addr}})
+	load := rig.StartLoad(p.Addr(), 2, time.Millisecond)
+	pid := p.PID()
+	for what, c := range map[string]struct{ script, timeout, want string }{
+		"it ends":                   {"#!/bin/sh\nexit 3\n", "30s", "exit status 3"},
+		"it hangs":                  {"#!/bin/sh\nexec sleep 60\n", "1s", "not served in time"},
+		"it cannot use its options": {"#!/bin/sh\nexec " + bin + " \"$@\" --min-tls 9\n", "30s", "--min-tls"},
+	} {
+		replaceProgram(t, p.Program, func(path string) error { return os.WriteFile(path, []byte(c.script), 0o700) })
+		r := run(t, p, "upgrade", "--timeout", c.timeout)
+		if r.Code != 1 || !strings.Contains(r.Stderr, c.want) || !strings.Contains(r.Stderr, "this one goes on") {
+			t.Errorf("%s: upgrade ends with %d, and says %s", what, r.Code, r.Stderr)
+		}
+	}
+	replaceProgram(t, p.Program, func(path string) error { return os.Link(bin, path) })
+	if u := upgrade(t, p); u.From.PID != pid {
+		t.Errorf("%+v, and before it served %d", u, pid)
+	}
+	load.Stop()
+	if n, failed := load.Requests(); failed > 0 {
+		t.Errorf("%d of %d requests failed: %v", failed, n, load.Errors())
+	}
+}
+
+// replaceProgram replaces a program as a package manager does.
+func replaceProgram(t *testing.T, path string, make func(path string) error) {
+	t.Helper()
+	must(t, make(path+".new"))
+	must(t, os.Rename(path+".new", path))
+}
+
+// TestOldProcessGoesOnIfTheNewOneIsKilled.
+func TestOldProcessGoesOnIfTheNewOneIsKilled(t *testing.T) {
+	p := startProxy(t)
+	deploy(t, p, to(startApp(t, "a", nil)))
+	ws := startExample(t, "ws")
+	deploy(t, p, api.DeployRequest{Service: "ws", Hosts: []string{"ws.test"}, Targets: []string{ws.Addr}})
+	openWebSocket(t, p, "ws.test") // has the old process stay
+	old := p.PID()
+	u := upgrade(t, p)
+	deploy(t, p, to(startApp(t, "b", nil)))
+	next, err := os.FindProcess(u.To.PID)
+	must(t, err)
+	must(t, next.Kill())
+	must(t, p.Leads(old))
+	waitFor(t, "the old process to answer", func() bool {
+		all, err := processesOf(p)
+		return err == nil && len(all) == 1 && all[0].PID == old
+	})
+	if resp, _ := get(t, p, "app.test", "/"); resp.Header.Get("X-Instance") != "b" {
+		t.Errorf("%q serves", resp.Header.Get("X-Instance"))
+	}
+	if status := deploy(t, p, to(startApp(t, "c", nil))); status.Release != 3 {
+		t.Errorf("the next deploy is v%d", status.Release)
+	}
+	upgrade(t, p) // and it can hand over once more
+}
+
+// TestStopEndsAllProcesses of the proxy, as who stops it wants.
+func TestStopEndsAllProcesses(t *testing.T) {
+	p := startProxy(t)
+	deploy(t, p, api.DeployRequest{Service: "default", Targets: []string{startExample(t, "a").Addr}})
+	openWebSocket(t, p, "app.test")
+	old := p.PID()
+	upgrade(t, p)
+	if !rig.IsRunning(old) {
+		t.Error("the old process has ended, and has a client")
+	}
+	code, err := p.Stop(patience)
+	if err != nil || rig.IsRunning(old) || rig.IsRunning(p.PID()) {
+		t.Errorf("%d, %v: the old process runs: %t", code, err, rig.IsRunning(old))
+	}
+	left, err := filepath.Glob(filepath.Join(p.Dir, "*.sock"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("sockets are left: %s, %v", left, err)
+	}
+}

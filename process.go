@@ -1,0 +1,222 @@
+package parachute
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/client"
+	"github.com/parachute-proxy/parachute/internal/front"
+	"github.com/parachute-proxy/parachute/internal/handoff"
+	"github.com/parachute-proxy/parachute/internal/version"
+)
+
+// process is this process of the proxy. It may take over from the one before, as [run.Plugin],
+// and hand over to the next one (handover.go).
+type process struct {
+	// began is the directory that it was started in.
+	began string
+	// calls counts the calls of the API that are under way.
+	calls atomic.Int64
+
+	// mu guards what follows.
+	mu         sync.Mutex
+	generation int
+	phase      phase
+	// settled is closed unless the process is frozen.
+	settled chan struct{}
+	// followers are the processes that this one has taken over from.
+	followers *handoff.Followers
+	// server hands over; nil in a Caddy that is not of `parachute run`.
+	server *handoff.Server
+	// own are the sockets that the front does not know of.
+	own    []handoff.Socket
+	admin  client.Address
+	linger time.Duration
+	// stays is closed when this process does not end by itself any more; nil unless it lingers.
+	stays chan struct{}
+}
+
+// phase is what a process is to the services.
+type phase int
+
+const (
+	// leading decides.
+	leading phase = iota
+	// frozen has ceased to decide, and the next process has not begun.
+	frozen
+	// following serves what another process decides, which this one is about to take over from,
+	// or has handed over to.
+	following
+)
+
+// thisProcess is the only one.
+var thisProcess = newProcess()
+
+func newProcess() *process {
+	began, _ := os.Getwd()
+	p := &process{began: began, generation: 1, followers: new(handoff.Followers), settled: make(chan struct{})}
+	close(p.settled)
+	return p
+}
+
+// become changes the phase.
+func (p *process) become(next phase) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case next == frozen:
+		p.settled = make(chan struct{})
+	case p.phase == frozen:
+		close(p.settled)
+	}
+	p.phase = next
+}
+
+func (p *process) is(which phase) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.phase == which
+}
+
+// follows reports whether another process decides. While that is open, it waits for the decision.
+func (p *process) follows(ctx context.Context) bool {
+	p.mu.Lock()
+	settled := p.settled
+	p.mu.Unlock()
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.phase == following
+}
+
+// Follow implements [run.Plugin], as do the methods below.
+func (p *process) Follow() { p.become(following) }
+
+// Refresh makes the services what is stored.
+func (p *process) Refresh(ctx context.Context) error {
+	if e := running.engine(); e != nil {
+		return e.Refresh(ctx)
+	}
+	return nil
+}
+
+// Lead has this process decide, and tell followers.
+func (p *process) Lead(generation int, followers *handoff.Followers) {
+	p.mu.Lock()
+	p.generation, p.followers = generation, followers
+	p.mu.Unlock()
+	p.decide()
+}
+
+func (p *process) decide() {
+	p.become(leading)
+	if e := running.engine(); e != nil {
+		e.Lead()
+	}
+}
+
+// HandOver has this process hand over to those that connect to l.
+func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own, p.admin, p.linger = own, admin, linger
+	p.server = handoff.Serve(l, version.Version(), handover{p})
+}
+
+// status tells what this process has.
+func (p *process) status() api.Process {
+	p.mu.Lock()
+	now := api.Process{PID: os.Getpid(), Version: version.Version(), Generation: p.generation}
+	p.mu.Unlock()
+	now.Connections = fronts.Connections()
+	if e := running.engine(); e != nil {
+		now.Requests, now.Streams = e.InFlight()
+	}
+	return now
+}
+
+// stay ends this process, which has handed over, when it has no clients any more, or when its time
+// is over.
+func (p *process) stay(stays <-chan struct{}, linger time.Duration) {
+	deadline := time.After(linger)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stays:
+			return
+		case <-deadline:
+			p.end("its time is over")
+			return
+		case <-tick.C:
+			if now := p.status(); now.Connections+now.Requests+now.Streams == 0 && p.calls.Load() == 0 {
+				p.end("it has no clients any more")
+				return
+			}
+		}
+	}
+}
+
+// end has Caddy end the process as it does when it is told to stop.
+func (p *process) end(why string) {
+	p.log().Info("this process ends", zap.String("reason", why))
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Signal(syscall.SIGTERM)
+	}
+}
+
+// exit is called when the process is about to end.
+func (p *process) exit() {
+	p.mu.Lock()
+	server, followers, leads := p.server, p.followers, p.phase == leading
+	p.mu.Unlock()
+	if leads {
+		followers.Bye() // the whole proxy is to end
+	}
+	if server != nil {
+		server.Close()
+	}
+}
+
+func (p *process) log() *zap.Logger { return caddy.Log().Named("parachute") }
+
+// tell tells the processes that follow this one. It is a [proxy.Followers].
+type tell struct{ *process }
+
+// Apply has them make a service what a document says.
+func (t tell) Apply(service string, document []byte) { t.all().Apply(service, document) }
+
+// Drain waits until they hold nothing of a release.
+func (t tell) Drain(service string, release int, progress func(requests, streams int)) []api.Drain {
+	return t.all().Drain(service, release, progress)
+}
+
+func (t tell) all() *handoff.Followers {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.followers
+}
+
+// releaseSockets leaves the sockets to the next process, and has clients come by new connections.
+func releaseSockets(idle time.Duration) {
+	front.Release()
+	fronts.Retire(idle)
+}
+
+// resumeSockets undoes releaseSockets.
+func resumeSockets() {
+	fronts.Renew()
+	front.Resume()
+}

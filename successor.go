@@ -1,0 +1,77 @@
+package parachute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/argv0"
+	"github.com/parachute-proxy/parachute/internal/run"
+)
+
+// upgrade starts a process that takes over from this one. It returns that process, or why none has
+// taken over: then this one goes on.
+func (p *process) upgrade(ctx context.Context) (api.Process, error) {
+	p.mu.Lock()
+	server := p.server
+	p.mu.Unlock()
+	switch {
+	case server == nil:
+		return api.Process{}, errors.New("it was not started by parachute run, or has no socket to hand over at")
+	case os.Getpid() == 1:
+		return api.Process{}, errors.New("it is the first process of its container, which would end with it; start another container with run --takeover")
+	}
+	cmd, err := p.successor(server.Listener().Addr().String())
+	if err != nil {
+		return api.Process{}, err
+	}
+	attempt, err := server.Expect()
+	if err != nil {
+		return api.Process{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		server.End(attempt, err)
+		return api.Process{}, fmt.Errorf("starting the new process: %w", err)
+	}
+	server.Started(attempt, cmd.Process.Pid)
+	go func() {
+		err := cmd.Wait()
+		time.Sleep(time.Second) // what it has said of itself says more
+		if err == nil {
+			err = errors.New("exit status 0")
+		}
+		server.End(attempt, fmt.Errorf("the new process has ended with %w; its log says why", err))
+	}()
+	to, err := attempt.Wait(ctx)
+	if err != nil && ctx.Err() != nil {
+		_ = cmd.Process.Kill()
+		server.End(attempt, err)
+	}
+	return to, err
+}
+
+// successor returns the command that starts the next process: the one that started this one. The
+// program is looked for anew, since another one may be there now.
+func (p *process) successor(handoverSocket string) (*exec.Cmd, error) {
+	args := argv0.Original()
+	path := args[0]
+	switch {
+	case !strings.ContainsRune(path, filepath.Separator):
+		found, err := exec.LookPath(path)
+		if err != nil {
+			return nil, fmt.Errorf("finding the program of the new process: %w", err)
+		}
+		path = found
+	case !filepath.IsAbs(path):
+		path = filepath.Join(p.began, path)
+	}
+	cmd := &exec.Cmd{Path: path, Args: args, Dir: p.began, Stdout: os.Stdout, Stderr: os.Stderr}
+	cmd.Env = append(os.Environ(), run.TakeoverVariable+"="+handoverSocket)
+	return cmd, nil
+}
