@@ -68,7 +68,8 @@ func (s *sockets) listenAdmin(ctx context.Context, a address, cfg net.ListenConf
 		Listener: head, guest: newIntroduction(head.Addr(), fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", introductionPath, host)),
 		closed: make(chan struct{}), over: make(chan struct{}), unknown: make(chan struct{}),
 	}
-	go l.serve()
+	// Caddy stops the server before this one while we are still being introduced.
+	go l.serve(adminFronts.expect(head.Addr()))
 	return l, nil
 }
 
@@ -85,7 +86,7 @@ func (l *adminListener) Accept() (net.Conn, error) {
 	}
 	if caddy.Exiting() {
 		<-l.over
-		adminFronts.wait(adminGrace, func(int) {})
+		adminFronts.wait(adminGrace)
 	}
 	return nil, net.ErrClosed
 }
@@ -96,8 +97,10 @@ func (l *adminListener) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *adminListener) serve() {
+func (l *adminListener) serve(arrived func()) {
 	defer close(l.over)
+	expected := sync.OnceFunc(arrived)
+	defer expected()
 	select {
 	case <-l.guest.met:
 	case <-l.guest.ended:
@@ -113,5 +116,6 @@ func (l *adminListener) serve() {
 	e := &entry{std: l.guest.std.Load()}
 	e.front = adminFronts.join(l.Addr(), e)
 	defer adminFronts.leave(e, 0)
+	expected()
 	e.acceptFrom(l.Listener, l.closed)
 }

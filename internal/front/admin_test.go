@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -35,8 +36,12 @@ func TestCallsOfAnAdminEndpointGoOnWithTheNewestConfig(t *testing.T) {
 	first := s.startAdmin(config("first"))
 	caller := s.client(first)
 	caller.expect("first", true)
-	for _, name := range []string{"second", "third"} {
+	for i := range 20 {
+		name := fmt.Sprint("config ", i)
 		next := s.startAdmin(config(name))
+		if i%2 == 0 {
+			first.stop(t) // as Caddy does, which does not wait for more than the new listener
+		}
 		for end := time.Now().Add(patience); ; {
 			if got, goesOn := caller.ask(); !goesOn {
 				t.Fatal("the connection ends")

@@ -20,6 +20,8 @@ type Fronts struct {
 	byAddr map[string]*front
 	// retiring are the servers that have been told to end, and have not.
 	retiring map[*server]struct{}
+	// cut counts the connections that servers had when their time was over.
+	cut int
 }
 
 // front has the connections of an address.
@@ -35,6 +37,8 @@ type front struct {
 
 	// entries are those of the configs that have started, the newest last.
 	entries []*entry
+	// expected counts the configs that are about to join.
+	expected int
 	// servers are those of the entries, by settings.
 	servers map[string]*server
 }
@@ -48,20 +52,43 @@ type entry struct {
 	server *server
 }
 
-// join makes e the newest of the front of an address. Connections whose settings are
-// others than those of e are asked to end.
-func (f *Fronts) join(addr net.Addr, e *entry) *front {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	key := addr.Network() + "/" + addr.String()
-	at := f.byAddr[key]
+// key identifies an address.
+func key(addr net.Addr) string { return addr.Network() + "/" + addr.String() }
+
+// at returns the front of an address, which it makes if there is none. mu must be held.
+func (f *Fronts) at(addr net.Addr) *front {
+	at := f.byAddr[key(addr)]
 	if at == nil {
 		at = &front{addr: addr, servers: make(map[string]*server)}
 		if f.byAddr == nil {
 			f.byAddr = make(map[string]*front)
 		}
-		f.byAddr[key] = at
+		f.byAddr[key(addr)] = at
 	}
+	return at
+}
+
+// expect has the connections of an address go on without a config until one has joined, or
+// arrived is called.
+func (f *Fronts) expect(addr net.Addr) (arrived func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := f.at(addr)
+	at.expected++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		at.expected--
+		f.end(at, 0)
+	}
+}
+
+// join makes e the newest of the front of an address. Connections whose settings are
+// others than those of e are asked to end.
+func (f *Fronts) join(addr net.Addr, e *entry) *front {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := f.at(addr)
 	at.entries = append(at.entries, e)
 	at.current.Store(e)
 	settings := e.settings + connectionSettings(e.std)
@@ -87,9 +114,16 @@ func (f *Fronts) leave(e *entry, grace time.Duration) {
 	at.entries = slices.DeleteFunc(at.entries, func(other *entry) bool { return other == e })
 	if n := len(at.entries); n > 0 {
 		at.current.Store(at.entries[n-1])
+	}
+	f.end(at, grace)
+}
+
+// end has the connections of a front end, if no config has it any more. mu must be held.
+func (f *Fronts) end(at *front, grace time.Duration) {
+	if len(at.entries) > 0 || at.expected > 0 || f.byAddr[key(at.addr)] != at {
 		return
 	}
-	delete(f.byAddr, at.addr.Network()+"/"+at.addr.String())
+	delete(f.byAddr, key(at.addr))
 	for s := range f.retiring { // since Retire, perhaps, and with more time
 		if s.front == at {
 			s.hurry()
@@ -124,36 +158,44 @@ func (f *Fronts) retire(s *server, idle, grace time.Duration) {
 		s.retire(ctx, idle)
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		if ctx.Err() != nil {
+			f.cut += s.conns.count()
+		}
 		delete(f.retiring, s)
+		close(s.ended)
 	}()
 }
 
 // wait waits until all servers that are to end have ended, but not longer than grace if that
-// is not 0. If some have not, cut is told how many connections they have.
-func (f *Fronts) wait(grace time.Duration, cut func(connections int)) {
+// is not 0. It returns how many connections had no time to.
+func (f *Fronts) wait(grace time.Duration) (cut int) {
 	var timeout <-chan time.Time
 	if grace > 0 {
 		timeout = time.After(grace)
 	}
 	for {
-		f.mu.Lock()
-		var next *server
-		left := 0
-		for s := range f.retiring {
-			next = s
-			left += s.conns.count()
-		}
-		f.mu.Unlock()
+		next, left := f.next()
 		if next == nil {
-			return
+			return left
 		}
 		select {
 		case <-next.ended:
 		case <-timeout:
-			if left > 0 {
-				cut(left)
-			}
-			return
+			_, left := f.next()
+			return left
 		}
 	}
+}
+
+// next returns a server that has not ended, or nil, and the connections that there are, or
+// were when there was no time left for them.
+func (f *Fronts) next() (next *server, left int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left = f.cut
+	for s := range f.retiring {
+		next = s
+		left += s.conns.count()
+	}
+	return next, left
 }

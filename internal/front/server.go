@@ -20,7 +20,8 @@ type server struct {
 	conns connections
 	// polite says that clients are told to come by another connection.
 	polite atomic.Bool
-	// ended is closed when there are no connections any more, or no time for them.
+	// ended is closed, by retire of Fronts, when there are no connections any more, or no
+	// time for them.
 	ended chan struct{}
 	// hurried is closed when idle connections are to be closed now.
 	hurried  chan struct{}
@@ -127,7 +128,6 @@ func (s *server) hurry() { s.hurrying.Do(func() { close(s.hurried) }) }
 // retire tells all clients to leave, and ends their connections when they have, or when they
 // had so much time to. What has been begun by then ends by itself, unless ctx ends before.
 func (s *server) retire(ctx context.Context, politely time.Duration) {
-	defer close(s.ended)
 	s.polite.Store(true)
 	s.mu.Lock()
 	for c := range s.h2 {

@@ -16,6 +16,9 @@ type Config struct {
 	// fronts has the connections.
 	fronts *Fronts
 
+	// cut has it told once that connections were cut.
+	cut sync.Once
+
 	// mu guards listeners.
 	mu        sync.Mutex
 	listeners []*listener
@@ -56,7 +59,7 @@ type Wrapper struct {
 	// as long as there are connections, but no longer than Grace, if that is not 0.
 	Exiting func() bool
 	Grace   func() time.Duration
-	// Cut is called with the number of connections that Grace was too short for.
+	// Cut is called once with the number of connections that Grace was too short for.
 	Cut func(connections int)
 
 	std atomic.Pointer[http.Server]
@@ -114,7 +117,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	<-l.closed
 	if l.wrapper.Exiting() {
 		<-l.over
-		l.wrapper.Config.fronts.wait(l.wrapper.Grace(), l.wrapper.Cut)
+		if n := l.wrapper.Config.fronts.wait(l.wrapper.Grace()); n > 0 {
+			l.wrapper.Config.cut.Do(func() { l.wrapper.Cut(n) })
+		}
 	}
 	return nil, net.ErrClosed
 }
