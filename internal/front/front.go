@@ -49,7 +49,7 @@ type entry struct {
 	settings string
 	front    *front
 	// server is where the config's connections go.
-	server *server
+	server atomic.Pointer[server]
 }
 
 // key identifies an address.
@@ -101,7 +101,7 @@ func (f *Fronts) join(addr net.Addr, e *entry) *front {
 	if at.servers[settings] == nil {
 		at.servers[settings] = newServer(at, e.std)
 	}
-	e.server = at.servers[settings]
+	e.server.Store(at.servers[settings])
 	return at
 }
 

@@ -322,7 +322,7 @@ func TestExitWithoutConnectionsIsAtOnce(t *testing.T) {
 	c := s.client(first)
 	c.expect("first", true)
 	_ = c.Conn.Close()
-	at := first.entryOf(t).server
+	at := first.entryOf(t).server.Load()
 	for end := time.Now().Add(patience); at.conns.count() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the connection does not end")

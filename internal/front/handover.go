@@ -175,7 +175,7 @@ func (f *Fronts) Renew() {
 			if at.servers[settings] == nil {
 				at.servers[settings] = newServer(at, e.std)
 			}
-			e.server = at.servers[settings]
+			e.server.Store(at.servers[settings])
 		}
 	}
 }

@@ -111,9 +111,10 @@ func (f *front) serve(c net.Conn, e *entry) {
 			c = hiddenTLS{c, c2}
 		}
 	}
-	e.server.conns.add(1)
-	if !e.server.queue.put(c) {
-		e.server.conns.add(-1)
+	s := e.server.Load()
+	s.conns.add(1)
+	if !s.queue.put(c) {
+		s.conns.add(-1)
 		_ = c.Close()
 	}
 }
