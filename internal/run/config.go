@@ -93,19 +93,12 @@ func (o *options) baseConfig() object {
 	if o.httpsPort != 0 {
 		httpApp["https_port"] = o.httpsPort
 	}
+	if o.shutdownDelay != 0 {
+		httpApp["shutdown_delay"] = o.shutdownDelay.String()
+	}
 	if o.metricsPort != 0 {
 		httpApp["metrics"] = object{}
-		servers[metricsServer] = object{
-			"listen":          []any{o.listen(o.metricsPort)},
-			"automatic_https": object{"disable": true},
-			"protocols":       []any{"h1"},
-			"routes": []any{object{
-				"match":  []any{object{"path": []any{"/metrics"}}},
-				"handle": []any{object{"handler": "metrics"}},
-			}, object{
-				"handle": []any{object{"handler": "static_response", "status_code": 404}},
-			}},
-		}
+		servers[metricsServer] = o.metricsServer()
 	}
 	parachute := object{"grace_period": o.gracePeriod.String(), "bound_exit": true, "site_hosts": "refuse"}
 	if o.allowSiteHosts {

@@ -99,6 +99,7 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	c.has("apps/http/http_port", `8080`)
 	c.has("apps/http/https_port", `8443`)
 	c.has("apps/http/grace_period", "null") // it would apply to reloads
+	c.has("apps/http/shutdown_delay", "null")
 	c.has("apps/parachute/bound_exit", "true")
 	c.has("apps/parachute/grace_period", `"10s"`)
 	c.has("admin/listen", `"unix+parachute-admin//run/test.sock|0600"`)
@@ -139,6 +140,9 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 				"apps/http/metrics": `{}`,
 				"apps/http/servers/parachute_metrics/routes": `[
 					{"match": [{"path": ["/metrics"]}], "handle": [{"handler": "metrics"}]},
+					{"match": [{"path": ["/ready"], "vars": {"{http.shutting_down}": ["true"]}}],
+						"handle": [{"handler": "static_response", "status_code": 503, "body": "stopping\n"}]},
+					{"match": [{"path": ["/ready"]}], "handle": [{"handler": "static_response", "status_code": 200, "body": "ready\n"}]},
 					{"handle": [{"handler": "static_response", "status_code": 404}]}]`,
 			},
 		},
@@ -201,6 +205,10 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		"grace period": {
 			[]string{"--grace-period=90s"},
 			map[string]string{"apps/parachute/grace_period": `"1m30s"`},
+		},
+		"shutdown delay": {
+			[]string{"--shutdown-delay=5s"},
+			map[string]string{"apps/http/shutdown_delay": `"5s"`},
 		},
 		"client timeout": {
 			[]string{"--client-timeout=5s"},
@@ -507,4 +515,17 @@ func TestServerOptionsApplyWithoutSites(t *testing.T) {
 	c = built(t, "http://a.test {\n\trespond ok\n}\n", "--trusted-proxies=10.0.0.0/8")
 	c.has("apps/http/servers/srv0/trusted_proxies/source", `"static"`)
 	built(t, ":9000\nrespond ok") // a site without braces takes everything behind it for its own
+}
+
+// What a site listens on is as the process can keep it, and what wraps its listener stays.
+func TestEveryServerSharesItsSockets(t *testing.T) {
+	t.Setenv("TEST_HOST", "127.0.0.1")
+	c := build(t, withFile(t, "caddy.json", `{"apps": {"http": {"servers": {
+		"mine": {"listen": [":9000", "127.0.0.1:9001-9003", "tcp4/:9004", "unix//run/site.sock|0660", "{env.TEST_HOST}:9005"],
+			"listener_wrappers": [{"wrapper": "http_redirect"}, {"wrapper": "tls"}], "routes": [{"handle": [{"handler": "static_response"}]}]},
+		"silent": {"routes": [{"handle": [{"handler": "static_response"}]}]}
+	}}}}`))
+	c.has("apps/http/servers/mine/listen", `["parachute/:9000", "parachute/127.0.0.1:9001-9003", "parachute4/:9004", "unix+parachute//run/site.sock|0660", "parachute/{env.TEST_HOST}:9005"]`)
+	c.has("apps/http/servers/mine/listener_wrappers", `[{"wrapper": "http_redirect"}, {"wrapper": "tls"}, {"wrapper": "parachute_front"}]`)
+	c.has("apps/http/servers/silent/listen", `null`)
 }

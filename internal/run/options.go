@@ -34,6 +34,7 @@ type options struct {
 	debug          bool
 	configFile     string
 	gracePeriod    api.Duration
+	shutdownDelay  api.Duration
 	clientTimeout  api.Duration
 	maxHeaderSize  size
 	dropOddNames   bool
@@ -74,4 +75,5 @@ func (o *options) register(flags *pflag.FlagSet) {
 	o.linger = api.Duration(DefaultLinger)
 	flags.Var(&o.linger, "linger", "`time` that this process stays for the clients that it has, once another one has taken over from it")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to finish when the proxy stops")
+	flags.Var(&o.shutdownDelay, "shutdown-delay", "`time` for which the proxy goes on as before when it is told to stop, but says on --metrics-port that it is not ready, before the grace period begins")
 }

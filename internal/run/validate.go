@@ -44,6 +44,9 @@ func (o *options) validate() error {
 			return fmt.Errorf("--%s %s is out of range; use a value from 100ms to 24h", name, d)
 		}
 	}
+	if o.shutdownDelay < 0 || o.shutdownDelay > api.Duration(24*time.Hour) {
+		return fmt.Errorf("--shutdown-delay %s is out of range; use a value from 0s to 24h", o.shutdownDelay)
+	}
 	if o.maxHeaderSize < 1<<10 || o.maxHeaderSize > 16<<20 {
 		return fmt.Errorf("--max-header-size %s is out of range; use a value from 1KiB to 16MiB", o.maxHeaderSize.String())
 	}
