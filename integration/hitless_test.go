@@ -180,6 +180,27 @@ func TestOpenConnectionsGoOnWithTheNewestConfig(t *testing.T) {
 	})
 }
 
+// QUIC is Caddy's, which ends connections with a reload. Clients make others, and those find
+// the newest config.
+func TestHTTP3GoesOnAfterReloads(t *testing.T) {
+	eachHitlessWayToReload(t, func(t *testing.T, p *reloadable) {
+		s := secure(t, p, startApp(t, "a", nil))
+		client := tlsClient(t, p.Proxy, "HTTP/3.0", s.target.TLS.RootCAs, secureHost)
+		for range 5 {
+			waitFor(t, "the newest config over HTTP/3", func() bool {
+				resp, err := client.Get("https://" + secureHost + "/generation")
+				if err != nil {
+					return false
+				}
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				return err == nil && resp.ProtoMajor == 3 && string(body) == fmt.Sprint(s.generation)
+			})
+			s.reload("")
+		}
+	})
+}
+
 // A port that a config has given up is nobody's any more, and the next config can have it.
 func TestPortThatAConfigGivesUpIsClosed(t *testing.T) {
 	eachHitlessWayToReload(t, func(t *testing.T, p *reloadable) {

@@ -268,6 +268,8 @@ func (p *Proxy) End(timeout time.Duration) error {
 	defer os.RemoveAll(p.Dir)
 	var err error
 	if p.done != nil {
+		// It would give idle clients time to leave by themselves.
+		http.DefaultClient.CloseIdleConnections()
 		_, err = p.Stop(timeout)
 	}
 	return errors.Join(err, p.Complaint())
