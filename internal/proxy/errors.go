@@ -1,6 +1,10 @@
 package proxy
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
 
 // Request errors of [Engine.ServeHTTP], which also returns those of forward. The host
 // decides what the client sees.
@@ -17,3 +21,11 @@ var (
 	// deployment is the proxy itself.
 	ErrLoop = errors.New("the proxy is its own target")
 )
+
+// ErrElsewhere means that another process decides about the services now: this one follows it,
+// and has changed nothing. The call is to be made there.
+var ErrElsewhere = &api.Error{
+	Code:    api.CodeStopping,
+	Message: "another process has taken over from this one; nothing has changed",
+	Hint:    "try again",
+}

@@ -13,26 +13,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// ErrElsewhere means that another process decides about the services now: this one follows it,
-// and has changed nothing. The call is to be made there.
-var ErrElsewhere = &api.Error{
-	Code:    api.CodeStopping,
-	Message: "another process has taken over from this one; nothing has changed",
-	Hint:    "try again",
-}
-
-// Followers are processes that serve the services, too, but follow this one: those that it has
-// taken over from.
-type Followers interface {
-	// Apply has them make a service what a document says, or has it go if there is none. It
-	// returns when they have, or are given up on.
-	Apply(service string, document []byte)
-	// Drain waits until they hold nothing of a release that has left, and returns how it has
-	// drained in each of them that held something of it. progress is called now and then with
-	// what is left in all of them.
-	Drain(service string, release int, progress func(requests, streams int)) []api.Drain
-}
-
 // Follow has e decide nothing any more: it serves what is applied. It returns when nothing of its
 // own is stored or decided any more. Deployments that have not begun to commit end with
 // [ErrElsewhere], and so do operations that are asked for later. Commits that are under way end
