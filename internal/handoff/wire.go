@@ -62,7 +62,9 @@ func (w *wire) send(m message, descriptors ...int) error {
 		if err != nil {
 			return err
 		}
-		line = line[n:]
+		if line = line[n:]; len(line) == 0 {
+			return nil // the other process may have read it, and be gone
+		}
 	}
 	_, err = w.conn.Write(line)
 	return err
