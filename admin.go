@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -192,9 +193,22 @@ func deployService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 		answer(w, plan, err)
 		return
 	}
-	d, err := e.DeployIfMatch(p, ifMatch(r))
+	var d *proxy.Deployment
+	if id := r.Header.Get(deploymentHeader); deploymentID.MatchString(id) {
+		d, err = e.DeployAs(id, p, ifMatch(r))
+	} else {
+		d, err = e.DeployIfMatch(p, ifMatch(r))
+	}
+	if c, ok := w.(*movableCall); ok && err == nil {
+		if c.deployment = d.ID(); d.Detached() {
+			c.carryOn(e, d, r)
+		}
+	}
 	answerDeployment(w, r, d, err)
 }
+
+// deploymentID is the form of the ids of deployments.
+var deploymentID = regexp.MustCompile(`^[a-z2-7]{12}$`)
 
 // answerDeployment answers a call that has a deployment accepted, or why it was not.
 func answerDeployment(w http.ResponseWriter, r *http.Request, d *proxy.Deployment, err error) {
@@ -212,6 +226,7 @@ func answerDeployment(w http.ResponseWriter, r *http.Request, d *proxy.Deploymen
 		return
 	}
 	status, err := d.Wait(r.Context())
+	thisProcess.awaitDrains(r.Context(), status.Service)
 	if err != nil {
 		cancelIfGone(r, d)
 		writeError(w, err, status)
@@ -228,6 +243,9 @@ func streamEvents(w http.ResponseWriter, r *http.Request, d *proxy.Deployment) {
 		if c, ok := w.(*movableCall); ok && ev.Result != nil && ev.Result.Error == proxy.ErrElsewhere {
 			c.moved = true // the caller is told of the rest by the process that goes on
 			return nil
+		}
+		if ev.Kind == api.EventEnded {
+			thisProcess.awaitDrains(r.Context(), ev.Result.Service)
 		}
 		if err := encoder.Encode(ev); err != nil {
 			return err

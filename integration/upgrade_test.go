@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -261,5 +262,30 @@ func TestStopEndsAllProcesses(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(p.Dir, "*.sock"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("sockets are left: %s, %v", left, err)
+	}
+}
+
+// TestNobodyWhoDeploysNoticesAnUpgrade: neither who has not waited, nor who watches a release.
+func TestNobodyWhoDeploysNoticesAnUpgrade(t *testing.T) {
+	p := startProxy(t)
+	deploy(t, p, to(startApp(t, "first", nil)))
+	late := startApp(t, "late", nil)
+	late.unready.Store(true)
+	id := strings.TrimSpace(wantRun(t, p, 0, "deploy", late.addr(), "--detach", "--output", "json").Stdout)
+	var detached api.DeploymentStatus
+	must(t, json.Unmarshal([]byte(id), &detached))
+	upgrade(t, p)
+	waiting, told := begin(t, p, "wait", detached.ID)
+	waitFor(t, "the deployment in the new process", func() bool { return len(services(t, p)[0].Deployments) == 1 })
+	late.unready.Store(false)
+	if code := exitCodeOf(waiting); code != 0 || !strings.Contains(told.String(), "default v2 is live") {
+		t.Errorf("wait ends with %d:\n%s", code, told)
+	}
+
+	cmd, said := begin(t, p, "deploy", startApp(t, "watched", nil).addr(), "--watch", "3s")
+	says(t, said, "switched v2 -> v3")
+	upgrade(t, p)
+	if code := exitCodeOf(cmd); code != 0 || !strings.Contains(said.String(), "default v3 is live") {
+		t.Errorf("deploy --watch ends with %d:\n%s", code, said)
 	}
 }

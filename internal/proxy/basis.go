@@ -154,7 +154,7 @@ func (e *Engine) Plan(p api.Patch) (api.Plan, error) {
 
 // accept makes a deployment of what resolve has returned. It returns false if the service
 // has changed since. Engine.mu must be held.
-func (e *Engine) accept(p api.Patch, s api.Spec, from basis, ifMatch string) (*Deployment, bool, error) {
+func (e *Engine) accept(id string, p api.Patch, s api.Spec, from basis, ifMatch string) (*Deployment, bool, error) {
 	if err := e.mayDecide(); err != nil {
 		return nil, true, err
 	}
@@ -174,7 +174,7 @@ func (e *Engine) accept(p api.Patch, s api.Spec, from basis, ifMatch string) (*D
 			Message: fmt.Sprintf("a newer deployment of %s was accepted; this one has changed nothing", s.Service),
 		})
 	}
-	d := newDeployment(s)
+	d := newDeploymentAs(id, s)
 	d.saysTLS, d.builtOn = p.SaysTLS(), from.committing
 	d.reserved = e.heldBy(svc, s.Routes)
 	e.begin(svc, d)

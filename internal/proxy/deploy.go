@@ -19,15 +19,25 @@ func (e *Engine) DeployIfMatch(p api.Patch, ifMatch string) (*Deployment, error)
 	return e.deploy(p, 0, ifMatch)
 }
 
+// DeployAs is [Engine.DeployIfMatch] for a deployment that another process has accepted by that
+// id, and has not begun to commit.
+func (e *Engine) DeployAs(id string, p api.Patch, ifMatch string) (*Deployment, error) {
+	return e.deployAs(id, p, 0, ifMatch)
+}
+
 // deploy is Deploy, also for a rollback to a release, which is 0 for any other deployment.
 func (e *Engine) deploy(p api.Patch, rollbackTo int, ifMatch string) (*Deployment, error) {
+	return e.deployAs(newDeploymentID(), p, rollbackTo, ifMatch)
+}
+
+func (e *Engine) deployAs(id string, p api.Patch, rollbackTo int, ifMatch string) (*Deployment, error) {
 	for {
 		s, from, err := e.resolve(p)
 		if err != nil {
 			return nil, err
 		}
 		e.mu.Lock()
-		d, uptodate, err := e.accept(p, s, from, ifMatch)
+		d, uptodate, err := e.accept(id, p, s, from, ifMatch)
 		if d != nil {
 			d.status.From = rollbackTo
 			svc := e.services[s.Service]

@@ -43,9 +43,12 @@ type Deployment struct {
 	ended chan struct{}
 }
 
-func newDeployment(s api.Spec) *Deployment {
+func newDeployment(s api.Spec) *Deployment { return newDeploymentAs(newDeploymentID(), s) }
+
+// newDeploymentAs is newDeployment with an id.
+func newDeploymentAs(id string, s api.Spec) *Deployment {
 	d := &Deployment{
-		id:    strings.ToLower(rand.Text()[:12]),
+		id:    id,
 		spec:  s,
 		more:  make(chan struct{}),
 		ended: make(chan struct{}),
@@ -67,6 +70,9 @@ func newDeployment(s api.Spec) *Deployment {
 	d.send(api.Event{Kind: api.EventAccepted, Targets: d.status.Targets})
 	return d
 }
+
+// newDeploymentID returns an id that no other deployment has.
+func newDeploymentID() string { return strings.ToLower(rand.Text()[:12]) }
 
 // ID identifies the deployment.
 func (d *Deployment) ID() string { return d.id }

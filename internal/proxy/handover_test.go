@@ -268,3 +268,31 @@ func TestRolloutsGoOnInTheNewProcess(t *testing.T) {
 	old.settleDrains()
 	old.checkConsistent()
 }
+
+// TestWhoWaitsForARolloutIsToldByTheOldProcess how it has ended in the new one.
+func TestWhoWaitsForARolloutIsToldByTheOldProcess(t *testing.T) {
+	t.Parallel()
+	for action, want := range map[api.RolloutAction]struct {
+		code  api.Code
+		state api.State
+	}{
+		api.ActionPromote: {"", api.StateDone},
+		api.ActionAbort:   {api.CodeReverted, api.StateReverted},
+	} {
+		t.Run(string(action), func(t *testing.T) {
+			p := newProcesses(t)
+			p.lead().deploy(requestFor("app", testkit.StartApp(t, "a")))
+			req := requestFor("app", testkit.StartApp(t, "b"))
+			req.Watch = new(api.Duration(time.Hour))
+			d := p.lead().start(req)
+			await(t, d, api.EventRollout, 1)
+			_, next := p.upgrade()
+			if err := next.changeRolloutOf(api.RolloutRequest{Action: action}); err != nil {
+				t.Fatal(err)
+			}
+			if status, err := wait(t, d); api.ErrorCode(err) != want.code || status.State != want.state {
+				t.Errorf("%v, %s", err, status.State)
+			}
+		})
+	}
+}

@@ -149,6 +149,9 @@ func (r *rollout) weight() api.Percent {
 	return r.at.weight(&r.spec)
 }
 
+// waits reports whether a rollout waits for somebody to decide.
+func (at *position) waits() bool { return !at.Timed || at.Paused != "" && !at.ByHand }
+
 func (at *position) weight(spec *api.Rollout) api.Percent {
 	switch {
 	case at.Weight != nil:
@@ -211,6 +214,14 @@ func (r *rollout) isOver() bool {
 	default:
 		return false
 	}
+}
+
+// isHandedOver reports whether another process has r go on.
+func (r *rollout) isHandedOver() bool {
+	over := r.isOver()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return over && r.end.how == handedOver
 }
 
 // outcome returns what whoever waits for the deployment is told: nil if its release is, or was,

@@ -21,7 +21,7 @@ func (e *Engine) tellPosition(svc *service, r *rollout) {
 // waitIfUntimed tells that r waits for somebody to decide, if it does not end by itself.
 func (e *Engine) waitIfUntimed(r *rollout) {
 	at := r.position()
-	if at.Timed && (at.Paused == "" || at.ByHand) {
+	if !at.waits() {
 		return
 	}
 	r.tellUndecided()

@@ -210,6 +210,9 @@ func (o *operation) try() error {
 	case <-o.rollout.undecided:
 	}
 	err := o.rollout.outcome()
+	if o.rollout.isHandedOver() {
+		err = o.tryElsewhere()
+	}
 	if code := api.ErrorCode(err); code == api.CodeReverted || code == api.CodeSuperseded {
 		o.awaitDrains() // so that the instances of the release may be removed
 	}
