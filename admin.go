@@ -328,7 +328,7 @@ func invalidBody(reason string) error {
 	return &api.Error{Code: api.CodeInvalid, Message: "the body is not a valid request: " + api.Printable(reason)}
 }
 
-// errorStatus maps the engine's errors to HTTP statuses.
+// errorStatus maps the codes of errors to HTTP statuses. A code that is not here has 500.
 var errorStatus = map[api.Code]int{
 	api.CodeInvalid:       http.StatusBadRequest,
 	api.CodeNotHealthy:    http.StatusUnprocessableEntity,

@@ -10,7 +10,7 @@ import (
 // life is told by Caddy when a config has started, and when it is about to stop.
 type life struct{ app *App }
 
-// bindLife has it told.
+// bindLife has Caddy tell the app when its config has started, and when it is about to stop.
 func bindLife(app *App, events *caddyevents.App) error {
 	for _, name := range []string{"started", "stopping"} {
 		if err := events.On(name, life{app}); err != nil {
@@ -33,10 +33,10 @@ func (l life) Handle(_ context.Context, event caddy.Event) error {
 	return nil
 }
 
-// boundExit gives the HTTP app the settings of its end when the process exits. In its config
-// they would apply to reloads as well. There, a grace period ends streams over HTTP/3. And a
-// shutdown delay would come with each reload: Caddy goes without one if other configs use the
-// same sockets, but it does not know of ours.
+// boundExit gives the HTTP app a grace period and its shutdown delay when the process exits:
+// it reads both when it stops. In its config they would apply to reloads as well. There, a
+// grace period ends streams over HTTP/3. And a shutdown delay would come with each reload: Caddy
+// goes without one if other configs use the same sockets, but it does not know of ours.
 func (a *App) boundExit() {
 	app := a.httpApp()
 	if app == nil {

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// idleTime is how long an idle connection is left to its client after a handover: what is
-	// closed then has hardly a request on its way.
+	// idleTime is how long an idle connection is left to its client after a handover. A client
+	// that has said nothing for so long has hardly a request on its way when it is closed.
 	idleTime = time.Minute
 	// maxLingering bounds the processes that have handed over, and have not ended.
 	maxLingering = 3

@@ -1,7 +1,8 @@
 // Package parachute is an HTTP proxy for zero-downtime deployments, built as a
 // Caddy v2 plugin. Caddy brings the servers, certificates, storage, logging and
-// the admin endpoint; internal/proxy holds the table of services, the switch and
-// the drain; this package joins the two and adds the commands.
+// the admin endpoint; internal/proxy holds the table of services and the switch;
+// internal/forward carries the requests, up to the end of a drain; this package joins
+// them with Caddy and adds the commands.
 package parachute
 
 import (

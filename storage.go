@@ -16,7 +16,7 @@ import (
 const servicesPrefix = "parachute/services"
 
 // store keeps the engine's state in Caddy's storage. Each service has a current
-// document and the generation before it.
+// document, the generation before it, and the history of its releases.
 type store struct {
 	storage certmagic.Storage
 	// logger is told when a power cut could undo what has been stored. Default: nobody is.
@@ -61,8 +61,8 @@ func (s *store) Save(ctx context.Context, service string, document []byte, usabl
 	return nil
 }
 
-// Delete removes the previous generation first: were it the last to go, a crash
-// in between would bring it back to life.
+// Delete removes the previous generation before the current one: were it the last to go,
+// a crash in between would bring it back to life.
 func (s *store) Delete(ctx context.Context, service string) error {
 	for _, key := range []string{historyKey(service), previousKey(service), currentKey(service)} {
 		if err := s.storage.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {

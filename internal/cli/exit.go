@@ -30,7 +30,7 @@ const (
 	exitInterrupted  = 130
 )
 
-// exitCodes maps the engine's errors to exit codes.
+// exitCodes maps the codes of errors to exit codes. A code that is not here has exitOther.
 var exitCodes = map[api.Code]int{
 	api.CodeInvalid:        exitUsage,
 	api.CodeNotHealthy:     exitNotHealthy,

@@ -88,6 +88,7 @@ func (r *release) answersTLS() bool {
 	return source != nil && source.answers()
 }
 
+// defaultSiteFor is how long a [defaultSite] is used before it is looked up anew.
 const defaultSiteFor = time.Second
 
 // DefaultTLSName returns what a handshake without a server name is answered with:

@@ -173,9 +173,6 @@ func (o *options) listen(port int) string { return net.JoinHostPort(o.bind, strc
 
 func (o *options) caddyAdminListen() string { return o.adminListener().Listen() }
 
-// logs returns the logs: to standard error, like Caddy's, but without ever waiting
-// for whoever reads it. Calls of the API are logged when they fail, unless the log
-// is to be detailed: every list would be a line.
 // userConfig reads the user's file, and adapts it by the adapter that is returned.
 func (o *options) userConfig() (config object, adapter string, err error) {
 	b, _, adapter, err := caddycmd.LoadConfig(o.configFile, "")

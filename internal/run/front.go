@@ -8,8 +8,8 @@ import (
 )
 
 // throughFront has the process keep the sockets and the connections of all servers, and of the
-// admin endpoint, when it reloads its config. It comes last, since Caddy's own networks are what configs are
-// compared by.
+// admin endpoint, when it reloads its config. It comes last: what is done with a config before
+// compares addresses, and would not know those that it makes.
 func throughFront(config object) {
 	for _, v := range at(config, "apps", "http", "servers") {
 		server, ok := v.(object)

@@ -8,7 +8,7 @@ import "maps"
 // requests on it. 1 MiB is what net/http parses by default.
 const parseLimit = 1 << 20
 
-// withHeadLimit returns a copy of our routes with another limit.
+// withHeadLimit returns a copy of our routes with another limit for the head of a request.
 func withHeadLimit(routes any, limit int64) []any {
 	handler := maps.Clone(routes.([]any)[0].(object)["handle"].([]any)[0].(object))
 	handler["max_header_size"] = limit

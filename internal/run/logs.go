@@ -21,7 +21,8 @@ var news = []any{"http.handlers", "http.log.access", "tls.handshake", "tls.issua
 func StderrIsTerminal() bool { return term.IsTerminal(int(os.Stderr.Fd())) }
 
 // logs returns the logs of the process: JSON on standard error, or what people read on a
-// terminal.
+// terminal. They never wait for whoever reads them. Calls of the API are logged when they
+// fail, unless the log is to be detailed: every list would be a line.
 func (o *options) logs() object { return o.logsOn(StderrIsTerminal()) }
 
 // logsOn is logs for standard error that is a terminal, or is none. A person at a terminal

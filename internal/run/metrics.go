@@ -1,7 +1,8 @@
 package run
 
-// metricsServer returns the server for who watches the proxy: metrics, and whether clients
-// should come.
+// metricsServer returns the server for whoever watches the proxy: it has the metrics, and
+// /ready says whether clients should come. That says no once the proxy has been told to stop.
+// It has no other no: a server answers when all of its config has started, and not before.
 func (o *options) metricsServer() object {
 	answer := func(status int, text string) []any {
 		return []any{object{"handler": "static_response", "status_code": status, "body": text}}
