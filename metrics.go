@@ -42,6 +42,7 @@ var (
 	certificateFailed = describe("certificate_failing", "1 if the certificate of the host could not be obtained or renewed when that was last tried.", "service", "host")
 	deploymentsTotal  = describe("deployments_total", "Deployments that have ended, by how.", "state")
 	logLinesDropped   = describe("log_lines_dropped_total", "Log lines that were dropped because standard error was not read.")
+	processGeneration = describe("process_generation", "How many processes have taken over from each other, this one included.")
 	buildInfo         = describe("build_info", "Always 1; the labels say what is running.", "version", "goversion", "caddyversion")
 )
 
@@ -62,7 +63,7 @@ func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		requestsTotal, requestDuration, requestsInFlight, requestsHeld, requestRetries, requestBytes, responseBytes,
 		streamsOpen, releasesDraining, rolloutWeight, targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal,
-		logLinesDropped, certificateExpiry, certificateFailed, buildInfo,
+		logLinesDropped, certificateExpiry, certificateFailed, processGeneration, buildInfo,
 	} {
 		ch <- d
 	}
@@ -120,6 +121,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(logLinesDropped, run.DroppedLogLines())
 	caddyVersion, _ := caddy.Version()
+	gauge(processGeneration, thisProcess.status().Generation)
 	gauge(buildInfo, 1, version.Version(), runtime.Version(), caddyVersion)
 }
 

@@ -116,6 +116,9 @@ func TestStreamsLiveThroughUpgrades(t *testing.T) {
 	}
 	all, err := processesOf(p)
 	must(t, err)
+	if said := wantRun(t, p, 0, "list").Stderr; !strings.Contains(said, fmt.Sprintf("process %d (", old)) || !strings.Contains(said, "1 stream") {
+		t.Errorf("the list does not tell of the old process: %s", said)
+	}
 	if len(all) < 2 || all[0].Generation != 3 {
 		t.Errorf("the processes are %+v", all)
 	}
