@@ -67,6 +67,7 @@ func (h handover) Release(next int) {
 	h.become(following)
 	notifyMainProcess(next)
 	h.log().Info("another process has taken over; this one stays for the clients that it has", zap.Int("pid", next), zap.Duration("linger", linger))
+	go h.serveHTTP3(false)
 	go h.stay(stays, linger)
 }
 
@@ -76,6 +77,7 @@ func (h handover) TakeBack() {
 	h.goOn()
 	h.decide()
 	resumeSockets()
+	go h.serveHTTP3(true)
 }
 
 // Leave ends this process.

@@ -41,6 +41,8 @@ type process struct {
 	own    []handoff.Socket
 	admin  client.Address
 	linger time.Duration
+	// serveHTTP3 turns HTTP/3 on or off.
+	serveHTTP3 func(on bool)
 	// stays is closed when this process does not end by itself any more; nil unless it lingers.
 	stays chan struct{}
 }
@@ -128,10 +130,10 @@ func (p *process) decide() {
 }
 
 // HandOver has this process hand over to those that connect to l.
-func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration) {
+func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration, serveHTTP3 func(bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.own, p.admin, p.linger = own, admin, linger
+	p.own, p.admin, p.linger, p.serveHTTP3 = own, admin, linger, serveHTTP3
 	p.server = handoff.Serve(l, version.Version(), handover{p})
 }
 

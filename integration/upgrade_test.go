@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -291,4 +292,51 @@ func TestNobodyWhoDeploysNoticesAnUpgrade(t *testing.T) {
 	if code := exitCodeOf(cmd); code != 0 || !strings.Contains(said.String(), "default v3 is live") {
 		t.Errorf("deploy --watch ends with %d:\n%s", code, said)
 	}
+}
+
+// TestHTTP3GoesOnAfterAnUpgrade: a request that is under way is answered, and the next one finds
+// the new process.
+func TestHTTP3GoesOnAfterAnUpgrade(t *testing.T) {
+	begun, goOn := make(chan struct{}, 1), make(chan struct{})
+	a := startApp(t, "a", func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-goOn
+		}
+	})
+	p, target := startSecured(t, a)
+	client := tlsClient(t, p, "HTTP/3.0", target.TLS.RootCAs, secureHost)
+	ask := func(path string) (int, error) {
+		resp, err := client.Get("https://" + secureHost + path)
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		return resp.ProtoMajor, err
+	}
+	waitFor(t, "HTTP/3", func() bool { major, err := ask("/"); return err == nil && major == 3 })
+	slow := make(chan error, 1)
+	go func() {
+		_, err := ask("/slow")
+		slow <- err
+	}()
+	<-begun
+	for range 2 {
+		upgrade(t, p)
+	}
+	close(goOn)
+	if err := <-slow; err != nil {
+		t.Errorf("the request that was under way: %v", err)
+	}
+	again := tlsClient(t, p, "HTTP/3.0", target.TLS.RootCAs, secureHost)
+	waitFor(t, "HTTP/3 by the new process", func() bool {
+		resp, err := again.Get("https://" + secureHost + "/")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.ProtoMajor == 3
+	})
+	waitFor(t, "the old processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) == 1 })
 }

@@ -101,6 +101,7 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 	if err != nil {
 		return cli.AsFailedStart(err)
 	}
+	load := &loader{withoutHTTP3: takeover != nil}
 	if o.configFile != "" {
 		// What SIGUSR1 does.
 		caddy.SetLastConfig(o.configFile, "", func(string, string) error {
@@ -108,10 +109,10 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 			if err != nil {
 				return err
 			}
-			return caddy.Load(config, true)
+			return load.load(config)
 		})
 	}
-	if err := caddy.Load(config, true); err != nil {
+	if err := load.load(config); err != nil {
 		stderrLines.flush()
 		return cli.FailedStart("", "starting the proxy: %v", err)
 	}
@@ -119,9 +120,15 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 		if err := o.succeed(takeover, plugin); err != nil {
 			return cli.FailedStart("", "taking over: %v", err)
 		}
+		if o.httpsPort != 0 {
+			go func() {
+				o.awaitQUIC()
+				load.beginHTTP3()
+			}()
+		}
 	}
 	if cannot == nil {
-		plugin.HandOver(handover, []handoff.Socket{{Name: lockName, Conn: lock}}, o.adminListener(), time.Duration(o.linger))
+		plugin.HandOver(handover, []handoff.Socket{{Name: lockName, Conn: lock}}, o.adminListener(), time.Duration(o.linger), load.serveHTTP3)
 	} else {
 		caddy.Log().Named("parachute").Warn("this process cannot hand over to a next one, so an upgrade has to be a restart", zap.Error(cannot))
 	}

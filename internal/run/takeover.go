@@ -36,8 +36,10 @@ type Plugin interface {
 	// Lead has this process decide about them, and tell those that follow.
 	Lead(generation int, followers *handoff.Followers)
 	// HandOver begins to hand over to processes that connect to l. own are sockets that the
-	// plugin does not know of. linger is how long the process then stays at most.
-	HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration)
+	// plugin does not know of. linger is how long the process then stays at most. serveHTTP3 is
+	// called with false when another process has taken over, and with true when this one goes on
+	// after all.
+	HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration, serveHTTP3 func(bool))
 }
 
 // handoverSocket returns the path of the socket at which a process hands over.
