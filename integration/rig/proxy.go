@@ -45,6 +45,8 @@ type Proxy struct {
 	Program string
 	// Wrap, if set, is a command that runs the proxy, such as strace.
 	Wrap []string
+	// Files are passed to the process, from descriptor 3 on.
+	Files []*os.File
 	// Stderr receives the log. Default: Log returns it.
 	Stderr *os.File
 
@@ -87,6 +89,7 @@ func (p *Proxy) Start() error {
 	args = append(append([]string{}, p.Wrap...), args...)
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(p.Environ(), p.Env...)
+	p.cmd.ExtraFiles = p.Files
 	p.cmd.Stderr = &p.log
 	if p.Stderr != nil {
 		p.cmd.Stderr = p.Stderr

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +35,33 @@ func Sockets() (all []Socket) {
 // SocketName returns the name of the socket that listens on a TCP address.
 func SocketName(host, port string) string {
 	return address{"tcp", net.JoinHostPort(host, port), 0}.key()
+}
+
+// IsTCP reports whether a name is that of a socket for TCP.
+func IsTCP(name string) bool { return strings.HasPrefix(name, "tcp") }
+
+// Keep has the sockets for TCP that are open now not be touched when this process ends: the
+// service manager keeps them for the next one, with the connections that wait.
+func Keep() {
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	for key, s := range process.open {
+		if IsTCP(key) {
+			s.mu.Lock()
+			s.kept = true
+			s.mu.Unlock()
+		}
+	}
+}
+
+// Unused returns the names of the sockets that were inherited and that no config has wanted.
+func Unused() (names []string) {
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	for name := range process.inherited {
+		names = append(names, name)
+	}
+	return names
 }
 
 // Inherit has the sockets of another process used where a config listens on what they do.
@@ -106,11 +134,11 @@ func (s *socket) release(released bool) {
 	}
 }
 
-// isShared reports whether another process accepts from the socket.
+// isShared reports whether another process accepts from the socket, or will.
 func (s *socket) isShared() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.released || s.gate.passed() != nil
+	return s.released || s.kept || s.gate.passed() != nil
 }
 
 // keepFile has the file of a Unix socket stay where it is when the socket is closed.

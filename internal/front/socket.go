@@ -38,8 +38,9 @@ type socket struct {
 	// last is the head that was closed last, which gets what is left. The socket is closed
 	// when it has that.
 	last *head
-	// released says that another process has the socket, too, and accepts from it.
-	released bool
+	// released says that another process has the socket, too, and accepts from it, and kept that
+	// the service manager has it for the next process.
+	released, kept bool
 }
 
 // listen returns a head of the socket with address a, which it opens if no config has.

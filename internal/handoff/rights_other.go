@@ -17,3 +17,7 @@ func filesIn([]byte) ([]*os.File, error) { return nil, errors.ErrUnsupported }
 func duplicate(uintptr) (int, error) { return 0, errors.ErrUnsupported }
 
 func closeDescriptor(int) {}
+
+func closeOnExec(uintptr) {}
+
+func sendMessage(uintptr, []byte, []byte) error { return errors.ErrUnsupported }

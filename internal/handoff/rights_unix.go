@@ -38,3 +38,10 @@ func filesIn(control []byte) (files []*os.File, err error) {
 func duplicate(fd uintptr) (int, error) { return unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }
 
 func closeDescriptor(fd int) { _ = syscall.Close(fd) }
+
+func closeOnExec(fd uintptr) { syscall.CloseOnExec(int(fd)) }
+
+// sendMessage sends a datagram with control data.
+func sendMessage(socket uintptr, data, control []byte) error {
+	return syscall.Sendmsg(int(socket), data, control, nil, 0)
+}

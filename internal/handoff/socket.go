@@ -2,6 +2,7 @@ package handoff
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 )
@@ -83,5 +84,31 @@ func (w *wire) accept() (sockets map[string]*os.File, last message, err error) {
 		if !m.More {
 			return sockets, m, nil
 		}
+	}
+}
+
+// SendDescriptor sends a datagram with the descriptor of a socket, as sd_notify(3) has it.
+func SendDescriptor(to *net.UnixConn, text string, s Socket) error {
+	fd, err := s.descriptor()
+	if err != nil {
+		return err
+	}
+	defer closeDescriptor(fd)
+	raw, err := to.SyscallConn()
+	if err != nil {
+		return err
+	}
+	// WriteMsgUnix refuses a datagram socket that is connected.
+	failed := raw.Control(func(socket uintptr) { err = sendMessage(socket, []byte(text), rights([]int{fd})) })
+	if failed != nil {
+		err = failed
+	}
+	return err
+}
+
+// CloseOnExec has programs that this process starts not get a file.
+func CloseOnExec(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(closeOnExec)
 	}
 }

@@ -75,10 +75,14 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 	if invalid != nil {
 		return cli.FailedStart("see: parachute run --help", "%v", invalid)
 	}
-	if err := o.checkPorts(w, takeover); err != nil {
+	lock := inheritLock(takeover)
+	inherited := managerSockets()
+	if takeover != nil {
+		inherited = takeover.Sockets
+	}
+	if err := o.checkPorts(w, inherited); err != nil {
 		return err
 	}
-	lock := inheritLock(takeover)
 	if takeover == nil {
 		if err := o.prepareAdminSocket(); err != nil {
 			return err
@@ -92,8 +96,8 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 	defer lock.Close()
 
 	handover, cannot := o.handoverListener(takeover)
-	if takeover != nil {
-		front.Inherit(takeover.Sockets)
+	if inherited != nil {
+		front.Inherit(inherited)
 	}
 	paceGC()
 	caddy.TrapSignals()
@@ -116,7 +120,10 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 		stderrLines.flush()
 		return cli.FailedStart("", "starting the proxy: %v", err)
 	}
-	if takeover != nil {
+	unused := front.Unused()
+	if takeover == nil {
+		front.Open()
+	} else {
 		if err := o.succeed(takeover, plugin); err != nil {
 			return cli.FailedStart("", "taking over: %v", err)
 		}
@@ -127,6 +134,7 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 			}()
 		}
 	}
+	storeSockets(unused)
 	if cannot == nil {
 		plugin.HandOver(handover, []handoff.Socket{{Name: lockName, Conn: lock}}, o.adminListener(), time.Duration(o.linger), load.serveHTTP3)
 	} else {

@@ -10,20 +10,19 @@ import (
 	"syscall"
 
 	"github.com/parachute-proxy/parachute/internal/cli"
-	"github.com/parachute-proxy/parachute/internal/handoff"
 )
 
 // checkPorts finds out whether the ports can be had. Caddy shares its sockets
 // with every other program of the same user that does (SO_REUSEPORT), so without
 // this check a second proxy would start and take half of the traffic of the
-// first. It warns on w where HTTPS is off because of that.
-func (o *options) checkPorts(w io.Writer, t *handoff.Takeover) error {
+// first. Those that are inherited are ours. It warns on w where HTTPS is off because of that.
+func (o *options) checkPorts(w io.Writer, inherited map[string]*os.File) error {
 	for _, p := range []struct {
 		flag string
 		port *int
 		quic bool
 	}{{"http-port", &o.httpPort, false}, {"https-port", &o.httpsPort, true}, {"metrics-port", &o.metricsPort, false}} {
-		if *p.port == 0 || o.inherits(t, *p.port) {
+		if *p.port == 0 || o.inherits(inherited, *p.port) {
 			continue
 		}
 		err := checkPort(o.bind, *p.port, p.quic)

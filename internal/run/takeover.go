@@ -107,9 +107,9 @@ func (o *options) handoverListener(t *handoff.Takeover) (*net.UnixListener, erro
 	return l.(*net.UnixListener), nil
 }
 
-// inherits reports whether the port is listened on by the process that t takes over from.
-func (o *options) inherits(t *handoff.Takeover, port int) bool {
-	return t != nil && t.Sockets[front.SocketName(o.bind, strconv.Itoa(port))] != nil
+// inherits reports whether one of the sockets listens on a port.
+func (o *options) inherits(sockets map[string]*os.File, port int) bool {
+	return sockets[front.SocketName(o.bind, strconv.Itoa(port))] != nil
 }
 
 // inheritLock returns the lock of the storage that the process before has, if it has.
