@@ -356,3 +356,24 @@ func TestProcessesOfSeveralUpgrades(t *testing.T) {
 	}
 	second.heard("apply app 2", "take back")
 }
+
+// TestOldestProcessGoesOnIfItIsTheLast: the one that has taken over from it has ended, since its
+// clients had left, and then the newest is killed.
+func TestOldestProcessGoesOnIfItIsTheLast(t *testing.T) {
+	t.Parallel()
+	first := startProcess(t)
+	second := first.succeed()
+	third := second.succeed()
+	third.followers.Apply("app", []byte(`1`))
+	first.heard("apply app 1")
+	second.heard("apply app 1")
+	_ = second.followers.all[0].wire.conn.Close()
+	second.Close()
+	third.listener.SetUnlinkOnClose(false)
+	third.Close()
+	for _, one := range third.followers.all {
+		_ = one.wire.conn.Close()
+	}
+	first.heard("take back")
+	first.succeed()
+}

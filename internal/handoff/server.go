@@ -55,9 +55,9 @@ type Server struct {
 	// controlled is where processes tell this one what to do that come later than the one that
 	// has taken over; nil as long as none has.
 	controlled *net.UnixListener
-	// later counts the processes that do so: while there is one, the end of the one that has taken
-	// over says nothing.
-	later int
+	// leaders counts the processes that tell this one what to do: the one that has taken over, and
+	// those that come later. As long as there is one, the end of another one says nothing.
+	leaders int
 }
 
 // Listen returns the socket at path, which it takes over from a process that was killed.
@@ -188,7 +188,7 @@ func (s *Server) serve(w *wire) {
 		s.End(a, err)
 		return
 	}
-	s.control(w, true)
+	s.control(w)
 }
 
 // admit makes a process the one that takes over.
@@ -242,6 +242,7 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.released = true
+	s.leaders++
 	a.to.Generation = generation + 1
 	s.end(a, nil)
 	return nil
@@ -328,29 +329,24 @@ func (s *Server) follow(w *wire) {
 	if m, err := w.receive(offerTimeout); err != nil || m.Kind != kindFollow {
 		return
 	}
-	s.countLater(1)
-	defer s.countLater(-1)
-	s.control(w, false)
-}
-
-func (s *Server) countLater(n int) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.later += n
+	s.leaders++
+	s.mu.Unlock()
+	s.control(w)
 }
 
-// control does what the process at the other end of w says, up to its end. heir says that it
-// has taken over from this one: if it dies, this one goes on.
-func (s *Server) control(w *wire, heir bool) {
+// control does what the process at the other end of w says, up to its end. If it dies, and no
+// other one leads this one, this one goes on.
+func (s *Server) control(w *wire) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for {
 		m, err := w.receive(0)
 		switch {
-		case err != nil && heir && s.isLast():
-			s.takeBack()
-			return
 		case err != nil:
+			if s.isAlone() {
+				s.takeBack()
+			}
 			return
 		case m.Kind == kindBye:
 			s.host.Leave()
@@ -371,11 +367,13 @@ func (s *Server) control(w *wire, heir bool) {
 	}
 }
 
-// isLast reports whether no process has come after the one that has taken over from this one.
-func (s *Server) isLast() bool {
+// isAlone notes that a process that led this one has ended. It reports whether none is left that
+// does.
+func (s *Server) isAlone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.later == 0
+	s.leaders--
+	return s.leaders == 0 && s.released
 }
 
 func (s *Server) drain(ctx context.Context, w *wire, m message) {
