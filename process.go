@@ -31,6 +31,8 @@ type process struct {
 	mu         sync.Mutex
 	generation int
 	phase      phase
+	// exiting says that the process is about to end: it takes over from nobody any more.
+	exiting bool
 	// settled is closed unless the process is frozen.
 	settled chan struct{}
 	// followers are the processes that this one has taken over from.
@@ -114,12 +116,20 @@ func (p *process) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Lead has this process decide, and tell followers.
-func (p *process) Lead(generation int, followers *handoff.Followers) {
+// Lead has this process decide, and tell followers. It returns an error if the process is about
+// to end.
+func (p *process) Lead(generation int, followers *handoff.Followers) error {
 	p.mu.Lock()
-	p.generation, p.followers = generation, followers
+	if p.exiting {
+		p.mu.Unlock()
+		return errStopped
+	}
+	p.generation, p.followers, p.phase = generation, followers, leading
 	p.mu.Unlock()
-	p.decide()
+	if e := running.engine(); e != nil {
+		e.Lead()
+	}
+	return nil
 }
 
 func (p *process) decide() {
@@ -133,6 +143,11 @@ func (p *process) decide() {
 func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration, serveHTTP3 func(bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.exiting {
+		l.SetUnlinkOnClose(true)
+		_ = l.Close()
+		return
+	}
 	p.own, p.admin, p.linger, p.serveHTTP3 = own, admin, linger, serveHTTP3
 	p.server = handoff.Serve(l, version.Version(), handover{p})
 }
@@ -182,13 +197,17 @@ func (p *process) end(why string) {
 // exit is called when the process is about to end.
 func (p *process) exit() {
 	p.mu.Lock()
-	server, followers, leads := p.server, p.followers, p.phase == leading
+	p.exiting = true
+	server := p.server
+	p.mu.Unlock()
+	if server != nil {
+		server.Close() // from now on, it is settled who leads
+	}
+	p.mu.Lock()
+	followers, leads := p.followers, p.phase != following
 	p.mu.Unlock()
 	if leads {
 		followers.Bye() // the whole proxy is to end
-	}
-	if server != nil {
-		server.Close()
 	}
 }
 

@@ -274,6 +274,50 @@ func TestNewProcessThatFailsChangesNothing(t *testing.T) {
 	p.succeed()
 }
 
+// A process that is told to stop while another one is about to take over stops the whole proxy: if
+// the new one served nevertheless, nobody would have asked for it.
+func TestProcessThatStopsHandsOverNoMore(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		booted bool
+		told   []string
+	}{
+		"while the other one boots":    {false, nil},
+		"while the other one is ready": {true, []string{"freeze", "thaw"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := startProcess(t)
+			takeover := p.take()
+			if c.booted {
+				if err := takeover.Booted(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.Close()
+			if c.booted {
+				if _, err := takeover.Ready(); err == nil {
+					t.Error("the other process takes over")
+				}
+			} else if err := takeover.Booted(); err == nil {
+				t.Error("the other process goes on")
+			}
+			p.heard(c.told...)
+		})
+	}
+	t.Run("when it has handed over", func(t *testing.T) {
+		p := startProcess(t)
+		next := p.succeed()
+		p.Close()
+		_ = next.followers.all[0].wire.conn.Close()
+		testkit.WaitFor(t, "the end of the connection", func() bool {
+			p.Server.mu.Lock()
+			defer p.Server.mu.Unlock()
+			return p.leaders == 0
+		})
+		p.heard()
+	})
+}
+
 func TestAttemptSaysHowItEnded(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t)
@@ -345,16 +389,13 @@ func TestProcessesOfSeveralUpgrades(t *testing.T) {
 	third.followers.Apply("app", []byte(`1`))
 	first.heard("apply app 1")
 	second.heard("apply app 1")
-	// The second one ends, as its clients have left. That says nothing to the first one.
-	_ = second.followers.all[0].wire.conn.Close()
-	second.Close()
-	third.followers.Apply("app", []byte(`2`))
-	first.heard("apply app 2")
-	// The newest dies: the second one, which is there in this test, goes on, and alone.
+	// The newest dies: the one before it goes on, and leads the first.
 	for _, one := range third.followers.all {
 		_ = one.wire.conn.Close()
 	}
-	second.heard("apply app 2", "take back")
+	second.heard("take back")
+	second.followers.Apply("app", []byte(`2`))
+	first.heard("apply app 2")
 }
 
 // TestOldestProcessGoesOnIfItIsTheLast: the one that has taken over from it has ended, since its

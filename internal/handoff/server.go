@@ -45,13 +45,19 @@ type Server struct {
 	listener *net.UnixListener
 	// refuse returns why a peer may not connect.
 	refuse func(*net.UnixConn) error
+	// final is held while a handover becomes final: Close waits.
+	final sync.Mutex
 
 	// mu guards what follows.
 	mu sync.Mutex
 	// attempt is the handover that is under way; nil if there is none.
 	attempt *Attempt
+	// taking is the connection of the process that is to take over; nil if there is none.
+	taking *wire
 	// released says that another process has taken over.
 	released bool
+	// closed says that this process ends: it hands over no more, and takes nothing back.
+	closed bool
 	// controlled is where processes tell this one what to do that come later than the one that
 	// has taken over; nil as long as none has.
 	controlled *net.UnixListener
@@ -121,6 +127,8 @@ func (s *Server) Expect() (*Attempt, error) {
 // begin makes an attempt. mu must be held.
 func (s *Server) begin(pid int) (*Attempt, error) {
 	switch {
+	case s.closed:
+		return nil, errStops
 	case s.released:
 		return nil, errors.New("it has handed over already")
 	case s.attempt != nil:
@@ -136,6 +144,8 @@ func (s *Server) Started(a *Attempt, pid int) {
 	defer s.mu.Unlock()
 	a.pid = pid
 }
+
+var errStops = errors.New("the running process stops")
 
 // End ends an attempt that has not begun, or of which nothing has come.
 func (s *Server) End(a *Attempt, err error) {
@@ -178,7 +188,7 @@ func (s *Server) serve(w *wire) {
 	if err != nil || hello.Kind != kindHello {
 		return
 	}
-	a, err := s.admit(hello)
+	a, err := s.admit(w, hello)
 	if err != nil {
 		_ = w.send(message{Kind: kindRefused, Reason: err.Error()})
 		return
@@ -192,7 +202,7 @@ func (s *Server) serve(w *wire) {
 }
 
 // admit makes a process the one that takes over.
-func (s *Server) admit(hello message) (*Attempt, error) {
+func (s *Server) admit(w *wire, hello message) (*Attempt, error) {
 	if hello.Protocol != Protocol {
 		return nil, fmt.Errorf("it speaks version %d of the protocol, and the other process (%s) version %d", Protocol, hello.Version, hello.Protocol)
 	}
@@ -206,6 +216,7 @@ func (s *Server) admit(hello message) (*Attempt, error) {
 		}
 	}
 	a.to = api.Process{PID: hello.PID, Version: hello.Version}
+	s.taking = w
 	return a, nil
 }
 
@@ -233,6 +244,20 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 		s.host.Thaw()
 		return err
 	}
+	return s.release(w, a, generation+1)
+}
+
+// release makes the handover final, unless this process has been told to end meanwhile.
+func (s *Server) release(w *wire, a *Attempt, next int) error {
+	s.final.Lock()
+	defer s.final.Unlock()
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		s.host.Thaw()
+		return errStops
+	}
 	s.host.Release(a.to.PID)
 	s.stopListening()
 	if err := w.send(message{Kind: kindReleased, Control: s.openControl()}); err != nil {
@@ -243,7 +268,8 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 	defer s.mu.Unlock()
 	s.released = true
 	s.leaders++
-	a.to.Generation = generation + 1
+	s.taking = nil
+	a.to.Generation = next
 	s.end(a, nil)
 	return nil
 }
@@ -284,11 +310,20 @@ func (s *Server) takeBack() {
 	s.host.TakeBack()
 }
 
-// Close ends the server. Unless it has handed over, its socket goes.
+// Close ends the server: a handover that is under way fails. Unless it has handed over, its socket
+// goes.
 func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.final.Lock() // a handover that is becoming final does so
+	defer s.final.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.listener.Close()
+	if s.taking != nil {
+		_ = s.taking.conn.Close()
+	}
 	if s.controlled != nil {
 		_ = s.controlled.Close()
 	}
@@ -373,7 +408,7 @@ func (s *Server) isAlone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leaders--
-	return s.leaders == 0 && s.released
+	return s.leaders == 0 && s.released && !s.closed
 }
 
 func (s *Server) drain(ctx context.Context, w *wire, m message) {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/notify"
 	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/client"
@@ -33,8 +35,9 @@ type Plugin interface {
 	Follow()
 	// Refresh makes them what is stored now.
 	Refresh(ctx context.Context) error
-	// Lead has this process decide about them, and tell those that follow.
-	Lead(generation int, followers *handoff.Followers)
+	// Lead has this process decide about them, and tell those that follow. It returns an error if
+	// this process is about to end.
+	Lead(generation int, followers *handoff.Followers) error
 	// HandOver begins to hand over to processes that connect to l. own are sockets that the
 	// plugin does not know of. linger is how long the process then stays at most. serveHTTP3 is
 	// called with false when another process has taken over, and with true when this one goes on
@@ -70,6 +73,9 @@ func (o *options) takeOver(plugin Plugin) (*handoff.Takeover, error) {
 
 // succeed ends what takeOver began, once this process could serve.
 func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
+	if caddy.Exiting() {
+		return errors.New("it was told to stop")
+	}
 	if err := t.Booted(); err != nil {
 		return err
 	}
@@ -82,7 +88,9 @@ func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
 	if err != nil {
 		return err
 	}
-	plugin.Lead(t.Generation+1, followers)
+	if err := plugin.Lead(t.Generation+1, followers); err != nil {
+		return err // and the other process takes back what it has released
+	}
 	front.Open()
 	_ = notify.Ready() // to systemd, to which this is the main process now
 	return nil
