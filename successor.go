@@ -15,6 +15,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/run"
 )
 
+// lastWords is how long a process that has not taken over has to end by itself, and to log why.
+const lastWords = 5 * time.Second
+
 // upgrade starts a process that takes over from this one. It returns that process, or why none has
 // taken over: then this one goes on.
 func (p *process) upgrade(ctx context.Context) (api.Process, error) {
@@ -49,9 +52,16 @@ func (p *process) upgrade(ctx context.Context) (api.Process, error) {
 		server.End(attempt, fmt.Errorf("the new process has ended with %w; its log says why", err))
 	}()
 	to, err := attempt.Wait(ctx)
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err == nil:
+	case server.End(attempt, err): // nobody waits any more
 		_ = cmd.Process.Kill()
-		server.End(attempt, err)
+	default:
+		// It has ended, or is about to end, by itself. What does not take over must not stay: it has
+		// the sockets.
+		if to, err = attempt.Wait(context.Background()); err != nil {
+			time.AfterFunc(lastWords, func() { _ = cmd.Process.Kill() })
+		}
 	}
 	return to, err
 }

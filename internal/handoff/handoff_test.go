@@ -345,6 +345,39 @@ func TestAttemptSaysHowItEnded(t *testing.T) {
 	}
 }
 
+// Whoever gives up an attempt kills the new process: it must not be the one that serves.
+func TestAttemptThatIsGivenUpComesToNothing(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t)
+	a, err := p.Expect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Started(a, os.Getpid())
+	takeover := p.take()
+	if err := takeover.Booted(); err != nil {
+		t.Fatal(err)
+	}
+	if !p.End(a, errors.New("it takes too long")) {
+		t.Error("the attempt goes on")
+	}
+	if _, err := takeover.Ready(); err == nil {
+		t.Error("the new process takes over")
+	}
+	p.heard("freeze", "thaw")
+	if a, err = p.Expect(); err != nil {
+		t.Fatal(err)
+	}
+	p.Started(a, os.Getpid())
+	p.succeed()
+	if p.End(a, errors.New("it takes too long")) {
+		t.Error("the attempt ends when the new process serves")
+	}
+	if _, err := a.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHandoverIsRefused(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t)

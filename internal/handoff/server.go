@@ -112,6 +112,8 @@ type Attempt struct {
 	// over is closed when the handover has ended: err then says how.
 	over chan struct{}
 	err  error
+	// final says that it cannot be ended any more: it ends by itself.
+	final bool
 	// to is the process that has taken over.
 	to api.Process
 }
@@ -147,24 +149,33 @@ func (s *Server) Started(a *Attempt, pid int) {
 
 var errStops = errors.New("the running process stops")
 
-// End ends an attempt that has not begun, or of which nothing has come.
-func (s *Server) End(a *Attempt, err error) {
+// End ends an attempt of which nothing has come: the process may not take over any more. It reports
+// whether it has. If not, the attempt ends, or has ended, otherwise: see [Attempt.Wait].
+func (s *Server) End(a *Attempt, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.end(a, err)
+	return !a.final && s.end(a, err)
 }
 
-func (s *Server) end(a *Attempt, err error) {
-	select {
-	case <-a.over:
-		return
-	default:
+func (s *Server) end(a *Attempt, err error) bool {
+	if a.isOver() {
+		return false
 	}
 	a.err = err
 	if s.attempt == a {
 		s.attempt = nil
 	}
 	close(a.over)
+	return true
+}
+
+func (a *Attempt) isOver() bool {
+	select {
+	case <-a.over:
+		return true
+	default:
+		return false
+	}
 }
 
 // Wait returns the process that has taken over, or why none has.
@@ -195,7 +206,9 @@ func (s *Server) serve(w *wire) {
 	}
 	err = s.handOver(w, a)
 	if err != nil {
-		s.End(a, err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.end(a, err)
 		return
 	}
 	s.control(w)
@@ -247,16 +260,24 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 	return s.release(w, a, generation+1)
 }
 
-// release makes the handover final, unless this process has been told to end meanwhile.
+// release makes the handover final, unless this process has been told to end meanwhile, or the
+// attempt has been given up.
 func (s *Server) release(w *wire, a *Attempt, next int) error {
 	s.final.Lock()
 	defer s.final.Unlock()
 	s.mu.Lock()
-	closed := s.closed
+	var err error
+	switch {
+	case s.closed:
+		err = errStops
+	case a.isOver():
+		err = a.err
+	}
+	a.final = err == nil
 	s.mu.Unlock()
-	if closed {
+	if err != nil {
 		s.host.Thaw()
-		return errStops
+		return err
 	}
 	s.host.Release(a.to.PID)
 	s.stopListening()
