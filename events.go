@@ -44,7 +44,7 @@ func (a *App) emitEvents() (stop func(), err error) {
 func emitAll(ctx caddy.Context, app *caddyevents.App, events []api.FeedEvent) {
 	for _, ev := range events {
 		name := eventPrefix + string(ev.Data.Kind)
-		if !app.ShouldEmit(name) {
+		if ev.Data.Followed || !app.ShouldEmit(name) { // the process that decides tells of it
 			continue
 		}
 		var data map[string]any

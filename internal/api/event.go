@@ -47,6 +47,10 @@ const (
 
 // Event is one step of a deployment. Which fields it has depends on its kind.
 type Event struct {
+	// Followed says that another process of the proxy decides about the service, and tells of the
+	// event, too.
+	Followed bool `json:"-"`
+
 	Kind       EventKind `json:"event"`
 	Time       time.Time `json:"time"`
 	Deployment string    `json:"deployment,omitempty"`

@@ -78,7 +78,7 @@ func (e *Engine) applyRemoval(svc *service) {
 		e.forgetCertificates(r)
 	}
 	e.drainAside(svc, l.releases(), l.active.Spec.Options.Drain(), e.publishDrainedOf(svc))
-	e.feed.publish(api.Event{Kind: api.EventRemoved, Service: svc.name})
+	e.feed.publish(api.Event{Kind: api.EventRemoved, Followed: true, Service: svc.name})
 }
 
 // applyLineup makes a service what was stored.
@@ -145,7 +145,7 @@ func (e *Engine) applyLineup(svc *service, s *stored) error {
 	e.log().Info("service follows another proxy", zap.String("service", svc.name), zap.Int("release", next.active.Version))
 	if before == nil || before.active != next.active {
 		e.feed.publish(api.Event{
-			Kind: api.EventSwitched, Service: svc.name, Release: next.active.Version, Previous: before.activeVersion(),
+			Kind: api.EventSwitched, Followed: true, Service: svc.name, Release: next.active.Version, Previous: before.activeVersion(),
 			SwitchTime: took, TakenOver: summary(taken),
 		})
 	}
@@ -195,5 +195,9 @@ func (e *Engine) endFollowed(l *lineup) {
 
 // publishDrainedOf returns what tells those who follow all of the drains of a service.
 func (e *Engine) publishDrainedOf(svc *service) func(api.Drain) {
-	return func(d api.Drain) { e.publishDrained(svc.name, d) }
+	return func(d api.Drain) {
+		ev := drainedEvent(svc.name, d)
+		ev.Followed = true
+		e.feed.publish(ev)
+	}
 }

@@ -95,7 +95,7 @@ func (e *Engine) currentStore() Store { return *e.store.Load() }
 // logHealth logs that the health of a target of r has changed.
 func (e *Engine) logHealth(r *forward.Release, target api.Target, health api.Health, reason string) {
 	e.feed.publish(api.Event{
-		Kind: api.EventHealthChanged, Service: r.Spec.Service, Release: r.Version, Target: target.String(), Health: health, Reason: reason,
+		Kind: api.EventHealthChanged, Followed: e.feed.follows.Load(), Service: r.Spec.Service, Release: r.Version, Target: target.String(), Health: health, Reason: reason,
 	})
 	fields := []zap.Field{zap.String("service", r.Spec.Service), zap.Int("release", r.Version), zap.Stringer("target", target)}
 	if health == api.HealthFailing {

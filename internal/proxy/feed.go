@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -22,6 +23,8 @@ type feed struct {
 	// instance tells the events of this engine from those of one before it, whose places
 	// in the feed began anew.
 	instance string
+	// follows says that another process decides, and watches the same targets.
+	follows atomic.Bool
 
 	// mu guards what follows. It is taken while other locks are held, and no other is
 	// taken under it.

@@ -26,6 +26,7 @@ func (e *Engine) Follow() {
 		return
 	}
 	e.following = true
+	e.feed.follows.Store(true)
 	services := make([]*service, 0, len(e.services))
 	for _, svc := range e.services {
 		services = append(services, svc)
@@ -55,6 +56,7 @@ func (e *Engine) Lead() {
 		return
 	}
 	e.following = false
+	e.feed.follows.Store(false)
 	started := e.life.now() != lifeLoaded
 	e.mu.Unlock()
 	if started {

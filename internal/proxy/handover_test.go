@@ -246,6 +246,40 @@ func TestDeploymentsThatProbeDuringAnUpgradeEndElsewhere(t *testing.T) {
 	old.wantAnswer("h", "/", "c")
 }
 
+// TestFollowerSaysThatAnotherProcessTells of what happens, so that nobody is told twice.
+func TestFollowerSaysThatAnotherProcessTells(t *testing.T) {
+	t.Parallel()
+	p := newProcesses(t)
+	p.lead().deploy(requestFor("app", testkit.StartApp(t, "a")))
+	old, next := p.upgrade()
+	feeds := make(map[*testEngine]*FeedReader)
+	for _, e := range []*testEngine{old, next} {
+		reader, err := e.Feed("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		feeds[e] = reader
+	}
+	next.deploy(requestFor("app", testkit.StartApp(t, "b")))
+	if _, err := next.Remove("app", api.RemoveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for e, reader := range feeds {
+		for removed := false; !removed; {
+			events, err := reader.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, ev := range events {
+				if ev.Data.Followed != (e == old) {
+					t.Errorf("old process: %t, %s: %t", e == old, ev.Data.Kind, ev.Data.Followed)
+				}
+				removed = removed || ev.Data.Kind == api.EventRemoved
+			}
+		}
+	}
+}
+
 // TestRolloutsGoOnInTheNewProcess, and in the old one if the new one dies.
 func TestRolloutsGoOnInTheNewProcess(t *testing.T) {
 	t.Parallel()

@@ -39,5 +39,9 @@ func (e *Engine) tellDrained(r *rollout, d api.Drain) {
 
 // publishDrained tells those who follow all of a drain that belongs to no deployment.
 func (e *Engine) publishDrained(service string, d api.Drain) {
-	e.feed.publish(api.Event{Kind: api.EventDrained, Service: service, Release: d.Release, Targets: d.Targets, Drain: &d})
+	e.feed.publish(drainedEvent(service, d))
+}
+
+func drainedEvent(service string, d api.Drain) api.Event {
+	return api.Event{Kind: api.EventDrained, Service: service, Release: d.Release, Targets: d.Targets, Drain: &d}
 }

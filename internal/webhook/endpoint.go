@@ -88,7 +88,9 @@ func (e *Endpoint) Run(ctx context.Context, feed Feed) {
 			break
 		}
 		for _, ev := range events {
-			e.enqueue(queue, ev)
+			if !ev.Data.Followed { // the process that decides tells of it
+				e.enqueue(queue, ev)
+			}
 		}
 	}
 	cancel()

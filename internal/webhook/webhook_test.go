@@ -131,6 +131,17 @@ func (m received) verify(secret string) bool {
 	return false
 }
 
+func TestWhatAnotherProcessTellsIsNotToldTwice(t *testing.T) {
+	t.Parallel()
+	feed, _, messages := start(t, func(int, http.ResponseWriter) {})
+	followed := event(1)
+	followed.Data.Followed = true
+	feed <- []api.FeedEvent{followed, event(2)}
+	if m := testkit.Receive(t, messages, "the message"); m.header.Get("webhook-id") != "abc-2" {
+		t.Errorf("the first message is %s", m.body)
+	}
+}
+
 func TestMessagesAreSignedCloudEvents(t *testing.T) {
 	t.Parallel()
 	feed, _, messages := start(t, func(int, http.ResponseWriter) {})
