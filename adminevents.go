@@ -42,12 +42,17 @@ func followEvents(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	if controller.Flush() != nil { // the caller is to know that it is heard
 		return
 	}
-	for r.Context().Err() == nil {
-		ctx, cancel := context.WithTimeout(r.Context(), feedHeartbeat)
+	// The process that takes over from this one knows more.
+	listening, stop := thisProcess.untilHandover(r.Context())
+	defer stop()
+	for listening.Err() == nil {
+		ctx, cancel := context.WithTimeout(listening, feedHeartbeat)
 		events, err := reader.Next(ctx)
 		cancel()
 		switch {
 		case errors.Is(err, proxy.ErrRetired):
+			return
+		case listening.Err() != nil:
 			return
 		case err != nil:
 			_, err = io.WriteString(w, heartbeat)

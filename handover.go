@@ -62,6 +62,7 @@ func (h handover) Release(next int) {
 	h.mu.Lock()
 	h.stays = make(chan struct{})
 	stays, linger := h.stays, h.linger
+	close(h.handedOver)
 	h.mu.Unlock()
 	releaseSockets(min(idleTime, linger))
 	h.become(following)
@@ -75,6 +76,9 @@ func (h handover) Release(next int) {
 func (h handover) TakeBack() {
 	h.log().Warn("the process that had taken over has died; this one goes on")
 	h.goOn()
+	h.mu.Lock()
+	h.handedOver = make(chan struct{})
+	h.mu.Unlock()
 	h.decide()
 	resumeSockets()
 	go h.serveHTTP3(true)

@@ -45,6 +45,8 @@ type process struct {
 	linger time.Duration
 	// serveHTTP3 turns HTTP/3 on or off.
 	serveHTTP3 func(on bool)
+	// handedOver is closed while another process has taken over from this one.
+	handedOver chan struct{}
 	// stays is closed when this process does not end by itself any more; nil unless it lingers.
 	stays chan struct{}
 }
@@ -67,7 +69,9 @@ var thisProcess = newProcess()
 
 func newProcess() *process {
 	began, _ := os.Getwd()
-	p := &process{began: began, generation: 1, followers: new(handoff.Followers), settled: make(chan struct{})}
+	p := &process{
+		began: began, generation: 1, followers: new(handoff.Followers), settled: make(chan struct{}), handedOver: make(chan struct{}),
+	}
 	close(p.settled)
 	return p
 }
@@ -103,6 +107,22 @@ func (p *process) follows(ctx context.Context) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.phase == following
+}
+
+// untilHandover returns a context that ends with ctx, or when another process takes over.
+func (p *process) untilHandover(ctx context.Context) (context.Context, context.CancelFunc) {
+	p.mu.Lock()
+	handedOver := p.handedOver
+	p.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		select {
+		case <-handedOver:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // Follow implements [run.Plugin], as do the methods below.

@@ -183,6 +183,24 @@ func TestDeployDuringAnUpgradeIsNotNoticed(t *testing.T) {
 	}
 }
 
+// TestEventsAreFollowedThroughAnUpgrade, and do not keep the old process.
+func TestEventsAreFollowedThroughAnUpgrade(t *testing.T) {
+	p := startProxy(t)
+	deploy(t, p, to(startApp(t, "first", nil)))
+	cmd, said := begin(t, p, "events", "--after", "start")
+	says(t, said, "switched to v1")
+	old := p.PID()
+	upgrade(t, p)
+	waitFor(t, "the old process to end", func() bool { return !rig.IsRunning(old) })
+	next := startApp(t, "next", nil)
+	deploy(t, p, to(next))
+	says(t, said, "deploys "+next.addr())
+	must(t, cmd.Process.Signal(os.Interrupt))
+	if code := exitCodeOf(cmd); code != 0 {
+		t.Errorf("events ends with %d:\n%s", code, said)
+	}
+}
+
 // TestUpgradeThatFailsChangesNothing: the new program ends, or hangs.
 func TestUpgradeThatFailsChangesNothing(t *testing.T) {
 	bin, err := rig.ParachuteBinary()
