@@ -21,6 +21,8 @@ const (
 	idleTime = time.Minute
 	// maxLingering bounds the processes that have handed over, and have not ended.
 	maxLingering = 3
+	// refreshTimeout bounds how long it takes to read what a process that has died has stored last.
+	refreshTimeout = 10 * time.Second
 )
 
 // handover is how this process hands over to the next one: a [handoff.Host].
@@ -79,6 +81,12 @@ func (h handover) TakeBack() {
 	h.mu.Lock()
 	h.handedOver = make(chan struct{})
 	h.mu.Unlock()
+	// What that one has stored counts, even if it had no time to tell of it.
+	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
+	defer cancel()
+	if err := h.Refresh(ctx); err != nil {
+		h.log().Error("what is stored cannot be read; the services stay as they are", zap.Error(err))
+	}
 	h.decide()
 	resumeSockets()
 	go h.serveHTTP3(true)

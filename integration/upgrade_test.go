@@ -267,6 +267,34 @@ func TestOldProcessGoesOnIfTheNewOneIsKilled(t *testing.T) {
 	upgrade(t, p) // and it can hand over once more
 }
 
+// TestOldProcessGoesOnWithWhatIsStored: the new one is killed when it has stored something, and has
+// not told of it.
+func TestOldProcessGoesOnWithWhatIsStored(t *testing.T) {
+	p := startProxy(t)
+	current := filepath.Join(p.Dir, "storage", "parachute", "services", "default", "current.json")
+	deploy(t, p, to(startApp(t, "a", nil)))
+	stored, err := os.ReadFile(current)
+	must(t, err)
+	deploy(t, p, to(startApp(t, "b", nil)))
+	ws := startExample(t, "ws")
+	deploy(t, p, api.DeployRequest{Service: "ws", Hosts: []string{"ws.test"}, Targets: []string{ws.Addr}})
+	openWebSocket(t, p, "ws.test") // has the old process stay
+	old := p.PID()
+	u := upgrade(t, p)
+	must(t, os.WriteFile(current, stored, 0o600))
+	next, err := os.FindProcess(u.To.PID)
+	must(t, err)
+	must(t, next.Kill())
+	must(t, p.Leads(old))
+	waitFor(t, "the old process to answer", func() bool {
+		all, err := processesOf(p)
+		return err == nil && len(all) == 1 && all[0].PID == old
+	})
+	if resp, _ := get(t, p, "app.test", "/"); resp.Header.Get("X-Instance") != "a" {
+		t.Errorf("%q serves", resp.Header.Get("X-Instance"))
+	}
+}
+
 // TestStopEndsAllProcesses of the proxy, as who stops it wants.
 func TestStopEndsAllProcesses(t *testing.T) {
 	p := startProxy(t)
