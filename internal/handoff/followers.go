@@ -36,12 +36,17 @@ func (f *Followers) connect(path string) {
 	f.add(w, path)
 }
 
-// Controls returns the control sockets of all of them.
+// Controls returns the control sockets of all of them. One that has none is told to end: the next
+// process could not tell it what is deployed.
 func (f *Followers) Controls() (paths []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.all = withoutEnded(f.all)
 	for _, one := range f.all {
+		if one.control == "" {
+			_ = one.wire.send(message{Kind: kindBye})
+			continue
+		}
 		paths = append(paths, one.control)
 	}
 	return paths

@@ -2,12 +2,14 @@ package handoff
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -358,7 +360,8 @@ func (s *Server) openControl() string {
 	if s.controlled != nil {
 		return s.controlled.Addr().String()
 	}
-	path := filepath.Join(filepath.Dir(s.listener.Addr().String()), fmt.Sprintf("handover-%d.sock", os.Getpid()))
+	// Processes in two containers may have the same number.
+	path := filepath.Join(filepath.Dir(s.listener.Addr().String()), "handover-"+strings.ToLower(rand.Text()[:8])+".sock")
 	l, err := Listen(path)
 	if err != nil {
 		return ""
