@@ -3,7 +3,9 @@ package handoff
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -23,6 +25,9 @@ type RefusedError struct{ Reason string }
 
 func (e *RefusedError) Error() string { return "the running proxy does not hand over: " + e.Reason }
 
+// ErrNobody means that no process hands over.
+var ErrNobody = errors.New("no proxy is running")
+
 // Takeover is what a new process has of the one that it takes over from.
 type Takeover struct {
 	wire *wire
@@ -38,9 +43,12 @@ type Takeover struct {
 }
 
 // Take asks the process that listens at path for its sockets. version is what this process is.
-// It returns a [RefusedError] if that one does not hand over.
+// It returns a [RefusedError] if that one does not hand over, and [ErrNobody] if none is there.
 func Take(path, version string) (*Takeover, error) {
 	w, err := dial(path, dialTimeout)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w: %w", ErrNobody, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reaching the running proxy: %w", err)
 	}

@@ -71,7 +71,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	o.maxHeaderSize = 64 << 10
 	flags.Var(&o.maxHeaderSize, "max-header-size", "largest `size` of the head of a request: its request line and header fields")
 	flags.BoolVar(&o.dropOddNames, "drop-odd-header-names", false, "drop all header fields of requests that have an underscore or a dot in their names, not only ambiguous ones")
-	flags.BoolVar(&o.takeover, "takeover", false, "take over from the proxy that runs with the same --admin, without losing a request; parachute upgrade does it by itself")
+	flags.BoolVar(&o.takeover, "takeover", false, "take over from the proxy that runs with the same --admin, if one does, without losing a request; parachute upgrade does it by itself")
 	o.linger = api.Duration(DefaultLinger)
 	flags.Var(&o.linger, "linger", "`time` that this process stays for the clients that it has, once another one has taken over from it")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to finish when the proxy stops")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/notify"
+
 	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/front"
@@ -57,6 +58,7 @@ func (o *options) handoverSocket() string {
 func (o *options) takeOver(plugin Plugin) (*handoff.Takeover, error) {
 	path := os.Getenv(TakeoverVariable)
 	_ = os.Unsetenv(TakeoverVariable) // it is not for the process that takes over from this one
+	asked := path != ""
 	if path == "" && o.takeover {
 		path = o.handoverSocket()
 	}
@@ -64,8 +66,11 @@ func (o *options) takeOver(plugin Plugin) (*handoff.Takeover, error) {
 		return nil, nil
 	}
 	t, err := handoff.Take(path, version.Version())
+	if errors.Is(err, handoff.ErrNobody) && !asked {
+		return nil, nil // as when the machine has just started
+	}
 	if err != nil {
-		return nil, cli.FailedStart("start the proxy without --takeover if none is running", "taking over: %v", err)
+		return nil, cli.FailedStart("the running proxy goes on; see its log", "taking over: %v", err)
 	}
 	plugin.Follow()
 	return t, nil

@@ -1,0 +1,119 @@
+package integration
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+)
+
+// docker runs a command of Docker, and returns what it prints.
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// sleeper is a program that does nothing, in place of the one that images have.
+const sleeper = "package main\n\nimport (\n\t\"os\"\n\t\"os/signal\"\n\t\"syscall\"\n)\n\nfunc main() {\n\tc := make(chan os.Signal, 1)\n\tsignal.Notify(c, syscall.SIGTERM)\n\t<-c\n}\n"
+
+// dockerImage makes an image of the proxy, without a registry: programs of Go need no others.
+func dockerImage(t *testing.T, name string) {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "sleep.go"), []byte(sleeper), 0o600))
+	build := func(output string, args ...string) {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-pgo=off", "-o", filepath.Join(dir, output)}, args...)...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("building %s: %v\n%s", output, err, out)
+		}
+	}
+	build("sleep", filepath.Join(dir, "sleep.go"))
+	build("parachute", "../caddy/parachute")
+	build("example", "../example")
+
+	var files bytes.Buffer
+	w := tar.NewWriter(&files)
+	for _, folder := range []string{"usr/", "usr/bin/", "tmp/", "data/", "run/", "run/parachute/"} {
+		must(t, w.WriteHeader(&tar.Header{Name: folder, Mode: 0o700, Typeflag: tar.TypeDir}))
+	}
+	for _, program := range []string{"sleep", "parachute", "example"} {
+		content, err := os.ReadFile(filepath.Join(dir, program))
+		must(t, err)
+		must(t, w.WriteHeader(&tar.Header{Name: "usr/bin/" + program, Mode: 0o755, Size: int64(len(content))}))
+		_, err = w.Write(content)
+		must(t, err)
+	}
+	must(t, w.Close())
+	cmd := exec.Command("docker", "import",
+		"--change", `ENTRYPOINT ["parachute"]`, "--change", "ENV PATH=/usr/bin XDG_DATA_HOME=/data HOME=/data PARACHUTE_ADMIN=unix//run/parachute/admin.sock", "-", name)
+	cmd.Stdin = &files
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("docker import: %v\n%s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("docker", "rmi", name).Run() })
+}
+
+// TestProxyInDockerIsUpgradedWithoutLoss, as docs/docker-proxy.sh does it: the ports are published.
+func TestProxyInDockerIsUpgradedWithoutLoss(t *testing.T) {
+	if err := exec.Command("docker", "info").Run(); err != nil {
+		t.Skip("there is no Docker: docs/docker-proxy.sh is not run")
+	}
+	name := fmt.Sprintf("parachute-test-%d", os.Getpid())
+	dockerImage(t, name)
+	port, err := rig.FreePort()
+	must(t, err)
+	script := func(what string) {
+		t.Helper()
+		cmd := exec.Command("sh", "../docs/docker-proxy.sh", what)
+		cmd.Env = append(os.Environ(), "IMAGE="+name, "NAME="+name, "NETWORK="+name, "OPTIONS=--https-port 0", fmt.Sprintf("PORTS=-p 127.0.0.1:%d:80", port))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", what, err, out)
+		}
+	}
+	proxies := func() []string { return strings.Fields(docker(t, "ps", "-q", "--filter", "label=parachute="+name)) }
+	docker(t, "network", "create", name)
+	t.Cleanup(func() {
+		for _, id := range strings.Fields(docker(t, "ps", "-aq", "--filter", "name="+name)) {
+			docker(t, "rm", "-f", id)
+		}
+		docker(t, "network", "rm", name)
+		docker(t, "volume", "rm", name, name+"-run")
+	})
+	docker(t, "run", "-d", "--name", name+"-app", "--network", name, "-e", "PORT=3000", "--entrypoint", "example", name)
+	script("start")
+	waitFor(t, "the proxy", func() bool {
+		all := proxies()
+		return len(all) == 1 && exec.Command("docker", "exec", all[0], "parachute", "list", "-q").Run() == nil
+	})
+	docker(t, "exec", proxies()[0], "parachute", "deploy", name+"-app:3000")
+
+	load := rig.StartRawLoad(rig.RawTarget{Plain: fmt.Sprintf("127.0.0.1:%d", port), PlainHost: plainHost, Path: "/"}, 2)
+	for range 2 {
+		before, old := load.Answered(), proxies()[0]
+		script("upgrade")
+		waitFor(t, "requests at the new proxy", func() bool { return load.Answered() > before+10 && proxies()[0] != old })
+		waitFor(t, "the end of the old proxy", func() bool { return len(proxies()) == 1 })
+	}
+	expectNothingLost(t, load)
+	resp, err := (&http.Client{Timeout: patience}).Get(fmt.Sprintf("http://127.0.0.1:%d/", port))
+	must(t, err)
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	must(t, err)
+	script("stop")
+	waitFor(t, "the end", func() bool { time.Sleep(10 * time.Millisecond); return len(proxies()) == 0 })
+}
