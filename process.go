@@ -237,11 +237,19 @@ func (p *process) log() *zap.Logger { return caddy.Log().Named("parachute") }
 type tell struct{ *process }
 
 // Apply has them make a service what a document says.
-func (t tell) Apply(service string, document []byte) { t.all().Apply(service, document) }
+func (t tell) Apply(service string, document []byte) {
+	if err := t.all().Apply(service, document); err != nil {
+		t.log().Warn("a process that this one has taken over from does not follow, and is told to end", zap.Error(err))
+	}
+}
 
 // Drain waits until they hold nothing of a release.
 func (t tell) Drain(service string, release int, progress func(requests, streams int)) []api.Drain {
-	return t.all().Drain(service, release, progress)
+	all, err := t.all().Drain(service, release, progress)
+	if err != nil {
+		t.log().Warn("a process that this one has taken over from says nothing any more, and is not waited for", zap.Error(err))
+	}
+	return all
 }
 
 func (t tell) all() *handoff.Followers {

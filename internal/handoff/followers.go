@@ -1,6 +1,9 @@
 package handoff
 
 import (
+	"cmp"
+	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -13,6 +16,11 @@ const (
 	applyTimeout = 2 * time.Second
 	// statusTimeout bounds how long a list waits.
 	statusTimeout = time.Second
+	// maxSilence is how long a process may say nothing while it drains: it tells every second what
+	// is left.
+	maxSilence = 15 * time.Second
+	// endPause is how often is looked whether a process that was told to end has.
+	endPause = time.Second
 )
 
 // Followers are the processes that follow this one: they are told of all changes, and their drains
@@ -21,6 +29,8 @@ type Followers struct {
 	// mu guards all.
 	mu  sync.Mutex
 	all []*follower
+	// silence is maxSilence, if not 0.
+	silence time.Duration
 }
 
 // connect adds the process whose control socket is at path. One that is gone is left out.
@@ -61,17 +71,20 @@ func (f *Followers) add(w *wire, control string) {
 	go one.read()
 }
 
-// each calls do for every process that follows, all at once, and waits for all.
-func (f *Followers) each(do func(*follower)) {
+// each calls do for every process that follows, all at once, and waits for all. It returns their
+// errors.
+func (f *Followers) each(do func(*follower) error) error {
 	f.mu.Lock()
 	f.all = withoutEnded(f.all)
 	all := append([]*follower(nil), f.all...)
 	f.mu.Unlock()
+	failed := make([]error, len(all))
 	var calls sync.WaitGroup
-	for _, one := range all {
-		calls.Go(func() { do(one) })
+	for i, one := range all {
+		calls.Go(func() { failed[i] = do(one) })
 	}
 	calls.Wait()
+	return errors.Join(failed...)
 }
 
 func withoutEnded(all []*follower) (left []*follower) {
@@ -86,23 +99,32 @@ func withoutEnded(all []*follower) (left []*follower) {
 }
 
 // Apply has all of them make a service what a document says, or has it go if there is none. One
-// that does not in time is told to end, since its clients would get what is no more.
-func (f *Followers) Apply(service string, document []byte) {
-	f.each(func(one *follower) {
+// that does not in time is told to end, since its clients would get what is no more; the error says
+// why.
+func (f *Followers) Apply(service string, document []byte) error {
+	return f.each(func(one *follower) error {
 		m, err := one.call(message{Kind: kindApply, Service: service, Document: document}, applyTimeout, nil)
-		if err != nil || m.Error != "" {
-			_ = one.wire.send(message{Kind: kindBye})
+		if err == nil && m.Error != "" {
+			err = errors.New(m.Error)
 		}
+		if err != nil && err != errEnded {
+			_ = one.wire.send(message{Kind: kindBye})
+			return err
+		}
+		return nil
 	})
 }
 
 // Drain waits until they hold nothing of a release, and returns how it has drained in each of
-// them that held something. progress is told now and then of what is left in all of them.
-func (f *Followers) Drain(service string, release int, progress func(requests, streams int)) (all []api.Drain) {
+// them that held something. progress is told now and then of what is left in all of them. One that
+// cannot drain is waited for until it has ended, and not at all if it says nothing any more: the
+// error says so.
+func (f *Followers) Drain(service string, release int, progress func(requests, streams int)) (all []api.Drain, err error) {
+	silence := cmp.Or(f.silence, maxSilence)
 	var mu sync.Mutex
 	left := make(map[*follower]message)
-	f.each(func(one *follower) {
-		m, err := one.call(message{Kind: kindDrain, Service: service, Release: release}, 0, func(m message) {
+	err = f.each(func(one *follower) error {
+		m, err := one.call(message{Kind: kindDrain, Service: service, Release: release}, silence, func(m message) {
 			mu.Lock()
 			defer mu.Unlock()
 			left[one] = m
@@ -113,33 +135,41 @@ func (f *Followers) Drain(service string, release int, progress func(requests, s
 			}
 			progress(requests, streams)
 		})
+		if err == nil && m.Error != "" {
+			err = one.awaitEnd(silence)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		delete(left, one)
 		if err == nil && m.Drain != nil && m.Drain.Requests+m.Drain.Streams > 0 {
 			all = append(all, *m.Drain)
 		}
+		if err == errEnded {
+			return nil
+		}
+		return err
 	})
-	return all
+	return all, err
 }
 
 // Processes returns what each of them still has, without those that do not answer in time.
 func (f *Followers) Processes() (all []api.Process) {
 	var mu sync.Mutex
-	f.each(func(one *follower) {
+	_ = f.each(func(one *follower) error {
 		m, err := one.call(message{Kind: kindStatus}, statusTimeout, nil)
 		if err == nil && m.Process != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, *m.Process)
 		}
+		return nil
 	})
 	return all
 }
 
 // Bye tells all of them that this process ends, and with it the proxy: they end, too.
 func (f *Followers) Bye() {
-	f.each(func(one *follower) { _ = one.wire.send(message{Kind: kindBye}) })
+	_ = f.each(func(one *follower) error { return one.wire.send(message{Kind: kindBye}) })
 }
 
 // follower is a process that follows this one.
@@ -157,9 +187,8 @@ type follower struct {
 	last  int
 }
 
-// call returns the answer to a call, once it is done. It waits no longer than timeout, or for as
-// long as the process lives if that is 0. progress is told of what comes before, if it is not
-// nil.
+// call returns the answer to a call, once it is done. It gives up when the process has said nothing
+// of it for the timeout. progress is told of what comes before, if it is not nil.
 func (f *follower) call(m message, timeout time.Duration, progress func(message)) (message, error) {
 	answers := make(chan message, 1)
 	f.mu.Lock()
@@ -172,26 +201,42 @@ func (f *follower) call(m message, timeout time.Duration, progress func(message)
 		delete(f.calls, m.ID)
 		f.mu.Unlock()
 	}()
-	if err := f.wire.send(m); err != nil {
-		return message{}, err
+	switch err := f.wire.send(m); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return message{}, errTimeout
+	case err != nil:
+		return message{}, errEnded
 	}
-	var over <-chan time.Time
-	if timeout > 0 {
-		over = time.After(timeout)
-	}
+	over := time.NewTimer(timeout)
+	defer over.Stop()
 	for {
 		select {
 		case answer := <-answers:
 			if answer.Kind == kindDone {
 				return answer, nil
 			}
+			over.Reset(timeout)
 			if progress != nil {
 				progress(answer)
 			}
 		case <-f.ended:
 			return message{}, errEnded
-		case <-over:
+		case <-over.C:
 			return message{}, errTimeout
+		}
+	}
+}
+
+// awaitEnd waits until the process, which was told to end, has. It gives up on one that says nothing.
+func (f *follower) awaitEnd(silence time.Duration) error {
+	for {
+		if _, err := f.call(message{Kind: kindStatus}, silence, nil); err != nil {
+			return err
+		}
+		select {
+		case <-f.ended:
+			return nil
+		case <-time.After(endPause):
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ type process struct {
 	told chan struct{}
 	// drains are closed when a release has drained.
 	drains map[int]chan struct{}
+	// asked counts the questions for what it has.
+	asked atomic.Int64
 }
 
 // startProcess starts a process that nobody was before.
@@ -103,6 +106,9 @@ func (p *process) Drain(ctx context.Context, service string, release int, progre
 	drained := p.drains[release]
 	p.mu.Unlock()
 	p.say(fmt.Sprintf("drain %s v%d", service, release))
+	if service == "broken" {
+		return api.Drain{}, errors.New("it is broken")
+	}
 	if drained == nil {
 		return api.Drain{Release: release}, nil
 	}
@@ -115,7 +121,10 @@ func (p *process) Drain(ctx context.Context, service string, release int, progre
 	}
 }
 
-func (p *process) Process() api.Process { return api.Process{PID: 1, Version: "test", Connections: 3} }
+func (p *process) Process() api.Process {
+	p.asked.Add(1)
+	return api.Process{PID: 1, Version: "test", Connections: 3}
+}
 
 // take begins to take over.
 func (p *process) take() *Takeover {
@@ -204,7 +213,11 @@ func TestNewProcessTellsTheOldOneWhatToServeAndDrain(t *testing.T) {
 	progress := make(chan [2]int, 1)
 	result := make(chan []api.Drain, 1)
 	go func() {
-		result <- next.followers.Drain("app", 4, func(requests, streams int) { progress <- [2]int{requests, streams} })
+		all, err := next.followers.Drain("app", 4, func(requests, streams int) { progress <- [2]int{requests, streams} })
+		if err != nil {
+			t.Error(err)
+		}
+		result <- all
 	}()
 	old.heard("drain app v4")
 	if left := testkit.Receive(t, progress, "progress"); left != [2]int{2, 1} {
@@ -217,8 +230,8 @@ func TestNewProcessTellsTheOldOneWhatToServeAndDrain(t *testing.T) {
 	if all := testkit.Receive(t, result, "the drain"); len(all) != 1 || all[0].Requests != 2 {
 		t.Errorf("%+v", all)
 	}
-	if all := next.followers.Drain("app", 5, nil); len(all) != 0 {
-		t.Errorf("a release that it holds nothing of: %+v", all)
+	if all, err := next.followers.Drain("app", 5, nil); len(all) != 0 || err != nil {
+		t.Errorf("a release that it holds nothing of: %+v, %v", all, err)
 	}
 	next.followers.Bye()
 	old.heard("drain app v5", "leave")
@@ -229,8 +242,40 @@ func TestProcessThatCannotFollowIsToldToEnd(t *testing.T) {
 	t.Parallel()
 	old := startProcess(t)
 	next := old.succeed()
-	next.followers.Apply("broken", []byte(`{}`))
+	if err := next.followers.Apply("broken", []byte(`{}`)); err == nil {
+		t.Error("it follows")
+	}
 	old.heard("apply broken {}", "leave")
+	// Until it has ended, it has clients whose requests go to what is no more.
+	drained := make(chan error, 1)
+	go func() {
+		_, err := next.followers.Drain("broken", 1, nil)
+		drained <- err
+	}()
+	old.heard("drain broken v1")
+	testkit.WaitFor(t, "a question whether it has ended", func() bool { return old.asked.Load() > 0 })
+	select {
+	case <-drained:
+		t.Error("the drain does not wait for its end")
+	default:
+	}
+	_ = next.followers.all[0].wire.conn.Close()
+	if err := testkit.Receive(t, drained, "the drain"); err != nil {
+		t.Error(err)
+	}
+	old.heard() // it ends, and takes nothing back
+}
+
+// A process that was stopped would otherwise hold up all deploys.
+func TestProcessThatSaysNothingIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	old := startProcess(t)
+	next := old.succeed()
+	next.followers.silence = 10 * time.Millisecond
+	old.drains[3] = make(chan struct{})
+	if _, err := next.followers.Drain("app", 3, func(int, int) {}); !errors.Is(err, errTimeout) {
+		t.Errorf("the drain ends with %v", err)
+	}
 }
 
 func TestNewProcessThatFailsChangesNothing(t *testing.T) {

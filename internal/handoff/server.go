@@ -60,6 +60,8 @@ type Server struct {
 	released bool
 	// closed says that this process ends: it hands over no more, and takes nothing back.
 	closed bool
+	// left says that it was told to end.
+	left bool
 	// controlled is where processes tell this one what to do that come later than the one that
 	// has taken over; nil as long as none has.
 	controlled *net.UnixListener
@@ -408,8 +410,10 @@ func (s *Server) control(w *wire) {
 			}
 			return
 		case m.Kind == kindBye:
-			s.host.Leave()
-			return
+			s.mu.Lock()
+			s.left = true
+			s.mu.Unlock()
+			s.host.Leave() // which takes a while; drains are told of meanwhile
 		case m.Kind == kindApply:
 			// One after the other: the last one counts.
 			failed := ""
@@ -432,7 +436,7 @@ func (s *Server) isAlone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leaders--
-	return s.leaders == 0 && s.released && !s.closed
+	return s.leaders == 0 && s.released && !s.closed && !s.left
 }
 
 func (s *Server) drain(ctx context.Context, w *wire, m message) {
