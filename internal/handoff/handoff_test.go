@@ -266,6 +266,33 @@ func TestProcessThatCannotFollowIsToldToEnd(t *testing.T) {
 	old.heard() // it ends, and takes nothing back
 }
 
+// A process whose leader lives must not lead, too.
+func TestProcessThatDoesNotUnderstandItsLeaderEnds(t *testing.T) {
+	t.Parallel()
+	old := startProcess(t)
+	next := old.succeed()
+	if _, err := next.followers.all[0].wire.conn.Write([]byte("{\"kind\":\"appl{}\n")); err != nil {
+		t.Fatal(err)
+	}
+	old.heard("leave")
+}
+
+// What is written behind half a message would be taken for a part of it.
+func TestNothingIsWrittenBehindHalfAMessage(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t)
+	w, err := dial(p.path, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	_ = w.conn.CloseWrite()
+	first := w.send(message{Kind: kindBye})
+	if second := w.send(message{Kind: kindBye}); first == nil || !errors.Is(second, first) {
+		t.Errorf("%v, then %v", first, second)
+	}
+}
+
 // A process that was stopped would otherwise hold up all deploys.
 func TestProcessThatSaysNothingIsNotWaitedFor(t *testing.T) {
 	t.Parallel()

@@ -404,16 +404,16 @@ func (s *Server) control(w *wire) {
 	for {
 		m, err := w.receive(0)
 		switch {
+		case errors.Is(err, errNonsense): // it lives, and this process cannot follow it
+			s.leave()
+			return
 		case err != nil:
 			if s.isAlone() {
 				s.takeBack()
 			}
 			return
 		case m.Kind == kindBye:
-			s.mu.Lock()
-			s.left = true
-			s.mu.Unlock()
-			s.host.Leave() // which takes a while; drains are told of meanwhile
+			s.leave() // which takes a while; drains are told of meanwhile
 		case m.Kind == kindApply:
 			// One after the other: the last one counts.
 			failed := ""
@@ -428,6 +428,14 @@ func (s *Server) control(w *wire) {
 			_ = w.send(message{Kind: kindDone, ID: m.ID, Process: &p})
 		}
 	}
+}
+
+// leave has this process end for good.
+func (s *Server) leave() {
+	s.mu.Lock()
+	s.left = true
+	s.mu.Unlock()
+	s.host.Leave()
 }
 
 // isAlone notes that a process that led this one has ended. It reports whether none is left that

@@ -27,6 +27,8 @@ type wire struct {
 	files  []*os.File
 	// writing has one message written at a time.
 	writing sync.Mutex
+	// broken is why no more can be written: half a message may have been.
+	broken error
 }
 
 func dial(path string, timeout time.Duration) (*wire, error) {
@@ -47,7 +49,7 @@ func (w *wire) Close() {
 }
 
 // send writes a message with descriptors, which stay open.
-func (w *wire) send(m message, descriptors ...int) error {
+func (w *wire) send(m message, descriptors ...int) (err error) {
 	line, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -55,11 +57,15 @@ func (w *wire) send(m message, descriptors ...int) error {
 	line = append(line, '\n')
 	w.writing.Lock()
 	defer w.writing.Unlock()
+	if w.broken != nil {
+		return w.broken
+	}
+	defer func() { w.broken = err }()
 	// A process that does not read is given up on.
 	_ = w.conn.SetWriteDeadline(time.Now().Add(sendTimeout))
 	if len(descriptors) > 0 {
-		n, _, err := w.conn.WriteMsgUnix(line, rights(descriptors), nil)
-		if err != nil {
+		var n int
+		if n, _, err = w.conn.WriteMsgUnix(line, rights(descriptors), nil); err != nil {
 			return err
 		}
 		if line = line[n:]; len(line) == 0 {
@@ -83,18 +89,23 @@ func (w *wire) receive(timeout time.Duration) (message, error) {
 	_ = w.conn.SetReadDeadline(deadline)
 	for {
 		if line, rest, ok := bytes.Cut(w.unread, []byte{'\n'}); ok {
-			err := json.Unmarshal(line, &m)
 			w.unread = rest
-			return m, err
+			if err := json.Unmarshal(line, &m); err != nil {
+				return m, errors.Join(errNonsense, err)
+			}
+			return m, nil
 		}
 		if len(w.unread) > maxMessage {
-			return m, errors.New("a message is too long")
+			return m, errNonsense
 		}
 		if err := w.fill(); err != nil {
 			return m, err
 		}
 	}
 }
+
+// errNonsense means that the other process is there, and says what is no message.
+var errNonsense = errors.New("the other process does not speak the protocol")
 
 // fill reads more.
 func (w *wire) fill() error {
