@@ -74,14 +74,17 @@ func Inherit(sockets map[string]*os.File) {
 }
 
 // Open has this process accept connections.
-func Open() {
-	process.mu.Lock()
-	defer process.mu.Unlock()
-	for _, f := range process.inherited {
+func Open() { process.begin() }
+
+func (s *sockets) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.inherited {
+		shutDown(f)
 		_ = f.Close()
 	}
-	process.inherited = nil
-	process.gate.open()
+	s.inherited = nil
+	s.gate.open()
 }
 
 // Release has this process accept no connections any more: another one has its sockets.

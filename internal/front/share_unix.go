@@ -28,6 +28,18 @@ func shareAddress(all []net.Listener) bool {
 	return true
 }
 
+// shutDown has a socket listen no more, in the process before this one either, which may have it for
+// as long as that stays: clients would wait there, and nobody could open the address again.
+func shutDown(socket any) {
+	conn, ok := socket.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if raw, err := conn.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
+}
+
 // controlShareAddress is a [net.ListenConfig.Control].
 func controlShareAddress(_, _ string, c syscall.RawConn) error {
 	var failed error

@@ -243,6 +243,7 @@ func (s *socket) finish(c net.Conn) {
 		s.keepFile() // and the queue: both are another process's
 	} else {
 		left = append(left, s.queued()...)
+		shutDown(s.Listener)
 	}
 	_ = s.Close()
 	s.mu.Lock()

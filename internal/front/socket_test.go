@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -240,6 +241,45 @@ func TestAddressesOfOneProcessMayOverlap(t *testing.T) {
 		}
 		defer c.Close()
 		expectBy(t, "127.0.0.1", all)
+	}
+}
+
+// TestAddressThatIsGivenUpIsFree, although the process before still has the socket.
+func TestAddressThatIsGivenUpIsFree(t *testing.T) {
+	for what, giveUp := range map[string]func(s *sockets, file *os.File){
+		"by a config that has taken the socket over": func(s *sockets, file *os.File) {
+			s.inherited = map[string]*os.File{"tcp/127.0.0.1:1": file}
+			h := listenOn(t, s, tcpAt("127.0.0.1", "1"))
+			s.begin()
+			_ = h.Close()
+			<-h.(*head).done
+		},
+		"by an upgrade to a config without it": func(s *sockets, file *os.File) {
+			s.inherited = map[string]*os.File{"tcp/127.0.0.1:1": file}
+			s.begin()
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			before, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer before.Close()
+			file, err := before.(*net.TCPListener).File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s sockets
+			giveUp(&s, file)
+			if c, err := net.DialTimeout("tcp", before.Addr().String(), time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%v, %v: want a refusal", c, err)
+			}
+			again, err := s.listen(t.Context(), tcpAt("127.0.0.1", portOf(before)), net.ListenConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = again.Close()
+		})
 	}
 }
 
