@@ -152,6 +152,9 @@ func (p *process) Lead(generation int, followers *handoff.Followers) error {
 	return nil
 }
 
+// Leads implements [run.Plugin].
+func (p *process) Leads() bool { return p.is(leading) }
+
 func (p *process) decide() {
 	p.become(leading)
 	if e := running.engine(); e != nil {

@@ -201,6 +201,34 @@ func TestEventsAreFollowedThroughAnUpgrade(t *testing.T) {
 	}
 }
 
+// TestOldProcessOpensNoPorts when it is told to reload, as `pkill -USR1` does: it would accept nothing
+// from them.
+func TestOldProcessOpensNoPorts(t *testing.T) {
+	p := newProxy(t)
+	p.Args = []string{"--config", filepath.Join(p.Dir, "sites.Caddyfile")}
+	port, err := rig.FreePort()
+	must(t, err)
+	write := func(more string) {
+		must(t, os.WriteFile(p.Args[1], fmt.Appendf(nil, "{\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n}\nhttp://www.example.com {\n\trespond site\n}\n%s", p.HTTPPort, more), 0o600))
+	}
+	write("")
+	must(t, p.Start())
+	deploy(t, p, api.DeployRequest{Service: "default", Hosts: []string{"app.test"}, Targets: []string{startExample(t, "a").Addr}})
+	openWebSocket(t, p, "app.test") // has the old process stay
+	old := p.PID()
+	u := upgrade(t, p)
+	write(fmt.Sprintf("http://:%d {\n\trespond more\n}\n", port))
+	must(t, p.Leads(old))
+	if err := p.ReloadConfig(patience); err == nil || !strings.Contains(p.Log(), "another process has taken over") {
+		t.Errorf("the old process reloads: %v", err)
+	}
+	must(t, p.Leads(u.To.PID))
+	must(t, p.ReloadConfig(patience))
+	if _, body := getURL(t, fmt.Sprintf("http://127.0.0.1:%d/", port)); body != "more" {
+		t.Errorf("the new port answers %q", body)
+	}
+}
+
 // TestUpgradeThatFailsChangesNothing: the new program ends, or hangs.
 func TestUpgradeThatFailsChangesNothing(t *testing.T) {
 	bin, err := rig.ParachuteBinary()

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"io"
 	"os"
 	"time"
@@ -109,6 +110,10 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 	if o.configFile != "" {
 		// What SIGUSR1 does.
 		caddy.SetLastConfig(o.configFile, "", func(string, string) error {
+			if !plugin.Leads() {
+				// It could open ports, of which it would accept nothing.
+				return errors.New("another process has taken over; that one is to be told to reload")
+			}
 			config, err := o.buildConfig()
 			if err != nil {
 				return err

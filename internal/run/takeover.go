@@ -39,6 +39,8 @@ type Plugin interface {
 	// Lead has this process decide about them, and tell those that follow. It returns an error if
 	// this process is about to end.
 	Lead(generation int, followers *handoff.Followers) error
+	// Leads reports whether this process decides, and no other one has taken over from it.
+	Leads() bool
 	// HandOver begins to hand over to processes that connect to l. own are sockets that the
 	// plugin does not know of. linger is how long the process then stays at most. serveHTTP3 is
 	// called with false when another process has taken over, and with true when this one goes on
