@@ -23,5 +23,6 @@
 // (unix(7)). Only root and the user of the process may connect.
 //
 // An old process that has followers itself, from an upgrade shortly before, names them in its offer.
-// The new one connects to each, at a socket that they open for it when they are released.
+// The new one connects to each before it has booted, at a socket that they open when they are released.
+// As long as one process is connected to it, an old one follows: the end of another one says nothing.
 package handoff

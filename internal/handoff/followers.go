@@ -43,7 +43,13 @@ func (f *Followers) connect(path string) {
 		w.Close()
 		return
 	}
-	f.add(w, path)
+	one := f.add(w, path)
+	_, _ = one.call(message{Kind: kindStatus}, statusTimeout, nil) // then it has heard the first
+}
+
+// close closes the connections to all of them.
+func (f *Followers) close() {
+	_ = f.each(func(one *follower) error { return one.wire.conn.Close() })
 }
 
 // Controls returns the control sockets of all of them. One that has none is told to end: the next
@@ -63,12 +69,13 @@ func (f *Followers) Controls() (paths []string) {
 }
 
 // add adds the process at the other end of w, whose control socket is at a path.
-func (f *Followers) add(w *wire, control string) {
+func (f *Followers) add(w *wire, control string) *follower {
 	one := &follower{wire: w, control: control, calls: make(map[int]chan message), ended: make(chan struct{})}
 	f.mu.Lock()
 	f.all = append(f.all, one)
 	f.mu.Unlock()
 	go one.read()
+	return one
 }
 
 // each calls do for every process that follows, all at once, and waits for all. It returns their

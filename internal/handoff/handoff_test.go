@@ -503,6 +503,27 @@ func TestProcessesOfSeveralUpgrades(t *testing.T) {
 	first.heard("apply app 2")
 }
 
+// TestOldestProcessKnowsTheNewestBeforeThatLeads: if the one between is killed in the instant in
+// which it hands over, only one goes on.
+func TestOldestProcessKnowsTheNewestBeforeThatLeads(t *testing.T) {
+	t.Parallel()
+	first := startProcess(t)
+	second := first.succeed()
+	takeover := second.take()
+	if err := takeover.Booted(); err != nil {
+		t.Fatal(err)
+	}
+	_ = second.followers.all[0].wire.conn.Close()
+	testkit.WaitFor(t, "the end of the process between", func() bool {
+		first.Server.mu.Lock()
+		defer first.Server.mu.Unlock()
+		return first.leaders < 2
+	})
+	first.heard()
+	takeover.Close() // which has not taken over either
+	first.heard("take back")
+}
+
 // TestOldestProcessGoesOnIfItIsTheLast: the one that has taken over from it has ended, since its
 // clients had left, and then the newest is killed.
 func TestOldestProcessGoesOnIfItIsTheLast(t *testing.T) {

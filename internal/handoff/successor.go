@@ -36,8 +36,10 @@ type Takeover struct {
 	Sockets map[string]*os.File
 	// Generation is that of the running process.
 	Generation int
-	// followers are the control sockets of the processes that follow it.
-	followers []string
+	// controls are the control sockets of the processes that follow it, and followers are those
+	// processes, from Booted on.
+	controls  []string
+	followers Followers
 	// decides says that this process decides now.
 	decides bool
 }
@@ -57,7 +59,7 @@ func Take(path, version string) (*Takeover, error) {
 		return nil, fmt.Errorf("reaching the running proxy: %w", err)
 	}
 	sockets, last, err := w.accept()
-	t := &Takeover{wire: w, Sockets: sockets, Generation: last.Generation, followers: last.Followers}
+	t := &Takeover{wire: w, Sockets: sockets, Generation: last.Generation, controls: last.Followers}
 	if err != nil {
 		t.Close()
 		return nil, err
@@ -67,7 +69,13 @@ func Take(path, version string) (*Takeover, error) {
 
 // Booted tells the running process that this one could serve. It returns when the other one has
 // ceased to decide: what is stored then stays.
+//
+// From then on, the processes that follow the other one know of this one: if only that one died, they
+// would not decide.
 func (t *Takeover) Booted() error {
+	for _, path := range t.controls {
+		t.followers.connect(path)
+	}
 	if err := t.wire.send(message{Kind: kindBooted}); err != nil {
 		return err
 	}
@@ -88,12 +96,8 @@ func (t *Takeover) Ready() (*Followers, error) {
 		return nil, err
 	}
 	t.decides = true
-	all := new(Followers)
-	all.add(t.wire, m.Control)
-	for _, path := range t.followers {
-		all.connect(path)
-	}
-	return all, nil
+	t.followers.add(t.wire, m.Control)
+	return &t.followers, nil
 }
 
 func (t *Takeover) expect(k kind, timeout time.Duration) (message, error) {
@@ -126,6 +130,7 @@ func (t *Takeover) Close() {
 	}
 	if !t.decides {
 		t.wire.Close()
+		t.followers.close()
 	}
 }
 
