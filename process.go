@@ -231,6 +231,8 @@ func (p *process) exit() {
 	p.mu.Unlock()
 	if leads {
 		followers.Bye() // the whole proxy is to end
+	} else {
+		followers.Left()
 	}
 }
 

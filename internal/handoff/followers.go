@@ -179,6 +179,12 @@ func (f *Followers) Bye() {
 	_ = f.each(func(one *follower) error { return one.wire.send(message{Kind: kindBye}) })
 }
 
+// Left tells all of them that this process ends, and that another one leads. Those that it does not
+// reach end, too.
+func (f *Followers) Left() {
+	_ = f.each(func(one *follower) error { return one.wire.send(message{Kind: kindLeft}) })
+}
+
 // follower is a process that follows this one.
 type follower struct {
 	wire *wire

@@ -524,6 +524,25 @@ func TestOldestProcessKnowsTheNewestBeforeThatLeads(t *testing.T) {
 	first.heard("take back")
 }
 
+// TestOldestProcessEndsIfTheNewestDoesNotReachIt: it would lead beside that one when the one between
+// has ended.
+func TestOldestProcessEndsIfTheNewestDoesNotReachIt(t *testing.T) {
+	t.Parallel()
+	first := startProcess(t)
+	second := first.succeed()
+	if err := os.Remove(second.followers.Controls()[0]); err != nil {
+		t.Fatal(err)
+	}
+	third := second.succeed()
+	second.followers.Left()
+	first.heard("leave")
+	// One that the newest reaches follows that.
+	fourth := third.succeed()
+	third.followers.Left()
+	fourth.followers.Apply("app", []byte(`1`))
+	second.heard("apply app 1")
+}
+
 // TestOldestProcessGoesOnIfItIsTheLast: the one that has taken over from it has ended, since its
 // clients had left, and then the newest is killed.
 func TestOldestProcessGoesOnIfItIsTheLast(t *testing.T) {

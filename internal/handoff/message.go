@@ -28,6 +28,7 @@ const (
 	kindDrain    kind = "drain"
 	kindStatus   kind = "status"
 	kindBye      kind = "bye"
+	kindLeft     kind = "left"
 	kindProgress kind = "progress"
 	kindDone     kind = "done"
 )

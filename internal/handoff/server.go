@@ -372,8 +372,12 @@ func (s *Server) openControl() string {
 	go func() {
 		for {
 			conn, err := l.AcceptUnix()
-			if err != nil {
+			switch {
+			case errors.Is(err, net.ErrClosed):
 				return
+			case err != nil:
+				time.Sleep(10 * time.Millisecond) // there are no descriptors left
+				continue
 			}
 			go s.follow(&wire{conn: conn})
 		}
@@ -414,6 +418,11 @@ func (s *Server) control(w *wire) {
 			return
 		case m.Kind == kindBye:
 			s.leave() // which takes a while; drains are told of meanwhile
+		case m.Kind == kindLeft:
+			if s.isAlone() { // and the process that leads now does not know of this one
+				s.leave()
+			}
+			return
 		case m.Kind == kindApply:
 			// One after the other: the last one counts.
 			failed := ""
