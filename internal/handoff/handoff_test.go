@@ -299,7 +299,9 @@ func TestProcessThatSaysNothingIsNotWaitedFor(t *testing.T) {
 	old := startProcess(t)
 	next := old.succeed()
 	next.followers.silence = 10 * time.Millisecond
+	old.mu.Lock()
 	old.drains[3] = make(chan struct{})
+	old.mu.Unlock()
 	if _, err := next.followers.Drain("app", 3, func(int, int) {}); !errors.Is(err, errTimeout) {
 		t.Errorf("the drain ends with %v", err)
 	}

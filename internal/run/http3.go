@@ -62,7 +62,7 @@ func (l *loader) beginHTTP3() {
 
 // turn turns HTTP/3 on or off. mu must be held.
 func (l *loader) turn(on bool) {
-	if l.withoutHTTP3 == !on {
+	if l.withoutHTTP3 == !on || caddy.Exiting() { // Caddy would start again what it has stopped
 		return
 	}
 	l.withoutHTTP3 = !on
