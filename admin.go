@@ -216,6 +216,9 @@ func answerDeployment(w http.ResponseWriter, r *http.Request, d *proxy.Deploymen
 		writeError(w, err, nil)
 		return
 	}
+	if c, ok := w.(*movableCall); ok {
+		c.accepted = true
+	}
 	if d.Detached() {
 		writeJSON(w, http.StatusAccepted, d.Status())
 		return
@@ -246,6 +249,9 @@ func streamEvents(w http.ResponseWriter, r *http.Request, d *proxy.Deployment) {
 		}
 		if ev.Kind == api.EventEnded {
 			thisProcess.awaitDrains(r.Context(), ev.Result.Service)
+		}
+		if c, ok := w.(*movableCall); ok {
+			c.told = true
 		}
 		if err := encoder.Encode(ev); err != nil {
 			return err

@@ -3,6 +3,7 @@ package parachute
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -62,6 +63,9 @@ type movableCall struct {
 	deployment string
 	// moved says that nothing has come of it here.
 	moved bool
+	// accepted says that it met its conditions here, and told that its caller has been told of
+	// events.
+	accepted, told bool
 }
 
 // deploymentHeader has the id of a deployment that has moved from one process to another.
@@ -79,19 +83,19 @@ func (p *process) serve(call apiCall, e *proxy.Engine, w http.ResponseWriter, r 
 		writeError(w, err, nil)
 		return
 	}
+	c := &movableCall{ResponseWriter: w, body: body}
 	for {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if p.follows(r.Context()) {
-			p.relay(w, r)
+			p.relay(c, r)
 			return
 		}
-		c := &movableCall{ResponseWriter: w, body: body}
+		c.moved = false
 		if call(e, c, r); !c.moved {
 			return
 		}
 		if c.deployment != "" {
 			r.Header.Set(deploymentHeader, c.deployment)
-			r.Header.Del("If-Match") // it was in that generation when the deployment was accepted
 		}
 	}
 }
@@ -149,11 +153,14 @@ func (d discardAnswer) Write(p []byte) (int, error) { return len(p), nil }
 func (d discardAnswer) WriteHeader(int)             {}
 
 // relay makes a call to the process that has taken over. It waits for that one to accept it.
-func (p *process) relay(w http.ResponseWriter, r *http.Request) {
+func (p *process) relay(c *movableCall, r *http.Request) {
 	p.mu.Lock()
 	admin := p.admin
 	p.mu.Unlock()
-	outlastReadTimeout(w)
+	outlastReadTimeout(c)
+	if c.accepted {
+		r.Header.Del("If-Match") // which names what this process knows the service by
+	}
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, admin.Network, admin.Address)
 	}}
@@ -165,5 +172,53 @@ func (p *process) relay(w http.ResponseWriter, r *http.Request) {
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { writeError(w, proxy.ErrElsewhere, nil) },
 	}
-	relay.ServeHTTP(w, r)
+	if !c.told {
+		relay.ServeHTTP(c.ResponseWriter, r)
+		return
+	}
+	relay.ModifyResponse = refusalAsEvent
+	relay.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+		_ = json.NewEncoder(w).Encode(refused(proxy.ErrElsewhere))
+	}
+	relay.ServeHTTP(continued{c.ResponseWriter, make(http.Header)}, r)
+}
+
+// continued is an answer whose header has been sent.
+type continued struct {
+	http.ResponseWriter
+	header http.Header
+}
+
+// Header returns what is ignored, as is what WriteHeader is told.
+func (c continued) Header() http.Header { return c.header }
+
+// WriteHeader does nothing.
+func (continued) WriteHeader(int) {}
+
+// Unwrap is for [http.ResponseController].
+func (c continued) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// refusalAsEvent has the process that has taken over refuse what a caller follows by an event, as it
+// expects.
+func refusalAsEvent(resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	var answer struct{ Error *api.Error }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Error == nil {
+		answer.Error = proxy.ErrElsewhere
+	}
+	_ = resp.Body.Close()
+	line, err := json.Marshal(refused(answer.Error))
+	resp.Body = io.NopCloser(bytes.NewReader(append(line, '\n')))
+	resp.ContentLength = -1
+	return err
+}
+
+// refused is the end of a deployment that the process that has taken over has not begun.
+func refused(err *api.Error) api.Event {
+	now := time.Now().UTC()
+	return api.Event{Kind: api.EventEnded, Time: now, Result: &api.DeploymentStatus{
+		State: api.StateFailed, Targets: []string{}, Started: now, Ended: &now, Error: err,
+	}}
 }

@@ -1,9 +1,16 @@
 package parachute
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/handoff"
+	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
 // A new process that is told to stop while it boots must not take over: its sockets, which are those
@@ -20,5 +27,53 @@ func TestProcessThatEndsDoesNotLead(t *testing.T) {
 	next.Follow()
 	if err := next.Lead(2, new(handoff.Followers)); err != nil || !next.is(leading) {
 		t.Errorf("a process that does not end: %v", err)
+	}
+}
+
+// TestMovedDeployIsRefusedByAnEvent if the process that has taken over refuses it: its caller reads
+// events by then. If not, that one's events follow.
+func TestMovedDeployIsRefusedByAnEvent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status     int
+		body, want string
+	}{
+		{http.StatusConflict, `{"error":{"code":"superseded","message":"it is too late"}}`, `{"event":"ended",.*"state":"failed",.*"message":"it is too late"`},
+		{http.StatusBadGateway, "nonsense", `{"event":"ended",.*"state":"failed",.*"another process has taken over`},
+		{http.StatusOK, "{\"event\":\"accepted\"}\n", `^{"event":"first"}\n{"event":"accepted"}\n$`},
+	} {
+		next := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if match := r.Header.Get("If-Match"); match != "" {
+				t.Errorf("the next process is asked for the generation %s of this one", match)
+			}
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, c.body)
+		}))
+		t.Cleanup(next.Close)
+		p := newProcess()
+		p.admin = client.Address{Network: "tcp", Address: next.Listener.Addr().String()}
+		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p.serve(func(_ *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
+				moving := w.(*movableCall)
+				_, _ = io.WriteString(w, "{\"event\":\"first\"}\n")
+				moving.moved, moving.accepted, moving.told = true, true, true
+				p.Follow()
+			}, nil, w, r)
+		}))
+		t.Cleanup(front.Close)
+		req, err := http.NewRequest(http.MethodPost, front.URL, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("If-Match", `"x-1"`)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !regexp.MustCompile(c.want).Match(body) {
+			t.Errorf("%d: %s, %v", c.status, body, err)
+		}
 	}
 }

@@ -259,7 +259,10 @@ func TestProcessThatCannotFollowIsToldToEnd(t *testing.T) {
 		t.Error("the drain does not wait for its end")
 	default:
 	}
-	_ = next.followers.all[0].wire.conn.Close()
+	next.followers.mu.Lock()
+	one := next.followers.all[0]
+	next.followers.mu.Unlock()
+	_ = one.wire.conn.Close()
 	if err := testkit.Receive(t, drained, "the drain"); err != nil {
 		t.Error(err)
 	}
