@@ -34,15 +34,15 @@ func (p *process) upgrade(ctx context.Context) (api.Process, error) {
 	if err != nil {
 		return api.Process{}, err
 	}
-	attempt, err := server.Expect()
+	attempt, err := server.Expect(func() (int, error) {
+		if err := cmd.Start(); err != nil {
+			return 0, fmt.Errorf("starting the new process: %w", err)
+		}
+		return cmd.Process.Pid, nil
+	})
 	if err != nil {
 		return api.Process{}, err
 	}
-	if err := cmd.Start(); err != nil {
-		server.End(attempt, err)
-		return api.Process{}, fmt.Errorf("starting the new process: %w", err)
-	}
-	server.Started(attempt, cmd.Process.Pid)
 	go func() {
 		err := cmd.Wait()
 		time.Sleep(time.Second) // what it has said of itself says more

@@ -126,6 +126,16 @@ func (p *process) Process() api.Process {
 	return api.Process{PID: 1, Version: "test", Connections: 3}
 }
 
+// expect reserves the next handover for the process with a number.
+func (p *process) expect(pid int) *Attempt {
+	p.t.Helper()
+	a, err := p.Expect(func() (int, error) { return pid, nil })
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return a
+}
+
 // take begins to take over.
 func (p *process) take() *Takeover {
 	p.t.Helper()
@@ -398,10 +408,10 @@ func TestProcessThatStopsHandsOverNoMore(t *testing.T) {
 func TestAttemptSaysHowItEnded(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t)
-	a, err := p.Expect()
-	if err != nil {
-		t.Fatal(err)
+	if _, err := p.Expect(func() (int, error) { return 0, errors.New("there is no program") }); err == nil || err.Error() != "there is no program" {
+		t.Error(err)
 	}
+	a := p.expect(-1)
 	if _, err := Take(p.path, "a stranger"); err == nil || !strings.Contains(err.Error(), "another process is taking over") {
 		t.Errorf("while another process is expected: %v", err)
 	}
@@ -409,16 +419,32 @@ func TestAttemptSaysHowItEnded(t *testing.T) {
 	if _, err := a.Wait(t.Context()); err == nil || err.Error() != "it did not start" {
 		t.Error(err)
 	}
-	if a, err = p.Expect(); err != nil {
-		t.Fatal(err)
-	}
-	p.Started(a, os.Getpid())
+	a = p.expect(os.Getpid())
 	p.succeed()
 	if to, err := a.Wait(t.Context()); err != nil || to.PID != os.Getpid() || to.Version != "next" || to.Generation != 8 {
 		t.Errorf("%+v, %v", to, err)
 	}
-	if _, err := p.Expect(); err == nil {
+	if _, err := p.Expect(func() (int, error) { return 0, nil }); err == nil {
 		t.Error("it hands over twice")
+	}
+}
+
+func TestProcessMayConnectBeforeItsNumberIsKnown(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t)
+	var w *wire
+	_, err := p.Expect(func() (pid int, err error) {
+		if w, err = dial(p.path, time.Second); err == nil {
+			err = w.send(message{Kind: kindHello, Protocol: Protocol, PID: os.Getpid()})
+		}
+		return os.Getpid(), err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if m, err := w.receive(offerTimeout); err != nil || m.Kind != kindOffer {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
 
@@ -426,11 +452,7 @@ func TestAttemptSaysHowItEnded(t *testing.T) {
 func TestAttemptThatIsGivenUpComesToNothing(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t)
-	a, err := p.Expect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Started(a, os.Getpid())
+	a := p.expect(os.Getpid())
 	takeover := p.take()
 	if err := takeover.Booted(); err != nil {
 		t.Fatal(err)
@@ -442,10 +464,7 @@ func TestAttemptThatIsGivenUpComesToNothing(t *testing.T) {
 		t.Error("the new process takes over")
 	}
 	p.heard("freeze", "thaw")
-	if a, err = p.Expect(); err != nil {
-		t.Fatal(err)
-	}
-	p.Started(a, os.Getpid())
+	a = p.expect(os.Getpid())
 	p.succeed()
 	if p.End(a, errors.New("it takes too long")) {
 		t.Error("the attempt ends when the new process serves")

@@ -111,7 +111,7 @@ func (s *Server) accept() {
 
 // Attempt is a handover that is under way.
 type Attempt struct {
-	// pid is that of the process that is to begin the handover; 0 if any may.
+	// pid is that of the process that is to begin the handover.
 	pid int
 	// over is closed when the handover has ended: err then says how.
 	over chan struct{}
@@ -122,12 +122,20 @@ type Attempt struct {
 	to api.Process
 }
 
-// Expect reserves the next handover for a process that is about to be started. Started tells
-// which one it is.
-func (s *Server) Expect() (*Attempt, error) {
+// Expect reserves the next handover for a process, which start starts. It returns the error of start,
+// too.
+func (s *Server) Expect(start func() (pid int, err error)) (*Attempt, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.begin(-1)
+	defer s.mu.Unlock() // the process may connect before its number is known here
+	a, err := s.begin(0)
+	if err != nil {
+		return nil, err
+	}
+	if a.pid, err = start(); err != nil {
+		s.attempt = nil
+		return nil, err
+	}
+	return a, nil
 }
 
 // begin makes an attempt. mu must be held.
@@ -142,13 +150,6 @@ func (s *Server) begin(pid int) (*Attempt, error) {
 	}
 	s.attempt = &Attempt{pid: pid, over: make(chan struct{})}
 	return s.attempt, nil
-}
-
-// Started says which process is to take over.
-func (s *Server) Started(a *Attempt, pid int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a.pid = pid
 }
 
 var errStops = errors.New("the running process stops")
