@@ -136,6 +136,13 @@ func (p *process) expect(pid int) *Attempt {
 	return a
 }
 
+// now returns those that follow at the moment.
+func (f *Followers) now() []*follower {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.all)
+}
+
 // take begins to take over.
 func (p *process) take() *Takeover {
 	p.t.Helper()
@@ -269,10 +276,7 @@ func TestProcessThatCannotFollowIsToldToEnd(t *testing.T) {
 		t.Error("the drain does not wait for its end")
 	default:
 	}
-	next.followers.mu.Lock()
-	one := next.followers.all[0]
-	next.followers.mu.Unlock()
-	_ = one.wire.conn.Close()
+	_ = next.followers.now()[0].wire.conn.Close()
 	if err := testkit.Receive(t, drained, "the drain"); err != nil {
 		t.Error(err)
 	}
@@ -284,7 +288,7 @@ func TestProcessThatDoesNotUnderstandItsLeaderEnds(t *testing.T) {
 	t.Parallel()
 	old := startProcess(t)
 	next := old.succeed()
-	if _, err := next.followers.all[0].wire.conn.Write([]byte("{\"kind\":\"appl{}\n")); err != nil {
+	if _, err := next.followers.now()[0].wire.conn.Write([]byte("{\"kind\":\"appl{}\n")); err != nil {
 		t.Fatal(err)
 	}
 	old.heard("leave")
@@ -395,7 +399,7 @@ func TestProcessThatStopsHandsOverNoMore(t *testing.T) {
 		p := startProcess(t)
 		next := p.succeed()
 		p.Close()
-		_ = next.followers.all[0].wire.conn.Close()
+		_ = next.followers.now()[0].wire.conn.Close()
 		testkit.WaitFor(t, "the end of the connection", func() bool {
 			p.Server.mu.Lock()
 			defer p.Server.mu.Unlock()
@@ -519,7 +523,7 @@ func TestProcessesOfSeveralUpgrades(t *testing.T) {
 	first.heard("apply app 1")
 	second.heard("apply app 1")
 	// The newest dies: the one before it goes on, and leads the first.
-	for _, one := range third.followers.all {
+	for _, one := range third.followers.now() {
 		_ = one.wire.conn.Close()
 	}
 	second.heard("take back")
@@ -537,7 +541,7 @@ func TestOldestProcessKnowsTheNewestBeforeThatLeads(t *testing.T) {
 	if err := takeover.Booted(); err != nil {
 		t.Fatal(err)
 	}
-	_ = second.followers.all[0].wire.conn.Close()
+	_ = second.followers.now()[0].wire.conn.Close()
 	testkit.WaitFor(t, "the end of the process between", func() bool {
 		first.Server.mu.Lock()
 		defer first.Server.mu.Unlock()
@@ -577,11 +581,11 @@ func TestOldestProcessGoesOnIfItIsTheLast(t *testing.T) {
 	third.followers.Apply("app", []byte(`1`))
 	first.heard("apply app 1")
 	second.heard("apply app 1")
-	_ = second.followers.all[0].wire.conn.Close()
+	_ = second.followers.now()[0].wire.conn.Close()
 	second.Close()
 	third.listener.SetUnlinkOnClose(false)
 	third.Close()
-	for _, one := range third.followers.all {
+	for _, one := range third.followers.now() {
 		_ = one.wire.conn.Close()
 	}
 	first.heard("take back")
