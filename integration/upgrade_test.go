@@ -323,6 +323,25 @@ func TestOldProcessGoesOnWithWhatIsStored(t *testing.T) {
 	}
 }
 
+// TestOldProcessThatIsKilledLeavesNothing behind, and the new one goes on.
+func TestOldProcessThatIsKilledLeavesNothing(t *testing.T) {
+	p := startProxy(t)
+	deploy(t, p, api.DeployRequest{Service: "default", Targets: []string{startExample(t, "a").Addr}})
+	openWebSocket(t, p, "app.test") // has the old process stay
+	old, err := os.FindProcess(p.PID())
+	must(t, err)
+	upgrade(t, p)
+	sockets := filepath.Join(p.Dir, "handover-*.sock")
+	if found, err := filepath.Glob(sockets); err != nil || len(found) != 1 {
+		t.Fatalf("the old process has %s, %v", found, err)
+	}
+	must(t, old.Kill())
+	waitFor(t, "its socket to go", func() bool { found, err := filepath.Glob(sockets); return err == nil && len(found) == 0 })
+	if status := deploy(t, p, to(startApp(t, "b", nil))); status.Release != 2 {
+		t.Errorf("the next deploy is v%d", status.Release)
+	}
+}
+
 // TestStopEndsAllProcesses of the proxy, as who stops it wants.
 func TestStopEndsAllProcesses(t *testing.T) {
 	p := startProxy(t)

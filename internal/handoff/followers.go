@@ -3,6 +3,7 @@ package handoff
 import (
 	"cmp"
 	"errors"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -261,6 +262,9 @@ func (f *follower) read() {
 	for {
 		m, err := f.wire.receive(0)
 		if err != nil {
+			if !errors.Is(err, net.ErrClosed) && f.control != "" {
+				_ = os.Remove(f.control) // which one that was killed has left
+			}
 			return
 		}
 		f.mu.Lock()
