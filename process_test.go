@@ -77,3 +77,23 @@ func TestMovedDeployIsRefusedByAnEvent(t *testing.T) {
 		}
 	}
 }
+
+func TestUpgradeKnowsWhetherTheContainerEndsWithTheProcess(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pid, parent int
+		first       string
+		want        bool
+	}{
+		{1, 0, "parachute", true},
+		{7, 1, "docker-init", true},
+		{7, 1, "sh", true},
+		{7, 1, "systemd", false},
+		{7, 1, "", false},
+		{7, 5, "tini", false},
+	} {
+		if got := endsContainer(c.pid, c.parent, c.first); got != c.want {
+			t.Errorf("process %d, a child of %d, beside %q: %t", c.pid, c.parent, c.first, got)
+		}
+	}
+}

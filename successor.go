@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +28,8 @@ func (p *process) upgrade(ctx context.Context) (api.Process, error) {
 	switch {
 	case server == nil:
 		return api.Process{}, errors.New("it was not started by parachute run, or has no socket to hand over at")
-	case os.Getpid() == 1:
-		return api.Process{}, errors.New("it is the first process of its container, which would end with it; start another container with run --takeover")
+	case endsContainer(os.Getpid(), os.Getppid(), firstProcess()):
+		return api.Process{}, errors.New("its container would end with it; start another container with run --takeover")
 	}
 	cmd, err := p.successor(server.Listener().Addr().String())
 	if err != nil {
@@ -64,6 +65,18 @@ func (p *process) upgrade(ctx context.Context) (api.Process, error) {
 		}
 	}
 	return to, err
+}
+
+// endsContainer reports whether the container ends with a process: if it is the first one, or is what
+// the first one, named first, was made to run.
+func endsContainer(pid, parent int, first string) bool {
+	return pid == 1 || parent == 1 && slices.Contains([]string{"docker-init", "tini", "tini-static", "dumb-init", "catatonit", "sh", "ash", "dash", "bash"}, first)
+}
+
+// firstProcess returns the name of the first process, where the system tells it.
+func firstProcess() string {
+	name, _ := os.ReadFile("/proc/1/comm")
+	return strings.TrimSpace(string(name))
 }
 
 // successor returns the command that starts the next process: the one that started this one. The
