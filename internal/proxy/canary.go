@@ -47,8 +47,8 @@ func bucketCookie(service string) string { return "parachute_bucket_" + forward.
 // bucketAge is how long browsers keep that cookie, in seconds.
 const bucketAge = 24 * 60 * 60
 
-// gets reports whether the client of a visit is among those that get the candidate.
-func (c *candidate) gets(v *visit) bool {
+// gets reports whether a visitor is among those that get the candidate.
+func (c *candidate) gets(v *visitor) bool {
 	switch {
 	case c.weight == 0:
 		return false
@@ -83,7 +83,7 @@ func (c *candidate) inShare(id []byte) bool {
 // bucketID returns what the cookie of the client says; empty if it has none and gets none. A
 // client that loads a page gets one: what the page loads comes with it, and so need not have
 // one of its own, which would keep it out of caches.
-func (v *visit) bucketID(c *candidate) string {
+func (v *visitor) bucketID(c *candidate) string {
 	if v.bucket == "" {
 		if cookie, err := v.in.Cookie(c.cookie); err == nil && len(cookie.Value) <= maxBucketID {
 			v.bucket = cookie.Value

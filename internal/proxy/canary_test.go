@@ -64,7 +64,7 @@ func TestEveryRolloutBeginsWithOtherClients(t *testing.T) {
 }
 
 func TestClientIsKnownByWhatTheDeploySays(t *testing.T) {
-	request := func(name, value, addr string) *visit {
+	request := func(name, value, addr string) *visitor {
 		in, err := http.NewRequest(http.MethodPost, "http://app.test/", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -73,12 +73,12 @@ func TestClientIsKnownByWhatTheDeploySays(t *testing.T) {
 		if name != "" {
 			in.Header.Set(name, value)
 		}
-		return &visit{in: in}
+		return &visitor{in: in}
 	}
-	for by, same := range map[string]func() *visit{
-		"cookie":        func() *visit { return request("Cookie", "parachute_bucket=1234567890abcdef", "192.0.2.1:1") },
-		"ip":            func() *visit { return request("", "", "192.0.2.1:1") },
-		"header:x-team": func() *visit { return request("X-Team", "blue", "192.0.2.1:1") },
+	for by, same := range map[string]func() *visitor{
+		"cookie":        func() *visitor { return request("Cookie", "parachute_bucket=1234567890abcdef", "192.0.2.1:1") },
+		"ip":            func() *visitor { return request("", "", "192.0.2.1:1") },
+		"header:x-team": func() *visitor { return request("X-Team", "blue", "192.0.2.1:1") },
 	} {
 		c := &candidate{weight: 5000, by: by, cookie: "parachute_bucket"}
 		if by == "header:x-team" {

@@ -134,9 +134,9 @@ func TestTheReleaseOfHeldRequestsIsSpreadAndBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		// longest returns how long the last of many requests waits after a resume.
-		longest := func(waiting int64, with func(*visit)) (longest time.Duration) {
+		longest := func(waiting int64, with func(*visitor)) (longest time.Duration) {
 			for range 200 {
-				v := &visit{in: httptest.NewRequest(http.MethodGet, "/", nil), waitedFor: newHold(api.Hold{}, nil)}
+				v := &visitor{in: httptest.NewRequest(http.MethodGet, "/", nil), waitedFor: newHold(api.Hold{}, nil)}
 				v.waitedFor.waiting.Store(waiting)
 				with(v)
 				began := time.Now()
@@ -152,14 +152,14 @@ func TestTheReleaseOfHeldRequestsIsSpreadAndBounded(t *testing.T) {
 		cancel()
 		for name, c := range map[string]struct {
 			waiting     int64
-			with        func(*visit)
+			with        func(*visitor)
 			least, most time.Duration
 		}{
-			"a few":              {99, func(*visit) {}, 50 * time.Millisecond, 100 * time.Millisecond},
-			"very many":          {1_000_000, func(*visit) {}, 2 * time.Second, 5 * time.Second},
-			"the engine stops":   {1_000_000, func(v *visit) { v.stopping = over }, 0, 0},
-			"the client is gone": {1_000_000, func(v *visit) { v.client.Connection = goneConnection{} }, 0, 0},
-			"the context ends":   {1_000_000, func(v *visit) { v.in = v.in.WithContext(cancelled) }, 0, 0},
+			"a few":              {99, func(*visitor) {}, 50 * time.Millisecond, 100 * time.Millisecond},
+			"very many":          {1_000_000, func(*visitor) {}, 2 * time.Second, 5 * time.Second},
+			"the engine stops":   {1_000_000, func(v *visitor) { v.stopping = over }, 0, 0},
+			"the client is gone": {1_000_000, func(v *visitor) { v.client.Connection = goneConnection{} }, 0, 0},
+			"the context ends":   {1_000_000, func(v *visitor) { v.in = v.in.WithContext(cancelled) }, 0, 0},
 		} {
 			if got := longest(c.waiting, c.with); got < c.least || got > c.most {
 				t.Errorf("%s: the last of them waits %v, want %v to %v", name, got, c.least, c.most)

@@ -24,7 +24,7 @@ const previewAge = 24 * time.Hour
 func previewCookie(service string) string { return "parachute_preview_" + forward.ShortHash(service) }
 
 // opens reports whether the client has opened the service with a link.
-func (v *visit) opens(l *lineup) bool {
+func (v *visitor) opens(l *lineup) bool {
 	if l.linkKey == nil {
 		return false
 	}
@@ -39,7 +39,7 @@ func (v *visit) opens(l *lineup) bool {
 // followsLink returns where to send a client that comes with a link: to the same place, with a
 // cookie in place of the token, which is then in no log and in no Referer of the application.
 // It is empty if the client comes with none that is good.
-func (v *visit) followsLink(l *lineup) string {
+func (v *visitor) followsLink(l *lineup) string {
 	if l.linkKey == nil || !strings.Contains(v.in.URL.RawQuery, previewParameter+"=") || v.in.Method != http.MethodGet && v.in.Method != http.MethodHead {
 		return ""
 	}

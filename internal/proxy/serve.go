@@ -22,7 +22,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	if client.Began.IsZero() {
 		client.Began = time.Now()
 	}
-	v := visit{in: r, client: client}
+	v := visitor{in: r, client: client}
 	for {
 		release, prefix, err := e.acquire(&v, service)
 		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
@@ -70,7 +70,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 }
 
 // acquire counts the request on the release that serves it, once it is not held any more.
-func (e *Engine) acquire(v *visit, service string) (*release, string, error) {
+func (e *Engine) acquire(v *visitor, service string) (*release, string, error) {
 	path := matchPath(v.in.URL)
 	for {
 		c, prefix, err := e.route(v.in, path, service)
@@ -139,13 +139,13 @@ func (e *Engine) route(r *http.Request, path, service string) (*claim, string, e
 
 // served reports whether the request is served although its service is held: because the
 // operator lets its sender through, or because a certificate depends on it.
-func (v *visit) served(l *lineup) bool {
+func (v *visitor) served(l *lineup) bool {
 	h := l.hold
 	return v.opens(l) || !v.client.ByTLS(v.in) && strings.HasPrefix(v.in.URL.Path, acmeChallenges) || len(h.Allow) > 0 && h.Allows(clientAddr(v.in, v.client))
 }
 
 // pick returns the release that is to serve a request.
-func (l *lineup) pick(v *visit) *release {
+func (l *lineup) pick(v *visitor) *release {
 	if l.candidate != nil && (v.opens(l) || l.candidate.gets(v)) {
 		return l.candidate.release
 	}

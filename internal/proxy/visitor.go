@@ -12,9 +12,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
-// visit is a request on its way through the holds of a service, of which there may be one
+// visitor is a request on its way through the holds of a service, of which there may be one
 // after the other.
-type visit struct {
+type visitor struct {
 	in     *http.Request
 	client forward.Sender
 	// waitedFor is the hold that the request has waited for last; nil if it has not.
@@ -32,7 +32,7 @@ type visit struct {
 }
 
 // watch returns what is closed when the client goes away, as far as its connection tells.
-func (v *visit) watch() (gone <-chan struct{}, stop func()) {
+func (v *visitor) watch() (gone <-chan struct{}, stop func()) {
 	if v.client.Connection == nil {
 		return nil, func() {}
 	}
@@ -48,7 +48,7 @@ const spreadPerRequest = time.Millisecond
 const maxSpread = 5 * time.Second
 
 // wait returns when the request may be looked up again, or why it is refused.
-func (v *visit) wait(h *hold, stopping <-chan struct{}) error {
+func (v *visitor) wait(h *hold, stopping <-chan struct{}) error {
 	if h.Mode == api.Stopped {
 		return &HeldError{Cause: ErrStopped, Status: h.Status, Message: h.Message}
 	}
@@ -78,7 +78,7 @@ func (v *visit) wait(h *hold, stopping <-chan struct{}) error {
 // spread waits a little, if the request has waited and its service is held no more. When it
 // returns early, because the client is gone or the engine stops, the request goes on: others
 // find that out, as for any request.
-func (v *visit) spread() {
+func (v *visitor) spread() {
 	if v.waitedFor == nil {
 		return
 	}
@@ -98,7 +98,7 @@ func (v *visit) spread() {
 
 // isHealthCheck reports whether the request asks what a load balancer in front asks: whether
 // to send anything here. It has to, or its clients would get an error of its own.
-func (v *visit) isHealthCheck(r *release) bool {
+func (v *visitor) isHealthCheck(r *release) bool {
 	path, _, _ := strings.Cut(r.Spec.Options.HealthCheckPath, "?")
 	return (v.in.Method == http.MethodGet || v.in.Method == http.MethodHead) && v.in.URL.Path == path
 }
@@ -120,7 +120,7 @@ func clientAddr(in *http.Request, client forward.Sender) netip.Addr {
 }
 
 // loadsPage reports whether a browser loads a page with the request, and not a part of one.
-func (v *visit) loadsPage() bool {
+func (v *visitor) loadsPage() bool {
 	if v.in.Method != http.MethodGet && v.in.Method != http.MethodHead {
 		return false
 	}
@@ -133,7 +133,7 @@ func (v *visit) loadsPage() bool {
 }
 
 // cookie returns a cookie for the whole host.
-func (v *visit) cookie(name, value string, age int) string {
+func (v *visitor) cookie(name, value string, age int) string {
 	c := http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: age,
 		HttpOnly: true, Secure: v.client.ByTLS(v.in), SameSite: http.SameSiteLaxMode,
@@ -142,7 +142,7 @@ func (v *visit) cookie(name, value string, age int) string {
 }
 
 // tell sets the cookies that the client is to get.
-func (v *visit) tell(w http.ResponseWriter) {
+func (v *visitor) tell(w http.ResponseWriter) {
 	for _, cookie := range v.cookies {
 		w.Header().Add("Set-Cookie", cookie)
 	}
