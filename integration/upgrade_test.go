@@ -433,3 +433,58 @@ func TestHTTP3GoesOnAfterAnUpgrade(t *testing.T) {
 	})
 	waitFor(t, "the old processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) == 1 })
 }
+
+// TestDeploysAndUpgradesAtTheSameTime: every deploy ends well, what it has deployed serves, also
+// at the processes before, and no request is lost.
+func TestDeploysAndUpgradesAtTheSameTime(t *testing.T) {
+	p, target := startSecured(t, startApp(t, "first", nil))
+	apps := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
+	load := rig.StartRawLoad(target, 1)
+	over, deployed := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		defer func() { deployed <- n }()
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			next := apps[n%len(apps)]
+			if r, err := p.Run("deploy", next.addr(), "--service", "plain"); err != nil || r.Code != 0 {
+				t.Errorf("deploy %d ends with %d, %v:\n%s%s", n, r.Code, err, r.Stdout, r.Stderr)
+				return
+			}
+			n++
+			resp, err := httpGet(p, plainHost)
+			if err != nil || resp != next.name {
+				t.Errorf("after deploy %d, %q serves: %v", n, resp, err)
+				return
+			}
+		}
+	}()
+	for range 5 {
+		upgrade(t, p)
+		before := load.Answered()
+		waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
+		waitFor(t, "processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) <= 3 })
+	}
+	close(over)
+	t.Logf("%d deploys", <-deployed)
+	expectNothingLost(t, load)
+}
+
+// httpGet returns the name of the instance that answers a request.
+func httpGet(p *rig.Proxy, host string) (instance string, err error) {
+	req, err := http.NewRequest(http.MethodGet, p.URL()+"/", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Host = host
+	resp, err := (&http.Client{Timeout: patience}).Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	return resp.Header.Get("X-Instance"), nil
+}
