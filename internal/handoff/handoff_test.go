@@ -564,6 +564,9 @@ func TestOldestProcessEndsIfTheNewestDoesNotReachIt(t *testing.T) {
 	third := second.succeed()
 	second.followers.Left()
 	first.heard("leave")
+	if all := second.followers.Processes(); len(all) != 1 {
+		t.Errorf("the connection has ended, and not the process: %+v", all)
+	}
 	// One that the newest reaches follows that.
 	fourth := third.succeed()
 	third.followers.Left()

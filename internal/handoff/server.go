@@ -406,6 +406,7 @@ func (s *Server) follow(w *wire) {
 func (s *Server) control(w *wire) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	left := false
 	for {
 		m, err := w.receive(0)
 		switch {
@@ -413,17 +414,17 @@ func (s *Server) control(w *wire) {
 			s.leave()
 			return
 		case err != nil:
-			if s.isAlone() {
+			if !left && s.isAlone() {
 				s.takeBack()
 			}
 			return
 		case m.Kind == kindBye:
 			s.leave() // which takes a while; drains are told of meanwhile
 		case m.Kind == kindLeft:
-			if s.isAlone() { // and the process that leads now does not know of this one
-				s.leave()
+			left = true // and the connection stays open: its end is that of one of the processes
+			if s.isAlone() {
+				s.leave() // since the process that leads now does not know of this one
 			}
-			return
 		case m.Kind == kindApply:
 			// One after the other: the last one counts.
 			failed := ""
