@@ -276,7 +276,7 @@ func TestProcessThatCannotFollowIsToldToEnd(t *testing.T) {
 		t.Error("the drain does not wait for its end")
 	default:
 	}
-	_ = next.followers.now()[0].wire.conn.Close()
+	next.followers.close()
 	if err := testkit.Receive(t, drained, "the drain"); err != nil {
 		t.Error(err)
 	}
@@ -399,7 +399,7 @@ func TestProcessThatStopsHandsOverNoMore(t *testing.T) {
 		p := startProcess(t)
 		next := p.succeed()
 		p.Close()
-		_ = next.followers.now()[0].wire.conn.Close()
+		next.followers.close()
 		testkit.WaitFor(t, "the end of the connection", func() bool {
 			p.Server.mu.Lock()
 			defer p.Server.mu.Unlock()
@@ -523,9 +523,7 @@ func TestProcessesOfSeveralUpgrades(t *testing.T) {
 	first.heard("apply app 1")
 	second.heard("apply app 1")
 	// The newest dies: the one before it goes on, and leads the first.
-	for _, one := range third.followers.now() {
-		_ = one.wire.conn.Close()
-	}
+	third.followers.close()
 	second.heard("take back")
 	second.followers.Apply("app", []byte(`2`))
 	first.heard("apply app 2")
@@ -541,7 +539,7 @@ func TestOldestProcessKnowsTheNewestBeforeThatLeads(t *testing.T) {
 	if err := takeover.Booted(); err != nil {
 		t.Fatal(err)
 	}
-	_ = second.followers.now()[0].wire.conn.Close()
+	second.followers.close()
 	testkit.WaitFor(t, "the end of the process between", func() bool {
 		first.Server.mu.Lock()
 		defer first.Server.mu.Unlock()
@@ -584,13 +582,11 @@ func TestOldestProcessGoesOnIfItIsTheLast(t *testing.T) {
 	third.followers.Apply("app", []byte(`1`))
 	first.heard("apply app 1")
 	second.heard("apply app 1")
-	_ = second.followers.now()[0].wire.conn.Close()
+	second.followers.close()
 	second.Close()
 	third.listener.SetUnlinkOnClose(false)
 	third.Close()
-	for _, one := range third.followers.now() {
-		_ = one.wire.conn.Close()
-	}
+	third.followers.close()
 	first.heard("take back")
 	first.succeed()
 }
