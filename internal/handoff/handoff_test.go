@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -589,4 +591,63 @@ func TestOldestProcessGoesOnIfItIsTheLast(t *testing.T) {
 	third.followers.close()
 	first.heard("take back")
 	first.succeed()
+}
+
+// TestNewProcessTakesThePlaceOfOneThatDies while it hands over: it has all its sockets.
+func TestNewProcessTakesThePlaceOfOneThatDies(t *testing.T) {
+	t.Parallel()
+	for what, die := range map[string]func(p *process, n *Takeover) error{
+		"before it has frozen": func(_ *process, n *Takeover) error {
+			_ = n.wire.conn.Close()
+			return n.Booted()
+		},
+		"before it has released": func(p *process, n *Takeover) error {
+			if err := n.Booted(); err != nil {
+				return err
+			}
+			p.heard("freeze")
+			return n.wire.conn.Close()
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			p := startProcess(t)
+			n := p.take()
+			n.died = func() bool { return true }
+			if err := die(p, n); err != nil {
+				t.Fatal(err)
+			}
+			if followers, err := n.Ready(); err != nil || len(followers.Controls()) > 0 {
+				t.Errorf("%v", err)
+			}
+			// One that has closed the connection, and lives, goes on.
+			p = startProcess(t)
+			n = p.take()
+			n.died = func() bool { return false }
+			_ = n.wire.conn.Close()
+			if err := n.Booted(); err == nil {
+				t.Error("two processes decide")
+			}
+		})
+	}
+}
+
+func TestDeathOfAProcessIsSeen(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("it is not known elsewhere")
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	if hasDied(pid) || hasDied(os.Getpid()) || hasDied(1) || hasDied(0) {
+		t.Error("a process is dead that lives, or of which nothing is known")
+	}
+	_ = cmd.Process.Kill()
+	testkit.WaitFor(t, "the death of a process that nobody has asked about", func() bool { return hasDied(pid) })
+	_ = cmd.Wait()
+	if !hasDied(pid) {
+		t.Error("a process that is no more lives")
+	}
 }

@@ -246,7 +246,7 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 		return err
 	}
 	sockets = append(slices.Clip(sockets), Socket{Name: SocketName, Conn: s.listener})
-	if err := w.offer(sockets, message{Kind: kindOffer, Generation: generation, Followers: followers}); err != nil {
+	if err := w.offer(sockets, message{Kind: kindOffer, PID: os.Getpid(), Generation: generation, Followers: followers}); err != nil {
 		return fmt.Errorf("handing over the sockets: %w", err)
 	}
 	// It is not for this process to say how long the other one may boot.

@@ -3,6 +3,7 @@ package handoff
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -42,10 +43,13 @@ type Takeover struct {
 	followers Followers
 	// decides says that this process decides now.
 	decides bool
+	// died reports whether the running process has died.
+	died func() bool
 }
 
 // Take asks the process that listens at path for its sockets. version is what this process is.
-// It returns a [RefusedError] if that one does not hand over, and [ErrNobody] if none is there.
+// It returns a [RefusedError] if that one does not hand over, and [ErrNobody] if none is there, or if
+// it ends before it has handed anything over.
 func Take(path, version string) (*Takeover, error) {
 	w, err := dial(path, dialTimeout)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
@@ -60,8 +64,12 @@ func Take(path, version string) (*Takeover, error) {
 	}
 	sockets, last, err := w.accept()
 	t := &Takeover{wire: w, Sockets: sockets, Generation: last.Generation, controls: last.Followers}
+	t.died = func() bool { return hasDied(last.PID) }
 	if err != nil {
 		t.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			err = fmt.Errorf("%w: it has ended: %w", ErrNobody, err)
+		}
 		return nil, err
 	}
 	return t, nil
@@ -70,17 +78,49 @@ func Take(path, version string) (*Takeover, error) {
 // Booted tells the running process that this one could serve. It returns when the other one has
 // ceased to decide: what is stored then stays.
 //
+// If the other one dies, it has ceased as well: this one has all its sockets, and takes its place.
+//
 // From then on, the processes that follow the other one know of this one: if only that one died, they
 // would not decide.
 func (t *Takeover) Booted() error {
 	for _, path := range t.controls {
 		t.followers.connect(path)
 	}
-	if err := t.wire.send(message{Kind: kindBooted}); err != nil {
-		return err
+	_, err := t.call(kindBooted, kindFrozen, freezeTimeout)
+	if t.isOrphaned(err) {
+		return nil
 	}
-	_, err := t.expect(kindFrozen, freezeTimeout)
 	return err
+}
+
+// deathPause is how often is looked whether a process that has closed its connection is dead, and
+// deathLooks how many times.
+const (
+	deathPause = 50 * time.Millisecond
+	deathLooks = 20
+)
+
+// isOrphaned reports whether a call has failed because the running process has died.
+func (t *Takeover) isOrphaned(err error) bool {
+	refused, _ := errors.AsType[*RefusedError](err)
+	if err == nil || refused != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	for range deathLooks {
+		if t.died() {
+			return true
+		}
+		time.Sleep(deathPause)
+	}
+	return false
+}
+
+// call sends a message, and waits for the answer.
+func (t *Takeover) call(k, answer kind, timeout time.Duration) (message, error) {
+	if err := t.wire.send(message{Kind: k}); err != nil {
+		return message{}, fmt.Errorf("telling the running proxy: %w", err)
+	}
+	return t.expect(answer, timeout)
 }
 
 // Ready tells the running process that this one serves what is stored, and returns when it has
@@ -88,10 +128,12 @@ func (t *Takeover) Booted() error {
 //
 // Followers are the other one and those that follow it.
 func (t *Takeover) Ready() (*Followers, error) {
-	if err := t.wire.send(message{Kind: kindReady}); err != nil {
-		return nil, err
+	m, err := t.call(kindReady, kindReleased, offerTimeout)
+	if t.isOrphaned(err) {
+		t.decides = true
+		t.wire.Close()
+		return &t.followers, nil
 	}
-	m, err := t.expect(kindReleased, offerTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,6 @@ func (o *options) handoverSocket() string {
 func (o *options) takeOver(plugin Plugin) (*handoff.Takeover, error) {
 	path := os.Getenv(TakeoverVariable)
 	_ = os.Unsetenv(TakeoverVariable) // it is not for the process that takes over from this one
-	asked := path != ""
 	if path == "" && o.takeover {
 		path = o.handoverSocket()
 	}
@@ -68,8 +67,8 @@ func (o *options) takeOver(plugin Plugin) (*handoff.Takeover, error) {
 		return nil, nil
 	}
 	t, err := handoff.Take(path, version.Version())
-	if errors.Is(err, handoff.ErrNobody) && !asked {
-		return nil, nil // as when the machine has just started
+	if errors.Is(err, handoff.ErrNobody) {
+		return nil, nil // as when the machine has just started, or it has died meanwhile
 	}
 	if err != nil {
 		return nil, cli.FailedStart("the running proxy goes on; see its log", "taking over: %v", err)
