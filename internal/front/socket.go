@@ -148,6 +148,9 @@ func (s *socket) choose() {
 // descriptor left. net/http has the same.
 const maxPause = time.Second
 
+// longer returns the pause after another error.
+func longer(pause time.Duration) time.Duration { return min(max(2*pause, 5*time.Millisecond), maxPause) }
+
 // accept hands connections to heads until the last head is closed.
 func (s *socket) accept() {
 	defer close(s.done)
@@ -175,7 +178,7 @@ func (s *socket) accept() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			pause = min(max(2*pause, 5*time.Millisecond), maxPause)
+			pause = longer(pause)
 			select {
 			case <-time.After(pause):
 			case <-s.changed:

@@ -180,7 +180,7 @@ func (e *entry) acceptFrom(l net.Listener, closed <-chan struct{}) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		pause = min(max(2*pause, 5*time.Millisecond), maxPause)
+		pause = longer(pause)
 		select {
 		case <-time.After(pause):
 		case <-closed:
