@@ -95,17 +95,21 @@ func Serve(l *net.UnixListener, version string, host Host) *Server {
 // Listener returns what the server listens on, which is handed over as well.
 func (s *Server) Listener() *net.UnixListener { return s.listener }
 
-func (s *Server) accept() {
+func (s *Server) accept() { acceptEach(s.listener, s.serve) }
+
+// acceptEach has serve called for each connection to l, up to its end, or until another process
+// listens in place of this one.
+func acceptEach(l *net.UnixListener, serve func(*wire)) {
 	for {
-		conn, err := s.listener.AcceptUnix()
+		conn, err := l.AcceptUnix()
 		switch {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
-			return // it has handed over
+			return
 		case err != nil:
 			time.Sleep(10 * time.Millisecond) // there are no descriptors left
 			continue
 		}
-		go s.serve(&wire{conn: conn})
+		go serve(&wire{conn: conn})
 	}
 }
 
@@ -370,19 +374,7 @@ func (s *Server) openControl() string {
 		return ""
 	}
 	s.controlled = l
-	go func() {
-		for {
-			conn, err := l.AcceptUnix()
-			switch {
-			case errors.Is(err, net.ErrClosed):
-				return
-			case err != nil:
-				time.Sleep(10 * time.Millisecond) // there are no descriptors left
-				continue
-			}
-			go s.follow(&wire{conn: conn})
-		}
-	}()
+	go acceptEach(l, s.follow)
 	return path
 }
 
