@@ -175,12 +175,8 @@ func (e *Engine) reserveFor(name string, releases []*release, taken []takeover) 
 	for _, r := range releases {
 		seized := e.seize(name, r.Spec.Routes, taken)
 		for _, route := range r.Spec.Routes {
-			switch o := e.owners[route]; {
-			case slices.Contains(seized, route):
-			case o == nil:
-				e.owners[route] = &owner{service: name, count: 1}
-			default:
-				o.count++
+			if !slices.Contains(seized, route) {
+				e.own(name, route)
 			}
 		}
 	}

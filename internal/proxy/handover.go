@@ -80,10 +80,14 @@ func (e *Engine) Refresh(ctx context.Context) error {
 			failed = append(failed, fmt.Errorf("the service %s: %w", name, err))
 		}
 	}
+	isStored := make(map[string]bool, len(names))
+	for _, name := range names {
+		isStored[name] = true
+	}
 	e.mu.Lock()
 	var gone []string
 	for name := range e.services {
-		if !slices.Contains(names, name) {
+		if !isStored[name] {
 			gone = append(gone, name)
 		}
 	}
@@ -96,16 +100,11 @@ func (e *Engine) Refresh(ctx context.Context) error {
 
 // refresh makes a service what is stored, unless it is.
 func (e *Engine) refresh(ctx context.Context, store Store, name string) error {
-	generations, err := store.Load(ctx, name)
-	for _, document := range generations {
-		if e.isStoredAs(name, document) {
-			return nil
-		}
-		if err = e.Apply(name, document); err == nil {
-			return nil
-		}
+	document, _, err := e.newestDocument(ctx, store, name)
+	if err != nil || e.isStoredAs(name, document) {
+		return err
 	}
-	return err
+	return e.Apply(name, document)
 }
 
 // isStoredAs reports whether a service is what a document says.

@@ -15,15 +15,20 @@ func (e *Engine) reserve(s *api.Spec) error {
 		return err
 	}
 	for _, r := range s.Routes {
-		o := e.owners[r]
-		switch {
-		case o == nil:
-			e.owners[r] = &owner{service: s.Service, count: 1}
-		case o.service == s.Service:
-			o.count++
-		}
+		e.own(s.Service, r)
 	}
 	return nil
+}
+
+// own counts one more reason for the named service to hold a route, unless another one holds it.
+// Engine.mu must be held.
+func (e *Engine) own(name string, r api.Route) {
+	switch o := e.owners[r]; {
+	case o == nil:
+		e.owners[r] = &owner{service: name, count: 1}
+	case o.service == name:
+		o.count++
+	}
 }
 
 // reserveAll takes the routes of all releases of a line-up for its service, or none of them.

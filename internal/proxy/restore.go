@@ -42,16 +42,27 @@ func (e *Engine) Load(ctx context.Context) error {
 	return nil
 }
 
-// loadRelease returns the newest generation of a service's document that loads.
+// loadRelease returns the active release of what is stored of a service.
 func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*release, error) {
-	if err := api.ValidateServiceName(name); err != nil {
+	_, s, err := e.newestDocument(ctx, store, name)
+	if err != nil {
 		return nil, err
+	}
+	l := e.restoreLineup(s, nil)
+	l.active.restored, l.active.lastVersion = l, s.LastRelease
+	return l.active, nil
+}
+
+// newestDocument returns the newest generation of a service's document that can be read.
+func (e *Engine) newestDocument(ctx context.Context, store Store, name string) ([]byte, *stored, error) {
+	if err := api.ValidateServiceName(name); err != nil {
+		return nil, nil, err
 	}
 	generations, failed := store.Load(ctx, name)
 	for _, b := range generations {
 		s, err := decodeDocument(name, b)
 		if errors.Is(err, ErrNewerFormat) {
-			return nil, err
+			return nil, nil, err
 		}
 		if err != nil {
 			if failed == nil {
@@ -63,14 +74,12 @@ func (e *Engine) loadRelease(ctx context.Context, store Store, name string) (*re
 			e.log().Warn("service falls back to the previous generation of its state",
 				zap.String("service", name), zap.Int("release", s.Release), zap.NamedError("newest", failed))
 		}
-		l := e.restoreLineup(&s, nil)
-		l.active.restored, l.active.lastVersion = l, s.LastRelease
-		return l.active, nil
+		return b, &s, nil
 	}
 	if failed == nil {
 		failed = errors.New("there is no document")
 	}
-	return nil, failed
+	return nil, nil, failed
 }
 
 // restoreLineup returns the line-up that was stored. Releases that are in the line-up before,

@@ -162,15 +162,10 @@ func (o *operation) take() error {
 	d.reserved = append(d.reserved, e.seize(s.Service, s.Routes, all)...)
 	// Others may have had more of them when the deployment was accepted.
 	for _, r := range s.Routes {
-		switch o := e.owners[r]; {
-		case slices.Contains(d.reserved, r):
-			continue
-		case o == nil:
-			e.owners[r] = &owner{service: s.Service, count: 1}
-		default:
-			o.count++
+		if !slices.Contains(d.reserved, r) {
+			e.own(s.Service, r)
+			d.reserved = append(d.reserved, r)
 		}
-		d.reserved = append(d.reserved, r)
 	}
 	return nil
 }
