@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +11,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/handoff"
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 const (
@@ -21,8 +20,6 @@ const (
 	idleTime = time.Minute
 	// maxLingering bounds the processes that have handed over, and have not ended.
 	maxLingering = 3
-	// refreshTimeout bounds how long it takes to read what a process that has died has stored last.
-	refreshTimeout = 10 * time.Second
 )
 
 // handover is how this process hands over to the next one: a [handoff.Host].
@@ -82,9 +79,7 @@ func (h handover) TakeBack() {
 	h.handedOver = make(chan struct{})
 	h.mu.Unlock()
 	// What that one has stored counts, even if it had no time to tell of it.
-	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
-	defer cancel()
-	if err := h.Refresh(ctx); err != nil {
+	if err := h.Refresh(); err != nil {
 		h.log().Error("what is stored cannot be read; the services stay as they are", zap.Error(err))
 	}
 	h.decide()
@@ -134,14 +129,8 @@ func (h handover) Process() api.Process { return h.status() }
 // notifyMainProcess tells systemd which process is the main one of the unit from now on
 // (sd_notify(3), MAINPID): only the main process may.
 func notifyMainProcess(pid int) {
-	address := os.Getenv("NOTIFY_SOCKET")
-	if address == "" {
-		return
+	if conn := run.DialManager(); conn != nil {
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "MAINPID=%d", pid)
 	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
-	if err != nil {
-		return
-	}
-	defer conn.Close()
-	_, _ = fmt.Fprintf(conn, "MAINPID=%d", pid)
 }

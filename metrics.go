@@ -121,7 +121,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(logLinesDropped, run.DroppedLogLines())
 	caddyVersion, _ := caddy.Version()
-	gauge(processGeneration, thisProcess.status().Generation)
+	gauge(processGeneration, thisProcess.number())
 	gauge(buildInfo, 1, version.Version(), runtime.Version(), caddyVersion)
 }
 

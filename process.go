@@ -128,12 +128,18 @@ func (p *process) untilHandover(ctx context.Context) (context.Context, context.C
 // Follow implements [run.Plugin], as do the methods below.
 func (p *process) Follow() { p.become(following) }
 
+// refreshTimeout bounds how long it takes to read what another process has stored last.
+const refreshTimeout = 10 * time.Second
+
 // Refresh makes the services what is stored.
-func (p *process) Refresh(ctx context.Context) error {
-	if e := running.engine(); e != nil {
-		return e.Refresh(ctx)
+func (p *process) Refresh() error {
+	e := running.engine()
+	if e == nil {
+		return nil
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
+	defer cancel()
+	return e.Refresh(ctx)
 }
 
 // Lead has this process decide, and tell followers. It returns an error if the process is about
@@ -175,11 +181,16 @@ func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin clie
 	p.server = handoff.Serve(l, version.Version(), handover{p})
 }
 
+// number returns how many processes have taken over from each other, this one included.
+func (p *process) number() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.generation
+}
+
 // status tells what this process has.
 func (p *process) status() api.Process {
-	p.mu.Lock()
-	now := api.Process{PID: os.Getpid(), Version: version.Version(), Generation: p.generation}
-	p.mu.Unlock()
+	now := api.Process{PID: os.Getpid(), Version: version.Version(), Generation: p.number()}
 	now.Connections = fronts.Connections()
 	if e := running.engine(); e != nil {
 		now.Requests, now.Streams = e.InFlight()

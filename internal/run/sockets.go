@@ -77,12 +77,11 @@ func managerSocketName(name string, file *os.File) (string, error) {
 // storeSockets has the service manager keep the sockets for TCP, if it says that it does so
 // (FDSTORE in systemd.exec(5)). unused are those that it has passed, and that are not used.
 func storeSockets(unused []string) {
-	address := os.Getenv("NOTIFY_SOCKET")
-	if address == "" || os.Getenv("FDSTORE") == "" {
+	if os.Getenv("FDSTORE") == "" {
 		return
 	}
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
-	if err != nil {
+	conn := DialManager()
+	if conn == nil {
 		return
 	}
 	defer conn.Close()
@@ -98,6 +97,20 @@ func storeSockets(unused []string) {
 		}
 	}
 	front.Keep()
+}
+
+// DialManager returns a connection to the service manager that runs this process (sd_notify(3)), or
+// nil if there is none.
+func DialManager() *net.UnixConn {
+	address := os.Getenv("NOTIFY_SOCKET")
+	if address == "" {
+		return nil
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		return nil
+	}
+	return conn
 }
 
 // storedName returns the name of a socket as the manager may have it: without colons.

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -34,8 +33,8 @@ const lockName = "lock"
 type Plugin interface {
 	// Follow has services that are loaded from now on be what another process decides.
 	Follow()
-	// Refresh makes them what is stored now.
-	Refresh(ctx context.Context) error
+	// Refresh makes them what is stored now. It takes a bounded time.
+	Refresh() error
 	// Lead has this process decide about them, and tell those that follow. It returns an error if
 	// this process is about to end.
 	Lead(generation int, followers *handoff.Followers) error
@@ -85,9 +84,7 @@ func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
 	if err := t.Booted(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
-	defer cancel()
-	if err := plugin.Refresh(ctx); err != nil {
+	if err := plugin.Refresh(); err != nil {
 		return fmt.Errorf("reading what is stored: %w", err)
 	}
 	followers, err := t.Ready()
@@ -101,9 +98,6 @@ func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
 	_ = notify.Ready() // to systemd, to which this is the main process now
 	return nil
 }
-
-// refreshTimeout bounds how long it takes to read what the process before has stored last.
-const refreshTimeout = 10 * time.Second
 
 // handoverListener returns the socket at which this process hands over: that of the process
 // before, if there was one.
