@@ -163,14 +163,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 // config.
 func (a *App) Start() error {
 	a.caddyConfig = certs.NewCaddyConfig(a.ctx, isCertificateGetter)
-	switch {
-	case !a.caddyConfig.ServesTLS():
-		atomic.StoreInt32(&a.httpsPort, -1)
-	default:
-		http, https := a.caddyConfig.Ports()
-		atomic.StoreInt32(&a.httpPort, int32(http))
-		atomic.StoreInt32(&a.httpsPort, int32(https))
+	http, https := a.caddyConfig.Ports()
+	if !a.caddyConfig.ServesTLS() {
+		https = -1
 	}
+	atomic.StoreInt32(&a.httpPort, int32(http))
+	atomic.StoreInt32(&a.httpsPort, int32(https))
 	a.attach()
 	a.engine.Start()
 	go removeLeftovers(a.store.storage)

@@ -340,6 +340,18 @@ func TestLinkOpensWhatNotEverybodyGets(t *testing.T) {
 	}
 }
 
+// TestLinkHasThePortOfAProxyWithoutHTTPS as well.
+func TestLinkHasThePortOfAProxyWithoutHTTPS(t *testing.T) {
+	p := newProxy(t, "--https-port", "0")
+	p.HTTPSPort = 0
+	must(t, p.Start())
+	wantRun(t, p, 0, "deploy", startApp(t, "a", nil).addr(), "--host", "app.test")
+	wantRun(t, p, 9, "deploy", startApp(t, "b", nil).addr(), "--service", "app.test", "--canary", "0%")
+	if link, want := wantRun(t, p, 0, "rollout", "preview", "app.test").Stdout, "http://app.test:"+itoa(p.HTTPPort)+"/?"; !strings.HasPrefix(link, want) {
+		t.Errorf("the link is %s, want %s", link, want)
+	}
+}
+
 // TestCanaryIsSeenByWhoeverLooks at what a deploy would do, and at the history; and to apply the
 // same file again changes nothing.
 func TestCanaryIsSeenByWhoeverLooks(t *testing.T) {

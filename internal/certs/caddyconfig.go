@@ -71,8 +71,13 @@ func (h *CaddyConfig) ServesTLS() bool {
 }
 
 // Ports returns the ports that the config serves HTTP and HTTPS on, which are 0 by
-// default. The config has to serve HTTPS.
-func (h *CaddyConfig) Ports() (http, https int) { return h.http.HTTPPort, h.http.HTTPSPort }
+// default, and without servers.
+func (h *CaddyConfig) Ports() (http, https int) {
+	if h.http == nil {
+		return 0, 0
+	}
+	return h.http.HTTPPort, h.http.HTTPSPort
+}
 
 // dnsHint says how to get certificates for wildcards.
 const dnsHint = "build the proxy with the plugin of your DNS provider, as in: xcaddy build --with github.com/parachute-proxy/parachute --with github.com/caddy-dns/PROVIDER; then start it with --acme-dns"
