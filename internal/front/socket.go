@@ -149,7 +149,9 @@ func (s *socket) choose() {
 const maxPause = time.Second
 
 // longer returns the pause after another error.
-func longer(pause time.Duration) time.Duration { return min(max(2*pause, 5*time.Millisecond), maxPause) }
+func longer(pause time.Duration) time.Duration {
+	return min(max(2*pause, 5*time.Millisecond), maxPause)
+}
 
 // accept hands connections to heads until the last head is closed.
 func (s *socket) accept() {
