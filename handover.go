@@ -25,6 +25,14 @@ const (
 // handover is how this process hands over to the next one: a [handoff.Host].
 type handover struct{ *process }
 
+// Begun tells that another process is about to take over.
+func (h handover) Begun() { h.announce(api.Event{Kind: api.EventUpgrading}) }
+
+// Failed tells that none has.
+func (h handover) Failed(err error) {
+	h.announce(api.Event{Kind: api.EventUpgradeFailed, Reason: api.Printable(err.Error())})
+}
+
 // Offer returns what the next process gets.
 func (h handover) Offer() (sockets []handoff.Socket, generation int, followers []string, err error) {
 	h.mu.Lock()
@@ -84,6 +92,7 @@ func (h handover) TakeBack() {
 	}
 	h.decide()
 	resumeSockets()
+	h.announce(api.Event{Kind: api.EventTakenBack})
 	go h.serveHTTP3(true)
 }
 

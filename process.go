@@ -144,18 +144,34 @@ func (p *process) Refresh() error {
 
 // Lead has this process decide, and tell followers. It returns an error if the process is about
 // to end.
-func (p *process) Lead(generation int, followers *handoff.Followers) error {
+func (p *process) Lead(from api.ProcessIdentity, followers *handoff.Followers) error {
 	p.mu.Lock()
 	if p.exiting {
 		p.mu.Unlock()
 		return errStopped
 	}
-	p.generation, p.followers, p.phase = generation, followers, leading
+	p.generation, p.followers, p.phase = from.Generation+1, followers, leading
 	p.mu.Unlock()
 	if e := running.engine(); e != nil {
 		e.Lead()
 	}
+	p.announce(api.Event{Kind: api.EventUpgraded, From: &from})
+	followers.OnEnd(func(one api.ProcessIdentity) {
+		p.announce(api.Event{Kind: api.EventProcessEnded, Process: &one, Followed: !p.is(leading)})
+	})
 	return nil
+}
+
+// announce tells those who follow the events of what has happened to a process of the proxy: to this
+// one, if the event names none.
+func (p *process) announce(ev api.Event) {
+	if ev.Process == nil {
+		self := p.identity()
+		ev.Process = &self
+	}
+	if e := running.engine(); e != nil {
+		e.Announce(ev)
+	}
 }
 
 // Leads implements [run.Plugin].
@@ -188,9 +204,14 @@ func (p *process) number() int {
 	return p.generation
 }
 
+// identity says which process this is.
+func (p *process) identity() api.ProcessIdentity {
+	return api.ProcessIdentity{PID: os.Getpid(), Version: version.Version(), Generation: p.number()}
+}
+
 // status tells what this process has.
 func (p *process) status() api.Process {
-	now := api.Process{PID: os.Getpid(), Version: version.Version(), Generation: p.number()}
+	now := api.Process{ProcessIdentity: p.identity()}
 	now.Connections = fronts.Connections()
 	if e := running.engine(); e != nil {
 		now.Requests, now.Streams = e.InFlight()

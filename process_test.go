@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/handoff"
 	"github.com/parachute-proxy/parachute/internal/proxy"
@@ -20,12 +21,12 @@ func TestProcessThatEndsDoesNotLead(t *testing.T) {
 	p := newProcess()
 	p.Follow()
 	p.exit()
-	if err := p.Lead(2, new(handoff.Followers)); err == nil || p.is(leading) {
+	if err := p.Lead(api.ProcessIdentity{}, new(handoff.Followers)); err == nil || p.is(leading) {
 		t.Errorf("it leads: %t, %v", p.is(leading), err)
 	}
 	next := newProcess()
 	next.Follow()
-	if err := next.Lead(2, new(handoff.Followers)); err != nil || !next.is(leading) {
+	if err := next.Lead(api.ProcessIdentity{}, new(handoff.Followers)); err != nil || !next.is(leading) {
 		t.Errorf("a process that does not end: %v", err)
 	}
 }

@@ -265,6 +265,7 @@ func callUpgrade(c apiCaller) {
 	must(c.t, err)
 	c.call(502, "POST", "/parachute/upgrade", "")
 	conn.Close()
+	c.events(`"upgrade_failed"`)
 	waitFor(c.t, "the end of the other one", func() bool {
 		u, err := c.p.Upgrade()
 		return err == nil && u.To.Generation == 2
@@ -274,6 +275,8 @@ func callUpgrade(c apiCaller) {
 	must(c.t, err)
 	must(c.t, c.p.Leads(all[0].PID))
 	c.call(200, "GET", "/parachute/processes", "")
+	c.events(`"upgraded"`)
+	c.events(`"process_ended"`)
 }
 
 func callAsABrowser(c apiCaller) {

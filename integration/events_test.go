@@ -37,13 +37,19 @@ func feedLines(t *testing.T, c *http.Client, query, last string, header ...strin
 	return "", nil
 }
 
+// events reads the feed from its start until a line has come with last in it.
+func (c apiCaller) events(last string) {
+	c.t.Helper()
+	media, lines := feedLines(c.t, c.p.HTTP(), "?after=start", last)
+	c.check(c.t, http.MethodGet, "/parachute/events", 200, media, []byte(strings.Join(lines, "\n")+"\n"))
+}
+
 // callEvents reads the feed of what was called before, in both of its forms.
 func callEvents(c apiCaller) {
 	const path = "/parachute/events"
 	c.call(400, http.MethodGet, path+"?after=x", "")
-	media, lines := feedLines(c.t, c.p.HTTP(), "?after=start", `"removed"`)
-	c.check(c.t, http.MethodGet, path, 200, media, []byte(strings.Join(lines, "\n")+"\n"))
-	media, lines = feedLines(c.t, c.p.HTTP(), "?after=other-5", `"event":"removed"`, "Accept", "text/event-stream")
+	c.events(`"removed"`)
+	media, lines := feedLines(c.t, c.p.HTTP(), "?after=other-5", `"event":"removed"`, "Accept", "text/event-stream")
 	text, err := json.Marshal(strings.Join(lines, "\n"))
 	must(c.t, err)
 	c.check(c.t, http.MethodGet, path, 200, media, text)

@@ -192,6 +192,10 @@ func TestEventsAreFollowedThroughAnUpgrade(t *testing.T) {
 	old := p.PID()
 	upgrade(t, p)
 	waitFor(t, "the old process to end", func() bool { return !rig.IsRunning(old) })
+	first := fmt.Sprintf("(process %d)", old)
+	for _, want := range []string{"a new process is about to take over from parachute ", "has taken over from parachute ", first + " has ended\n"} {
+		says(t, said, want)
+	}
 	next := startApp(t, "next", nil)
 	deploy(t, p, to(next))
 	says(t, said, "deploys "+next.addr())
@@ -240,6 +244,7 @@ func TestUpgradeThatFailsChangesNothing(t *testing.T) {
 	deploy(t, p, api.DeployRequest{Service: "default", Targets: []string{startExample(t, "a").Addr}})
 	load := rig.StartLoad(p.Addr(), 2, time.Millisecond)
 	pid := p.PID()
+	_, told := begin(t, p, "events", "--after", "start")
 	for what, c := range map[string]struct{ script, timeout, want string }{
 		"it ends":                   {"#!/bin/sh\nexit 3\n", "30s", "exit status 3"},
 		"it hangs":                  {"#!/bin/sh\nexec sleep 60\n", "1s", "not served in time"},
@@ -250,6 +255,7 @@ func TestUpgradeThatFailsChangesNothing(t *testing.T) {
 		if r.Code != 1 || !strings.Contains(r.Stderr, c.want) || !strings.Contains(r.Stderr, "this one goes on") {
 			t.Errorf("%s: upgrade ends with %d, and says %s", what, r.Code, r.Stderr)
 		}
+		says(t, told, c.want)
 	}
 	replaceProgram(t, p.Program, func(path string) error { return os.Link(bin, path) })
 	if u := upgrade(t, p); u.From.PID != pid {
@@ -286,6 +292,8 @@ func TestOldProcessGoesOnIfTheNewOneIsKilled(t *testing.T) {
 		all, err := processesOf(p)
 		return err == nil && len(all) == 1 && all[0].PID == old
 	})
+	_, told := begin(t, p, "events", "--after", "start")
+	says(t, told, fmt.Sprintf("the process that had taken over has died; parachute %s (process %d) goes on", u.From.Version, old))
 	if resp, _ := get(t, p, "app.test", "/"); resp.Header.Get("X-Instance") != "b" {
 		t.Errorf("%q serves", resp.Header.Get("X-Instance"))
 	}

@@ -45,6 +45,21 @@ const (
 	EventGap EventKind = "gap"
 )
 
+// The kinds of events that are of a process of the proxy, and of no service. They are in the feed
+// alone.
+const (
+	// EventUpgrading tells that a new process is about to take over, EventUpgraded that it has, and
+	// EventUpgradeFailed that it has not: the one before goes on.
+	EventUpgrading     EventKind = "upgrading"
+	EventUpgraded      EventKind = "upgraded"
+	EventUpgradeFailed EventKind = "upgrade_failed"
+	// EventTakenBack tells that the process that had taken over has died, so that the one before
+	// goes on.
+	EventTakenBack EventKind = "taken_back"
+	// EventProcessEnded tells that a process has ended that another one had taken over from.
+	EventProcessEnded EventKind = "process_ended"
+)
+
 // Event is one step of a deployment. Which fields it has depends on its kind.
 type Event struct {
 	// Followed says that another process of the proxy decides about the service, and tells of the
@@ -91,4 +106,8 @@ type Event struct {
 	Health Health `json:"health,omitempty"`
 	// Result is the deployment as it ended.
 	Result *DeploymentStatus `json:"result,omitempty"`
+	// Process is the process of the proxy that an upgrade is about, and From the one that it has
+	// taken over from.
+	Process *ProcessIdentity `json:"process,omitempty"`
+	From    *ProcessIdentity `json:"from,omitempty"`
 }

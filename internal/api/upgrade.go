@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // UpgradeRequest asks the proxy to have a new process take its place.
 type UpgradeRequest struct {
@@ -34,12 +37,22 @@ type Upgrade struct {
 	Elapsed Seconds `json:"elapsed_seconds"`
 }
 
-// Process is a process of the proxy.
-type Process struct {
+// ProcessIdentity says which process of the proxy something is about.
+type ProcessIdentity struct {
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
 	// Generation counts the processes that have taken over from each other, from 1.
 	Generation int `json:"generation"`
+}
+
+// String returns the version, and the number of the process.
+func (p ProcessIdentity) String() string {
+	return fmt.Sprintf("parachute %s (process %d)", p.Version, p.PID)
+}
+
+// Process is a process of the proxy.
+type Process struct {
+	ProcessIdentity
 	// Connections are those of clients. Requests and Streams are in flight.
 	Connections int `json:"connections"`
 	Requests    int `json:"requests"`

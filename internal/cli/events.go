@@ -21,7 +21,7 @@ func newEventsCommand(env *Env) *cobra.Command {
 		Short: "Follow what happens to the services",
 		Long: `events prints a line for everything that happens to services: deployments and their
 steps, rollouts, removals, pauses, and targets whose health changes. Without a SERVICE,
-it follows all. If the proxy restarts, it goes on with the new one. It ends when it is
+it follows all, and tells of upgrades of the proxy. If the proxy restarts, it goes on with the new one. It ends when it is
 interrupted, or when no proxy has answered for 30 seconds.
 
 The proxy remembers the last 1000 events. --after start begins with these, and --after ID
@@ -145,7 +145,28 @@ func describeEvent(ev api.Event) string {
 	case api.EventGap:
 		return "some events were missed"
 	}
+	if ev.Process != nil {
+		return describeUpgrade(ev)
+	}
 	return text + string(ev.Kind)
+}
+
+// describeUpgrade says in a line what has happened to a process of the proxy.
+func describeUpgrade(ev api.Event) string {
+	process := ev.Process.String()
+	switch ev.Kind {
+	case api.EventUpgrading:
+		return "a new process is about to take over from " + process
+	case api.EventUpgraded:
+		return process + " has taken over from " + ev.From.String()
+	case api.EventUpgradeFailed:
+		return because("no process has taken over; "+process+" goes on", ev.Reason)
+	case api.EventTakenBack:
+		return "the process that had taken over has died; " + process + " goes on"
+	case api.EventProcessEnded:
+		return process + " has ended"
+	}
+	return process + " " + string(ev.Kind)
 }
 
 // because returns a text with the reason behind it, if there is one.

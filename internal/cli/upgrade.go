@@ -50,8 +50,7 @@ answers.`,
 		if *output == outputJSON {
 			return printJSON(env.Out, result)
 		}
-		_, err = fmt.Fprintf(env.Out, "parachute %s (process %d) has taken over from %s (process %d) after %s\n",
-			result.To.Version, result.To.PID, result.From.Version, result.From.PID, time.Duration(result.Elapsed).Round(time.Millisecond))
+		_, err = fmt.Fprintf(env.Out, "%s has taken over from %s after %s\n", result.To, result.From, time.Duration(result.Elapsed).Round(time.Millisecond))
 		return err
 	}
 	return cmd

@@ -30,6 +30,8 @@ type Followers struct {
 	// mu guards all.
 	mu  sync.Mutex
 	all []*follower
+	// ended is told of each one that has ended; nil if nobody is.
+	ended func(api.ProcessIdentity)
 	// silence is maxSilence, if not 0.
 	silence time.Duration
 }
@@ -44,8 +46,30 @@ func (f *Followers) connect(path string) {
 		w.Close()
 		return
 	}
-	one := f.add(w, path)
-	_, _ = one.call(message{Kind: kindStatus}, statusTimeout, nil) // then it has heard the first
+	one := f.add(w, path, api.ProcessIdentity{})
+	m, err := one.call(message{Kind: kindStatus}, statusTimeout, nil) // then it has heard the first
+	if err == nil && m.Process != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		one.process = m.Process.ProcessIdentity
+	}
+}
+
+// OnEnd has a function be told of each one that ends from now on.
+func (f *Followers) OnEnd(ended func(api.ProcessIdentity)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = ended
+}
+
+// tellEnd tells that one has ended.
+func (f *Followers) tellEnd(one *follower) {
+	f.mu.Lock()
+	ended, process := f.ended, one.process
+	f.mu.Unlock()
+	if ended != nil && process.PID != 0 {
+		ended(process)
+	}
 }
 
 // close closes the connections to all of them.
@@ -70,12 +94,16 @@ func (f *Followers) Controls() (paths []string) {
 }
 
 // add adds the process at the other end of w, whose control socket is at a path.
-func (f *Followers) add(w *wire, control string) *follower {
-	one := &follower{wire: w, control: control, calls: make(map[int]chan message), ended: make(chan struct{})}
+func (f *Followers) add(w *wire, control string, process api.ProcessIdentity) *follower {
+	one := &follower{wire: w, control: control, process: process, calls: make(map[int]chan message), ended: make(chan struct{})}
 	f.mu.Lock()
 	f.all = append(f.all, one)
 	f.mu.Unlock()
-	go one.read()
+	go func() {
+		if one.read() {
+			f.tellEnd(one)
+		}
+	}()
 	return one
 }
 
@@ -191,6 +219,8 @@ type follower struct {
 	wire *wire
 	// control is the path of its control socket.
 	control string
+	// process says which one it is. The mu of Followers guards it.
+	process api.ProcessIdentity
 	// ended is closed when the process has, or has closed the connection.
 	ended chan struct{}
 
@@ -255,17 +285,19 @@ func (f *follower) awaitEnd(silence time.Duration) error {
 	}
 }
 
-// read hands answers to the calls that wait for them, until the process has ended.
-func (f *follower) read() {
+// read hands answers to the calls that wait for them. It returns true when the process has ended,
+// and false when this one has closed the connection.
+func (f *follower) read() bool {
 	defer f.wire.Close()
 	defer close(f.ended)
 	for {
 		m, err := f.wire.receive(0)
 		if err != nil {
-			if !errors.Is(err, net.ErrClosed) && f.control != "" {
+			hasEnded := !errors.Is(err, net.ErrClosed)
+			if hasEnded && f.control != "" {
 				_ = os.Remove(f.control) // which one that was killed has left
 			}
-			return
+			return hasEnded
 		}
 		f.mu.Lock()
 		answers := f.calls[m.ID]

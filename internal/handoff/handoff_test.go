@@ -38,6 +38,8 @@ type process struct {
 	drains map[int]chan struct{}
 	// asked counts the questions for what it has.
 	asked atomic.Int64
+	// attempts has what it is told of attempts to take over.
+	attempts chan string
 }
 
 // startProcess starts a process that nobody was before.
@@ -52,7 +54,7 @@ func startProcess(t *testing.T) *process {
 }
 
 func newProcess(t *testing.T, path string, l *net.UnixListener, followers *Followers) *process {
-	p := &process{t: t, path: path, followers: followers, told: make(chan struct{}, 100), drains: make(map[int]chan struct{})}
+	p := &process{t: t, path: path, followers: followers, told: make(chan struct{}, 100), drains: make(map[int]chan struct{}), attempts: make(chan string, 100)}
 	p.Server = Serve(l, "test", p)
 	t.Cleanup(p.Close)
 	return p
@@ -78,6 +80,9 @@ func (p *process) heard(want ...string) {
 	}
 	p.said = nil
 }
+
+func (p *process) Begun()           { p.attempts <- "begun" }
+func (p *process) Failed(err error) { p.attempts <- "failed: " + err.Error() }
 
 func (p *process) Offer() ([]Socket, int, []string, error) {
 	p.mu.Lock()
@@ -125,7 +130,7 @@ func (p *process) Drain(ctx context.Context, service string, release int, progre
 
 func (p *process) Process() api.Process {
 	p.asked.Add(1)
-	return api.Process{PID: 1, Version: "test", Connections: 3}
+	return api.Process{ProcessIdentity: api.ProcessIdentity{PID: 1, Version: "test"}, Connections: 3}
 }
 
 // expect reserves the next handover for the process with a number.
@@ -189,8 +194,8 @@ func TestSocketsAreHandedOver(t *testing.T) {
 	}
 	p.mu.Unlock()
 	takeover := p.take()
-	if len(takeover.Sockets) != many+1 || takeover.Generation != 7 {
-		t.Fatalf("%d sockets of generation %d", len(takeover.Sockets), takeover.Generation)
+	if len(takeover.Sockets) != many+1 || takeover.From.Generation != 7 {
+		t.Fatalf("%d sockets of generation %d", len(takeover.Sockets), takeover.From.Generation)
 	}
 	for i := 0; i < many; i += many / 4 {
 		original := p.sockets[i].Conn.(*net.TCPListener)
@@ -254,6 +259,43 @@ func TestNewProcessTellsTheOldOneWhatToServeAndDrain(t *testing.T) {
 	}
 	next.followers.Bye()
 	old.heard("drain app v5", "leave")
+}
+
+// TestAttemptsAreToldOf, also those of which nothing comes, and the end of a process that follows.
+func TestAttemptsAreToldOf(t *testing.T) {
+	t.Parallel()
+	old := startProcess(t)
+	tells := func(want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if got := testkit.Receive(t, old.attempts, w); got != w {
+				t.Errorf("it is told %q, want %q", got, w)
+			}
+		}
+	}
+	old.take().Fail(errors.New("no room"))
+	tells("begun", "failed: no room")
+	a := old.expect(os.Getpid())
+	old.End(a, errors.New("too slow"))
+	tells("begun", "failed: too slow")
+	old.expect(os.Getpid()) // the process that says hello is the one that is expected
+	next := old.succeed()
+	tells("begun")
+	ended := make(chan api.ProcessIdentity, 1)
+	next.followers.OnEnd(func(one api.ProcessIdentity) { ended <- one })
+	next.followers.Bye()
+	old.heard("leave")
+	old.Server.Close()
+	next.followers.now()[0].wire.conn.CloseWrite() // as the end of a process does
+	want := api.ProcessIdentity{PID: os.Getpid(), Version: "test", Generation: 7}
+	if got := testkit.Receive(t, ended, "the end of the process"); got != want {
+		t.Errorf("%+v has ended, want %+v", got, want)
+	}
+	select {
+	case got := <-old.attempts:
+		t.Errorf("it is also told %q", got)
+	default:
+	}
 }
 
 // A process that cannot serve what is stored would serve what is no more.

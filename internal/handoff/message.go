@@ -36,7 +36,7 @@ const (
 // message is a line of the protocol. A kind uses some of the fields.
 type message struct {
 	Kind kind `json:"kind"`
-	// Protocol and Version are of the process that says hello, PID is of that one or of the one
+	// Protocol is of the process that says hello, Version and PID are of that one or of the one
 	// that offers.
 	Protocol int    `json:"protocol,omitempty"`
 	Version  string `json:"version,omitempty"`

@@ -19,6 +19,9 @@ import (
 // Host is a process that can hand over. Its methods are called in the order of the protocol,
 // and, but for Apply, Drain and Process, by one goroutine at a time.
 type Host interface {
+	// Begun tells that another process is about to take over, and Failed why it has not.
+	Begun()
+	Failed(err error)
 	// Offer returns what the process hands over, its generation, and the control sockets of the
 	// processes that follow it; or why it does not hand over now.
 	Offer() (sockets []Socket, generation int, followers []string, err error)
@@ -129,6 +132,15 @@ type Attempt struct {
 // Expect reserves the next handover for a process, which start starts. It returns the error of start,
 // too.
 func (s *Server) Expect(start func() (pid int, err error)) (*Attempt, error) {
+	a, err := s.reserve(start)
+	if err != nil {
+		return nil, err
+	}
+	s.host.Begun()
+	return a, nil
+}
+
+func (s *Server) reserve(start func() (pid int, err error)) (*Attempt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock() // the process may connect before its number is known here
 	a, err := s.begin(0)
@@ -162,10 +174,25 @@ var errStops = errors.New("the running process stops")
 // whether it has. If not, the attempt ends, or has ended, otherwise: see [Attempt.Wait].
 func (s *Server) End(a *Attempt, err error) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !a.final && s.end(a, err)
+	ended := !a.final && s.end(a, err)
+	s.mu.Unlock()
+	if ended {
+		s.host.Failed(err)
+	}
+	return ended
 }
 
+// fail ends an attempt of which nothing has come, unless it has ended before.
+func (s *Server) fail(a *Attempt, err error) {
+	s.mu.Lock()
+	ended := s.end(a, err)
+	s.mu.Unlock()
+	if ended {
+		s.host.Failed(err)
+	}
+}
+
+// end has an attempt be over. It reports whether it was not before. mu must be held.
 func (s *Server) end(a *Attempt, err error) bool {
 	if a.isOver() {
 		return false
@@ -213,11 +240,8 @@ func (s *Server) serve(w *wire) {
 		_ = w.send(message{Kind: kindRefused, Reason: err.Error()})
 		return
 	}
-	err = s.handOver(w, a)
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.end(a, err)
+	if err := s.handOver(w, a); err != nil {
+		s.fail(a, err)
 		return
 	}
 	s.control(w)
@@ -228,18 +252,26 @@ func (s *Server) admit(w *wire, hello message) (*Attempt, error) {
 	if hello.Protocol != Protocol {
 		return nil, fmt.Errorf("it speaks version %d of the protocol, and the other process (%s) version %d", Protocol, hello.Version, hello.Protocol)
 	}
+	a, begun, err := s.attemptOf(w, hello)
+	if begun {
+		s.host.Begun()
+	}
+	return a, err
+}
+
+// attemptOf returns the attempt of the process that says hello, and whether it has begun by that.
+func (s *Server) attemptOf(w *wire, hello message) (a *Attempt, begun bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.attempt
-	if a == nil || a.pid != hello.PID {
-		var err error
+	a = s.attempt
+	if begun = a == nil || a.pid != hello.PID; begun {
 		if a, err = s.begin(hello.PID); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	a.to = api.Process{PID: hello.PID, Version: hello.Version}
+	a.to.ProcessIdentity = api.ProcessIdentity{PID: hello.PID, Version: hello.Version}
 	s.taking = w
-	return a, nil
+	return a, begun, nil
 }
 
 // handOver goes through the protocol, up to the release.
@@ -250,7 +282,7 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 		return err
 	}
 	sockets = append(slices.Clip(sockets), Socket{Name: SocketName, Conn: s.listener})
-	if err := w.offer(sockets, message{Kind: kindOffer, PID: os.Getpid(), Generation: generation, Followers: followers}); err != nil {
+	if err := w.offer(sockets, message{Kind: kindOffer, Version: s.version, PID: os.Getpid(), Generation: generation, Followers: followers}); err != nil {
 		return fmt.Errorf("handing over the sockets: %w", err)
 	}
 	// It is not for this process to say how long the other one may boot.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 const (
@@ -35,8 +37,8 @@ type Takeover struct {
 	// Sockets are those that the running process has, by name. Whoever uses one takes it out;
 	// [Takeover.Close] closes the others.
 	Sockets map[string]*os.File
-	// Generation is that of the running process.
-	Generation int
+	// From is the running process.
+	From api.ProcessIdentity
 	// controls are the control sockets of the processes that follow it, and followers are those
 	// processes, from Booted on.
 	controls  []string
@@ -63,7 +65,8 @@ func Take(path, version string) (*Takeover, error) {
 		return nil, fmt.Errorf("reaching the running proxy: %w", err)
 	}
 	sockets, last, err := w.accept()
-	t := &Takeover{wire: w, Sockets: sockets, Generation: last.Generation, controls: last.Followers}
+	t := &Takeover{wire: w, Sockets: sockets, controls: last.Followers}
+	t.From = api.ProcessIdentity{PID: last.PID, Version: last.Version, Generation: last.Generation}
 	t.died = func() bool { return hasDied(last.PID) }
 	if err != nil {
 		t.Close()
@@ -138,7 +141,7 @@ func (t *Takeover) Ready() (*Followers, error) {
 		return nil, err
 	}
 	t.decides = true
-	t.followers.add(t.wire, m.Control)
+	t.followers.add(t.wire, m.Control, t.From)
 	return &t.followers, nil
 }
 

@@ -32,6 +32,9 @@ func (d *Deployment) Events(ctx context.Context, yield func(api.Event) error) er
 	}
 }
 
+// Announce tells those who follow the events of the proxy of one that is of no service.
+func (e *Engine) Announce(ev api.Event) { e.feed.publish(ev) }
+
 // Feed returns a reader of what happens to services from now on, or after the event with an
 // id, or with [api.FeedStart] of all that is remembered. It returns an [api.Error] with
 // [api.CodeInvalid] for what is no id.

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/notify"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/front"
@@ -35,9 +36,9 @@ type Plugin interface {
 	Follow()
 	// Refresh makes them what is stored now. It takes a bounded time.
 	Refresh() error
-	// Lead has this process decide about them, and tell those that follow. It returns an error if
-	// this process is about to end.
-	Lead(generation int, followers *handoff.Followers) error
+	// Lead has this process, which has taken over from another one, decide about them, and tell
+	// those that follow. It returns an error if this process is about to end.
+	Lead(from api.ProcessIdentity, followers *handoff.Followers) error
 	// Leads reports whether this process decides, and no other one has taken over from it.
 	Leads() bool
 	// HandOver begins to hand over to processes that connect to l. own are sockets that the
@@ -91,7 +92,7 @@ func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
 	if err != nil {
 		return err
 	}
-	if err := plugin.Lead(t.Generation+1, followers); err != nil {
+	if err := plugin.Lead(t.From, followers); err != nil {
 		return err // and the other process takes back what it has released
 	}
 	front.Open()

@@ -38,6 +38,8 @@ func typeOf(kind api.EventKind) string {
 		about = "service"
 	case api.EventHealthChanged:
 		about = "target"
+	case api.EventUpgrading, api.EventUpgraded, api.EventUpgradeFailed, api.EventTakenBack, api.EventProcessEnded:
+		about = "proxy"
 	}
 	return typePrefix + about + "." + string(kind) + ".v1"
 }
