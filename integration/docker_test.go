@@ -79,7 +79,9 @@ func dockerNetwork(t *testing.T, name string) {
 			docker(t, "rm", "-f", id)
 		}
 		docker(t, "network", "rm", name)
-		_ = exec.Command("docker", "volume", "rm", name, name+"-run").Run()
+		for _, volume := range strings.Fields(docker(t, "volume", "ls", "-q", "--filter", "name="+name)) {
+			docker(t, "volume", "rm", volume)
+		}
 	})
 	port, err := rig.FreePort()
 	must(t, err)
@@ -98,24 +100,68 @@ func dockerNetwork(t *testing.T, name string) {
 	}
 }
 
+// dockerRecipe is a script in docs that runs the proxy in Docker.
+type dockerRecipe struct {
+	script string
+	// proxies is the filter of the containers of its proxies, but for the name.
+	proxies string
+	env     []string
+}
+
 // TestProxyInDockerIsUpgradedWithoutLoss, as docs/docker-proxy.sh does it: the ports are published.
 func TestProxyInDockerIsUpgradedWithoutLoss(t *testing.T) {
-	if err := exec.Command("docker", "info").Run(); err != nil {
-		t.Skip("there is no Docker: docs/docker-proxy.sh is not run")
-	}
-	name := fmt.Sprintf("parachute-test-%d", os.Getpid())
-	dockerImage(t, name)
 	port, err := rig.FreePort()
 	must(t, err)
+	upgradeInDocker(t, port, func(name string) dockerRecipe {
+		return dockerRecipe{
+			script: "docker-proxy.sh", proxies: "label=parachute=" + name,
+			env: []string{"NAME=" + name, "OPTIONS=--https-port 0", fmt.Sprintf("PORTS=-p 127.0.0.1:%d:80", port)},
+		}
+	})
+}
+
+// TestProxyInComposeIsUpgradedWithoutLoss, as docs/compose-proxy.sh does it.
+func TestProxyInComposeIsUpgradedWithoutLoss(t *testing.T) {
+	compose := "docker compose"
+	if exec.Command("docker", "compose", "version").Run() != nil {
+		compose = "docker-compose"
+		if exec.Command(compose, "version").Run() != nil {
+			t.Skip("there is no Compose: docs/compose-proxy.sh is not run")
+		}
+	}
+	port, err := rig.FreePort()
+	must(t, err)
+	securePort, err := rig.FreePort()
+	must(t, err)
+	upgradeInDocker(t, port, func(name string) dockerRecipe {
+		return dockerRecipe{
+			script: "compose-proxy.sh", proxies: "name=" + name + "[-_]proxy",
+			env: []string{
+				"COMPOSE=" + compose, "PROJECT=" + name, "PORTS_IMAGE=" + name,
+				fmt.Sprintf("HTTP_PORT=127.0.0.1:%d", port), fmt.Sprintf("HTTPS_PORT=127.0.0.1:%d", securePort),
+			},
+		}
+	})
+}
+
+// upgradeInDocker starts a proxy by a recipe, which publishes its port for HTTP, and upgrades it twice.
+func upgradeInDocker(t *testing.T, port int, recipeFor func(name string) dockerRecipe) {
+	t.Helper()
+	if err := exec.Command("docker", "info").Run(); err != nil {
+		t.Skip("there is no Docker: what docs have for it is not run")
+	}
+	name := fmt.Sprintf("parachute-test-%d-%d", os.Getpid(), port)
+	dockerImage(t, name)
+	recipe := recipeFor(name)
 	script := func(what string) {
 		t.Helper()
-		cmd := exec.Command("sh", "../docs/docker-proxy.sh", what)
-		cmd.Env = append(os.Environ(), "IMAGE="+name, "NAME="+name, "NETWORK="+name, "OPTIONS=--https-port 0", fmt.Sprintf("PORTS=-p 127.0.0.1:%d:80", port))
+		cmd := exec.Command("sh", "../docs/"+recipe.script, what)
+		cmd.Env = append(append(os.Environ(), "IMAGE="+name, "NETWORK="+name), recipe.env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", what, err, out)
 		}
 	}
-	proxies := func() []string { return strings.Fields(docker(t, "ps", "-q", "--filter", "label=parachute="+name)) }
+	proxies := func() []string { return strings.Fields(docker(t, "ps", "-q", "--filter", recipe.proxies)) }
 	dockerNetwork(t, name)
 	docker(t, "run", "-d", "--name", name+"-app", "--network", name, "-e", "PORT=3000", "--entrypoint", "example", name)
 	script("start")
