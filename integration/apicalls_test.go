@@ -271,7 +271,7 @@ func callUpgrade(c apiCaller) {
 		return err == nil && u.To.Generation == 2
 	})
 	c.call(200, "POST", "/parachute/upgrade", `{"timeout": "20s"}`)
-	all, err := processesOf(c.p)
+	all, err := c.p.Processes()
 	must(c.t, err)
 	must(c.t, c.p.Leads(all[0].PID))
 	c.call(200, "GET", "/parachute/processes", "")

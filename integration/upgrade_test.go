@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -71,13 +70,13 @@ func TestUpgradesLoseNothing(t *testing.T) {
 			second = u.To.PID
 		}
 		waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
-		if lingering, err := processesOf(p); err != nil || len(lingering) > 3 {
-			waitFor(t, "processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) <= 3 })
+		if lingering, err := p.Processes(); err != nil || len(lingering) > 3 {
+			waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
 		}
 	}
 	t.Logf("%d upgrades", upgrades)
 	expectNothingLost(t, load)
-	waitFor(t, "the old processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) == 1 })
+	waitFor(t, "the old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) == 1 })
 	if rig.IsRunning(first) || rig.IsRunning(second) {
 		t.Error("an old process is still running")
 	}
@@ -89,17 +88,6 @@ func TestUpgradesLoseNothing(t *testing.T) {
 	if n := descriptors(t, p.PID()); n > 60 {
 		t.Errorf("the last process has %d descriptors", n)
 	}
-}
-
-// processesOf returns the processes of a proxy: the one that decides is the first.
-func processesOf(p *rig.Proxy) ([]api.Process, error) {
-	c, err := p.API()
-	if err != nil {
-		return nil, err
-	}
-	var list api.ProcessList
-	err = c.Call(context.Background(), http.MethodGet, api.PathProcesses, nil, &list)
-	return list.Processes, err
 }
 
 // TestStreamsLiveThroughUpgrades and are closed politely when the old process has no time left.
@@ -115,7 +103,7 @@ func TestStreamsLiveThroughUpgrades(t *testing.T) {
 			t.Fatalf("the echo after an upgrade is %q, %v", got, err)
 		}
 	}
-	all, err := processesOf(p)
+	all, err := p.Processes()
 	must(t, err)
 	if said := wantRun(t, p, 0, "list").Stderr; !strings.Contains(said, fmt.Sprintf("process %d (", old)) || !strings.Contains(said, "1 stream") {
 		t.Errorf("the list does not tell of the old process: %s", said)
@@ -289,7 +277,7 @@ func TestOldProcessGoesOnIfTheNewOneIsKilled(t *testing.T) {
 	must(t, next.Kill())
 	must(t, p.Leads(old))
 	waitFor(t, "the old process to answer", func() bool {
-		all, err := processesOf(p)
+		all, err := p.Processes()
 		return err == nil && len(all) == 1 && all[0].PID == old
 	})
 	_, told := begin(t, p, "events", "--after", "start")
@@ -323,7 +311,7 @@ func TestOldProcessGoesOnWithWhatIsStored(t *testing.T) {
 	must(t, next.Kill())
 	must(t, p.Leads(old))
 	waitFor(t, "the old process to answer", func() bool {
-		all, err := processesOf(p)
+		all, err := p.Processes()
 		return err == nil && len(all) == 1 && all[0].PID == old
 	})
 	if resp, _ := get(t, p, "app.test", "/"); resp.Header.Get("X-Instance") != "a" {
@@ -439,7 +427,7 @@ func TestHTTP3GoesOnAfterAnUpgrade(t *testing.T) {
 		resp.Body.Close()
 		return resp.ProtoMajor == 3
 	})
-	waitFor(t, "the old processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) == 1 })
+	waitFor(t, "the old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) == 1 })
 }
 
 // TestDeploysAndUpgradesAtTheSameTime: every deploy ends well, what it has deployed serves, also
@@ -475,7 +463,7 @@ func TestDeploysAndUpgradesAtTheSameTime(t *testing.T) {
 		upgrade(t, p)
 		before := load.Answered()
 		waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
-		waitFor(t, "processes to end", func() bool { all, err := processesOf(p); return err == nil && len(all) <= 3 })
+		waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
 	}
 	close(over)
 	t.Logf("%d deploys", <-deployed)

@@ -38,8 +38,8 @@ func (p *racingProxy) race(args ...string) {
 	if r.Code != 0 {
 		p.t.Fatalf("%s after %s ends with %d:\n%s%s", strings.Join(args, " "), delay, r.Code, r.Stdout, r.Stderr)
 	}
-	if all, err := processesOf(p.Proxy); err != nil || len(all) > 3 {
-		waitFor(p.t, "old processes to end", func() bool { all, err := processesOf(p.Proxy); return err == nil && len(all) <= 2 })
+	if all, err := p.Processes(); err != nil || len(all) > 3 {
+		waitFor(p.t, "old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 2 })
 	}
 }
 
@@ -101,7 +101,7 @@ func TestOperationsRaceWithUpgrades(t *testing.T) {
 			for range rounds {
 				round(p, a, b)
 			}
-			if all, err := processesOf(p.Proxy); err != nil || all[0].Generation != 2*rounds+1 {
+			if all, err := p.Processes(); err != nil || all[0].Generation != 2*rounds+1 {
 				t.Errorf("%+v, %v", all, err)
 			}
 			t.Logf("%d races", 2*rounds)

@@ -17,7 +17,7 @@ func TestCertificatesRaceWithUpgrades(t *testing.T) {
 	if os.Getenv("PARACHUTE_SOAK") != "" {
 		races = 100
 	}
-	s := startServer(t, nil)
+	s := startServer(t, nil, "--linger", "3s")
 	app := startApp(t, named("app"))
 	ask := startApp(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	s.deploy(t, app.addr(), "--service", "any", "--tls-on-demand-url", ask.URL+"/allowed").wantDone(t)
@@ -40,6 +40,10 @@ func TestCertificatesRaceWithUpgrades(t *testing.T) {
 		must(t, arrive(t, "the upgrade", upgraded))
 		boot = min(time.Since(begin), time.Second)
 		s.wantBody(t, host, "app", s.ca.roots)
+		waitFor(t, "old processes to end", func() bool {
+			all, err := s.Processes()
+			return err == nil && len(all) <= 2
+		})
 	}
 	for range races {
 		race(func(host string) { s.deploy(t, app.addr(), "--host", host, "--tls").wantDone(t) })

@@ -296,10 +296,17 @@ func (c *rawHTTP2) request() error {
 	resp, err := c.conn.RoundTrip(req)
 	if err != nil {
 		c.close()
+		if strings.Contains(err.Error(), notUsable) {
+			return c.request()
+		}
 		return err
 	}
 	return checkRaw(resp)
 }
+
+// notUsable is what net/http says, in an error that it does not export, when the server has asked for
+// no more requests on the connection by the time at which one is to be made. Nothing was sent.
+const notUsable = "client conn not usable"
 
 func (c *rawHTTP2) close() {
 	if c.conn != nil {

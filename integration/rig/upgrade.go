@@ -1,8 +1,10 @@
 package rig
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"syscall"
@@ -29,6 +31,17 @@ func (p *Proxy) Upgrade(args ...string) (api.Upgrade, error) {
 	}
 	p.pids = append(p.pids, result.To.PID)
 	return result, nil
+}
+
+// Processes returns those of the proxy: the one that decides is the first.
+func (p *Proxy) Processes() ([]api.Process, error) {
+	c, err := p.API()
+	if err != nil {
+		return nil, err
+	}
+	var list api.ProcessList
+	err = c.Call(context.Background(), http.MethodGet, api.PathProcesses, nil, &list)
+	return list.Processes, err
 }
 
 // Leads says which process serves, after one that has taken over is gone.
