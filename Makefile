@@ -36,6 +36,8 @@ PORTABLE  := . ./internal/... ./caddy/... ./example/...
 # What the fuzzers get, each.
 FUZZTIME ?= 30s
 
+# More flags for `make reliability`, such as -times 5.
+RELIABILITY_FLAGS :=
 # More flags for the benchmark; `make bench BENCH_FLAGS=-h` lists them.
 BENCH_FLAGS ?=
 
@@ -50,7 +52,7 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install uninstall test test-apps lint cross fmt fuzz bench bench-quick bench-go pgo demo docker clean help FORCE
+.PHONY: build install uninstall test test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker clean help FORCE
 
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
@@ -154,6 +156,9 @@ fuzz: ## run every fuzz target for FUZZTIME (default 30s) each
 
 bench: build ## measure parachute beside Caddy, kamal-proxy, nginx and HAProxy
 	go -C bench run $(GO_FLAGS) . -parachute $(CURDIR)/$(BIN) $(BENCH_FLAGS)
+
+reliability: build ## count what parachute, Caddy, kamal-proxy, nginx and HAProxy lose by reloads, upgrades and restarts
+	go -C bench run $(GO_FLAGS) ./reliability -parachute $(CURDIR)/$(BIN) $(RELIABILITY_FLAGS)
 
 bench-quick: build ## see whether the benchmark works
 	go -C bench run $(GO_FLAGS) . -parachute $(CURDIR)/$(BIN) -quick

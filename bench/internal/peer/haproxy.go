@@ -46,7 +46,7 @@ func (h HAProxy) Start(_ context.Context, s Setup) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := writeFile(s, "haproxy.cfg", haproxyConf(s, addr, tlsAddr))
+	config, err := writeFile(s, "haproxy.cfg", HAProxyConf(s, addr, tlsAddr))
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +61,9 @@ func (h HAProxy) Start(_ context.Context, s Setup) (*Proxy, error) {
 	return &Proxy{Process: proc, Peer: h, Addr: addr, TLSAddr: tlsAddr, AccessLog: logFile(s)}, nil
 }
 
-// haproxyConf lets any request use any idle connection to the upstream
+// HAProxyConf lets any request use any idle connection to the upstream
 // (http-reuse always), as all the others do.
-func haproxyConf(s Setup, addr, tlsAddr string) string {
+func HAProxyConf(s Setup, addr, tlsAddr string) string {
 	log := ""
 	if s.AccessLog {
 		// Standard output is a file.

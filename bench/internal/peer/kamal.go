@@ -56,11 +56,11 @@ func (k Kamal) Version(ctx context.Context) (string, error) {
 
 // Start implements Peer.
 func (k Kamal) Start(ctx context.Context, s Setup) (*Proxy, error) {
-	addr, port, err := freeAddr()
+	addr, port, err := chosenAddr(s.Addr)
 	if err != nil {
 		return nil, err
 	}
-	tlsAddr, tlsPort, err := freeAddr()
+	tlsAddr, tlsPort, err := chosenAddr(s.TLSAddr)
 	if err != nil {
 		return nil, err
 	}

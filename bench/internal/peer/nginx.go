@@ -45,11 +45,11 @@ func (n Nginx) Start(_ context.Context, s Setup) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := writeFile(s, "nginx.conf", nginxConf(s, addr, tlsAddr))
+	config, err := writeFile(s, "nginx.conf", NginxConf(s, addr, tlsAddr))
 	if err != nil {
 		return nil, err
 	}
-	proc, err := start(s, process.Options{Args: []string{"nginx", "-p", s.Dir, "-c", config, "-e", "stderr"}})
+	proc, err := start(s, process.Options{Args: []string{"nginx", "-p", s.Dir, "-c", config, "-e", "stderr", "-g", "daemon off;"}})
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +60,11 @@ func (n Nginx) Start(_ context.Context, s Setup) (*Proxy, error) {
 	return &Proxy{Process: proc, Peer: n, Addr: addr, TLSAddr: tlsAddr, AccessLog: accessLog(s)}, nil
 }
 
-// nginxConf is what the manual recommends for keep-alive to an upstream and for
+// NginxConf is what the manual recommends for keep-alive to an upstream and for
 // WebSockets. Bodies stream in both directions without touching a disk, as they
 // do with all the others. By default nginx closes a connection after 1,000
 // requests, which a fast client reaches ten times a second.
-func nginxConf(s Setup, addr, tlsAddr string) string {
+func NginxConf(s Setup, addr, tlsAddr string) string {
 	access := "off"
 	if s.AccessLog {
 		access = accessLog(s)
@@ -74,8 +74,7 @@ func nginxConf(s Setup, addr, tlsAddr string) string {
 		listen += fmt.Sprintf("\n\t\tlisten %s ssl http2;\n\t\tssl_certificate %s;\n\t\tssl_certificate_key %s;",
 			tlsAddr, s.Certificate.CertFile, s.Certificate.KeyFile)
 	}
-	return fmt.Sprintf(`daemon off;
-worker_processes 1;
+	return fmt.Sprintf(`worker_processes 1;
 worker_rlimit_nofile 10000;
 pid nginx.pid;
 error_log stderr crit;

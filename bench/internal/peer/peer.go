@@ -44,6 +44,9 @@ type Setup struct {
 	Upstream    string       // host:port
 	Certificate *Certificate // to serve HTTPS as well
 	AccessLog   bool         // to a file in Dir
+	// Addr and TLSAddr are the host:port that Kamal listens on, so that it can be started again.
+	// Empty ones are free ones, as those of all the others.
+	Addr, TLSAddr string
 }
 
 // Proxy is a proxy that runs.
@@ -121,6 +124,15 @@ func freeAddr() (addr, port string, err error) {
 	n, err := rig.FreePort()
 	port = strconv.Itoa(n)
 	return "127.0.0.1:" + port, port, err
+}
+
+// chosenAddr returns addr, or a free address if that is empty.
+func chosenAddr(addr string) (_, port string, err error) {
+	if addr == "" {
+		return freeAddr()
+	}
+	_, port, err = net.SplitHostPort(addr)
+	return addr, port, err
 }
 
 // writeFile writes a file in the proxy's directory and returns its path.

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/parachute-proxy/parachute/bench/internal/peer"
+	"github.com/parachute-proxy/parachute/integration/rig"
+)
+
+// change is what the operator of a proxy does to it.
+type change string
+
+const (
+	reload  change = "reload"
+	upgrade change = "upgrade"
+	restart change = "restart"
+)
+
+var changes = []change{reload, upgrade, restart}
+
+// proxy is one that its operator changes while clients use it.
+type proxy interface {
+	name() string
+	version(ctx context.Context) (string, error)
+	// start starts it, and returns where it forwards requests for peer.Host.
+	start(ctx context.Context) (plain, secure string, err error)
+	// change returns what makes a change, as the manual of the proxy has it, and returns when it
+	// is made; nil if the proxy has no such thing.
+	change(change) func(context.Context) error
+	stop()
+}
+
+// findProxies returns the proxies that are here. parachute is the first.
+func findProxies(ctx context.Context, s peer.Setup, binary string, only *regexp.Regexp, out io.Writer) (found []proxy, err error) {
+	kamal := &kamalProxy{setup: s, Kamal: peer.Kamal{Binary: filepath.Join(s.Dir, "kamal-proxy")}}
+	for _, p := range []proxy{&parachute{setup: s, binary: binary}, &caddy{setup: s, binary: binary}, kamal, &nginx{setup: s}, &haproxy{setup: s}} {
+		if len(found) > 0 && !only.MatchString(p.name()) {
+			continue
+		}
+		version, err := p.version(ctx)
+		switch {
+		case err == nil:
+			fmt.Fprintf(out, "With %s: %s\n", p.name(), version)
+			found = append(found, p)
+		case len(found) == 0:
+			return nil, err
+		default:
+			fmt.Fprintf(out, "Without %s: %v\n", p.name(), err)
+		}
+	}
+	return found, nil
+}
+
+// pause is how long clients have a proxy for themselves between two changes.
+const pause = 200 * time.Millisecond
+
+// patience bounds each wait.
+const patience = time.Minute
+
+// suffer makes a change of a proxy so many times while there are clients, and returns what became of
+// their requests.
+func suffer(ctx context.Context, p proxy, c change, times, clients int) (map[string]rig.RawOutcome, error) {
+	plain, secure, err := p.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	// What is measured begins with a proxy that serves.
+	if err := until(ctx, func() error { return serves(plain) }); err != nil {
+		return nil, err
+	}
+	load := rig.StartRawLoad(rig.RawTarget{
+		Plain: plain, Secure: secure, PlainHost: peer.Host, SecureHost: peer.Host, Path: "/",
+		TLS: &tls.Config{InsecureSkipVerify: true, ServerName: peer.Host},
+	}, clients)
+	for range times {
+		before := load.Answered()
+		if err := p.change(c)(ctx); err != nil {
+			load.Stop()
+			return nil, err
+		}
+		time.Sleep(pause)
+		err := until(ctx, func() error {
+			if load.Answered() > before {
+				return nil
+			}
+			return errors.New("a class has no answers any more")
+		})
+		if err != nil {
+			load.Stop()
+			return nil, err
+		}
+	}
+	return load.Stop(), nil
+}
+
+// serves returns nil if a proxy forwards requests.
+func serves(addr string) error {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return err
+	}
+	conn.Close()
+	req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/", nil)
+	if err != nil {
+		return err
+	}
+	req.Host, req.Close = peer.Host, true
+	resp, err := (&http.Client{Timeout: time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// until waits until ready returns nil.
+func until(ctx context.Context, ready func() error) error {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
