@@ -37,7 +37,7 @@ PORTABLE  := . ./internal/... ./caddy/... ./example/...
 FUZZTIME ?= 30s
 
 # More flags for `make reliability`, such as -times 5.
-RELIABILITY_FLAGS :=
+RELIABILITY_FLAGS ?=
 # More flags for the benchmark; `make bench BENCH_FLAGS=-h` lists them.
 BENCH_FLAGS ?=
 

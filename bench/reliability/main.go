@@ -32,6 +32,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("reliability", flag.ContinueOnError)
 	binary := flags.String("parachute", "../bin/parachute", "the parachute `binary`")
 	only := flags.String("proxies", "", "try only proxies whose name matches this `regexp`; parachute always takes part")
+	which := flags.String("changes", "", "make only changes whose name matches this `regexp`: reload, upgrade or restart")
 	times := flags.Int("times", 20, "how `often` each change is made")
 	clients := flags.Int("clients", 2, "how many clients there are of each class")
 	if err := flags.Parse(args); err != nil {
@@ -48,6 +49,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	pattern, err := regexp.Compile(*only)
 	if err != nil {
 		return fmt.Errorf("parsing -proxies: %w", err)
+	}
+	chosen, err := regexp.Compile(*which)
+	if err != nil {
+		return fmt.Errorf("parsing -changes: %w", err)
 	}
 	dir, err := os.MkdirTemp("", "parachute-reliability-")
 	if err != nil {
@@ -69,16 +74,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	for _, change := range changes {
+		if !chosen.MatchString(string(change)) {
+			continue
+		}
 		t := table{change: change, lost: make(map[string]map[string]string)}
 		for _, p := range proxies {
 			if p.change(change) == nil {
 				continue
 			}
-			outcomes, err := suffer(ctx, p, change, *times, *clients)
+			suffered, err := suffer(ctx, p, change, *times, *clients)
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", p.name(), change, err)
 			}
-			t.add(p.name(), outcomes)
+			t.add(p.name(), suffered)
 		}
 		t.write(out, *times)
 	}

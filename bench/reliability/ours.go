@@ -58,7 +58,12 @@ func (p *parachute) change(c change) func(context.Context) error {
 	return map[change]func(context.Context) error{
 		reload:  func(context.Context) error { return p.proxy.ReloadConfig(patience) },
 		upgrade: p.upgrade,
-		restart: func(context.Context) error { return again(p.proxy) },
+		restart: func(context.Context) error {
+			if _, err := p.proxy.Stop(patience); err != nil {
+				return err
+			}
+			return p.proxy.Start()
+		},
 	}[c]
 }
 
@@ -76,14 +81,6 @@ func (p *parachute) upgrade(ctx context.Context) error {
 }
 
 func (p *parachute) stop() { _ = p.proxy.End(patience) }
-
-// again stops a proxy, and starts it.
-func again(p *rig.Proxy) error {
-	if _, err := p.Stop(patience); err != nil {
-		return err
-	}
-	return p.Start()
-}
 
 // caddy is Caddy's reverse_proxy, in the binary that parachute is.
 type caddy struct {
@@ -124,8 +121,14 @@ func (c *caddy) change(which change) func(context.Context) error {
 			}
 			return c.proxy.Reload()
 		},
-		restart: func(context.Context) error { return again(c.proxy) },
+		restart: func(context.Context) error {
+			_, _ = c.proxy.Stop(caddyPatience) // which kills it then
+			return c.proxy.Start()
+		},
 	}[which]
 }
 
-func (c *caddy) stop() { _ = c.proxy.End(patience) }
+// caddyPatience is how long Caddy has to end by itself: what its own unit for systemd has.
+const caddyPatience = 5 * time.Second
+
+func (c *caddy) stop() { _ = c.proxy.End(caddyPatience) }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/parachute-proxy/parachute/bench/internal/peer"
@@ -63,12 +64,23 @@ func findProxies(ctx context.Context, s peer.Setup, binary string, only *regexp.
 // pause is how long clients have a proxy for themselves between two changes.
 const pause = 200 * time.Millisecond
 
-// patience bounds each wait.
-const patience = time.Minute
+const (
+	// requestPatience is how long a request may take, which the application answers at once. Some are never
+	// answered by a server for HTTP/2 that ends.
+	requestPatience = 5 * time.Second
+	// patience bounds each wait.
+	patience = time.Minute
+)
 
-// suffer makes a change of a proxy so many times while there are clients, and returns what became of
-// their requests.
-func suffer(ctx context.Context, p proxy, c change, times, clients int) (map[string]rig.RawOutcome, error) {
+// suffering is what became of the requests of clients, by their class, and how long no connection was
+// taken at each change.
+type suffering struct {
+	outcomes map[string]rig.RawOutcome
+	closed   time.Duration
+}
+
+// suffer makes a change of a proxy so many times while there are clients.
+func suffer(ctx context.Context, p proxy, c change, times, clients int) (*suffering, error) {
 	plain, secure, err := p.start(ctx)
 	if err != nil {
 		return nil, err
@@ -80,8 +92,11 @@ func suffer(ctx context.Context, p proxy, c change, times, clients int) (map[str
 	}
 	load := rig.StartRawLoad(rig.RawTarget{
 		Plain: plain, Secure: secure, PlainHost: peer.Host, SecureHost: peer.Host, Path: "/",
-		TLS: &tls.Config{InsecureSkipVerify: true, ServerName: peer.Host},
+		TLS:      &tls.Config{InsecureSkipVerify: true, ServerName: peer.Host},
+		Patience: requestPatience,
 	}, clients)
+	watch := watchPort(plain)
+	defer watch.stop()
 	for range times {
 		before := load.Answered()
 		if err := p.change(c)(ctx); err != nil {
@@ -100,7 +115,44 @@ func suffer(ctx context.Context, p proxy, c change, times, clients int) (map[str
 			return nil, err
 		}
 	}
-	return load.Stop(), nil
+	return &suffering{load.Stop(), watch.stop() / time.Duration(times)}, nil
+}
+
+// portWatch finds out how long a port takes no connections.
+type portWatch struct {
+	end, ended chan struct{}
+	once       sync.Once
+	closed     time.Duration
+}
+
+func watchPort(addr string) *portWatch {
+	w := &portWatch{end: make(chan struct{}), ended: make(chan struct{})}
+	go func() {
+		defer close(w.ended)
+		for last := time.Now(); ; {
+			conn, err := net.DialTimeout("tcp", addr, time.Second)
+			now := time.Now()
+			if err == nil {
+				conn.Close()
+			} else {
+				w.closed += now.Sub(last)
+			}
+			last = now
+			select {
+			case <-w.end:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	return w
+}
+
+// stop ends the watch, and returns how long the port has taken none.
+func (w *portWatch) stop() time.Duration {
+	w.once.Do(func() { close(w.end) })
+	<-w.ended
+	return w.closed
 }
 
 // serves returns nil if a proxy forwards requests.

@@ -6,26 +6,27 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/parachute-proxy/parachute/integration/rig"
 )
 
-// table has the requests that were lost by a change, by class and proxy.
+// table has the requests that were lost by a change, by class and proxy. Those whose connection was
+// refused are none of them: how many there are says how fast the clients try again.
 type table struct {
 	change  change
 	proxies []string
-	// lost has a cell by class and proxy.
-	lost map[string]map[string]string
+	// lost has a cell by class and proxy, closed how long no connection was taken.
+	lost   map[string]map[string]string
+	closed []string
 }
 
 // all is the class of all requests together.
 const all = "all"
 
-func (t *table) add(proxy string, outcomes map[string]rig.RawOutcome) {
+func (t *table) add(proxy string, s *suffering) {
 	t.proxies = append(t.proxies, proxy)
+	t.closed = append(t.closed, fmt.Sprintf("%d ms", s.closed.Milliseconds()))
 	lost, total := 0, 0
-	for class, o := range outcomes {
-		n, of := len(o.Lost)+o.Refused, o.Answered+len(o.Lost)+o.Refused
+	for class, o := range s.outcomes {
+		n, of := len(o.Lost), o.Answered+len(o.Lost)
 		lost, total = lost+n, total+of
 		t.set(class, proxy, n, of)
 	}
@@ -50,4 +51,5 @@ func (t *table) write(out io.Writer, times int) {
 		}
 		fmt.Fprintln(out)
 	}
+	fmt.Fprintf(out, "| no connection was taken for | %s |\n", strings.Join(t.closed, " | "))
 }

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -47,7 +48,12 @@ type RawTarget struct {
 	PlainHost, SecureHost, Path string
 	// TLS is the client's config of TLS.
 	TLS *tls.Config
+	// Patience is how long a request may take. Default: 30s.
+	Patience time.Duration
 }
+
+// patience returns how long a request may take.
+func (t RawTarget) patience() time.Duration { return cmp.Or(t.Patience, rawPatience) }
 
 // StartRawLoad starts as many clients of each class.
 func StartRawLoad(target RawTarget, clients int) *RawLoad {
@@ -158,7 +164,7 @@ func DescribeRaw(outcomes map[string]RawOutcome) (text string, answered, lost in
 	return b.String(), answered, lost
 }
 
-// rawPatience is how long a request may take.
+// rawPatience is the default of RawTarget.Patience.
 const rawPatience = 30 * time.Second
 
 // connect opens a connection.
@@ -167,14 +173,14 @@ func (t RawTarget) connect(secure bool, protocol string) (net.Conn, error) {
 	if secure {
 		address = t.Secure
 	}
-	c, err := net.DialTimeout("tcp", address, rawPatience)
+	c, err := net.DialTimeout("tcp", address, t.patience())
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, errRefused
 	}
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetDeadline(time.Now().Add(rawPatience))
+	_ = c.SetDeadline(time.Now().Add(t.patience()))
 	if !secure {
 		return c, nil
 	}
@@ -205,7 +211,7 @@ func (c *rawHTTP1) request() error {
 		}
 		c.conn, c.reader = conn, bufio.NewReader(conn)
 	}
-	_ = c.conn.SetDeadline(time.Now().Add(rawPatience))
+	_ = c.conn.SetDeadline(time.Now().Add(c.patience()))
 	last, err := c.exchange()
 	if last || err != nil {
 		c.close()
@@ -268,7 +274,7 @@ func (c *rawHTTP2) request() error {
 	if c.conn != nil && (c.conn.Err() != nil || c.conn.Available() == 0) {
 		c.close() // the server has said that it takes no more
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rawPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), c.patience())
 	defer cancel()
 	if c.conn == nil {
 		tr := &http.Transport{Protocols: new(http.Protocols), DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
