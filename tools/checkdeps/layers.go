@@ -67,7 +67,12 @@ var layers = map[string]layer{
 		host: true,
 		why:  "it works between a client's socket and Caddy's server, and knows nothing of services",
 	},
+	"internal/packets": {
+		outside: []string{"golang.org/x/net/ipv4", "golang.org/x/sys"},
+		why:     "packets are passed on by the ids of their connections, whatever is in them",
+	},
 	"internal/front": {
+		ours: []string{"internal/packets"},
 		host: true,
 		why:  "it keeps sockets and connections for Caddy's servers, and knows nothing of services",
 	},
