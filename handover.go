@@ -34,20 +34,21 @@ func (h handover) Failed(err error) {
 }
 
 // Offer returns what the next process gets.
-func (h handover) Offer() (sockets []handoff.Socket, generation int, followers []string, err error) {
+func (h handover) Offer() (handoff.Offer, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.phase != leading {
-		return nil, 0, nil, errors.New("it follows another process")
+		return handoff.Offer{}, errors.New("it follows another process")
 	}
-	followers = h.followers.Controls()
-	if len(followers) >= maxLingering {
-		return nil, 0, nil, fmt.Errorf("%d processes from upgrades before still have clients; wait until one has ended, or choose a shorter --linger", len(followers))
+	offer := handoff.Offer{Generation: h.generation, Followers: h.followers.Controls()}
+	if followers := offer.Followers; len(followers) >= maxLingering {
+		return handoff.Offer{}, fmt.Errorf("%d processes from upgrades before still have clients; wait until one has ended, or choose a shorter --linger", len(followers))
 	}
 	for _, s := range front.Sockets() {
-		sockets = append(sockets, handoff.Socket{Name: s.Name, Conn: s.Conn})
+		offer.Sockets = append(offer.Sockets, handoff.Socket{Name: s.Name, Conn: s.Conn})
 	}
-	return append(sockets, h.own...), h.generation, followers, nil
+	offer.Sockets = append(offer.Sockets, h.own...)
+	return offer, nil
 }
 
 // Freeze has this process decide nothing any more.

@@ -4,7 +4,7 @@
 //
 //	new                                old
 //	 │ hello {protocol, version, pid}   │ refuses another protocol, and a second successor
-//	 │◄─────────────────────────────────│ offer {sockets, followers} + descriptors
+//	 │◄─────────────────────────────────│ offer {sockets, secrets, followers} + descriptors
 //	 │ boots, and accepts nothing       │ goes on as before
 //	 │ booted ─────────────────────────►│ ceases to decide (Host.Freeze)
 //	 │◄─────────────────────────────────│ frozen

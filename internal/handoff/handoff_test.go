@@ -84,14 +84,14 @@ func (p *process) heard(want ...string) {
 func (p *process) Begun()           { p.attempts <- "begun" }
 func (p *process) Failed(err error) { p.attempts <- "failed: " + err.Error() }
 
-func (p *process) Offer() ([]Socket, int, []string, error) {
+func (p *process) Offer() (Offer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var controls []string
 	if p.followers != nil {
 		controls = p.followers.Controls()
 	}
-	return p.sockets, 7, controls, p.refuses
+	return Offer{Sockets: p.sockets, Generation: 7, Followers: controls, Secrets: []byte("secret")}, p.refuses
 }
 
 func (p *process) Freeze()     { p.say("freeze") }
@@ -194,8 +194,8 @@ func TestSocketsAreHandedOver(t *testing.T) {
 	}
 	p.mu.Unlock()
 	takeover := p.take()
-	if len(takeover.Sockets) != many+1 || takeover.From.Generation != 7 {
-		t.Fatalf("%d sockets of generation %d", len(takeover.Sockets), takeover.From.Generation)
+	if len(takeover.Sockets) != many+1 || takeover.From.Generation != 7 || string(takeover.Secrets) != "secret" {
+		t.Fatalf("%d sockets of generation %d with %q", len(takeover.Sockets), takeover.From.Generation, takeover.Secrets)
 	}
 	for i := 0; i < many; i += many / 4 {
 		original := p.sockets[i].Conn.(*net.TCPListener)

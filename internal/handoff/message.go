@@ -49,6 +49,8 @@ type message struct {
 	More    bool     `json:"more,omitempty"`
 	// Generation is how many processes there have been before the one that offers.
 	Generation int `json:"generation,omitempty"`
+	// Secrets are what the process that offers tells the next one besides: see [Offer].
+	Secrets []byte `json:"secrets,omitempty"`
 	// Followers are the control sockets of the processes that follow the one that offers. Control is
 	// the one that the released process has.
 	Followers []string `json:"followers,omitempty"`

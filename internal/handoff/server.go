@@ -22,9 +22,8 @@ type Host interface {
 	// Begun tells that another process is about to take over, and Failed why it has not.
 	Begun()
 	Failed(err error)
-	// Offer returns what the process hands over, its generation, and the control sockets of the
-	// processes that follow it; or why it does not hand over now.
-	Offer() (sockets []Socket, generation int, followers []string, err error)
+	// Offer returns what the process hands over, or why it does not hand over now.
+	Offer() (Offer, error)
 	// Freeze has the process decide nothing any more. What it was about to store is stored.
 	Freeze()
 	// Thaw has it decide again: its successor has failed.
@@ -41,6 +40,17 @@ type Host interface {
 	Apply(service string, document []byte) error
 	Drain(ctx context.Context, service string, release int, progress func(requests, streams int)) (api.Drain, error)
 	Process() api.Process
+}
+
+// Offer is what a process hands over.
+type Offer struct {
+	Sockets []Socket
+	// Generation is how many processes there have been, this one included.
+	Generation int
+	// Followers are the control sockets of the processes that follow this one.
+	Followers []string
+	// Secrets are what goes with the sockets. Nobody but the next process may know them.
+	Secrets []byte
 }
 
 // Server hands over to whoever connects.
@@ -276,13 +286,13 @@ func (s *Server) attemptOf(w *wire, hello message) (a *Attempt, begun bool, err 
 
 // handOver goes through the protocol, up to the release.
 func (s *Server) handOver(w *wire, a *Attempt) error {
-	sockets, generation, followers, err := s.host.Offer()
+	offer, err := s.host.Offer()
 	if err != nil {
 		_ = w.send(message{Kind: kindRefused, Reason: err.Error()})
 		return err
 	}
-	sockets = append(slices.Clip(sockets), Socket{Name: SocketName, Conn: s.listener})
-	if err := w.offer(sockets, message{Kind: kindOffer, Version: s.version, PID: os.Getpid(), Generation: generation, Followers: followers}); err != nil {
+	sockets := append(slices.Clip(offer.Sockets), Socket{Name: SocketName, Conn: s.listener})
+	if err := w.offer(sockets, message{Kind: kindOffer, Version: s.version, PID: os.Getpid(), Generation: offer.Generation, Followers: offer.Followers, Secrets: offer.Secrets}); err != nil {
 		return fmt.Errorf("handing over the sockets: %w", err)
 	}
 	// It is not for this process to say how long the other one may boot.
@@ -298,7 +308,7 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 		s.host.Thaw()
 		return err
 	}
-	return s.release(w, a, generation+1)
+	return s.release(w, a, offer.Generation+1)
 }
 
 // release makes the handover final, unless this process has been told to end meanwhile, or the

@@ -37,8 +37,9 @@ type Takeover struct {
 	// Sockets are those that the running process has, by name. Whoever uses one takes it out;
 	// [Takeover.Close] closes the others.
 	Sockets map[string]*os.File
-	// From is the running process.
-	From api.ProcessIdentity
+	// From is the running process, and Secrets are what it hands over with the sockets.
+	From    api.ProcessIdentity
+	Secrets []byte
 	// controls are the control sockets of the processes that follow it, and followers are those
 	// processes, from Booted on.
 	controls  []string
@@ -65,7 +66,7 @@ func Take(path, version string) (*Takeover, error) {
 		return nil, fmt.Errorf("reaching the running proxy: %w", err)
 	}
 	sockets, last, err := w.accept()
-	t := &Takeover{wire: w, Sockets: sockets, controls: last.Followers}
+	t := &Takeover{wire: w, Sockets: sockets, Secrets: last.Secrets, controls: last.Followers}
 	t.From = api.ProcessIdentity{PID: last.PID, Version: last.Version, Generation: last.Generation}
 	t.died = func() bool { return hasDied(last.PID) }
 	if err != nil {
