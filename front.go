@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -57,8 +58,18 @@ func (f *Front) Provision(ctx caddy.Context) error {
 		Config:   f.app.fronts,
 		Settings: string(policies),
 		Secure:   func(l net.Listener) bool { return f.app.servesTLS(server, l.Addr()) },
-		Exiting:  caddy.Exiting,
-		Grace:    f.app.httpGracePeriod,
+		Handler:  server,
+		HTTP3: func(l net.Listener) *front.HTTP3 {
+			if !f.app.servesHTTP3(server, l.Addr()) {
+				return nil
+			}
+			return &front.HTTP3{
+				TLS:       server.TLSConnPolicies.TLSConfig(ctx),
+				Allow0RTT: server.Allow0RTT == nil || *server.Allow0RTT,
+			}
+		},
+		Exiting: caddy.Exiting,
+		Grace:   f.app.httpGracePeriod,
 		Cut: func(connections int) {
 			logger.Warn("connections were cut, because the grace period is over", zap.Int("connections", connections))
 		},
@@ -108,6 +119,45 @@ func (a *App) servesTLS(server *caddyhttp.Server, addr net.Addr) bool {
 	}
 	tcp, ok := addr.(*net.TCPAddr)
 	return len(server.TLSConnPolicies) > 0 && (!ok || tcp.Port != port)
+}
+
+// servesHTTP3 reports whether a front serves HTTP/3 for server on an address, because Caddy's own
+// server for it has a socket by which nothing arrives.
+func (a *App) servesHTTP3(server *caddyhttp.Server, addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !front.ServesHTTP3() || !a.servesTLS(server, addr) {
+		return false
+	}
+	for i, address := range server.Listen {
+		listen, err := caddy.ParseNetworkAddress(address)
+		if err != nil || !front.IsShared(listen.Network) || !listensAt(listen, tcp) {
+			continue
+		}
+		protocols := server.Protocols
+		if i < len(server.ListenProtocols) && server.ListenProtocols[i] != nil {
+			protocols = server.ListenProtocols[i]
+		}
+		if slices.Contains(protocols, "h3") {
+			return true
+		}
+	}
+	return false
+}
+
+// listensAt reports whether a listen address is one for TCP.
+func listensAt(listen caddy.NetworkAddress, tcp *net.TCPAddr) bool {
+	if port := uint(tcp.Port); port < listen.StartPort || port > listen.EndPort {
+		return false
+	}
+	ip := net.ParseIP(listen.Host)
+	switch {
+	case listen.Host == "":
+		return tcp.IP.IsUnspecified()
+	case ip == nil: // a name
+		return true
+	default:
+		return ip.Equal(tcp.IP)
+	}
 }
 
 // httpGracePeriod returns how long servers may take to shut down; 0 is for ever.

@@ -44,7 +44,14 @@ func (h handover) Offer() (handoff.Offer, error) {
 	if followers := offer.Followers; len(followers) >= maxLingering {
 		return handoff.Offer{}, fmt.Errorf("%d processes from upgrades before still have clients; wait until one has ended, or choose a shorter --linger", len(followers))
 	}
-	for _, s := range front.Sockets() {
+	relays, err := front.Relays()
+	if err != nil {
+		return handoff.Offer{}, err
+	}
+	if offer.Secrets, err = front.Secrets(); err != nil {
+		return handoff.Offer{}, err
+	}
+	for _, s := range append(front.Sockets(), relays...) {
 		offer.Sockets = append(offer.Sockets, handoff.Socket{Name: s.Name, Conn: s.Conn})
 	}
 	offer.Sockets = append(offer.Sockets, h.own...)
@@ -76,7 +83,6 @@ func (h handover) Release(next int) {
 	h.become(following)
 	notifyMainProcess(next)
 	h.log().Info("another process has taken over; this one stays for the clients that it has", zap.Int("pid", next), zap.Duration("linger", linger))
-	go h.serveHTTP3(false)
 	go h.stay(stays, linger)
 }
 
@@ -94,7 +100,6 @@ func (h handover) TakeBack() {
 	h.decide()
 	resumeSockets()
 	h.announce(api.Event{Kind: api.EventTakenBack})
-	go h.serveHTTP3(true)
 }
 
 // Leave ends this process.

@@ -43,8 +43,6 @@ type process struct {
 	own    []handoff.Socket
 	admin  client.Address
 	linger time.Duration
-	// serveHTTP3 turns HTTP/3 on or off.
-	serveHTTP3 func(on bool)
 	// handedOver is closed while another process has taken over from this one.
 	handedOver chan struct{}
 	// stays is closed when this process does not end by itself any more; nil unless it lingers.
@@ -185,7 +183,7 @@ func (p *process) decide() {
 }
 
 // HandOver has this process hand over to those that connect to l.
-func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration, serveHTTP3 func(bool)) {
+func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.exiting {
@@ -193,7 +191,7 @@ func (p *process) HandOver(l *net.UnixListener, own []handoff.Socket, admin clie
 		_ = l.Close()
 		return
 	}
-	p.own, p.admin, p.linger, p.serveHTTP3 = own, admin, linger, serveHTTP3
+	p.own, p.admin, p.linger = own, admin, linger
 	p.server = handoff.Serve(l, version.Version(), handover{p})
 }
 

@@ -66,8 +66,8 @@ func expectNothingLost(t *testing.T, load *rig.RawLoad) {
 	text, answered, lost := rig.DescribeRaw(outcomes)
 	t.Logf("%d of %d requests lost\n%s", lost, answered+lost, text)
 	for class, o := range outcomes {
-		if len(o.Lost) > 0 || o.Refused > 0 || o.Answered == 0 {
-			t.Errorf("%s: %d answered, %d lost, %d refused", class, o.Answered, len(o.Lost), o.Refused)
+		if len(o.Lost) > 0 || o.Refused > 0 || o.Rejected > 0 || o.Answered == 0 {
+			t.Errorf("%s: %d answered, %d lost, %d refused, %d rejected", class, o.Answered, len(o.Lost), o.Refused, o.Rejected)
 		}
 	}
 }

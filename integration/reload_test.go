@@ -25,6 +25,8 @@ type reloadable struct {
 	try   func() error
 	// generation counts the configs; each has a page that tells its number.
 	generation int
+	// options are global options of the file of `parachute run`.
+	options string
 }
 
 // hitless reports whether the connections belong to the process.
@@ -54,19 +56,23 @@ func eachHitlessWayToReload(t *testing.T, test func(t *testing.T, p *reloadable)
 		p.Front = true
 		reloadCaddy(t, p, test)
 	})
-	t.Run("parachute", func(t *testing.T) {
-		p := &reloadable{Proxy: newProxy(t), t: t}
-		file := filepath.Join(p.Dir, "sites.Caddyfile")
-		// What Caddy says of its admin servers, which settle reads, is in a detailed log only.
-		p.Args = []string{"--config", file, "--debug"}
-		p.sites = func(sites string) {
-			must(t, os.WriteFile(file, fmt.Appendf(nil, "{\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n}\n%s", p.HTTPPort, sites), 0o600))
-		}
-		p.try = func() error { return p.ReloadConfig(patience) }
-		p.write("")
-		must(t, p.Start())
-		test(t, p)
-	})
+	t.Run("parachute", func(t *testing.T) { test(t, startReloadable(t)) })
+}
+
+// startReloadable starts `parachute run --config`.
+func startReloadable(t *testing.T) *reloadable {
+	t.Helper()
+	p := &reloadable{Proxy: newProxy(t), t: t}
+	file := filepath.Join(p.Dir, "sites.Caddyfile")
+	// What Caddy says of its admin servers, which settle reads, is in a detailed log only.
+	p.Args = []string{"--config", file, "--debug"}
+	p.sites = func(sites string) {
+		must(t, os.WriteFile(file, fmt.Appendf(nil, "{\n\tdefault_bind 127.0.0.1\n\thttp_port %d\n\t%s\n}\n%s", p.HTTPPort, p.options, sites), 0o600))
+	}
+	p.try = func() error { return p.ReloadConfig(patience) }
+	p.write("")
+	must(t, p.Start())
+	return p
 }
 
 // settle waits until Caddy has stopped every admin server but the last. It does so

@@ -37,6 +37,9 @@ type RawOutcome struct {
 	// wanted, and Lost the requests without an answer, with what happened instead.
 	Answered, Refused int
 	Lost              []string
+	// Rejected are those over HTTP/3 of which the server has said that it has not begun with
+	// them, and Connections the connections over HTTP/3.
+	Rejected, Connections int
 }
 
 // RawTarget is where a RawLoad goes to.
@@ -50,6 +53,8 @@ type RawTarget struct {
 	TLS *tls.Config
 	// Patience is how long a request may take. Default: 30s.
 	Patience time.Duration
+	// HTTP3 has clients over HTTP/3 as well.
+	HTTP3 bool
 }
 
 // patience returns how long a request may take.
@@ -73,6 +78,11 @@ func StartRawLoad(target RawTarget, clients int) *RawLoad {
 			l.client("h2 GET", &rawHTTP2{RawTarget: target})
 			l.client("h2 POST", &rawHTTP2{RawTarget: target, post: true})
 		}
+		if target.HTTP3 {
+			for class, post := range map[string]bool{"h3 GET": false, "h3 POST": true} {
+				l.client(class, &rawHTTP3{RawTarget: target, post: post, dialed: func() { l.countConnection(class) }})
+			}
+		}
 	}
 	return l
 }
@@ -82,6 +92,13 @@ type rawClient interface {
 	// request makes one. Its error is errRefused if nobody has taken the connection.
 	request() error
 	close()
+}
+
+// countConnection counts a connection of a class.
+func (l *RawLoad) countConnection(class string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.classes[class].Connections++
 }
 
 // errRefused is that a connection was refused before a request was sent.
@@ -105,6 +122,8 @@ func (l *RawLoad) client(class string, c rawClient) {
 				outcome.Answered++
 			case errors.Is(err, errRefused):
 				outcome.Refused++
+			case isRejected(err):
+				outcome.Rejected++
 			default:
 				outcome.Lost = append(outcome.Lost, err.Error())
 			}
@@ -133,7 +152,7 @@ func (l *RawLoad) Outcomes() map[string]RawOutcome {
 	defer l.mu.Unlock()
 	all := make(map[string]RawOutcome)
 	for class, o := range l.classes {
-		all[class] = RawOutcome{o.Answered, o.Refused, slices.Clone(o.Lost)}
+		all[class] = RawOutcome{o.Answered, o.Refused, slices.Clone(o.Lost), o.Rejected, o.Connections}
 	}
 	return all
 }
@@ -156,6 +175,9 @@ func DescribeRaw(outcomes map[string]RawOutcome) (text string, answered, lost in
 		o := outcomes[class]
 		answered, lost = answered+o.Answered, lost+len(o.Lost)
 		fmt.Fprintf(&b, "%-28s %6d answered, %d refused, %d lost", class, o.Answered, o.Refused, len(o.Lost))
+		if o.Connections > 0 {
+			fmt.Fprintf(&b, ", %d rejected, %d connections", o.Rejected, o.Connections)
+		}
 		if len(o.Lost) > 0 {
 			fmt.Fprintf(&b, ", the first with: %s", o.Lost[0])
 		}

@@ -51,6 +51,12 @@ func parseAddress(network, host, portRange string, offset uint) (address, error)
 // key identifies the socket: whoever may open it can change.
 func (a address) key() string { return a.network + "/" + a.name }
 
+// port returns the port of an address for TCP or UDP.
+func (a address) port() string {
+	_, port, _ := net.SplitHostPort(a.name)
+	return port
+}
+
 func (a address) isUnix() bool { return a.network == "unix" }
 
 // isFile reports whether a is a Unix socket that is in the file system.

@@ -10,6 +10,9 @@
 // Caddy's own server has no connections, so its Shutdown, which a reload calls, ends none.
 // [Wrapper] is what stands between the two.
 //
+// HTTP/3 is served in the same way (quic.go, udp.go): the UDP socket and its connections belong to
+// the process. Package packets says how several processes share it during an upgrade.
+//
 // When an address is no longer wanted, or the process ends, a front is polite before it
 // shuts down: clients are told to come by another connection (server.go, goaway.go).
 //

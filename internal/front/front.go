@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -30,6 +31,8 @@ type front struct {
 	// current is what requests are handed to: the newest config that has started, or the
 	// last one if there is none any more.
 	current atomic.Pointer[entry]
+	// http3 is what connections over HTTP/3 begin with: the newest config that serves it, or nil.
+	http3 atomic.Pointer[entry]
 	// revealed says that there are connections of which revealTLS has to tell.
 	revealed atomic.Bool
 
@@ -41,11 +44,17 @@ type front struct {
 	expected int
 	// servers are those of the entries, by settings.
 	servers map[string]*server
+	// quic is the socket for UDP of the same address; nil if no config has served HTTP/3.
+	quic *quicSocket
 }
 
 // entry is what a config has of a front.
 type entry struct {
-	std      *http.Server
+	std *http.Server
+	// handler serves requests over HTTP/3, and http3 is nil if no connections begin with this
+	// config.
+	handler  http.Handler
+	http3    *HTTP3
 	settings string
 	front    *front
 	// server is where the config's connections go.
@@ -102,6 +111,7 @@ func (f *Fronts) join(addr net.Addr, e *entry) *front {
 		at.servers[settings] = newServer(at, e.std)
 	}
 	e.server.Store(at.servers[settings])
+	at.chooseHTTP3()
 	return at
 }
 
@@ -115,7 +125,23 @@ func (f *Fronts) leave(e *entry, grace time.Duration) {
 	if n := len(at.entries); n > 0 {
 		at.current.Store(at.entries[n-1])
 	}
+	at.chooseHTTP3()
 	f.end(at, grace)
+}
+
+// chooseHTTP3 has connections over HTTP/3 begin with the newest config that serves it. The mu of
+// Fronts must be held.
+func (at *front) chooseHTTP3() {
+	if len(at.entries) == 0 {
+		return // and handshakes that are under way end with the last one
+	}
+	var newest *entry
+	for _, e := range at.entries {
+		if e.http3 != nil {
+			newest = e
+		}
+	}
+	at.http3.Store(newest)
 }
 
 // end has the connections of a front end, if no config has it any more. mu must be held.
@@ -124,6 +150,9 @@ func (f *Fronts) end(at *front, grace time.Duration) {
 		return
 	}
 	delete(f.byAddr, key(at.addr))
+	if at.quic != nil {
+		at.quic.accepts.Store(false)
+	}
 	for s := range f.retiring { // since Retire, perhaps, and with more time
 		if s.front == at {
 			s.hurry()
@@ -156,11 +185,14 @@ func (f *Fronts) retire(s *server, idle, grace time.Duration) {
 		}
 		defer cancel()
 		s.retire(ctx, idle)
+		cut := 0
+		if ctx.Err() != nil {
+			cut = s.conns.count()
+			s.cutHTTP3()
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if ctx.Err() != nil {
-			f.cut += s.conns.count()
-		}
+		f.cut += cut
 		delete(f.retiring, s)
 		close(s.ended)
 	}()
@@ -182,8 +214,20 @@ func (f *Fronts) wait(grace time.Duration) (cut int) {
 		case <-next.ended:
 		case <-timeout:
 			_, left := f.next()
+			f.cutHTTP3()
 			return left
 		}
+	}
+}
+
+// cutHTTP3 closes the connections over HTTP/3 of the servers that have not ended. Those over TCP
+// are closed by the system.
+func (f *Fronts) cutHTTP3() {
+	f.mu.Lock()
+	all := slices.Collect(maps.Keys(f.retiring))
+	f.mu.Unlock()
+	for _, s := range all {
+		s.cutHTTP3()
 	}
 }
 

@@ -21,32 +21,45 @@ type Socket struct {
 }
 
 // Sockets returns the sockets that configs listen on.
-func Sockets() (all []Socket) {
-	process.mu.Lock()
-	defer process.mu.Unlock()
-	for key, s := range process.open {
+func Sockets() []Socket { return process.all() }
+
+func (s *sockets) all() (all []Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, s := range s.open {
 		if conn, ok := s.Listener.(syscall.Conn); ok && !s.closing() {
 			all = append(all, Socket{key, conn})
+		}
+	}
+	for key, q := range s.quic {
+		if !q.closing() {
+			all = append(all, Socket{key, q.conn})
 		}
 	}
 	return all
 }
 
-// SocketName returns the name of the socket that listens on a TCP address.
-func SocketName(host, port string) string {
-	return address{"tcp", net.JoinHostPort(host, port), 0}.key()
+// SocketName returns the name of the socket for an address on a network, tcp or udp.
+func SocketName(network, host, port string) string {
+	return address{network, net.JoinHostPort(host, port), 0}.key()
 }
 
-// IsTCP reports whether a name is that of a socket for TCP.
-func IsTCP(name string) bool { return strings.HasPrefix(name, "tcp") }
+// IsIP reports whether a name is that of a socket for TCP or UDP.
+func IsIP(name string) bool { return isTCP(name) || isUDP(name) }
 
-// Keep has the sockets for TCP that are open now not be touched when this process ends: the
+func isTCP(name string) bool { return strings.HasPrefix(name, "tcp") }
+
+func isUDP(name string) bool { return strings.HasPrefix(name, "udp") }
+
+func isUnix(name string) bool { return strings.HasPrefix(name, "unix") }
+
+// Keep has the sockets that are open now not be touched when this process ends: the
 // service manager keeps them for the next one, with the connections that wait.
 func Keep() {
 	process.mu.Lock()
 	defer process.mu.Unlock()
 	for key, s := range process.open {
-		if IsTCP(key) {
+		if isTCP(key) {
 			s.mu.Lock()
 			s.kept = true
 			s.mu.Unlock()
@@ -64,13 +77,19 @@ func Unused() (names []string) {
 	return names
 }
 
-// Inherit has the sockets of another process used where a config listens on what they do.
-// Nothing is accepted before Open. Those that no config wants are closed by Open.
-func Inherit(sockets map[string]*os.File) {
-	process.mu.Lock()
-	defer process.mu.Unlock()
-	process.inherited = sockets
-	process.gate.close()
+// Inherit has the sockets of another process used where a config listens on what they do, with
+// its Secrets, which may be empty. Nothing is accepted before Open. Those that no config wants are
+// closed by Open.
+func Inherit(sockets map[string]*os.File, secrets []byte) error {
+	return process.takeOver(sockets, secrets)
+}
+
+func (s *sockets) takeOver(from map[string]*os.File, secrets []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inherited = from
+	s.gate.close()
+	return s.inheritSecrets(secrets)
 }
 
 // Open has this process accept connections.
@@ -79,8 +98,10 @@ func Open() { process.begin() }
 func (s *sockets) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.inherited {
-		shutDown(f)
+	for name, f := range s.inherited {
+		if isTCP(name) || isUnix(name) { // others are still used by the process before
+			shutDown(f)
+		}
 		_ = f.Close()
 	}
 	s.inherited = nil
@@ -89,23 +110,33 @@ func (s *sockets) begin() {
 
 // Release has this process accept no connections any more: another one has its sockets.
 // Resume undoes it.
-func Release() {
-	process.mu.Lock()
-	defer process.mu.Unlock()
-	process.gate.close()
-	for _, s := range process.open {
-		s.release(true)
+func Release() { process.release() }
+
+func (s *sockets) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gate.close()
+	for _, socket := range s.open {
+		socket.release(true)
+	}
+	for _, q := range s.quic {
+		q.conn.Release()
 	}
 }
 
 // Resume has this process accept connections again.
-func Resume() {
-	process.mu.Lock()
-	defer process.mu.Unlock()
-	for _, s := range process.open {
-		s.release(false)
+func Resume() { process.resume() }
+
+func (s *sockets) resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, socket := range s.open {
+		socket.release(false)
 	}
-	process.gate.open()
+	for _, q := range s.quic {
+		q.conn.Resume()
+	}
+	s.gate.open()
 }
 
 // inherit returns the listener of another process for an address, or nil. s.mu must be held.

@@ -35,6 +35,16 @@ func Shared(network string) (string, bool) {
 	return shared, ok
 }
 
+// IsShared reports whether a network of Caddy's is one of those.
+func IsShared(network string) bool {
+	for _, shared := range networks {
+		if network == shared {
+			return true
+		}
+	}
+	return false
+}
+
 // Plain returns a listen address as it is without this package: parachute/:80 is :80.
 func Plain(address string) string {
 	network, rest, _ := strings.Cut(address, "/")
@@ -83,16 +93,11 @@ func RegisterNetworks() {
 			return process.listenAdmin(ctx, a, cfg)
 		})
 	}
-	// QUIC goes on as Caddy has it.
 	for shared, udp := range map[string]string{NetworkTCP: "udp", NetworkTCP4: "udp4", NetworkTCP6: "udp6"} {
-		packets := shared + "-udp"
-		caddy.RegisterNetwork(packets, func(ctx context.Context, _, host, ports string, offset uint, cfg net.ListenConfig) (any, error) {
-			a, err := caddy.ParseNetworkAddress(caddy.JoinNetworkAddress(udp, host, ports))
-			if err != nil {
-				return nil, err
-			}
-			return a.Listen(ctx, offset, cfg)
+		ofQUIC := shared + "-udp"
+		caddy.RegisterNetwork(ofQUIC, func(ctx context.Context, _, host, ports string, offset uint, cfg net.ListenConfig) (any, error) {
+			return process.listenUDP(ctx, udp, host, ports, offset, cfg)
 		})
-		caddyhttp.RegisterNetworkHTTP3(shared, packets)
+		caddyhttp.RegisterNetworkHTTP3(shared, ofQUIC)
 	}
 }

@@ -27,10 +27,12 @@ type server struct {
 	hurried  chan struct{}
 	hurrying sync.Once
 
-	// mu guards h2.
+	// mu guards what follows.
 	mu sync.Mutex
 	// h2 are the connections over HTTP/2.
 	h2 map[*h2Conn]struct{}
+	// h3 are those over HTTP/3.
+	h3 map[*h3Conn]struct{}
 }
 
 // connectionSettings returns the settings of std that connections keep, in a form to be
@@ -41,7 +43,7 @@ func connectionSettings(std *http.Server) string {
 
 // newServer returns a server with the settings of one of Caddy's.
 func newServer(f *front, std *http.Server) *server {
-	s := &server{front: f, queue: newQueue(f.addr), ended: make(chan struct{}), hurried: make(chan struct{}), h2: make(map[*h2Conn]struct{})}
+	s := &server{front: f, queue: newQueue(f.addr), ended: make(chan struct{}), hurried: make(chan struct{}), h2: make(map[*h2Conn]struct{}), h3: make(map[*h3Conn]struct{})}
 	var protocols http.Protocols
 	if std.Protocols != nil {
 		protocols = *std.Protocols
@@ -135,13 +137,19 @@ func (s *server) retire(ctx context.Context, politely time.Duration) {
 		go c.goAway() // which may have to wait for the client
 	}
 	s.mu.Unlock()
+	for _, c := range s.h3Conns() {
+		c.leave()
+	}
 	select {
 	case <-s.conns.none():
 	case <-time.After(politely):
 	case <-s.hurried:
 	case <-ctx.Done():
 	}
-	_ = s.http.Shutdown(ctx)
+	var ending sync.WaitGroup
+	ending.Go(func() { _ = s.http.Shutdown(ctx) })
+	ending.Go(func() { s.shutdownHTTP3(ctx) })
+	ending.Wait()
 }
 
 // connections counts connections.

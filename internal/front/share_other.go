@@ -2,16 +2,13 @@
 
 package front
 
-import (
-	"net"
-	"syscall"
-)
+import "syscall"
 
 // Elsewhere, addresses cannot overlap.
 
 func isInUse(error) bool { return false }
 
-func shareAddress([]net.Listener) bool { return false }
+func shareAddress([]syscall.Conn) bool { return false }
 
 func shutDown(any) {} // no process takes over from another one
 

@@ -4,7 +4,6 @@ package front
 
 import (
 	"errors"
-	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,12 +13,8 @@ func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // shareAddress has all sockets share their address with others of this user
 // (SO_REUSEPORT).
-func shareAddress(all []net.Listener) bool {
-	for _, ln := range all {
-		socket, ok := ln.(syscall.Conn)
-		if !ok {
-			return false
-		}
+func shareAddress(all []syscall.Conn) bool {
+	for _, socket := range all {
 		raw, err := socket.SyscallConn()
 		if err != nil || controlShareAddress("", "", raw) != nil {
 			return false

@@ -6,20 +6,28 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 // sockets are the sockets of a process, by address.
 type sockets struct {
-	// mu guards open. It is held while a socket is opened: two configs that want the same
+	// mu guards what follows, up to gate. It is held while a socket is opened: two configs that want the same
 	// address must not both open it.
 	mu   sync.Mutex
 	open map[string]*socket
+	// quic are those for UDP.
+	quic map[string]*quicSocket
 	// inherited are those of the process before that no config has wanted yet, by key.
 	inherited map[string]*os.File
+	// secrets are those of the sockets for QUIC; nil as long as there was none.
+	secrets *secrets
 
 	// gate is closed while another process has the sockets.
 	gate gate
+	// serveHTTP3 says that fronts serve HTTP/3.
+	serveHTTP3 atomic.Bool
 }
 
 // socket is a socket that configs listen on.
@@ -106,20 +114,21 @@ func (s *sockets) bind(ctx context.Context, a address, cfg net.ListenConfig) (ne
 
 // onPortOf returns the open sockets that have the port of a, when those that are being
 // closed are. s.mu must be held.
-func (s *sockets) onPortOf(a address) (all []net.Listener) {
-	_, port, err := net.SplitHostPort(a.name)
-	if err != nil || a.isUnix() {
+func (s *sockets) onPortOf(a address) (all []syscall.Conn) {
+	if a.isUnix() {
 		return nil
 	}
 	for _, other := range s.open {
-		if _, p, err := net.SplitHostPort(other.Addr().String()); err != nil || p != port {
+		if _, p, err := net.SplitHostPort(other.Addr().String()); err != nil || p != a.port() {
 			continue
 		}
 		if other.closing() {
 			<-other.done
 			continue
 		}
-		all = append(all, other.Listener)
+		if conn, ok := other.Listener.(syscall.Conn); ok {
+			all = append(all, conn)
+		}
 	}
 	return all
 }

@@ -13,8 +13,9 @@ import (
 
 // Config stands for a config of Caddy's and the listeners that it has wrapped.
 type Config struct {
-	// fronts has the connections.
-	fronts *Fronts
+	// fronts has the connections, and sockets what they come by.
+	fronts  *Fronts
+	sockets *sockets
 
 	// cut has it told once that connections were cut.
 	cut sync.Once
@@ -25,7 +26,7 @@ type Config struct {
 }
 
 // NewConfig returns a Config whose connections belong to f.
-func NewConfig(f *Fronts) *Config { return &Config{fronts: f} }
+func NewConfig(f *Fronts) *Config { return &Config{fronts: f, sockets: &process} }
 
 // Start is to be called when all of the config has started. From then on it gets all
 // requests of its addresses. If it is never called, because something of the config fails,
@@ -55,6 +56,10 @@ type Wrapper struct {
 	Settings string
 	// Secure reports whether a listener is one for TLS.
 	Secure func(net.Listener) bool
+	// Handler serves requests over HTTP/3. HTTP3 returns what is for connections, or nil if none
+	// begins by the address of a listener. Both are nil where no front serves HTTP/3.
+	Handler http.Handler
+	HTTP3   func(net.Listener) *HTTP3
 	// Exiting reports whether the process is exiting. Then the end of the listener lasts for
 	// as long as there are connections, but no longer than Grace, if that is not 0.
 	Exiting func() bool
@@ -139,10 +144,31 @@ func (l *listener) start() {
 		case <-l.closed:
 			return
 		}
-		l.entry = &entry{std: l.wrapper.std.Load(), settings: fmt.Sprint(l.wrapper.Secure(l.Listener), l.wrapper.Settings)}
+		l.entry = l.wrapper.entry(l.Listener)
 		l.entry.front = l.wrapper.Config.fronts.join(l.Addr(), l.entry)
+		l.serveHTTP3()
 		close(l.started)
 	})
+}
+
+// entry returns what a config has of the front of a listener.
+func (w *Wrapper) entry(l net.Listener) *entry {
+	e := &entry{std: w.std.Load(), handler: w.Handler}
+	if w.HTTP3 != nil {
+		e.http3 = w.HTTP3(l)
+	}
+	e.settings = fmt.Sprint(w.Secure(l), e.http3 != nil, w.Settings)
+	return e
+}
+
+// serveHTTP3 has the front serve what comes by the socket for QUIC of the same address.
+func (l *listener) serveHTTP3() {
+	if l.entry.http3 == nil {
+		return
+	}
+	if q := l.wrapper.Config.sockets.quicAt(l.Addr()); q != nil {
+		l.wrapper.Config.fronts.serveQUIC(l.entry.front, q)
+	}
 }
 
 // serve hands connections to the front from the moment at which the config has started.

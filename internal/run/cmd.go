@@ -98,15 +98,21 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 
 	handover, cannot := o.handoverListener(takeover)
 	if inherited != nil {
-		front.Inherit(inherited)
+		var secrets []byte
+		if takeover != nil {
+			secrets = takeover.Secrets
+		}
+		if err := front.Inherit(inherited, secrets); err != nil {
+			return cli.AsFailedStart(err)
+		}
 	}
+	front.ServeHTTP3()
 	paceGC()
 	caddy.TrapSignals()
 	config, err := o.buildConfig()
 	if err != nil {
 		return cli.AsFailedStart(err)
 	}
-	load := &loader{withoutHTTP3: takeover != nil}
 	if o.configFile != "" {
 		// What SIGUSR1 does.
 		caddy.SetLastConfig(o.configFile, "", func(string, string) error {
@@ -118,10 +124,10 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 			if err != nil {
 				return err
 			}
-			return load.load(config)
+			return caddy.Load(config, true)
 		})
 	}
-	if err := load.load(config); err != nil {
+	if err := caddy.Load(config, true); err != nil {
 		stderrLines.flush()
 		return cli.FailedStart("", "starting the proxy: %v", err)
 	}
@@ -132,16 +138,10 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 		if err := o.succeed(takeover, plugin); err != nil {
 			return cli.FailedStart("", "taking over: %v", err)
 		}
-		if o.httpsPort != 0 {
-			go func() {
-				o.awaitQUIC()
-				load.beginHTTP3()
-			}()
-		}
 	}
 	storeSockets(unused)
 	if cannot == nil {
-		plugin.HandOver(handover, []handoff.Socket{{Name: lockName, Conn: lock}}, o.adminListener(), time.Duration(o.linger), load.serveHTTP3)
+		plugin.HandOver(handover, []handoff.Socket{{Name: lockName, Conn: lock}}, o.adminListener(), time.Duration(o.linger))
 	} else {
 		caddy.Log().Named("parachute").Warn("this process cannot hand over to a next one, so an upgrade has to be a restart", zap.Error(cannot))
 	}

@@ -19,7 +19,12 @@ func throughFront(config object) {
 		if list, ok := server["listen"].([]any); ok {
 			list = slices.Clone(list)
 			for i, item := range list {
-				if address, ok := item.(string); ok {
+				address, ok := item.(string)
+				switch {
+				case !ok:
+				case hasCaddysHTTP3(server, i):
+					list[i] = front.Plain(address)
+				default:
 					list[i] = sharedAddress(address, front.Shared)
 				}
 			}
@@ -32,6 +37,20 @@ func throughFront(config object) {
 	if address, ok := admin["listen"].(string); ok {
 		admin["listen"] = sharedAddress(address, front.SharedAdmin)
 	}
+}
+
+// hasCaddysHTTP3 reports whether HTTP/3 has to be left to Caddy on an address of a server: packets
+// would have to pass wrappers of the user's, or the front does not see the address, since nothing but
+// HTTP/3 is served there.
+func hasCaddysHTTP3(server object, i int) bool {
+	if wrappers, ok := server["packet_conn_wrappers"].([]any); ok && len(wrappers) > 0 {
+		return true
+	}
+	protocols := stringsOf(server["protocols"])
+	if lists, ok := server["listen_protocols"].([]any); ok && i < len(lists) && lists[i] != nil {
+		protocols = stringsOf(lists[i])
+	}
+	return len(protocols) == 1 && protocols[0] == "h3"
 }
 
 // sharedAddress returns an address as a server listens on it by a socket that all configs

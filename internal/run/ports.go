@@ -12,10 +12,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/cli"
 )
 
-// checkPorts finds out whether the ports can be had, and says what to do if not. Caddy shares its
-// sockets for QUIC with every other program of the same user that does (SO_REUSEPORT), so without
-// this check a second proxy could take half of the traffic of the first over HTTP/3. Ports whose
-// sockets are inherited are ours. It warns on w where HTTPS is off because of that.
+// checkPorts finds out whether the ports can be had, and says what to do if not, which Caddy does
+// not. Ports whose sockets are inherited are ours. It warns on w where HTTPS is off because of that.
 func (o *options) checkPorts(w io.Writer, inherited map[string]*os.File) error {
 	for _, p := range []struct {
 		flag string

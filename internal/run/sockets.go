@@ -43,7 +43,7 @@ func managerSockets() map[string]*os.File {
 		}
 		key, err := managerSocketName(name, file)
 		if err != nil || sockets[key] != nil {
-			_ = file.Close() // it is no socket for TCP, or there are two of them
+			_ = file.Close() // it is no socket for TCP or UDP, or there are two of them
 			continue
 		}
 		handoff.CloseOnExec(file)
@@ -58,23 +58,33 @@ func managerSocketName(name string, file *os.File) (string, error) {
 	if stored, ok := strings.CutPrefix(name, storedPrefix); ok {
 		return strings.ReplaceAll(stored, "_", ":"), nil
 	}
-	l, err := net.FileListener(file)
+	if l, err := net.FileListener(file); err == nil {
+		defer l.Close()
+		if addr, ok := l.Addr().(*net.TCPAddr); ok {
+			return socketName("tcp", addr.IP, addr.Port), nil
+		}
+		return "", errors.ErrUnsupported
+	}
+	conn, err := net.FilePacketConn(file)
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return "", errors.ErrUnsupported
+	defer conn.Close()
+	if addr, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		return socketName("udp", addr.IP, addr.Port), nil
 	}
-	host := addr.IP.String()
-	if addr.IP.IsUnspecified() && addr.IP.To4() == nil {
-		host = "" // all addresses, of both versions of IP
-	}
-	return front.SocketName(host, strconv.Itoa(addr.Port)), nil
+	return "", errors.ErrUnsupported
 }
 
-// storeSockets has the service manager keep the sockets for TCP, if it says that it does so
+func socketName(network string, ip net.IP, port int) string {
+	host := ip.String()
+	if ip.IsUnspecified() && ip.To4() == nil {
+		host = "" // all addresses, of both versions of IP
+	}
+	return front.SocketName(network, host, strconv.Itoa(port))
+}
+
+// storeSockets has the service manager keep the sockets for TCP and UDP, if it says that it does so
 // (FDSTORE in systemd.exec(5)). unused are those that it has passed, and that are not used.
 func storeSockets(unused []string) {
 	if os.Getenv("FDSTORE") == "" {
@@ -89,7 +99,7 @@ func storeSockets(unused []string) {
 		_, _ = conn.Write([]byte("FDSTOREREMOVE=1\nFDNAME=" + storedName(name)))
 	}
 	for _, s := range front.Sockets() {
-		if !front.IsTCP(s.Name) {
+		if !front.IsIP(s.Name) {
 			continue // the file of a Unix socket says whether the proxy runs
 		}
 		if err := handoff.SendDescriptor(conn, "FDSTORE=1\nFDNAME="+storedName(s.Name), handoff.Socket(s)); err != nil {

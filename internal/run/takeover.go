@@ -42,10 +42,8 @@ type Plugin interface {
 	// Leads reports whether this process decides, and no other one has taken over from it.
 	Leads() bool
 	// HandOver begins to hand over to processes that connect to l. own are sockets that the
-	// plugin does not know of. linger is how long the process then stays at most. serveHTTP3 is
-	// called with false when another process has taken over, and with true when this one goes on
-	// after all.
-	HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration, serveHTTP3 func(bool))
+	// plugin does not know of. linger is how long the process then stays at most.
+	HandOver(l *net.UnixListener, own []handoff.Socket, admin client.Address, linger time.Duration)
 }
 
 // handoverSocket returns the path of the socket at which a process hands over.
@@ -118,7 +116,7 @@ func (o *options) handoverListener(t *handoff.Takeover) (*net.UnixListener, erro
 
 // inherits reports whether one of the sockets listens on a port.
 func (o *options) inherits(sockets map[string]*os.File, port int) bool {
-	return sockets[front.SocketName(o.bind, strconv.Itoa(port))] != nil
+	return sockets[front.SocketName("tcp", o.bind, strconv.Itoa(port))] != nil
 }
 
 // inheritLock returns the lock of the storage that the process before has, if it has.
