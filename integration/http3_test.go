@@ -3,6 +3,7 @@ package integration
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,13 @@ func http3Only(target rig.RawTarget) rig.RawTarget {
 	return target
 }
 
+// http3TLS returns the config of TLS of a client over HTTP/3.
+func http3TLS(target rig.RawTarget) *tls.Config {
+	config := target.TLS.Clone()
+	config.NextProtos = []string{http3.NextProtoH3}
+	return config
+}
+
 // stream is a stream of events over HTTP/3, by a connection of its own.
 type stream struct {
 	t      *testing.T
@@ -37,10 +45,8 @@ type stream struct {
 func openStream(t *testing.T, target rig.RawTarget, at string) *stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	config := target.TLS.Clone()
-	config.NextProtos = []string{http3.NextProtoH3}
 	// A client that only listens would not send from a new port.
-	conn, err := quic.DialAddr(ctx, at, config, &quic.Config{KeepAlivePeriod: 200 * time.Millisecond})
+	conn, err := quic.DialAddr(ctx, at, http3TLS(target), &quic.Config{KeepAlivePeriod: 200 * time.Millisecond})
 	must(t, err)
 	s := &stream{t: t, conn: new(http3.Transport).NewClientConn(conn), cancel: cancel}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+secureHost+"/stream", nil)
@@ -112,9 +118,7 @@ func startHTTP3(t *testing.T, args ...string) (*rig.Proxy, rig.RawTarget) {
 func dialHTTP3(target rig.RawTarget) (*quic.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	config := target.TLS.Clone()
-	config.NextProtos = []string{http3.NextProtoH3}
-	return quic.DialAddr(ctx, target.Secure, config, nil)
+	return quic.DialAddr(ctx, target.Secure, http3TLS(target), nil)
 }
 
 // TestReloadsKeepConnectionsOverHTTP3: they are not asked to end, and what is on them goes on.

@@ -9,10 +9,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
 )
@@ -160,6 +163,46 @@ func TestConnectionsWaitDuringARestartWithAServiceManager(t *testing.T) {
 			t.Errorf("the request that came meanwhile gets %q, %v", answer, err)
 		}
 		conn.Close()
+	}
+}
+
+// TestPacketsWaitDuringARestartWithAServiceManager: it keeps the socket for QUIC as well. A proxy that
+// did not use it could not open another one.
+func TestPacketsWaitDuringARestartWithAServiceManager(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("service managers pass sockets on Linux")
+	}
+	p := newProxy(t)
+	m := manage(t, p)
+	p.Env = append(p.Env, "FDSTORE=32")
+	must(t, p.Start())
+	target := deploySecured(t, p, startApp(t, "a", nil))
+	var names []string
+	for len(names) < 3 { // HTTP, HTTPS, and HTTPS over UDP
+		stored := m.next("FDSTORE=1")
+		_, name, _ := strings.Cut(stored.text, "FDNAME=")
+		names, p.Files = append(names, name), append(p.Files, stored.files...)
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, ".udp/") }) {
+		t.Fatalf("the manager keeps %s", names)
+	}
+	p.Wrap = []string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`}
+	p.Env = append(p.Env, "LISTEN_FDS=3", "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	for range 2 {
+		_, err := p.Stop(patience)
+		must(t, err)
+		dialed := make(chan error, 1)
+		go func() {
+			conn, err := quic.DialAddr(t.Context(), target.Secure, http3TLS(target), nil)
+			if err == nil {
+				_ = conn.CloseWithError(0, "")
+			}
+			dialed <- err
+		}()
+		must(t, p.Start())
+		if err := <-dialed; err != nil {
+			t.Errorf("the connection that was begun meanwhile: %v", err)
+		}
 	}
 }
 

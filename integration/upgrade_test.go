@@ -30,6 +30,12 @@ func upgrade(t *testing.T, p *rig.Proxy, args ...string) api.Upgrade {
 func startSecured(t *testing.T, a *app, args ...string) (*rig.Proxy, rig.RawTarget) {
 	t.Helper()
 	p := startProxy(t, args...)
+	return p, deploySecured(t, p, a)
+}
+
+// deploySecured deploys a service that is served with and without TLS.
+func deploySecured(t *testing.T, p *rig.Proxy, a *app) rig.RawTarget {
+	t.Helper()
 	certificate, err := selfsigned.New(secureHost)
 	must(t, err)
 	certificateFile, keyFile := filepath.Join(p.Dir, "cert.pem"), filepath.Join(p.Dir, "key.pem")
@@ -39,7 +45,7 @@ func startSecured(t *testing.T, a *app, args ...string) (*rig.Proxy, rig.RawTarg
 		Service: "secure", Hosts: []string{secureHost}, Targets: []string{a.addr()},
 		TLS: &api.TLSRequest{CertificatePath: certificateFile, PrivateKeyPath: keyFile},
 	})
-	return p, rig.RawTarget{
+	return rig.RawTarget{
 		Plain: p.Addr(), Secure: p.HTTPSAddr(), PlainHost: plainHost, SecureHost: secureHost, Path: "/",
 		TLS: &tls.Config{RootCAs: certificate.Roots(), ServerName: secureHost},
 	}
