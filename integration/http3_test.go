@@ -164,16 +164,7 @@ func TestUpgradesRejectAtMostOverHTTP3(t *testing.T) {
 		}
 		waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
 	}
-	outcomes := load.Stop()
-	text, answered, lost := rig.DescribeRaw(outcomes)
-	rejected := 0
-	for class, o := range outcomes {
-		rejected += o.Rejected
-		if len(o.Lost) > 0 || o.Answered == 0 {
-			t.Errorf("%s: %d answered, %d lost", class, o.Answered, len(o.Lost))
-		}
-	}
-	t.Logf("6 upgrades: %d of %d requests lost, %d rejected\n%s", lost, answered+lost+rejected, rejected, text)
+	expectRejectedAtMost(t, load)
 	for _, s := range streams {
 		s.close()
 	}
