@@ -25,6 +25,8 @@ type kamalProxy struct {
 
 func (*kamalProxy) name() string { return "kamal-proxy" }
 
+func (*kamalProxy) http3() bool { return false }
+
 func (k *kamalProxy) version(ctx context.Context) (string, error) {
 	if err := k.Build(ctx); err != nil {
 		return "", err
@@ -63,6 +65,8 @@ type nginx struct {
 }
 
 func (*nginx) name() string { return "nginx" }
+
+func (*nginx) http3() bool { return false }
 
 func (*nginx) version(ctx context.Context) (string, error) { return peer.Nginx{}.Version(ctx) }
 
@@ -174,6 +178,8 @@ type haproxy struct {
 }
 
 func (*haproxy) name() string { return "HAProxy" }
+
+func (*haproxy) http3() bool { return false }
 
 func (*haproxy) version(ctx context.Context) (string, error) { return peer.HAProxy{}.Version(ctx) }
 

@@ -23,6 +23,8 @@ type parachute struct {
 
 func (*parachute) name() string { return "parachute" }
 
+func (*parachute) http3() bool { return true }
+
 func (p *parachute) version(ctx context.Context) (string, error) {
 	return peer.Parachute{Binary: p.binary}.Version(ctx)
 }
@@ -90,6 +92,8 @@ type caddy struct {
 }
 
 func (*caddy) name() string { return "Caddy" }
+
+func (*caddy) http3() bool { return true }
 
 func (c *caddy) version(ctx context.Context) (string, error) {
 	return peer.Caddy{Binary: c.binary}.Version(ctx)

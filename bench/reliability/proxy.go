@@ -32,6 +32,8 @@ var changes = []change{reload, upgrade, restart}
 type proxy interface {
 	name() string
 	version(ctx context.Context) (string, error)
+	// http3 reports whether it serves HTTP/3 without being asked to.
+	http3() bool
 	// start starts it, and returns where it forwards requests for peer.Host.
 	start(ctx context.Context) (plain, secure string, err error)
 	// change returns what makes a change, as the manual of the proxy has it, and returns when it
@@ -93,7 +95,7 @@ func suffer(ctx context.Context, p proxy, c change, times, clients int) (*suffer
 	load := rig.StartRawLoad(rig.RawTarget{
 		Plain: plain, Secure: secure, PlainHost: peer.Host, SecureHost: peer.Host, Path: "/",
 		TLS:      &tls.Config{InsecureSkipVerify: true, ServerName: peer.Host},
-		Patience: requestPatience,
+		Patience: requestPatience, HTTP3: p.http3(),
 	}, clients)
 	watch := watchPort(plain)
 	defer watch.stop()

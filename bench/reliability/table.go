@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -9,7 +10,8 @@ import (
 )
 
 // table has the requests that were lost by a change, by class and proxy. Those whose connection was
-// refused are none of them: how many there are says how fast the clients try again.
+// refused are none of them: how many there are says how fast the clients try again. Those that are
+// rejected may be repeated by the client (RFC 9114, section 5.2).
 type table struct {
 	change  change
 	proxies []string
@@ -24,20 +26,24 @@ const all = "all"
 func (t *table) add(proxy string, s *suffering) {
 	t.proxies = append(t.proxies, proxy)
 	t.closed = append(t.closed, fmt.Sprintf("%d ms", s.closed.Milliseconds()))
-	lost, total := 0, 0
+	lost, total, rejected := 0, 0, 0
 	for class, o := range s.outcomes {
-		n, of := len(o.Lost), o.Answered+len(o.Lost)
-		lost, total = lost+n, total+of
-		t.set(class, proxy, n, of)
+		n, of := len(o.Lost), o.Answered+len(o.Lost)+o.Rejected
+		lost, total, rejected = lost+n, total+of, rejected+o.Rejected
+		t.set(class, proxy, n, of, o.Rejected)
 	}
-	t.set(all, proxy, lost, total)
+	t.set(all, proxy, lost, total, rejected)
 }
 
-func (t *table) set(class, proxy string, lost, total int) {
+func (t *table) set(class, proxy string, lost, total, rejected int) {
 	if t.lost[class] == nil {
 		t.lost[class] = make(map[string]string)
 	}
-	t.lost[class][proxy] = fmt.Sprintf("%d of %d", lost, total)
+	cell := fmt.Sprintf("%d of %d", lost, total)
+	if rejected > 0 {
+		cell += fmt.Sprintf(", %d rejected", rejected)
+	}
+	t.lost[class][proxy] = cell
 }
 
 // write writes the table in Markdown.
@@ -47,7 +53,7 @@ func (t *table) write(out io.Writer, times int) {
 	for _, class := range append(classes, all) {
 		fmt.Fprintf(out, "| %s |", class)
 		for _, proxy := range t.proxies {
-			fmt.Fprintf(out, " %s |", t.lost[class][proxy])
+			fmt.Fprintf(out, " %s |", cmp.Or(t.lost[class][proxy], "–"))
 		}
 		fmt.Fprintln(out)
 	}
