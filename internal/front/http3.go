@@ -75,18 +75,26 @@ func (c *h3Conn) join() {
 
 // ServeHTTP implements [http.Handler].
 func (c *h3Conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.begin()
+	if c.begin() {
+		select {
+		case <-time.After(headStart):
+		case <-r.Context().Done():
+		}
+	}
 	defer c.end()
 	c.server.front.current.Load().handler.ServeHTTP(w, r)
 }
 
-func (c *h3Conn) begin() {
+// begin counts a request, and reports whether it is the one with which the client is told to leave.
+func (c *h3Conn) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests++
-	if c.phase == leaving {
-		c.tell()
+	if c.phase != leaving {
+		return false
 	}
+	c.tell()
+	return true
 }
 
 func (c *h3Conn) end() {
@@ -96,13 +104,18 @@ func (c *h3Conn) end() {
 	c.idleSince = time.Now()
 }
 
-// quiet is how long a client makes no request before it is told to leave without one.
+// quiet is how long a client makes no other request before it is told to leave all the same.
 const quiet = 500 * time.Millisecond
+
+// headStart is how much earlier than an answer the client is told to leave, so that it knows when it
+// has the answer.
+const headStart = 20 * time.Millisecond
 
 // leave tells the client to come by another connection. A request that it sends before it has
 // heard that is rejected in the way that clients may repeat (H3_REQUEST_REJECTED, RFC 9114, section
-// 5.2): quic-go's server sends no GOAWAY that rejects nothing. So the client is told while it waits
-// for an answer, which is when it hardly sends a request, or when it has made none for a while.
+// 5.2): quic-go's server sends no GOAWAY that rejects nothing. So the client is told when it has just
+// made a request, since it hardly sends another one before it has the answer, or when it has made none
+// for a while.
 func (c *h3Conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,19 +123,13 @@ func (c *h3Conn) leave() {
 		return
 	}
 	c.phase = leaving
-	if c.requests > 0 {
-		c.tell()
-		return
-	}
-	time.AfterFunc(max(0, quiet-time.Since(c.idleSince)), c.tellIfQuiet)
-}
-
-func (c *h3Conn) tellIfQuiet() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.phase == leaving && c.requests == 0 {
-		c.tell()
-	}
+	time.AfterFunc(quiet, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.phase == leaving {
+			c.tell()
+		}
+	})
 }
 
 // tell sends the GOAWAY. mu must be held.
