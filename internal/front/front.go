@@ -131,17 +131,17 @@ func (f *Fronts) leave(e *entry, grace time.Duration) {
 
 // chooseHTTP3 has connections over HTTP/3 begin with the newest config that serves it. The mu of
 // Fronts must be held.
-func (at *front) chooseHTTP3() {
-	if len(at.entries) == 0 {
+func (f *front) chooseHTTP3() {
+	if len(f.entries) == 0 {
 		return // and handshakes that are under way end with the last one
 	}
 	var newest *entry
-	for _, e := range at.entries {
+	for _, e := range f.entries {
 		if e.http3 != nil {
 			newest = e
 		}
 	}
-	at.http3.Store(newest)
+	f.http3.Store(newest)
 }
 
 // end has the connections of a front end, if no config has it any more. mu must be held.
