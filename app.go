@@ -20,6 +20,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/certs"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/front"
+	"github.com/parachute-proxy/parachute/internal/handlers"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
 	"github.com/parachute-proxy/parachute/internal/version"
@@ -48,6 +49,11 @@ type App struct {
 	// that no request would arrive: "refuse", or "warn", which logs it. Default: nothing is
 	// done about it. `parachute run` sets it.
 	SiteHosts string `json:"site_hosts,omitempty"`
+
+	// AllowHandlers says which of Caddy's handlers services may bring along: "none", "safe",
+	// which are those that reach nothing but the request and its answer, or "all". Default:
+	// safe.
+	AllowHandlers handlers.Allow `json:"allow_handlers,omitempty"`
 
 	// BeforeSwitch is a URL that is asked before every switch of a deployment whether it may
 	// happen, and can refuse it. Default: none.
@@ -79,6 +85,8 @@ type App struct {
 	// events is Caddy's app for events, and stopEvents ends that it is told of ours.
 	events     *caddyevents.App
 	stopEvents func()
+	// handlers makes the handlers of services; nil before the config has started.
+	handlers *handlers.Host
 	// stopWebhooks ends that webhooks are told.
 	stopWebhooks func()
 }
@@ -100,6 +108,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if !slices.Contains([]string{"", refuseSiteHosts, warnOfSiteHosts}, a.SiteHosts) {
 		return fmt.Errorf("unknown site_hosts %q; use refuse or warn", a.SiteHosts)
+	}
+	if a.AllowHandlers == "" {
+		a.AllowHandlers = handlers.Safe
+	}
+	if !slices.Contains(handlers.Allows(), a.AllowHandlers) {
+		return fmt.Errorf("unknown allow_handlers %q; use none, safe or all", a.AllowHandlers)
 	}
 	if a.BeforeSwitch != "" {
 		if err := api.CheckURL(a.BeforeSwitch); err != nil {
@@ -169,6 +183,12 @@ func (a *App) Start() error {
 	}
 	atomic.StoreInt32(&a.httpPort, int32(http))
 	atomic.StoreInt32(&a.httpsPort, int32(https))
+	a.handlers = handlers.NewHost(a.ctx, a.AllowHandlers, a.logger.Named("handlers"))
+	// What serves already has to go on. At a start, everything else has to serve.
+	first := running.engine() != a.engine && !thisProcess.is(following)
+	if err := a.engine.SetHandlers(a.handlers, first); err != nil {
+		return fmt.Errorf("%w; deploy it with other handlers first", err)
+	}
 	a.attach()
 	a.engine.Start()
 	go removeLeftovers(a.store.storage)
@@ -227,6 +247,7 @@ func (a *App) end() {
 func (a *App) leave() {
 	if left := running.remove(a); left != nil && left.engine == a.engine {
 		left.attach()
+		_ = left.engine.SetHandlers(left.handlers, true) // which it could make before
 	}
 }
 

@@ -1,6 +1,7 @@
 package parachute
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -8,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/parachute-proxy/parachute/internal/handlers"
 )
 
 // parseGlobalOption parses the global option:
@@ -16,6 +19,7 @@ import (
 //		parachute {
 //			grace_period <duration>
 //			public_https_port <port>
+//			allow_handlers    none|safe|all
 //		}
 //	}
 //
@@ -55,6 +59,17 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 				return nil, d.Errf("public_https_port %q is not a port; a port is a number from 1 to 65535", d.Val())
 			}
 			app.PublicHTTPSPort = int(port)
+		case "allow_handlers":
+			if app.AllowHandlers != "" {
+				return nil, d.Err("allow_handlers is given twice")
+			}
+			if !d.NextArg() {
+				return nil, d.ArgErr()
+			}
+			app.AllowHandlers = handlers.Allow(d.Val())
+			if !slices.Contains(handlers.Allows(), app.AllowHandlers) {
+				return nil, d.Errf("unknown allow_handlers %q; use none, safe or all", d.Val())
+			}
 		case "before_switch":
 			if app.BeforeSwitch != "" {
 				return nil, d.Err("before_switch is given twice")
@@ -69,7 +84,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			}
 			app.Webhooks = append(app.Webhooks, h)
 		default:
-			return nil, d.Errf("unrecognized option %q; parachute knows grace_period, public_https_port, before_switch and webhook", d.Val())
+			return nil, d.Errf("unrecognized option %q; parachute knows grace_period, public_https_port, allow_handlers, before_switch and webhook", d.Val())
 		}
 		if d.NextArg() {
 			return nil, d.ArgErr()

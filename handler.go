@@ -169,6 +169,7 @@ var requestErrors = []struct {
 	{errLargeHead, "large_head", "the request's header is too large"},
 	{proxy.ErrNoRoute, "no_route", "no service is deployed for this host and path"},
 	{proxy.ErrRetired, "stopping", "the proxy's configuration has changed; try again"},
+	{proxy.ErrHandlers, "handlers", "the service's handlers cannot be used"},
 	{proxy.ErrLoop, "loop", "the proxy is deployed as its own application"},
 	{proxy.ErrStopped, "stopped", "the service is stopped"},
 	{proxy.ErrPaused, "paused", "the service is paused"},
@@ -228,6 +229,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 			break
 		}
 	}
+	refusal, isRefusal := errors.AsType[*proxy.HandlerError](err)
 	held, isHeld := errors.AsType[*proxy.HeldError](err)
 	if isHeld && held.Message != "" {
 		message = held.Message
@@ -253,6 +255,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	if c := h.logger.Check(level, "request failed"); c != nil {
 		c.Write(append(proxy.LogFields(err), zap.String("host", r.Host), zap.String("method", r.Method),
 			zap.String("uri", shortened(r.RequestURI)), zap.Int("status", status))...)
+	}
+	if isRefusal { // as Caddy's server answers it
+		w.WriteHeader(refusal.Status)
+		return nil
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)

@@ -37,7 +37,7 @@ var (
 	rolloutWeight     = describe("rollout_weight_ratio", "Share of the clients that get the release that is brought into service, from 0 to 1; 1 while it is watched. Absent without a rollout.", "service", "phase")
 	targetsByHealth   = describe("targets", "Targets of the active release, by health.", "service", "health")
 	connectionsOpen   = describe("target_connections", "Connections to the targets of all releases.", "service")
-	serviceBroken     = describe("service_broken", "1 if the state of the service could not be loaded.", "service")
+	serviceBroken     = describe("service_broken", "1 if the state of the service could not be loaded, or its handlers not be made.", "service")
 	certificateExpiry = describe("certificate_expiry_timestamp_seconds", "When the certificate of the host expires, as a Unix time.", "service", "host")
 	certificateFailed = describe("certificate_failing", "1 if the certificate of the host could not be obtained or renewed when that was last tried.", "service", "host")
 	deploymentsTotal  = describe("deployments_total", "Deployments that have ended, by how.", "state")

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -124,6 +125,10 @@ type DeployRequest struct {
 	// [Proposal]. Default: none.
 	BeforeSwitch string `json:"before_switch,omitempty"`
 
+	// With are directives of a Caddyfile that requests for the service pass on their way to a
+	// target, in the order in which they are written. Default: none.
+	With string `json:"with,omitempty"`
+
 	// TLS asks for HTTPS. Default: none; clients that come by TLS nevertheless, with
 	// a certificate that the host of the proxy has, are served.
 	TLS *TLSRequest `json:"tls,omitempty"`
@@ -203,6 +208,10 @@ type Spec struct {
 	// TargetCA is what the file Options.TargetCA has in it. A request does not tell: who
 	// accepts it fills it in.
 	TargetCA string
+	// Handlers are what requests pass on their way to a target, as the host of the engine has
+	// made it of Options; nil if they pass nothing. A request does not tell: who accepts it
+	// fills it in.
+	Handlers json.RawMessage
 
 	// Note is what people know the release by.
 	Note Note
@@ -229,14 +238,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveNote, r.resolveRollout)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveWith, r.resolveNote, r.resolveRollout)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost, r.resolveRollout); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveWith, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

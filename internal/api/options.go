@@ -33,6 +33,8 @@ type Options struct {
 
 	BeforeSwitch string `json:"before_switch,omitempty"`
 
+	With string `json:"with,omitempty" text:"lines"`
+
 	// TLS is nil without HTTPS.
 	TLS           *TLSOptions `json:"tls,omitempty"`
 	CanonicalHost string      `json:"canonical_host,omitempty"`

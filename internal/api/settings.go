@@ -35,6 +35,9 @@ type Setting struct {
 	// NotEmpty says that whoever gives it an empty value has made a mistake, such as a
 	// variable that is not set: the default would take in other traffic.
 	NotEmpty bool
+	// Lines says that the value is a text of many lines, of which people are told no more than
+	// whether it is another one.
+	Lines bool
 }
 
 // settings is the table behind [Settings].
@@ -72,6 +75,7 @@ var settings = withPlaces([]Setting{
 	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` on the proxy's machine with its private key", Absent: "none", NotEmpty: true},
 	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that answers 200 for names that may get a certificate at their first handshake", Absent: "none", NotEmpty: true},
 	{Name: "before-switch", Text: "`URL` that is asked before the switch whether it may happen, and can refuse it", Absent: "none", NotEmpty: true},
+	{Name: "with", Text: "`file` with directives of a Caddyfile, such as encode or basic_auth, for this service alone", Absent: "none", NotEmpty: true, Lines: true},
 	{Name: "watch", Text: "`time` to watch the new release while the old one stays ready: if it fails more than it may, the old one serves again"},
 	{Name: "canary", Text: "`share` of the clients that get the new release, such as 10%, until it is promoted or aborted with parachute rollout", NotEmpty: true},
 	{Name: "steps", Text: "`shares` with the times that they last, such as 5%/2m,25%/5m,100%", NotEmpty: true},
@@ -189,6 +193,9 @@ func (s Setting) Show(o *Options) (text string, kept bool) {
 	}
 	if v.IsZero() && s.Absent != "" {
 		return s.Absent, true
+	}
+	if s.Lines {
+		return summaryOf(v.String()), true
 	}
 	return fmt.Sprint(v.Interface()), true
 }

@@ -32,8 +32,8 @@ type ServiceStatus struct {
 	TLS bool `json:"tls"`
 	// Certificates are those of the hosts, by host.
 	Certificates []Certificate `json:"certificates,omitempty"`
-	// Broken says why the service's state could not be loaded; such a service
-	// does not serve until it is deployed again.
+	// Broken says why the service's state could not be loaded, or its handlers not be made;
+	// such a service does not serve until it is deployed again.
 	Broken string `json:"broken,omitempty"`
 	// Hold says that the service is paused or stopped; absent if it serves.
 	Hold *HoldStatus `json:"hold,omitempty"`

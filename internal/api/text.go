@@ -39,6 +39,16 @@ func PrintableUpTo(s string, most int) string {
 	return s
 }
 
+// PrintableLines is [Printable] for a text of many lines, which may be indented.
+func PrintableLines(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
 // IsControl reports whether r steers a terminal (C0 and C1 controls, DEL) or makes
 // a line read as what it is not (line separators, marks of bidirectional text).
 func IsControl(r rune) bool {

@@ -66,6 +66,13 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	if file, ok := p["target_ca"].(string); ok {
 		p.Set("target_ca", absolute(file))
 	}
+	if file, ok := p["with"].(string); ok {
+		text, err := readDirectives(file)
+		if err != nil {
+			return nil, err
+		}
+		p.Set("with", text)
+	}
 	leaveOutStray(flags, p, targets)
 	req, err := p.Apply(nil)
 	if err == nil {

@@ -42,6 +42,8 @@ func (l *listing) table() *table {
 		if s.Active != nil {
 			health := healthOf(*s.Active)
 			switch {
+			case s.Broken != "":
+				health = "broken: " + s.Broken
 			case s.Hold != nil:
 				health = s.Hold.String()
 			case s.Rollout != nil && s.Rollout.Phase == api.PhaseWatch:

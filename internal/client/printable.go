@@ -23,7 +23,10 @@ func sanitize(v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
+			switch field := v.Type().Field(i); {
+			case field.Tag.Get("text") == "lines":
+				v.Field(i).SetString(api.PrintableLines(v.Field(i).String()))
+			case field.IsExported():
 				sanitize(v.Field(i))
 			}
 		}

@@ -3,6 +3,7 @@ package forward
 import (
 	"errors"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -68,24 +69,37 @@ func (x *exchange) conclude(status int, err error, took time.Duration) {
 	if !judged || failed && x.clientGone() {
 		return
 	}
-	r, o := x.release, Outcome{Failed: failed}
+	o := Outcome{Failed: failed}
 	if err == nil && x.stream == nil && !x.from.Waited && !x.large {
 		o.Took = took
 	}
+	x.release.conclude(x.in, &x.from, o)
+}
+
+// Refused counts a request to r that something in front of its targets has refused with an
+// error. That tells whether r works if the error is not the client's.
+func (r *Release) Refused(in *http.Request, from *Sender, status int) {
+	if status >= 500 {
+		r.conclude(in, from, Outcome{Failed: true})
+	}
+}
+
+// conclude counts how a request has ended.
+func (r *Release) conclude(in *http.Request, from *Sender, o Outcome) {
 	counts := r.outcomes.Load()
 	if counts == nil {
 		r.outcomes.CompareAndSwap(nil, new(Outcomes))
 		counts = r.outcomes.Load()
 	}
 	counts.requests.Add(1)
-	if failed {
+	if o.Failed {
 		counts.failures.Add(1)
 	}
 	if o.Took > 0 {
 		counts.took[bucketOf(o.Took)].Add(1)
 	}
 	if judge := r.judge.Load(); judge != nil {
-		(*judge)(x.in, &x.from, o)
+		(*judge)(in, from, o)
 	}
 }
 

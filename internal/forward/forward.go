@@ -28,13 +28,7 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 	if !Forwardable(in) {
 		return ErrBadRequest
 	}
-	if _, again := in.Body.(*requestBody); !again && in.ProtoMajor == 1 && len(in.TransferEncoding) > 0 {
-		// There may have been a Content-Length as well, which net/http drops before
-		// anybody can see it. To a client or a proxy before us that goes by that
-		// length, what follows would be the answer to something else: the connection
-		// has to end with this request (RFC 9112, section 6.3).
-		w.Header()["Connection"] = []string{"close"}
-	}
+	EndAmbiguous(w, in)
 	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
 		x.body = newRequestBody(in, w)
 		x.large = in.ContentLength < 0 || in.ContentLength > maxTimedBody
@@ -79,6 +73,16 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 		return wrap(ErrBadGateway, errNoSwitch)
 	}
 	return x.relay(resp)
+}
+
+// EndAmbiguous has the connection end with a request of which others may think that it ends
+// elsewhere. There may have been a Content-Length beside its Transfer-Encoding, which net/http
+// drops before anybody can see it. To a client or a proxy before us that goes by that length,
+// what follows would be the answer to something else (RFC 9112, section 6.3).
+func EndAmbiguous(w http.ResponseWriter, in *http.Request) {
+	if _, again := in.Body.(*requestBody); !again && in.ProtoMajor == 1 && len(in.TransferEncoding) > 0 {
+		w.Header()["Connection"] = []string{"close"}
+	}
 }
 
 // repeatedBody is the body, which is empty, of a request that must not be repeated by the

@@ -60,6 +60,8 @@ type Release struct {
 	cut endSignal
 	// closing is done once.
 	closing sync.Once
+	// Closed, if not nil, is called when r is closed. It is set before r takes traffic.
+	Closed func()
 }
 
 // Acquire counts a request on r. It returns false if r is draining: the caller
@@ -181,6 +183,9 @@ func (r *Release) Close() {
 		r.cut.end()
 		for _, u := range r.upstreams {
 			u.letGo()
+		}
+		if r.Closed != nil {
+			r.Closed()
 		}
 	})
 }

@@ -101,8 +101,10 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 	if err := e.checkCertificates(s); err != nil {
 		return api.Spec{}, basis{}, err
 	}
-	s.TargetCA, err = readTargetCA(s.Options.TargetCA, time.Now())
-	return s, from, err
+	if s.TargetCA, err = readTargetCA(s.Options.TargetCA, time.Now()); err != nil {
+		return api.Spec{}, basis{}, err
+	}
+	return s, from, e.adaptHandlers(&s)
 }
 
 // mayTakeOver returns why a deployment of s, which p asks for, cannot take over the routes

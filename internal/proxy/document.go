@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -14,7 +15,7 @@ import (
 // documentFormat is the newest version of the document that this program writes. It
 // reads every older one, and writes the oldest that the state can be said in: whoever
 // goes back to an older program finds it readable.
-const documentFormat = 2
+const documentFormat = 3
 
 // document is what is stored of a service: its line-up. It is a type of
 // its own, because what is on disk outlives what is in memory.
@@ -57,6 +58,9 @@ type storedRelease struct {
 	Note api.Note `json:"note,omitzero"`
 	// TargetCA are the authorities of the targets, as their file had them.
 	TargetCA string `json:"target_ca,omitempty"`
+	// Handlers are what requests pass on their way to a target, as the host has made it of
+	// Options. It is since format 3: a program that does not know it would serve without.
+	Handlers json.RawMessage `json:"handlers,omitempty"`
 }
 
 // storedCandidate is a release that gets a share of the clients.
@@ -106,6 +110,9 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 	if l.rollout != nil {
 		doc.Format, doc.Rollout = 2, &storedRollout{Settings: l.rollout.spec, Position: l.rollout.position()}
 	}
+	if slices.ContainsFunc(l.releases(), func(r *release) bool { return r.Spec.Handlers != nil }) {
+		doc.Format = 3
+	}
 	return json.MarshalIndent(doc, "", "  ")
 }
 
@@ -125,6 +132,7 @@ func storedOf(r *release) (storedRelease, error) {
 		From:       r.from,
 		Note:       r.Spec.Note,
 		TargetCA:   r.Spec.TargetCA,
+		Handlers:   r.Spec.Handlers,
 	}
 	if r.keyPair != nil {
 		if loaded := r.keyPair.current.Load(); loaded != nil { // there may be none after a start
@@ -236,7 +244,12 @@ func (r *storedRelease) spec(name string) (api.Spec, error) {
 		return api.Spec{}, fmt.Errorf("decoding the settings: %w", err)
 	}
 	req.Note = &r.Note
-	return req.Resolve()
+	s, err := req.Resolve()
+	if err == nil && s.Options.HasHandlers() && r.Handlers == nil {
+		return api.Spec{}, errors.New("decoding the document: the handlers are missing that its settings ask for")
+	}
+	s.Handlers = r.Handlers
+	return s, err
 }
 
 // storedRequest returns the request for a release of which these were stored. Options have the

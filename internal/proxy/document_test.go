@@ -177,6 +177,8 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 		"2-canary":  {3, []string{"web-1:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"2-watched": {4, []string{"web-2:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"2-kept":    {4, []string{"web-2:3000"}, []string{"app.example.com/"}, 5 * time.Second},
+
+		"3-handlers": {2, []string{"web-1:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"1-everything": {
 			42,
 			[]string{"[2001:db8::7]:3000", "unix//run/app.sock", "https://web-1:443", "h2c://web-2:8080"},
@@ -203,6 +205,9 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 			time.Duration(r.Spec.Options.HoldTimeout) != want.hold || r.DeployedAt.IsZero() {
 			t.Errorf("format %s: %+v", format, r)
 		}
+		if has := r.Spec.Handlers != nil && r.handlers != nil; has != (format == "3-handlers") {
+			t.Errorf("format %s: it has handlers: %t", format, has)
+		}
 		l := svc.lineup()
 		if held := l.hold != nil; held != (format == "2-held") {
 			t.Errorf("format %s: held: %t", format, held)
@@ -224,7 +229,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 		}
 		e.Close()
 	}
-	if documentFormat != 2 {
+	if documentFormat != 3 {
 		t.Errorf("add a document of format %d", documentFormat)
 	}
 }
@@ -233,7 +238,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 // what the newer version knows.
 func TestNewerFormatStopsTheStart(t *testing.T) {
 	document := documentOf(t, api.DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
-	newer := bytes.Replace(document, []byte(`"format": 1`), []byte(`"format": 3, "shape": "unknown"`), 1)
+	newer := bytes.Replace(document, []byte(`"format": 1`), []byte(`"format": 4, "shape": "unknown"`), 1)
 	for name, generations := range map[string][][]byte{"current": {newer, document}, "previous": {document[:9], newer}} {
 		store := newMemoryStore()
 		store.put("app", generations...)
@@ -440,6 +445,7 @@ func FuzzDeployRequestJSON(f *testing.F) {
 			t.Fatalf("%s is stored as %s, which does not load: %v", b, encoded, err)
 		}
 		again := doc.active
+		again.Handlers = nil // which no request has
 		// These belong to the deployment and not to the release.
 		again.FailOnCut, again.Force, again.Detach, again.Rollout = s.FailOnCut, s.Force, s.Detach, s.Rollout
 		if !reflect.DeepEqual(again, s) {
@@ -450,6 +456,9 @@ func FuzzDeployRequestJSON(f *testing.F) {
 
 // releaseOf returns a release as it is when it is stored.
 func releaseOf(s api.Spec, version int, deployedAt time.Time) *release {
+	if s.Options.HasHandlers() {
+		s.Handlers = json.RawMessage(`{"some":"handlers"}`)
+	}
 	r := NewEngine(EngineOptions{}).newRelease(s)
 	r.Version, r.DeployedAt = version, deployedAt
 	return r

@@ -21,6 +21,8 @@ type Engine struct {
 	table  atomic.Pointer[table]
 	// forwarder makes the releases.
 	forwarder *forward.Forwarder
+	// chains are the handlers of the releases.
+	chains *chains
 
 	// mu guards what follows. See the package comment for what may be done
 	// while it is held.
@@ -64,6 +66,7 @@ type owner struct {
 func NewEngine(opts EngineOptions) *Engine {
 	e := &Engine{
 		opts:        opts.withDefaults(),
+		chains:      newChains(opts.Handlers),
 		services:    make(map[string]*service),
 		owners:      make(map[api.Route]*owner),
 		deployments: newDeploymentLog(),
@@ -116,10 +119,14 @@ func (e *Engine) logLookup(r *forward.Release, target api.Target, last netip.Add
 	e.log().Info("the target's name resolves again", fields...)
 }
 
-// newRelease returns a release that has no traffic yet. It opens nothing.
+// newRelease returns a release that has no traffic yet. It opens nothing, and has to be closed.
 func (e *Engine) newRelease(s api.Spec) *release {
 	r := &release{Release: e.forwarder.NewRelease(s)}
 	r.Spec = &r.Release.Spec
 	r.keyPair = keyPairOf(&s)
+	if s.Handlers != nil {
+		slot := e.chains.add(s.Service, s.Handlers)
+		r.handlers, r.Closed = slot, func() { e.chains.remove(slot) }
+	}
 	return r
 }

@@ -20,6 +20,9 @@ var (
 	// ErrLoop means that a probe of the engine's has come back to it: a target of a
 	// deployment is the proxy itself.
 	ErrLoop = errors.New("the proxy is its own target")
+	// ErrHandlers means that the handlers of a service cannot be made. Its requests are refused:
+	// what is missing may have been what keeps strangers out.
+	ErrHandlers = errors.New("the handlers of the service cannot be made")
 )
 
 // ErrElsewhere means that another process decides about the services now: this one follows it,

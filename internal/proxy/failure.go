@@ -14,9 +14,14 @@ import (
 // [Engine.ServeHTTP].
 func StatusOf(err error) int {
 	held, isHeld := errors.AsType[*HeldError](err)
+	refusal, isRefusal := errors.AsType[*HandlerError](err)
 	switch {
 	case isHeld:
 		return held.Status
+	case isRefusal:
+		return refusal.Status
+	case errors.Is(err, ErrHandlers):
+		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrNoRoute):
 		return http.StatusNotFound
 	case errors.Is(err, ErrRetired):

@@ -198,8 +198,11 @@ func statusOf(err error) int {
 	if held, ok := errors.AsType[*HeldError](err); ok {
 		return held.Status
 	}
+	if refusal, ok := errors.AsType[*HandlerError](err); ok {
+		return refusal.Status
+	}
 	for target, status := range map[error]int{
-		ErrNoRoute: http.StatusNotFound, ErrRetired: http.StatusServiceUnavailable, ErrLoop: http.StatusLoopDetected, ErrMisdirected: http.StatusMisdirectedRequest,
+		ErrNoRoute: http.StatusNotFound, ErrHandlers: http.StatusServiceUnavailable, ErrRetired: http.StatusServiceUnavailable, ErrLoop: http.StatusLoopDetected, ErrMisdirected: http.StatusMisdirectedRequest,
 		forward.ErrBadRequest: http.StatusBadRequest, forward.ErrClientGone: 499, forward.ErrCut: http.StatusServiceUnavailable,
 		forward.ErrUnreachable: http.StatusBadGateway, forward.ErrTimeout: http.StatusGatewayTimeout, forward.ErrBadGateway: http.StatusBadGateway,
 	} {

@@ -14,8 +14,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// historyFormat is the version of the history that this program writes.
-const historyFormat = 1
+// historyFormat is the newest version of the history that this program writes. As with
+// documents, it writes the oldest that the history can be said in.
+const historyFormat = 2
 
 // history is what is stored of the releases of a service, the newest first. It is beside
 // the document, and never needed to serve: one that cannot be read is begun anew.
@@ -39,6 +40,9 @@ type pastRelease struct {
 	// Outcome and Reason are why it has left before it was trusted.
 	Outcome api.Outcome `json:"outcome,omitempty"`
 	Reason  string      `json:"reason,omitempty"`
+	// Handlers says that the settings ask for handlers. It is since format 2: a program that
+	// does not know of them would go back to a release without.
+	Handlers bool `json:"handlers,omitempty"`
 }
 
 func pastReleaseOf(r *release) (pastRelease, error) {
@@ -46,6 +50,7 @@ func pastReleaseOf(r *release) (pastRelease, error) {
 	return pastRelease{
 		Release: r.Version, DeployedAt: r.DeployedAt, From: r.from,
 		Targets: r.Targets(), Hosts: r.Spec.Hosts, Options: options, Note: r.Spec.Note,
+		Handlers: r.Spec.Options.HasHandlers(),
 	}, err
 }
 
@@ -115,6 +120,10 @@ func (e *Engine) changeHistory(service string, change func(*history) error) erro
 		return err
 	}
 	h.Releases = h.Releases[:min(len(h.Releases), api.MaxPastReleases)]
+	h.Format = 1
+	if slices.ContainsFunc(h.Releases, func(p pastRelease) bool { return p.Handlers }) {
+		h.Format = 2
+	}
 	b, err := json.MarshalIndent(h, "", "  ")
 	if err != nil {
 		return err

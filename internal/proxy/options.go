@@ -14,6 +14,9 @@ type EngineOptions struct {
 	Store Store
 	// Certifier gets certificates. Default: deployments that need some are refused.
 	Certifier Certifier
+	// Handlers makes what requests pass on their way to a target. Default: none, until
+	// [Engine.SetHandlers] brings it.
+	Handlers Handlers
 	// Refuse returns why a deploy would be of no use, such as an [api.Error] for a host that
 	// something else answers for. Default: nothing is refused.
 	Refuse func(api.Spec) error

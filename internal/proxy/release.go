@@ -27,6 +27,8 @@ type release struct {
 	// samples are how its requests have ended so far, now and then; nil before the first. They
 	// are guarded by Engine.mu.
 	samples *samples
+	// handlers are what its requests pass on their way to a target; nil if they pass nothing.
+	handlers *chainSlot
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before the release took
@@ -46,7 +48,7 @@ func (r *release) Status() api.ReleaseStatus {
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, samples: r.samples}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, samples: r.samples, handlers: r.handlers}
 	if r.keyPair != nil {
 		next.keyPair = newKeyPair(spec.Options.TLS, spec.Hosts)
 		next.keyPair.current.Store(r.keyPair.current.Load())

@@ -118,6 +118,12 @@ func (e *Engine) restoreRelease(from *storedRelease, spec api.Spec) *release {
 	r.Version, r.DeployedAt, r.from = from.Release, from.DeployedAt, from.From
 	r.certified.Store(from.Certified)
 	e.restoreKeyPair(r, from.KeyPair)
+	if r.handlers != nil {
+		if err := e.chains.make(r.handlers); err != nil {
+			e.log().Error("service refuses requests: its handlers cannot be used; deploy it again",
+				zap.String("service", spec.Service), zap.Int("release", r.Version), zap.Error(err))
+		}
+	}
 	return r
 }
 

@@ -22,36 +22,56 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	if client.Began.IsZero() {
 		client.Began = time.Now()
 	}
-	v := visitor{in: r, client: client}
+	v := visitor{in: r, client: client, service: service}
+	release, prefix, err := e.enter(&v, w, r)
+	if release == nil {
+		return err
+	}
+	return e.carry(&v, w, r, release, prefix)
+}
+
+// enter counts the request on the release that serves it. It returns nil if the request was
+// answered in another way, or why it is refused. r is the request in the form in which it is
+// forwarded.
+func (e *Engine) enter(v *visitor, w http.ResponseWriter, r *http.Request) (*release, string, error) {
+	release, prefix, err := e.acquire(v, v.service)
+	if err == nil && e.isLoop(v.in, release.Spec.Service, v.service != "") {
+		release.Done()
+		err = release.fail(ErrLoop, v.in, v.client)
+	}
+	switch link, linked := errors.AsType[linkError](err); {
+	case errors.Is(err, errHealthCheck):
+		writeHealthy(w)
+		return nil, "", nil
+	case linked:
+		v.tell(w)
+		link.write(w)
+		return nil, "", nil
+	case err != nil:
+		forward.DiscardBody(r)
+		return nil, "", err
+	}
+	release.Served.Add(1)
+	if location := e.redirect(release, v.in, v.client); location != "" {
+		release.Done()
+		forward.DiscardBody(r)
+		status := writeRedirect(w, v.in, location)
+		release.count(v.in, status, v.client)
+		return nil, "", nil
+	}
+	return release, prefix, nil
+}
+
+// carry forwards a request that release was acquired for, and by the releases after it if it
+// is held until then. It passes the handlers of a release once.
+func (e *Engine) carry(v *visitor, w http.ResponseWriter, r *http.Request, release *release, prefix string) error {
 	for {
-		release, prefix, err := e.acquire(&v, service)
-		if err == nil && e.isLoop(r, release.Spec.Service, service != "") {
-			release.Done()
-			err = release.fail(ErrLoop, r, client)
-		}
-		switch link, linked := errors.AsType[linkError](err); {
-		case errors.Is(err, errHealthCheck):
-			writeHealthy(w)
-			return nil
-		case linked:
-			v.tell(w)
-			link.write(w)
-			return nil
-		case err != nil:
-			forward.DiscardBody(r)
-			return err
-		}
-		release.Served.Add(1)
-		if location := e.redirect(release, r, client); location != "" {
-			release.Done()
-			forward.DiscardBody(r)
-			status := writeRedirect(w, r, location)
-			release.count(r, status, client)
-			return nil
+		if release.handlers != nil && !v.passed {
+			return e.passHandlers(v, w, r, release, prefix)
 		}
 		v.tell(w)
-		client.Waited = v.hasWaited
-		err = release.Forward(w, r, prefix, client)
+		v.client.Waited = v.hasWaited
+		err := release.Forward(w, r, prefix, v.client)
 		switch {
 		case errors.Is(err, forward.ErrMoved):
 		case errors.Is(err, forward.ErrBrokenOff):
@@ -64,6 +84,9 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 			// Whatever else the server did would make it look complete.
 			panic(http.ErrAbortHandler)
 		default:
+			return err
+		}
+		if release, prefix, err = e.enter(v, w, r); release == nil {
 			return err
 		}
 	}

@@ -66,6 +66,11 @@ func (e *Engine) statusOf(s *service) api.ServiceStatus {
 	}
 	if l := s.lineup(); l != nil {
 		r := l.active
+		for _, r := range l.releases() {
+			if err := r.handlers.problem(); err != nil && status.Broken == "" {
+				status.Broken = api.PrintableUpTo(fmt.Sprintf("v%d refuses requests: %v", r.Version, err), 1000)
+			}
+		}
 		active := r.Status()
 		status.Active = &active
 		if l.candidate != nil {

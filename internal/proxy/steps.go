@@ -24,6 +24,7 @@ type step struct {
 // routes reserved. Whatever fails up to the commit changes nothing. A new part of a
 // deployment, such as a warm-up, is one more entry.
 var steps = []step{
+	{"handlers", (*operation).makeHandlers},
 	{"gate", (*operation).gate},
 	{"warm", (*operation).warm},
 	{"smoke", (*operation).smoke},

@@ -15,8 +15,13 @@ import (
 // visitor is a request on its way through the holds of a service, of which there may be one
 // after the other.
 type visitor struct {
+	// in is the request as it came.
 	in     *http.Request
 	client forward.Sender
+	// service is the name of the service that it is for; empty if its host and path say that.
+	service string
+	// passed says that it has passed the handlers of a release, or need not.
+	passed bool
 	// waitedFor is the hold that the request has waited for last; nil if it has not.
 	waitedFor *hold
 	// lot decides for a client that nothing is known of; 0 if it has not been drawn.

@@ -107,6 +107,9 @@ func (o *options) baseConfig() object {
 	if o.publicHTTPS != 0 {
 		parachute["public_https_port"] = o.publicHTTPS
 	}
+	if o.allowHandlers != "safe" {
+		parachute["allow_handlers"] = o.allowHandlers
+	}
 	if o.beforeSwitch != "" {
 		parachute["before_switch"] = o.beforeSwitch
 	}

@@ -22,6 +22,7 @@ type options struct {
 	beforeSwitch   string
 	webhooks       []string
 	webhookSecret  string
+	allowHandlers  string
 	acmeCA         string
 	acmeCARoot     string
 	acmeEmail      string
@@ -56,6 +57,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.beforeSwitch, "before-switch", "", "`URL` that is asked before every switch of a deployment whether it may happen (default: none)")
 	flags.StringSliceVar(&o.webhooks, "webhook", nil, "`URLs` that are told of what happens to services (default: none)")
 	flags.StringVar(&o.webhookSecret, "webhook-secret-file", "", "`file` with the secrets that webhooks are signed with, each on a line as whsec_ and base64")
+	flags.StringVar(&o.allowHandlers, "allow-handlers", "safe", "which of Caddy's `handlers` services may bring along with deploy --with: none, safe, which reach nothing but the request and its answer, or all")
 	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
 	flags.StringVar(&o.acmeEABKeyID, "acme-eab-key-id", "", "`id` of an account that exists at the ACME server (external account binding)")
 	flags.StringVar(&o.acmeEABMACKey, "acme-eab-mac-key", "", "`key` of that account, in base64url; better given as PARACHUTE_ACME_EAB_MAC_KEY")

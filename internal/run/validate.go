@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,9 @@ func (o *options) validate() error {
 	}
 	if o.minTLS != "1.2" && o.minTLS != "1.3" {
 		return fmt.Errorf("unknown --min-tls %q; use 1.2 or 1.3", o.minTLS)
+	}
+	if !slices.Contains([]string{"none", "safe", "all"}, o.allowHandlers) {
+		return fmt.Errorf("unknown --allow-handlers %q; use none, safe or all", o.allowHandlers)
 	}
 	switch {
 	case len(o.webhooks) > 0 && o.webhookSecret == "":

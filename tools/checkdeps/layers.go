@@ -76,6 +76,11 @@ var layers = map[string]layer{
 		host: true,
 		why:  "it keeps sockets and connections for Caddy's servers, and knows nothing of services",
 	},
+	"internal/handlers": {
+		ours: []string{"internal/api", "internal/clientconn", "internal/proxy"},
+		host: true,
+		why:  "handlers are Caddy's, and the engine says which requests pass them",
+	},
 	"internal/run": {
 		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/front", "internal/handoff", "internal/version"},
 		host: true,
@@ -101,7 +106,7 @@ var layers = map[string]layer{
 	".": {
 		ours: []string{
 			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/extendedconnect",
-			"internal/forward", "internal/front", "internal/handoff", "internal/proxy", "internal/run", "internal/version", "internal/webhook",
+			"internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/proxy", "internal/run", "internal/version", "internal/webhook",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",

@@ -1,0 +1,320 @@
+package integration
+
+import (
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// bobsHash is the hash of the password "hiccup", by bcrypt with the least cost.
+const bobsHash = "$2a$04$yR6tWXCi16GOg2Qpx3UGKuv1l94Ck9Q4JJGEs9p9BY5cfirFnXJ3C"
+
+// directives writes a file with directives, and returns its name.
+func directives(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "app.caddyfile")
+	must(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+// wantOutput fails the test unless a command ends with a code and a text in what it prints.
+func wantOutput(t *testing.T, p *rig.Proxy, code int, text string, args ...string) rig.Result {
+	t.Helper()
+	r := run(t, p, args...)
+	if r.Code != code || !strings.Contains(r.Stdout+r.Stderr, text) {
+		t.Fatalf("parachute %s: exit code %d, want %d and %q\n%s%s", strings.Join(args, " "), r.Code, code, text, r.Stdout, r.Stderr)
+	}
+	return r
+}
+
+// askTwice makes a request that change has changed, on a connection that has made one before, so
+// that it takes the fast path if there is one.
+func askTwice(t *testing.T, p *rig.Proxy, host, path string, change func(*http.Request)) (*http.Response, string) {
+	t.Helper()
+	tr := &http.Transport{DisableCompression: true}
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Transport: tr, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	var resp *http.Response
+	var body []byte
+	for range 2 {
+		req, err := http.NewRequest(http.MethodGet, p.URL()+path, nil)
+		must(t, err)
+		req.Host = host
+		if change != nil {
+			change(req)
+		}
+		resp, err = client.Do(req)
+		must(t, err)
+		body, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		must(t, err)
+	}
+	return resp, string(body)
+}
+
+func asBob(r *http.Request) { r.SetBasicAuth("bob", "hiccup") }
+
+// TestHandlersOfOneService: what a service brings along is for its own requests, over restarts
+// and deploys, until it is taken away.
+func TestHandlersOfOneService(t *testing.T) {
+	p := startProxy(t)
+	text := strings.Repeat("compress me ", 200)
+	app := startApp(t, "app", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, text)
+	})
+	file := directives(t, "encode gzip\nbasic_auth {\n\tbob "+bobsHash+"\n}\nheader X-Release v{parachute.release}\n")
+	wantOutput(t, p, 0, "v1 is live", "deploy", app.addr(), "--host", "closed.test", "--with", file)
+	wantOutput(t, p, 0, "v1 is live", "deploy", app.addr(), "--host", "open.test")
+	check := func(release int) {
+		t.Helper()
+		resp, _ := askTwice(t, p, "closed.test", "/", nil)
+		if resp.StatusCode != 401 || resp.Header.Get("Www-Authenticate") == "" {
+			t.Errorf("without a password: %s, %v", resp.Status, resp.Header)
+		}
+		resp, body := askTwice(t, p, "closed.test", "/", func(r *http.Request) {
+			asBob(r)
+			r.Header.Set("Accept-Encoding", "gzip")
+		})
+		if resp.StatusCode != 200 || resp.Header.Get("X-Release") != fmt.Sprint("v", release) || resp.Header.Get("Content-Encoding") != "gzip" || len(body) > len(text)/2 {
+			t.Errorf("with the password: %s, %v, %d bytes", resp.Status, resp.Header, len(body))
+		}
+		unzipped, err := gzip.NewReader(strings.NewReader(body))
+		must(t, err)
+		if plain, err := io.ReadAll(unzipped); err != nil || string(plain) != text {
+			t.Errorf("the answer is %.50q (%v)", plain, err)
+		}
+		resp, body = askTwice(t, p, "open.test", "/", func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip") })
+		if resp.StatusCode != 200 || body != text || resp.Header.Get("X-Release") != "" {
+			t.Errorf("the other service: %s, %v", resp.Status, resp.Header)
+		}
+	}
+	check(1)
+	status := run(t, p, "status", "closed.test").Stdout
+	for _, want := range []string{"with 5 lines", "encode gzip\n", "    bob $2a$"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("status does not show %q:\n%s", want, status)
+		}
+	}
+
+	// A deploy keeps them, and so does a restart.
+	wantOutput(t, p, 0, "v2 is live", "deploy", app.addr(), "--host", "closed.test")
+	check(2)
+	_, err := p.Stop(patience)
+	must(t, err)
+	must(t, p.Start())
+	check(2)
+
+	// What is wrong changes nothing, and is told with its line.
+	for _, tt := range []struct{ text, want string }{
+		{"encode gzip\n\nnonsense\n", "--with, line 3: unrecognized directive: nonsense"},
+		{"encode gzip\nfile_server\n", "--with, line 2: the handler file_server is not allowed here"},
+		{"respond {env.HOME}", "--with, line 1: the placeholder {env.NAME} is not allowed here"},
+		{"parachute", "--with, line 1: the handler parachute is not for services"},
+		{" \n", "is empty"},
+	} {
+		wantOutput(t, p, 2, tt.want, "deploy", app.addr(), "--host", "closed.test", "--with", directives(t, tt.text))
+	}
+	wantOutput(t, p, 2, "no such file", "deploy", app.addr(), "--host", "closed.test", "--with", "/nonexistent/file")
+	wantOutput(t, p, 2, "--with", "deploy", app.addr(), "--host", "closed.test", "--with", "")
+	check(2)
+	wantOutput(t, p, 10, "with: 5 lines", "deploy", app.addr(), "--host", "closed.test", "--with", directives(t, "encode"), "--dry-run")
+
+	wantOutput(t, p, 0, "with: 5 lines", "deploy", app.addr(), "--host", "closed.test", "--unset", "with")
+	if resp, _ := askTwice(t, p, "closed.test", "/", nil); resp.StatusCode != 200 {
+		t.Errorf("without handlers: %s", resp.Status)
+	}
+	wantOutput(t, p, 0, "v4 is live", "rollback", "closed.test")
+	check(4)
+
+	services := filepath.Join(t.TempDir(), "services.yaml")
+	must(t, os.WriteFile(services, fmt.Appendf(nil, "hosts: [open.test]\ntargets: [%q]\nwith: |\n  respond \"closed for today\" 503\n", app.addr()), 0o600))
+	wantOutput(t, p, 0, "v2 is live", "apply", "-f", services)
+	if resp, body := askTwice(t, p, "open.test", "/", nil); resp.StatusCode != 503 || body != "closed for today" {
+		t.Errorf("what was applied: %s %q", resp.Status, body)
+	}
+	wantOutput(t, p, 0, "unchanged", "apply", "-f", services)
+}
+
+// TestServiceWithoutItsHandlersIsRefused at a start, because it may have been a password that
+// is missing, and a reload that would end in that is refused.
+func TestServiceWithoutItsHandlersIsRefused(t *testing.T) {
+	p := newProxy(t)
+	file := filepath.Join(p.Dir, "sites.Caddyfile")
+	allow := func(what string) {
+		must(t, os.WriteFile(file, fmt.Appendf(nil, "{\n\tparachute {\n\t\tallow_handlers %s\n\t}\n}\n", what), 0o600))
+	}
+	p.Args = []string{"--config", file}
+	allow("all")
+	must(t, p.Start())
+	app := startApp(t, "app", nil)
+	rare := api.DeployRequest{Hosts: []string{"rare.test"}, Targets: []string{app.addr()}, With: "respond \"home of {env.HOME}\""}
+	deploy(t, p, rare)
+	deploy(t, p, api.DeployRequest{Hosts: []string{"web.test"}, Targets: []string{app.addr()}, With: "header X-A b"})
+	want := func(host string, status int, body string) {
+		t.Helper()
+		resp, got := askTwice(t, p, host, "/", nil)
+		if resp.StatusCode != status || !strings.Contains(got, body) {
+			t.Errorf("%s: %s %q, want %d %q", host, resp.Status, got, status, body)
+		}
+	}
+	want("rare.test", 200, "home of "+p.Dir)
+
+	allow("safe")
+	if err := p.ReloadConfig(patience); err == nil || !strings.Contains(p.Log(), "the service rare.test: the handlers of the service cannot be made: the placeholder {env.NAME} is not allowed here") {
+		t.Errorf("the reload: %v", err)
+	}
+	want("rare.test", 200, "home of "+p.Dir)
+	want("web.test", 200, "app")
+
+	_, err := p.Stop(patience)
+	must(t, err)
+	must(t, p.Start())
+	want("rare.test", 503, "the service's handlers cannot be used")
+	want("web.test", 200, "app")
+	wantOutput(t, p, 0, "broken: v1 refuses requests: the handlers of the service cannot be made", "list", "--wide")
+	wantOutput(t, p, 0, "v1 refuses requests: the handlers of the service cannot be made", "status", "rare.test")
+	if !strings.Contains(p.Log(), "service refuses requests: its handlers cannot be used; deploy it again") {
+		t.Errorf("the log does not tell:\n%s", tail(p.Log(), 2000))
+	}
+	wantOutput(t, p, 2, "--with, line 1: the placeholder", "deploy", app.addr(), "--host", "rare.test")
+	wantOutput(t, p, 0, "v2 is live", "deploy", app.addr(), "--host", "rare.test", "--unset", "with")
+	want("rare.test", 200, "app")
+	must(t, p.ReloadConfig(patience))
+}
+
+// handlersUnderLoad asks services with handlers until it is stopped, and counts wrong answers.
+type handlersUnderLoad struct {
+	stop    func()
+	answers atomic.Int64
+}
+
+func startHandlersUnderLoad(t *testing.T, p *rig.Proxy, hosts []string, check func(host string, resp *http.Response, body string) bool) *handlersUnderLoad {
+	l := new(handlersUnderLoad)
+	ctx, cancel := context.WithCancel(context.Background())
+	var clients sync.WaitGroup
+	for i := range 6 {
+		clients.Go(func() {
+			tr := &http.Transport{}
+			defer tr.CloseIdleConnections()
+			client := &http.Client{Transport: tr, Timeout: patience}
+			for n := i; ctx.Err() == nil; n++ {
+				host := hosts[n%len(hosts)]
+				req, err := http.NewRequest(http.MethodGet, p.URL()+"/", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Host = host
+				resp, err := client.Do(req)
+				if err != nil {
+					t.Errorf("%s: %v", host, err)
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || !check(host, resp, string(body)) {
+					t.Errorf("%s: %s %v %.100q (%v)", host, resp.Status, resp.Header, body, err)
+					return
+				}
+				l.answers.Add(1)
+			}
+		})
+	}
+	l.stop = func() {
+		cancel()
+		clients.Wait()
+	}
+	return l
+}
+
+// TestHandlersAreSwappedUnderLoad 200 times: no answer is wrong, and nothing is left behind.
+func TestHandlersAreSwappedUnderLoad(t *testing.T) {
+	p := startProxy(t)
+	page := strings.Repeat("a page that is worth it ", 100)
+	var apps [2]*app
+	for i := range apps {
+		apps[i] = startApp(t, fmt.Sprint("app-", i), func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, fmt.Sprint(i, page))
+		})
+	}
+	swap := func(i int) {
+		t.Helper()
+		deploy(t, p, api.DeployRequest{Service: "web", Targets: []string{apps[i%2].addr()}, With: fmt.Sprintf("encode gzip\nheader X-App %d\nheader X-Release {parachute.release}\n", i%2)})
+	}
+	swap(0)
+	load := startHandlersUnderLoad(t, p, []string{"any.test"}, func(_ string, resp *http.Response, body string) bool {
+		return resp.StatusCode == 200 && resp.Uncompressed && body == resp.Header.Get("X-App")+page && resp.Header.Get("X-Release") != ""
+	})
+	for i := range 20 {
+		swap(i + 1)
+	}
+	before := takeInventory(t, p)
+	for i := range 200 {
+		swap(i + 1)
+	}
+	load.stop()
+	if load.answers.Load() < 200 {
+		t.Errorf("only %d requests were answered", load.answers.Load())
+	}
+	wantInventory(t, p, before)
+	t.Logf("%d answers", load.answers.Load())
+}
+
+// wantInventory fails the test unless a proxy has no more than it had before, in the end.
+func wantInventory(t *testing.T, p *rig.Proxy, before inventory) {
+	t.Helper()
+	var after inventory
+	deadline := time.Now().Add(patience)
+	for after = takeInventory(t, p); !after.within(before) && time.Now().Before(deadline); after = takeInventory(t, p) {
+		sleepUntil(t.Context(), 200*time.Millisecond)
+	}
+	t.Logf("before: %+v, after: %+v", before, after)
+	if !after.within(before) {
+		t.Errorf("there was %+v before and is %+v after", before, after)
+	}
+}
+
+// TestReloadsKeepTheHandlersOfServices: 50 of them with 50 services under load.
+func TestReloadsKeepTheHandlersOfServices(t *testing.T) {
+	p := newProxy(t)
+	file := filepath.Join(p.Dir, "sites.Caddyfile")
+	must(t, os.WriteFile(file, []byte("{\n}\n"), 0o600))
+	p.Args = []string{"--config", file}
+	must(t, p.Start())
+	app := startApp(t, "app", nil)
+	var hosts []string
+	for i := range 50 {
+		host := fmt.Sprintf("s%d.test", i)
+		hosts = append(hosts, host)
+		deploy(t, p, api.DeployRequest{Hosts: []string{host}, Targets: []string{app.addr()}, Force: true, With: "encode gzip\nheader X-Host " + host + "\n@no path /no\nerror @no 403\n"})
+	}
+	load := startHandlersUnderLoad(t, p, hosts, func(host string, resp *http.Response, body string) bool {
+		return resp.StatusCode == 200 && body == "app" && resp.Header.Get("X-Host") == host
+	})
+	for range 5 {
+		must(t, p.ReloadConfig(patience))
+	}
+	before := takeInventory(t, p)
+	for range 50 {
+		must(t, p.ReloadConfig(patience))
+	}
+	load.stop()
+	if load.answers.Load() < 200 {
+		t.Errorf("only %d requests were answered", load.answers.Load())
+	}
+	wantInventory(t, p, before)
+}

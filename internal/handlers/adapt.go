@@ -1,0 +1,122 @@
+package handlers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// Adapted are handlers as Caddy's JSON has them. They are stored with the release, so that a
+// start does not depend on what a later Caddy makes of the directives.
+type Adapted struct {
+	// Caddy is the version that has adapted them.
+	Caddy string `json:"caddy"`
+	// Routes are what requests pass.
+	Routes json.RawMessage `json:"routes,omitempty"`
+	// Errors are what handles errors of those and of the proxy.
+	Errors json.RawMessage `json:"errors,omitempty"`
+}
+
+// Adapt implements [proxy.Handlers].
+func (h *Host) Adapt(service string, o *api.Options) (json.RawMessage, error) {
+	if !o.HasHandlers() {
+		return nil, nil
+	}
+	if h.allow == None {
+		return nil, api.Invalid("this proxy allows no directives for single services").
+			WithHint("who runs it can allow them with --allow-handlers")
+	}
+	s, err := parseSnippet(o.With)
+	if err != nil {
+		return nil, inSnippet(err)
+	}
+	a, err := h.adapt(s)
+	if err == nil {
+		err = h.try(service, a)
+	}
+	if err == nil {
+		return json.Marshal(a)
+	}
+	// Caddy's words have no line of ours, or the wrong one: which directive is it?
+	alone := s.each(func(segment caddyfile.Segment, alone *snippet) error {
+		a, err := h.adapt(alone)
+		if err == nil {
+			err = h.try(service, a)
+		}
+		if err != nil {
+			return locate(segment, err)
+		}
+		return nil
+	})
+	if alone != nil {
+		err = alone
+	}
+	return nil, inSnippet(err)
+}
+
+// inSnippet returns the error of a deploy whose directives are wrong.
+func inSnippet(err error) error {
+	return api.Invalid("%s, %s", api.Field("with"), api.PrintableUpTo(err.Error(), 1000))
+}
+
+// try makes handlers and gives them up again.
+func (h *Host) try(service string, a *Adapted) error {
+	c, err := h.compile(service, a)
+	if err == nil {
+		c.Close()
+	}
+	return err
+}
+
+// adapt has Caddy make JSON of directives, and refuses what is no handler or not allowed.
+func (h *Host) adapt(s *snippet) (*Adapted, error) {
+	config, _, err := httpcaddyfile.ServerType{}.Setup([]caddyfile.ServerBlock{s.block()}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if config.Admin != nil || config.Logging != nil || config.StorageRaw != nil || len(config.AppsRaw) != 1 || config.AppsRaw["http"] == nil {
+		return nil, errors.New("only handlers are for services")
+	}
+	var app map[string]json.RawMessage
+	if err := json.Unmarshal(config.AppsRaw["http"], &app); err != nil {
+		return nil, err
+	}
+	var servers map[string]map[string]json.RawMessage
+	if err := json.Unmarshal(app["servers"], &servers); err != nil {
+		return nil, err
+	}
+	if len(app) != 1 || len(servers) != 1 {
+		return nil, errors.New("only handlers are for services")
+	}
+	a := &Adapted{Caddy: caddyVersion()}
+	for _, server := range servers {
+		if listen := string(server["listen"]); listen != `[":1"]` {
+			return nil, fmt.Errorf("a service does not listen by itself: %s", listen)
+		}
+		a.Routes = server["routes"]
+		var failures struct {
+			Routes json.RawMessage `json:"routes"`
+		}
+		if server["errors"] != nil {
+			if err := json.Unmarshal(server["errors"], &failures); err != nil {
+				return nil, err
+			}
+			a.Errors = failures.Routes
+		}
+		for _, name := range []string{"listen", "routes", "errors"} {
+			delete(server, name)
+		}
+		if len(server) > 0 {
+			return nil, fmt.Errorf("only handlers are for services, not %s", strings.Join(slices.Sorted(maps.Keys(server)), ", "))
+		}
+	}
+	return a, h.check(a)
+}

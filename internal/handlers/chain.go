@@ -1,0 +1,148 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/clientconn"
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// chain are handlers that have been made.
+type chain struct {
+	service string
+	primary caddyhttp.Handler
+	// errors handles what primary returns; nil if nothing does.
+	errors caddyhttp.Handler
+	cancel func()
+	logger *zap.Logger
+	// dropOddNames says that header fields whose names have an underscore or a dot are
+	// dropped: to many applications they are the same as fields that a handler sets or removes.
+	dropOddNames bool
+}
+
+// Close implements [proxy.Chain].
+func (c *chain) Close() { c.cancel() }
+
+// visitKey is the context key of the *proxy.Visit of a request.
+type visitKey struct{}
+
+// routeGroups is what Caddy keeps in the context of a request of the groups of routes that one
+// has been chosen from. Groups have numbers, which another config uses as well.
+const routeGroups caddy.CtxKey = "route_group"
+
+// ServeHTTP implements [proxy.Chain].
+func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *proxy.Visit) error {
+	if c.dropOddNames {
+		for name := range r.Header {
+			if strings.ContainsAny(name, "_.") {
+				delete(r.Header, name)
+			}
+		}
+	}
+	r, replacer := prepare(w, r, v)
+	replacer.Map(placeholders(v))
+	method, uri, address := r.Method, r.RequestURI, *r.URL
+	err := c.primary.ServeHTTP(w, r)
+	if err == nil {
+		return nil
+	}
+	if c.errors != nil && !v.Answered() {
+		r.Method, r.RequestURI, *r.URL = method, uri, address
+		failed := (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, withStatus(err))
+		second := c.errors.ServeHTTP(w, failed)
+		if second == nil {
+			if logged := c.logger.Check(zap.DebugLevel, "a request failed, and was answered by the service's own handling of errors"); logged != nil {
+				logged.Write(append(proxy.LogFields(err), zap.String("service", c.service))...)
+			}
+			return nil
+		}
+		if !errors.Is(second, errUnhandled) {
+			err = second
+		}
+	}
+	return asProxyError(err)
+}
+
+// prepare returns r with what handlers look for in its context. Caddy's server has put it
+// there, unless the request has come by the fast path.
+func prepare(w http.ResponseWriter, r *http.Request, v *proxy.Visit) (*http.Request, *caddy.Replacer) {
+	ctx := context.WithValue(r.Context(), visitKey{}, v)
+	replacer, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if ok {
+		ctx = context.WithValue(ctx, routeGroups, make(map[string]struct{}))
+		return r.WithContext(ctx), replacer
+	}
+	replacer = caddy.NewReplacer()
+	r = caddyhttp.PrepareRequest(r.WithContext(ctx), replacer, w, clientconn.ServerOf(r))
+	clientconn.RestoreNames(r.Header) // PrepareRequest asks who is trusted, which hides them
+	return r, replacer
+}
+
+// placeholders are those of a request that is on its way through the handlers of a service.
+func placeholders(v *proxy.Visit) caddy.ReplacerFunc {
+	return func(key string) (any, bool) {
+		switch key {
+		case "parachute.service":
+			return v.Record.Service, true
+		case "parachute.release":
+			return v.Record.Release, true
+		case "parachute.target": // empty until a target has got the request
+			return v.Record.Target, true
+		}
+		return nil, false
+	}
+}
+
+// next is the last handler of a chain: it forwards.
+func next(w http.ResponseWriter, r *http.Request) error {
+	v := r.Context().Value(visitKey{}).(*proxy.Visit)
+	if err := v.Next(w, r); err != nil {
+		return forwardError{err}
+	}
+	return nil
+}
+
+// unhandled is the last handler of the error routes.
+func unhandled(http.ResponseWriter, *http.Request) error { return errUnhandled }
+
+// forwardError is an error of the proxy's own on its way back through handlers.
+type forwardError struct{ error }
+
+// Unwrap returns the error of the proxy.
+func (e forwardError) Unwrap() error { return e.error }
+
+// withStatus returns err as handlers of errors expect it: with its status.
+func withStatus(err error) error {
+	if refusal, ok := err.(caddyhttp.HandlerError); ok {
+		return refusal
+	}
+	return caddyhttp.Error(statusOf(err), err)
+}
+
+// statusOf returns the status that an error of handlers stands for. A handler may have wrapped
+// an error, or the proxy one of a handler's, such as that of a body which is too large.
+func statusOf(err error) int {
+	if refusal, ok := errors.AsType[caddyhttp.HandlerError](err); ok && refusal.StatusCode > 0 {
+		return refusal.StatusCode
+	}
+	if own, ok := errors.AsType[forwardError](err); ok {
+		return proxy.StatusOf(own.error)
+	}
+	return http.StatusInternalServerError
+}
+
+// asProxyError returns an error of handlers as the engine knows it.
+func asProxyError(err error) error {
+	_, refused := errors.AsType[caddyhttp.HandlerError](err)
+	if own, ok := errors.AsType[forwardError](err); ok && !refused {
+		return own.error
+	}
+	return &proxy.HandlerError{Status: statusOf(err), Err: err}
+}

@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/forward"
+)
+
+// passHandlers has a request pass the handlers of release, which it was acquired for.
+func (e *Engine) passHandlers(v *visitor, w http.ResponseWriter, r *http.Request, release *release, prefix string) error {
+	v.passed = true
+	if v.isChallenge() {
+		return e.carry(v, w, r, release, prefix)
+	}
+	if !forward.Forwardable(r) {
+		release.Done()
+		return release.fail(forward.ErrBadRequest, v.in, v.client)
+	}
+	forward.EndAmbiguous(w, r)
+	chain, err := release.awaitHandlers(v, e.stopped)
+	if err != nil {
+		release.Done()
+		forward.DiscardBody(r)
+		return release.fail(err, v.in, v.client)
+	}
+	defer chain.done()
+	p := &pass{e: e, v: v, release: release, prefix: prefix, answer: answerWriter{ResponseWriter: w}}
+	return p.through(chain.chain, r)
+}
+
+// awaitHandlers counts the request on the handlers of r, once they have been made: a start
+// listens before it has made them.
+func (r *release) awaitHandlers(v *visitor, stopping <-chan struct{}) (*countedChain, error) {
+	if c := r.handlers.current.Load(); c != nil && c.problem == nil && c.acquire() {
+		return c, nil
+	}
+	gone, unwatch := v.watch()
+	defer unwatch()
+	ctx := v.in.Context()
+	return r.handlers.acquire(stopping, gone, ctx.Done())
+}
+
+// isChallenge reports whether an authority that issues certificates asks for what an app has
+// for it (RFC 8555, section 8.3). No handler is to stop that. A token has no character that
+// leads to another path.
+func (v *visitor) isChallenge() bool {
+	token, ok := strings.CutPrefix(v.in.URL.Path, acmeChallenges)
+	return ok && token != "" && !v.client.ByTLS(v.in) && v.in.URL.RawPath == "" && v.in.RequestURI == v.in.URL.Path &&
+		!strings.ContainsFunc(token, func(c rune) bool {
+			return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '_')
+		})
+}
+
+// pass is a request on its way through the handlers of a release.
+type pass struct {
+	e *Engine
+	// v is who sends the request; release was acquired for it, and prefix is that of its route.
+	v       *visitor
+	release *release
+	prefix  string
+	answer  answerWriter
+	// waiting is the context of the request.
+	waiting *waitingContext
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// at is how far the request has come.
+	at passedTo
+}
+
+// passedTo is how far a request has come on its way through handlers.
+type passedTo int
+
+const (
+	// passedToHandler has not been forwarded. The release is still counted for it.
+	passedToHandler passedTo = iota
+	// passedToTarget has been forwarded, and who did that has given up the release.
+	passedToTarget
+	// passedBack is over: what is forwarded from here on is a request by itself.
+	passedBack
+)
+
+// through has r pass a chain.
+func (p *pass) through(chain Chain, r *http.Request) (err error) {
+	if p.v.client.Record == nil {
+		p.v.client.Record = new(forward.Record)
+	}
+	*p.v.client.Record = forward.Record{Service: p.release.Spec.Service, Release: p.release.Version}
+	defer func() { p.end(recover(), &err) }()
+	p.waiting = newWaitingContext(r.Context(), p.v.client.Connection)
+	defer p.waiting.end()
+	r = r.WithContext(p.waiting)
+	address := *r.URL // which handlers change
+	r.URL = &address
+	return chain.ServeHTTP(&p.answer, r, &Visit{Record: p.v.client.Record, Next: p.next, Answered: p.answer.begun})
+}
+
+// next forwards the request.
+func (p *pass) next(w http.ResponseWriter, r *http.Request) error {
+	p.mu.Lock()
+	before := p.at
+	if before == passedToHandler {
+		p.at = passedToTarget
+	}
+	p.mu.Unlock()
+	if before == passedToHandler {
+		if p.v.client.Connection != nil {
+			p.v.client.Connection = p.waiting.handOver()
+		}
+		return p.e.carry(p.v, w, r, p.release, p.prefix)
+	}
+	// A handler, such as a cache that looks whether an answer is still fresh, asks again, and
+	// perhaps when the client has been answered.
+	v := &visitor{in: p.v.in, service: p.v.service, passed: true, client: forward.Sender{Trusted: p.v.client.Trusted, Ports: p.v.client.Ports}}
+	release, prefix, err := p.e.enter(v, w, r)
+	if release == nil {
+		return err
+	}
+	return p.e.carry(v, w, r, release, prefix)
+}
+
+// end ends the pass. panicked is what the handlers panicked with, nil if they did not; err is
+// what they returned, which end replaces with what the request has come to.
+func (p *pass) end(panicked any, err *error) {
+	p.mu.Lock()
+	at := p.at
+	p.at = passedBack
+	p.mu.Unlock()
+	if at == passedToHandler {
+		p.release.Done()
+		*err = p.answered(panicked != nil, *err)
+	}
+	if panicked != nil {
+		panic(panicked)
+	}
+	if *err != nil && p.answer.begun() {
+		if c := p.e.log().Check(zap.DebugLevel, "a handler failed when it had answered"); c != nil {
+			c.Write(append(LogFields(*err), zap.String("host", p.v.in.Host), zap.String("uri", p.v.in.RequestURI))...)
+		}
+		*err = nil
+	}
+}
+
+// answered counts a request that no target has seen, and returns how it has ended.
+func (p *pass) answered(panicked bool, err error) error {
+	switch {
+	case panicked:
+		p.release.Refused(p.v.in, &p.v.client, http.StatusInternalServerError)
+		p.release.count(p.v.in, http.StatusInternalServerError, p.v.client)
+		return err
+	case err == nil || p.answer.begun():
+		p.release.count(p.v.in, p.answer.statusOr(http.StatusOK), p.v.client)
+		return err
+	}
+	if refusal, ok := errors.AsType[*HandlerError](err); ok {
+		p.release.Refused(p.v.in, &p.v.client, refusal.Status)
+	}
+	return p.release.fail(err, p.v.in, p.v.client)
+}
