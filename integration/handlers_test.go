@@ -318,3 +318,66 @@ func TestReloadsKeepTheHandlersOfServices(t *testing.T) {
 	}
 	wantInventory(t, p, before)
 }
+
+// TestOptionsThatBecomeHandlers as they are given on a command line.
+func TestOptionsThatBecomeHandlers(t *testing.T) {
+	p := startProxy(t)
+	app := startApp(t, "app", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("X-Frame-Options", "ALLOW")
+		_, _ = io.WriteString(w, r.URL.Path+strings.Repeat(" compress me", 100))
+	})
+	people := filepath.Join(t.TempDir(), "people")
+	must(t, os.WriteFile(people, []byte("# who gets in\nbob:hiccup\neve:"+bobsHash+"\n"), 0o600))
+	r := wantOutput(t, p, 0, "v1 is live", "deploy", app.addr(), "--host", "app.test", "--compress", "--basic-auth-file", people,
+		"--header", "X-Frame-Options: DENY", "--header", "Permissions-Policy: camera=(), microphone=()", "--redirect", "/old /new 301", "--rewrite", "/v1/* /v2{uri}", "--hsts",
+		"--deny-ip", "192.0.2.0/24,198.51.100.1")
+	if strings.Contains(r.Stdout+r.Stderr, "$2a$") {
+		t.Errorf("the deploy shows hashes:\n%s%s", r.Stdout, r.Stderr)
+	}
+	resp, _ := askTwice(t, p, "app.test", "/", nil)
+	if resp.StatusCode != 401 || resp.Header.Get("X-Frame-Options") != "DENY" {
+		t.Errorf("without a password: %s %v", resp.Status, resp.Header)
+	}
+	resp, body := askTwice(t, p, "app.test", "/v1/x", func(r *http.Request) {
+		asBob(r)
+		r.Header.Set("Accept-Encoding", "gzip")
+		r.Header.Set("X-Forwarded-Proto", "https") // from nobody who is trusted
+	})
+	unzipped, err := gzip.NewReader(strings.NewReader(body))
+	must(t, err)
+	plain, err := io.ReadAll(unzipped)
+	if err != nil || resp.StatusCode != 200 || !strings.HasPrefix(string(plain), "/v2/v1/x ") || fmt.Sprint(resp.Header["X-Frame-Options"]) != "[DENY]" ||
+		resp.Header.Get("Permissions-Policy") != "camera=(), microphone=()" {
+		t.Errorf("with the password: %s %v %.40q", resp.Status, resp.Header, plain)
+	}
+	if resp, _ := askTwice(t, p, "app.test", "/old", nil); resp.StatusCode != 301 || resp.Header.Get("Location") != "/new" {
+		t.Errorf("the redirect: %s %v", resp.Status, resp.Header)
+	}
+	status := run(t, p, "status").Stdout
+	for _, want := range []string{"basic-auth-file bob,eve (", "header X-Frame-Options: DENY,Permissions-Policy", "compress true", "redirect /old /new 301"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("status does not show %q:\n%s", want, status)
+		}
+	}
+	if strings.Contains(status, "$2a$") || strings.Contains(run(t, p, "history", "app.test").Stdout, "$2a$") {
+		t.Errorf("hashes are shown:\n%s", status)
+	}
+	wantOutput(t, p, 0, "basic-auth-file: bob,eve (", "deploy", app.addr(), "--host", "app.test", "--unset", "basic-auth-file,deny-ip", "--allow-ip", "192.0.2.1")
+	if resp, _ := askTwice(t, p, "app.test", "/", nil); resp.StatusCode != 403 {
+		t.Errorf("from an address that is not allowed: %s", resp.Status)
+	}
+	for want, args := range map[string][]string{
+		"--rate-limit needs a plugin":                    {"--rate-limit", "100/1m"},
+		"--redirect: \"/old\" is not a redirect":         {"--redirect", "/old"},
+		"--allow-ip: \"everybody\" is not an address":    {"--allow-ip", "everybody"},
+		"--basic-auth-file":                              {"--basic-auth-file", ""},
+		"is empty":                                       {"--basic-auth-file", directives(t, " ")},
+		"line 1: an account is written as":               {"--basic-auth-file", directives(t, "hiccup")},
+		"--forward-auth-header has no effect without":    {"--forward-auth-header", "Remote-User"},
+		"--header: \"X-A\" is not a header field":        {"--header", "X-A"},
+		"the placeholder {env.NAME} is not allowed here": {"--header", "X-A: {env.HOME}"},
+	} {
+		wantOutput(t, p, 2, want, append([]string{"deploy", app.addr(), "--host", "app.test"}, args...)...)
+	}
+}

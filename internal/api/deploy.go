@@ -125,8 +125,37 @@ type DeployRequest struct {
 	// [Proposal]. Default: none.
 	BeforeSwitch string `json:"before_switch,omitempty"`
 
+	// Headers are fields that every answer has, in place of those of the target, each as
+	// "Name: value", or as "-Name" for one that no answer has. Default: none.
+	Headers []string `json:"headers,omitempty"`
+	// HSTS is the value of Strict-Transport-Security (RFC 6797, section 6.1), which answers
+	// over HTTPS have. Default: none.
+	HSTS string `json:"hsts,omitempty"`
+	// DenyIP are addresses, or ranges of them (RFC 4632), of clients that are refused with 403.
+	// If there are AllowIP, all others than those are. Default: none.
+	DenyIP  []string `json:"deny_ip,omitempty"`
+	AllowIP []string `json:"allow_ip,omitempty"`
+	// Redirects are paths with where their clients are sent, as "FROM TO" or "FROM TO STATUS".
+	// A star in FROM stands for anything. Default: none, and a status of 302.
+	Redirects []string `json:"redirects,omitempty"`
+	// RateLimit is how many requests a client may make in a time, such as "100/1m". Clients are
+	// told apart by their addresses. Default: any number.
+	RateLimit string `json:"rate_limit,omitempty"`
+	// BasicAuth are who may get in (RFC 7617), each as "NAME:HASH" with a hash of the password
+	// by bcrypt or argon2id. Default: everybody.
+	BasicAuth []string `json:"basic_auth,omitempty"`
+	// ForwardAuth is a URL that is asked of each request whether it may pass: it may if the
+	// answer is 2xx, and any other answer is for the client. ForwardAuthHeaders are the fields
+	// of that answer that the target gets. Default: nobody is asked.
+	ForwardAuth        string   `json:"forward_auth,omitempty"`
+	ForwardAuthHeaders []string `json:"forward_auth_headers,omitempty"`
+	// Compress has answers compressed for clients that accept it. Default: false.
+	Compress bool `json:"compress,omitempty"`
+	// Rewrites are paths that the target is asked for in place of others, as "FROM TO". The
+	// first that fits is done. Default: none.
+	Rewrites []string `json:"rewrites,omitempty"`
 	// With are directives of a Caddyfile that requests for the service pass on their way to a
-	// target, in the order in which they are written. Default: none.
+	// target, behind all of these, in the order in which they are written. Default: none.
 	With string `json:"with,omitempty"`
 
 	// TLS asks for HTTPS. Default: none; clients that come by TLS nevertheless, with
@@ -238,14 +267,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveWith, r.resolveNote, r.resolveRollout)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveNote, r.resolveRollout)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveWith, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost, r.resolveRollout); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

@@ -33,7 +33,18 @@ type Options struct {
 
 	BeforeSwitch string `json:"before_switch,omitempty"`
 
-	With string `json:"with,omitempty" text:"lines"`
+	Headers            []string `json:"headers,omitempty"`
+	HSTS               string   `json:"hsts,omitempty"`
+	DenyIP             []string `json:"deny_ip,omitempty"`
+	AllowIP            []string `json:"allow_ip,omitempty"`
+	Redirects          []string `json:"redirects,omitempty"`
+	RateLimit          string   `json:"rate_limit,omitempty"`
+	BasicAuth          []string `json:"basic_auth,omitempty"`
+	ForwardAuth        string   `json:"forward_auth,omitempty"`
+	ForwardAuthHeaders []string `json:"forward_auth_headers,omitempty"`
+	Compress           bool     `json:"compress,omitempty"`
+	Rewrites           []string `json:"rewrites,omitempty"`
+	With               string   `json:"with,omitempty" text:"lines"`
 
 	// TLS is nil without HTTPS.
 	TLS           *TLSOptions `json:"tls,omitempty"`

@@ -38,6 +38,12 @@ type Setting struct {
 	// Lines says that the value is a text of many lines, of which people are told no more than
 	// whether it is another one.
 	Lines bool
+	// Verbatim says that the values of a list can have commas in them: on a command line, each
+	// is given by itself.
+	Verbatim bool
+	// Secret says that people are told no more of the values of a list than what is before the
+	// colons in them. On a command line, a file has them.
+	Secret bool
 }
 
 // settings is the table behind [Settings].
@@ -75,7 +81,18 @@ var settings = withPlaces([]Setting{
 	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` on the proxy's machine with its private key", Absent: "none", NotEmpty: true},
 	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that answers 200 for names that may get a certificate at their first handshake", Absent: "none", NotEmpty: true},
 	{Name: "before-switch", Text: "`URL` that is asked before the switch whether it may happen, and can refuse it", Absent: "none", NotEmpty: true},
-	{Name: "with", Text: "`file` with directives of a Caddyfile, such as encode or basic_auth, for this service alone", Absent: "none", NotEmpty: true, Lines: true},
+	{Name: "header", Field: "headers", Text: "`field` that every answer has, such as 'X-Frame-Options: DENY', or one that none has, as -Server; for several, give it several times", Absent: "none", NotEmpty: true, Verbatim: true},
+	{Name: "hsts", Text: "`value` of Strict-Transport-Security, with which browsers use HTTPS alone; without a value: " + DefaultHSTS, Absent: "none", NotEmpty: true},
+	{Name: "deny-ip", Text: "`addresses` or ranges, such as 192.0.2.0/24, of clients that are refused", Absent: "none", NotEmpty: true},
+	{Name: "allow-ip", Text: "`addresses` or ranges of the only clients that are not refused", Absent: "all", NotEmpty: true},
+	{Name: "redirect", Field: "redirects", Text: "`paths` and where to send their clients, as '/old /new' or '/blog/* https://blog.example.com{uri} 301'; for several, give it several times", Absent: "none", NotEmpty: true, Verbatim: true},
+	{Name: "rate-limit", Text: "`number` of requests that a client may make in a time, such as 100/1m; the program needs a plugin for it", Absent: "none", NotEmpty: true},
+	{Name: "basic-auth-file", Field: "basic_auth", Text: "`file` with a name and a password, or its hash, in each line, as name:password: nobody else gets in", Absent: "none", NotEmpty: true, Secret: true},
+	{Name: "forward-auth", Text: "`URL` that is asked of every request whether it may pass, such as http://authelia:9091/api/authz/forward-auth", Absent: "none", NotEmpty: true},
+	{Name: "forward-auth-header", Field: "forward_auth_headers", Text: "header `fields` of its answer that the target gets, such as Remote-User", Absent: "none", NotEmpty: true},
+	{Name: "compress", Text: "compress answers for clients that accept it", Default: false},
+	{Name: "rewrite", Field: "rewrites", Text: "`paths` and what the target is asked for instead, as '/old /new' or '/app/* /v2{uri}'; for several, give it several times", Absent: "none", NotEmpty: true, Verbatim: true},
+	{Name: "with", Text: "`file` with directives of a Caddyfile, such as encode or request_body, for this service alone", Absent: "none", NotEmpty: true, Lines: true},
 	{Name: "watch", Text: "`time` to watch the new release while the old one stays ready: if it fails more than it may, the old one serves again"},
 	{Name: "canary", Text: "`share` of the clients that get the new release, such as 10%, until it is promoted or aborted with parachute rollout", NotEmpty: true},
 	{Name: "steps", Text: "`shares` with the times that they last, such as 5%/2m,25%/5m,100%", NotEmpty: true},
@@ -188,7 +205,9 @@ func (s Setting) Show(o *Options) (text string, kept bool) {
 	if !ok {
 		return "", false
 	}
-	if list, isList := v.Interface().([]string); isList {
+	if list, isList := v.Interface().([]string); isList && s.Secret && len(list) > 0 {
+		return namesIn(list), true
+	} else if isList {
 		return cmp.Or(strings.Join(list, ","), s.Absent), true
 	}
 	if v.IsZero() && s.Absent != "" {

@@ -66,12 +66,8 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	if file, ok := p["target_ca"].(string); ok {
 		p.Set("target_ca", absolute(file))
 	}
-	if file, ok := p["with"].(string); ok {
-		text, err := readDirectives(file)
-		if err != nil {
-			return nil, err
-		}
-		p.Set("with", text)
+	if err := readHandlerFiles(p); err != nil {
+		return nil, err
 	}
 	leaveOutStray(flags, p, targets)
 	req, err := p.Apply(nil)
@@ -122,6 +118,7 @@ func hasTLS(ctx context.Context, connect connect, p api.Patch) (bool, error) {
 func addDeployFlags(cmd *cobra.Command) {
 	addSettingFlags(cmd)
 	cmd.Flags().Lookup("tls").NoOptDefVal = string(api.IssuerAuto)
+	cmd.Flags().Lookup("hsts").NoOptDefVal = api.DefaultHSTS
 }
 
 // deploy deploys what p asks for and shows how it goes.

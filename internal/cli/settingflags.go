@@ -38,6 +38,10 @@ func addSettingFlags(cmd *cobra.Command) {
 func addFlagOf(flags *pflag.FlagSet, s api.Setting) {
 	v, _ := s.In(new(api.DeployRequest))
 	switch {
+	case s.Secret:
+		flags.String(s.Name, "", s.Text) // a file
+	case s.Verbatim:
+		flags.StringArray(s.Name, nil, s.Text)
 	case v.IsValid() && v.Kind() == reflect.Slice:
 		flags.StringSlice(s.Name, nil, s.Text)
 	case v.IsValid() && v.Kind() == reflect.Int:

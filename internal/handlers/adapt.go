@@ -30,15 +30,22 @@ func (h *Host) Adapt(service string, o *api.Options) (json.RawMessage, error) {
 	if !o.HasHandlers() {
 		return nil, nil
 	}
-	if h.allow == None {
-		return nil, api.Invalid("this proxy allows no directives for single services").
-			WithHint("who runs it can allow them with --allow-handlers")
-	}
-	s, err := parseSnippet(o.With)
+	s, err := ofSettings(o)
 	if err != nil {
-		return nil, inSnippet(err)
+		return nil, err
 	}
-	a, err := h.adapt(s)
+	if o.With != "" {
+		if h.allow == None {
+			return nil, api.Invalid("this proxy allows no directives for single services, and %s are some", api.Field("with")).
+				WithHint("who runs it can allow them with --allow-handlers")
+		}
+		written, err := parseSnippet(o.With)
+		if err != nil {
+			return nil, inSnippet(err)
+		}
+		s.append(written)
+	}
+	a, err := h.adapt(service, s)
 	if err == nil {
 		err = h.try(service, a)
 	}
@@ -47,17 +54,20 @@ func (h *Host) Adapt(service string, o *api.Options) (json.RawMessage, error) {
 	}
 	// Caddy's words have no line of ours, or the wrong one: which directive is it?
 	alone := s.each(func(segment caddyfile.Segment, alone *snippet) error {
-		a, err := h.adapt(alone)
+		a, err := h.adapt(service, alone)
 		if err == nil {
 			err = h.try(service, a)
 		}
-		if err != nil {
-			return locate(segment, err)
+		switch {
+		case err != nil && segment[0].File != fileName:
+			return api.Invalid("%s: %s", api.Field(segment[0].File), api.PrintableUpTo(short(err.Error()), 1000))
+		case err != nil:
+			return inSnippet(locate(segment, err))
 		}
 		return nil
 	})
 	if alone != nil {
-		err = alone
+		return nil, alone
 	}
 	return nil, inSnippet(err)
 }
@@ -77,7 +87,7 @@ func (h *Host) try(service string, a *Adapted) error {
 }
 
 // adapt has Caddy make JSON of directives, and refuses what is no handler or not allowed.
-func (h *Host) adapt(s *snippet) (*Adapted, error) {
+func (h *Host) adapt(service string, s *snippet) (*Adapted, error) {
 	config, _, err := httpcaddyfile.ServerType{}.Setup([]caddyfile.ServerBlock{s.block()}, nil)
 	if err != nil {
 		return nil, err
@@ -117,6 +127,9 @@ func (h *Host) adapt(s *snippet) (*Adapted, error) {
 		if len(server) > 0 {
 			return nil, fmt.Errorf("only handlers are for services, not %s", strings.Join(slices.Sorted(maps.Keys(server)), ", "))
 		}
+	}
+	if err := a.nameZones(service); err != nil {
+		return nil, err
 	}
 	return a, h.check(a)
 }

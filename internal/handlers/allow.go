@@ -40,7 +40,7 @@ var safeHandlers = map[string]func(handler object) error{
 	"error":           nil,
 	"headers":         nil,
 	"map":             nil,
-	"rate_limit":      nil,
+	"rate_limit":      onlyCounters,
 	"request_body":    onlyLimits,
 	"reverse_proxy":   onlyForwardAuth,
 	"rewrite":         nil,
@@ -134,7 +134,7 @@ func (h *Host) checkHandler(of any) error {
 	check, safe := safeHandlers[name]
 	if h.allow != All {
 		if !safe {
-			return notAllowed("handler", name)
+			return forbidden("handler", name)
 		}
 		if check != nil {
 			if err := check(handler); err != nil {
@@ -185,7 +185,7 @@ func (h *Host) checkMatchers(of any) error {
 		for name, matcher := range set {
 			check, safe := safeMatchers[name]
 			if !safe {
-				return notAllowed("matcher", name)
+				return forbidden("matcher", name)
 			}
 			if check != nil {
 				if err := check(matcher); err != nil {
@@ -202,7 +202,7 @@ func (h *Host) checkMatchers(of any) error {
 	return nil
 }
 
-func notAllowed(kind, name string) error {
+func forbidden(kind, name string) error {
 	return fmt.Errorf("the %s %s is not allowed here: who runs the proxy can allow it with --allow-handlers all", kind, name)
 }
 
@@ -212,7 +212,7 @@ func checkTexts(of any) error {
 	case string:
 		for _, prefix := range []string{"{env.", "{file."} {
 			if strings.Contains(v, prefix) {
-				return notAllowed("placeholder", prefix+"NAME}")
+				return forbidden("placeholder", prefix+"NAME}")
 			}
 		}
 	case []any:
@@ -238,7 +238,7 @@ func checkTexts(of any) error {
 func only(what string, o object, names ...string) error {
 	for name := range o {
 		if !slices.Contains(names, name) {
-			return notAllowed(what, name)
+			return forbidden(what, name)
 		}
 	}
 	return nil
@@ -257,6 +257,11 @@ func onlyLimits(handler object) error {
 	return only("option of request_body", handler, "handler", "max_size", "set")
 }
 
+// onlyCounters: the handler can also keep them in a storage, for other proxies.
+func onlyCounters(handler object) error {
+	return only("option of rate_limit", handler, "handler", "rate_limits", "jitter", "sweep_interval", "log_key")
+}
+
 // onlyForwardAuth: a proxy that asks whether a request may pass, as the directive forward_auth
 // makes it, and none that answers it from somewhere else.
 func onlyForwardAuth(handler object) error {
@@ -265,7 +270,7 @@ func onlyForwardAuth(handler object) error {
 	}
 	responses, _ := handler["handle_response"].([]any)
 	if at(handler, "rewrite")["method"] != "GET" || len(responses) == 0 {
-		return notAllowed("handler", "reverse_proxy")
+		return forbidden("handler", "reverse_proxy")
 	}
 	passes := false
 	for _, of := range responses {
@@ -274,7 +279,7 @@ func onlyForwardAuth(handler object) error {
 		passes = passes || len(codes) == 1 && fmt.Sprint(codes[0]) == "2"
 	}
 	if !passes {
-		return notAllowed("handler", "reverse_proxy")
+		return forbidden("handler", "reverse_proxy")
 	}
 	upstreams, _ := handler["upstreams"].([]any)
 	for _, of := range upstreams {
@@ -285,7 +290,7 @@ func onlyForwardAuth(handler object) error {
 	}
 	transport := at(handler, "transport")
 	if protocol := transport["protocol"]; protocol != nil && protocol != "http" {
-		return notAllowed("transport", fmt.Sprint(protocol))
+		return forbidden("transport", fmt.Sprint(protocol))
 	}
 	if err := only("option of a transport", transport, "protocol", "tls", "versions", "compression",
 		"dial_timeout", "read_timeout", "write_timeout", "response_header_timeout"); err != nil {
@@ -306,7 +311,7 @@ func onlyStatuses(matcher any) error {
 	}
 	rest := strings.ReplaceAll(text, "{http.error.status_code}", "")
 	if !ok || !statuses.MatchString(strings.ReplaceAll(rest, " in ", " ")) {
-		return notAllowed("matcher", "expression")
+		return forbidden("matcher", "expression")
 	}
 	return nil
 }

@@ -292,7 +292,7 @@ func FuzzDirectives(f *testing.F) {
 			return
 		}
 		h := &Host{allow: Safe}
-		a, err := h.adapt(s)
+		a, err := h.adapt("web", s)
 		if err != nil {
 			return
 		}

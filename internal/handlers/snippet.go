@@ -58,6 +58,13 @@ func parseSnippet(text string) (*snippet, error) {
 	return s, nil
 }
 
+// append adds the directives of another snippet behind those of s.
+func (s *snippet) append(t *snippet) {
+	s.matchers = append(s.matchers, t.matchers...)
+	s.directives = append(s.directives, t.directives...)
+	s.errors = append(s.errors, t.errors...)
+}
+
 // split divides tokens into directives with their blocks. Braces are where Caddy's parser
 // takes them for braces, and nowhere else.
 func split(tokens []caddyfile.Token) (segments []caddyfile.Segment, err error) {
@@ -182,6 +189,11 @@ func locate(segment caddyfile.Segment, err error) error {
 	if name := notRoute.FindStringSubmatch(text); name != nil {
 		return &lineError{line, "the directive " + name[1] + " is for whole sites, and not for what requests pass"}
 	}
+	return &lineError{line, short(text)}
+}
+
+// short returns what Caddy says without where it says it.
+func short(text string) string {
 	text = inside.ReplaceAllString(place.ReplaceAllString(text, ""), "")
-	return &lineError{line, around.ReplaceAllString(text, "")}
+	return around.ReplaceAllString(text, "")
 }

@@ -494,8 +494,17 @@ func TestEverySettingIsStored(t *testing.T) {
 				v.SetInt(42)
 			case []string:
 				value := "/a"
-				if strings.HasSuffix(setting.Name, "header") {
+				switch {
+				case setting.Name == "forward-auth-header":
+					value = "A"
+				case strings.HasSuffix(setting.Name, "header"):
 					value = "A: b"
+				case strings.HasSuffix(setting.Name, "-ip"):
+					value = "192.0.2.0/24"
+				case setting.Name == "redirect", setting.Name == "rewrite":
+					value = "/a /b"
+				case setting.Secret:
+					value = "bob:$2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG"
 				}
 				v.Set(reflect.ValueOf([]string{value}))
 			default:
@@ -506,7 +515,11 @@ func TestEverySettingIsStored(t *testing.T) {
 				switch {
 				case strings.HasSuffix(setting.Name, "host"), strings.HasSuffix(setting.Name, "server-name"):
 					value = "a.test"
-				case setting.Name == "before-switch":
+				case setting.Name == "hsts":
+					value = api.DefaultHSTS
+				case setting.Name == "rate-limit":
+					value = "10/1m"
+				case setting.Name == "before-switch", setting.Name == "forward-auth":
 					value = "https://a.test/ask"
 				case strings.HasSuffix(setting.Name, "status"):
 					value = "200-399"

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// readHandlerFiles puts what is in the files that p names into their place. They are the
+// user's, and the proxy need not be able to read them.
+func readHandlerFiles(p api.Patch) error {
+	if file, ok := p["with"].(string); ok {
+		text, err := readHandlerFile("with", file)
+		if err != nil {
+			return err
+		}
+		p.Set("with", text)
+	}
+	if file, ok := p["basic_auth"].(string); ok {
+		text, err := readHandlerFile("basic-auth-file", file)
+		if err != nil {
+			return err
+		}
+		accounts, err := parseAccounts(text)
+		if err != nil {
+			return api.Invalid("--basic-auth-file: %s, %v", file, err)
+		}
+		p.Set("basic_auth", accounts)
+	}
+	return nil
+}
+
+// readHandlerFile returns the text of a file that a flag names.
+func readHandlerFile(flag, file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", api.Invalid("--%s: %v", flag, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, api.MaxWith+1)) // more than that is refused
+	switch {
+	case err != nil:
+		return "", api.Invalid("--%s: %v", flag, err)
+	case strings.TrimSpace(string(text)) == "":
+		return "", api.Invalid("--%s: %s is empty", flag, file).WithHint("to remove what the service has, use --unset %s", flag)
+	}
+	return string(text), nil
+}
+
+// parseAccounts reads lines of NAME:PASSWORD or NAME:HASH, as htpasswd -B writes them.
+// Passwords do not leave this process: it hashes them.
+func parseAccounts(text string) ([]string, error) {
+	var accounts []string
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" || line[0] == '#' {
+			continue
+		}
+		name, secret, ok := strings.Cut(line, ":")
+		switch {
+		case !ok || name == "" || secret == "":
+			return nil, fmt.Errorf("line %d: an account is written as NAME:PASSWORD or NAME:HASH", n)
+		case api.IsPasswordHash(secret):
+		case isOtherHash(secret):
+			return nil, fmt.Errorf("line %d: the hash is of a kind that is not supported; make one with: htpasswd -B, or caddy hash-password", n)
+		default:
+			hashed, err := caddyauth.BcryptHash{}.Hash([]byte(secret))
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", n, err)
+			}
+			secret = string(hashed)
+		}
+		accounts = append(accounts, name+":"+secret)
+	}
+	if len(accounts) == 0 {
+		return nil, fmt.Errorf("there is no account in it")
+	}
+	return accounts, nil
+}
+
+// isOtherHash reports whether a secret is a hash of a kind that htpasswd has beside bcrypt.
+func isOtherHash(secret string) bool {
+	for _, prefix := range []string{"$", "{SHA}", "{SSHA}"} {
+		if strings.HasPrefix(secret, prefix) && len(secret) > 20 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,149 @@
+package handlers
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
+
+// words are directives that stand for settings: tokens whose file is the name of the setting,
+// each list of them in a line of its own.
+type words struct {
+	field string
+	line  int
+	*snippet
+}
+
+// of returns words for another setting.
+func (s *snippet) of(field string) *words { return &words{field: field, snippet: s} }
+
+// tokens returns a line of a directive.
+func (w *words) tokens(texts ...string) (line caddyfile.Segment) {
+	w.line++
+	for _, text := range texts {
+		line = append(line, caddyfile.Token{File: w.field, Line: w.line, Text: text})
+	}
+	return line
+}
+
+// add adds a directive of several lines.
+func (w *words) add(lines ...[]string) { w.directives = append(w.directives, w.join(lines)) }
+
+// match adds a named matcher.
+func (w *words) match(lines ...[]string) { w.matchers = append(w.matchers, w.join(lines)) }
+
+func (w *words) join(lines [][]string) (all caddyfile.Segment) {
+	for _, line := range lines {
+		all = append(all, w.tokens(line...)...)
+	}
+	return all
+}
+
+// Named matchers of ours. Nobody names one like that.
+const (
+	denied     = "@parachute:denied"
+	notAllowed = "@parachute:not-allowed"
+	secure     = "@parachute:secure"
+	notGRPC    = "@parachute:not-grpc"
+)
+
+// ofSettings returns the directives that settings stand for. Their order is that of
+// docs/HANDLERS.md: what a client is told of the site by every answer, who may come at all,
+// where to, how often, and who it is; then what becomes of the request and the answer.
+func ofSettings(o *api.Options) (*snippet, error) {
+	s := new(snippet)
+	w := s.of("headers")
+	for _, v := range o.Headers {
+		name, value, _ := strings.Cut(v, ":")
+		if strings.HasPrefix(v, "-") {
+			w.add([]string{"header", "*", v})
+			continue
+		}
+		// At once, so that errors have it as well, and again in place of what the target says.
+		w.add([]string{"header", "*", name, strings.TrimSpace(value)})
+		w.add([]string{"header", "*", ">" + name, strings.TrimSpace(value)})
+	}
+	if o.HSTS != "" {
+		// Not over plain HTTP (RFC 6797, section 7.2), to us or to a proxy in front.
+		w := s.of("hsts")
+		w.match([]string{secure, "{"}, []string{"not", "{"}, []string{"protocol", "http"}, []string{"not", "header", "X-Forwarded-Proto", "https"}, []string{"}"}, []string{"}"})
+		w.add([]string{"header", secure, "Strict-Transport-Security", o.HSTS})
+		w.add([]string{"header", secure, ">Strict-Transport-Security", o.HSTS})
+	}
+	if len(o.DenyIP) > 0 {
+		w := s.of("deny_ip")
+		w.match(append([]string{denied, "client_ip"}, o.DenyIP...))
+		w.add([]string{"error", denied, "403"})
+	}
+	if len(o.AllowIP) > 0 {
+		w := s.of("allow_ip")
+		w.match(append([]string{notAllowed, "not", "client_ip"}, o.AllowIP...))
+		w.add([]string{"error", notAllowed, "403"})
+	}
+	w = s.of("redirects")
+	for _, v := range o.Redirects {
+		w.add(append([]string{"redir"}, api.Words(v)...))
+	}
+	if err := s.limitRate(o.RateLimit); err != nil {
+		return nil, err
+	}
+	if len(o.BasicAuth) > 0 {
+		_, hash, _ := strings.Cut(o.BasicAuth[0], ":")
+		lines := [][]string{{"basic_auth", "*", api.HashAlgorithm(hash), "{"}}
+		for _, v := range o.BasicAuth {
+			name, hash, _ := strings.Cut(v, ":")
+			lines = append(lines, []string{name, hash})
+		}
+		s.of("basic_auth").add(append(lines, []string{"}"})...)
+	}
+	if o.ForwardAuth != "" {
+		s.of("forward_auth").add(forwardAuth(o.ForwardAuth, o.ForwardAuthHeaders)...)
+	}
+	if o.Compress {
+		// What is not compressed anyway would wait for its first byte.
+		w := s.of("compress")
+		w.match([]string{notGRPC, "not", "header", "Content-Type", "application/grpc*"})
+		w.add([]string{"encode", notGRPC, "zstd", "gzip"})
+	}
+	w = s.of("rewrites")
+	for _, v := range o.Rewrites {
+		w.add(append([]string{"rewrite"}, api.Words(v)...))
+	}
+	return s, nil
+}
+
+// limitRate adds a limit of requests.
+func (s *snippet) limitRate(limit string) error {
+	if limit == "" {
+		return nil
+	}
+	requests, in, err := api.ParseRateLimit(limit)
+	if err != nil {
+		return err
+	}
+	if _, err := caddy.GetModule("http.handlers.rate_limit"); err != nil {
+		return api.Invalid("%s needs a plugin of Caddy's that this program does not have: github.com/mholt/caddy-ratelimit", api.Field("rate_limit")).
+			WithHint("docs/HANDLERS.md says how to build the program with it")
+	}
+	s.of("rate_limit").add([]string{"rate_limit", "{"}, []string{"zone", "requests", "{"}, []string{"key", "{client_ip}"},
+		[]string{"events", strconv.Itoa(requests)}, []string{"window", in.String()}, []string{"}"}, []string{"}"})
+	return nil
+}
+
+// forwardAuth returns the lines of a forward_auth that asks a URL, whose form was checked.
+func forwardAuth(address string, fields []string) [][]string {
+	u, err := url.Parse(address)
+	if err != nil {
+		u = new(url.URL)
+	}
+	lines := [][]string{{"forward_auth", "*", u.Scheme + "://" + u.Host, "{"}, {"uri", u.RequestURI()}}
+	if len(fields) > 0 {
+		lines = append(lines, append([]string{"copy_headers"}, fields...))
+	}
+	return append(lines, []string{"}"})
+}

@@ -1,0 +1,56 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// nameZones puts the name of the service before those of the zones of its rate limits: zones of
+// one name share their counts in the whole process.
+func (a *Adapted) nameZones(service string) error {
+	for _, raw := range []*json.RawMessage{&a.Routes, &a.Errors} {
+		if !bytes.Contains(*raw, []byte(`"rate_limits"`)) {
+			continue
+		}
+		var list any
+		decoder := json.NewDecoder(bytes.NewReader(*raw))
+		decoder.UseNumber()
+		if err := decoder.Decode(&list); err != nil {
+			return err
+		}
+		eachHandler(list, func(handler object) {
+			zones := at(handler, "rate_limits")
+			if handler["handler"] != "rate_limit" || len(zones) == 0 {
+				return
+			}
+			named := make(object, len(zones))
+			for name, zone := range zones {
+				named[service+"/"+name] = zone
+			}
+			handler["rate_limits"] = named
+		})
+		b, err := json.Marshal(list)
+		if err != nil {
+			return err
+		}
+		*raw = b
+	}
+	return nil
+}
+
+// eachHandler calls f with everything in JSON that is a handler.
+func eachHandler(of any, f func(object)) {
+	switch v := of.(type) {
+	case []any:
+		for _, inner := range v {
+			eachHandler(inner, f)
+		}
+	case object:
+		if _, ok := v["handler"].(string); ok {
+			f(v)
+		}
+		for _, inner := range v {
+			eachHandler(inner, f)
+		}
+	}
+}
