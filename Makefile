@@ -107,7 +107,8 @@ uninstall: ## remove what install has installed; the state stays
 
 # The race detector needs cgo, and that a C compiler. The programs that the tests build,
 # the proxy above all, have it if the tests have it. The tests run in another order each
-# time; a failure names the seed, for -shuffle. Vet is `make lint`'s.
+# time; a failure names the seed, for -shuffle. Vet is `make lint`'s. What clients have to
+# get, they have to get from services with handlers, too, so those tests run twice.
 test: ## run every test, the integration tests included, under the race detector
 	@cc=$$(go env CC); \
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
@@ -115,7 +116,8 @@ test: ## run every test, the integration tests included, under the race detector
 	set -ex; go test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 15m ./...; \
 	for module in $(MODULES); do \
 		go -C $$module test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...; \
-	done
+	done; \
+	PARACHUTE_TEST_HANDLERS=1 go -C integration/clients test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...
 
 # The servers that are not installed are skipped. With Debian's packages: gunicorn uvicorn
 # python3-django puma ruby-railties ruby-actionpack nodejs php-cli nginx

@@ -350,9 +350,26 @@ func (p *Proxy) Services() ([]api.ServiceStatus, error) {
 	return c.Services(context.Background())
 }
 
+// throughHandlers names an environment variable. If it is set, every deploy of [Proxy.Deploy]
+// brings along handlers: what a proxy has to keep, it has to keep for such services as well, and
+// so has every test of that.
+const throughHandlers = "PARACHUTE_TEST_HANDLERS"
+
+// testDirectives are handlers that change nothing for a client that accepts no compressed answers,
+// and yet wrap both the request and the answer.
+const testDirectives = `header X-Through handlers
+vars through handlers
+@never path /never-asked
+error @never 403
+encode zstd gzip
+`
+
 // Deploy deploys over the API and returns when the deployment has ended. The status of
 // one that failed comes with the error, if it had begun.
 func (p *Proxy) Deploy(ctx context.Context, req api.DeployRequest) (status api.DeploymentStatus, err error) {
+	if req.With == "" && os.Getenv(throughHandlers) != "" {
+		req.With = testDirectives
+	}
 	c, err := p.API()
 	if err == nil {
 		err = c.Call(ctx, http.MethodPost, api.PathDeployments, req, &status)

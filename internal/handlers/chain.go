@@ -25,13 +25,22 @@ type chain struct {
 	// dropOddNames says that header fields whose names have an underscore or a dot are
 	// dropped: to many applications they are the same as fields that a handler sets or removes.
 	dropOddNames bool
+	// keepsHeads says that a handler keeps the head of an answer until its first byte.
+	keepsHeads bool
 }
 
 // Close implements [proxy.Chain].
 func (c *chain) Close() { c.cancel() }
 
-// visitKey is the context key of the *proxy.Visit of a request.
-type visitKey struct{}
+// passage is a request on its way through a chain.
+type passage struct {
+	*proxy.Visit
+	// head is nil if no handler keeps it.
+	head *head
+}
+
+// passageKey is the context key of the *passage of a request.
+type passageKey struct{}
 
 // routeGroups is what Caddy keeps in the context of a request of the groups of routes that one
 // has been chosen from. Groups have numbers, which another config uses as well.
@@ -46,7 +55,12 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *proxy.Visit
 			}
 		}
 	}
-	r, replacer := prepare(w, r, v)
+	p := &passage{Visit: v}
+	if c.keepsHeads && r.Method != http.MethodConnect {
+		p.head = new(head)
+		w = lowerWriter{&caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, p.head}
+	}
+	r, replacer := prepare(w, r, p)
 	replacer.Map(placeholders(v))
 	method, uri, address := r.Method, r.RequestURI, *r.URL
 	err := c.primary.ServeHTTP(w, r)
@@ -72,8 +86,8 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *proxy.Visit
 
 // prepare returns r with what handlers look for in its context. Caddy's server has put it
 // there, unless the request has come by the fast path.
-func prepare(w http.ResponseWriter, r *http.Request, v *proxy.Visit) (*http.Request, *caddy.Replacer) {
-	ctx := context.WithValue(r.Context(), visitKey{}, v)
+func prepare(w http.ResponseWriter, r *http.Request, p *passage) (*http.Request, *caddy.Replacer) {
+	ctx := context.WithValue(r.Context(), passageKey{}, p)
 	replacer, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if ok {
 		ctx = context.WithValue(ctx, routeGroups, make(map[string]struct{}))
@@ -102,10 +116,15 @@ func placeholders(v *proxy.Visit) caddy.ReplacerFunc {
 
 // next is the last handler of a chain: it forwards.
 func next(w http.ResponseWriter, r *http.Request) error {
-	v := r.Context().Value(visitKey{}).(*proxy.Visit)
-	if err := v.Next(w, r); err != nil {
-		return forwardError{err}
+	p := r.Context().Value(passageKey{}).(*passage)
+	if p.head == nil {
+		return asForwardError(p.Next(w, r))
 	}
+	upper := &upperWriter{ResponseWriter: w, head: p.head}
+	if err := p.Next(upper, r); err != nil {
+		return asForwardError(err)
+	}
+	upper.begin()
 	return nil
 }
 
@@ -117,6 +136,13 @@ type forwardError struct{ error }
 
 // Unwrap returns the error of the proxy.
 func (e forwardError) Unwrap() error { return e.error }
+
+func asForwardError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return forwardError{err}
+}
 
 // withStatus returns err as handlers of errors expect it: with its status.
 func withStatus(err error) error {

@@ -58,7 +58,7 @@ func (h *Host) compile(service string, a *Adapted) (c *chain, err error) {
 			cancel()
 		}
 	}()
-	c = &chain{service: service, cancel: cancel, logger: h.logger, dropOddNames: a.readsNames()}
+	c = &chain{service: service, cancel: cancel, logger: h.logger, dropOddNames: a.readsNames(), keepsHeads: a.has("encode")}
 	if c.primary, err = routes(ctx, a.Routes, caddyhttp.HandlerFunc(next)); err != nil {
 		return nil, err
 	}

@@ -38,6 +38,15 @@ func (a *Adapted) nameZones(service string) error {
 	return nil
 }
 
+// has reports whether a handler is among those of requests.
+func (a *Adapted) has(name string) (found bool) {
+	var list any
+	if a.Routes != nil && json.Unmarshal(a.Routes, &list) == nil {
+		eachHandler(list, func(handler object) { found = found || handler["handler"] == name })
+	}
+	return found
+}
+
 // eachHandler calls f with everything in JSON that is a handler.
 func eachHandler(of any, f func(object)) {
 	switch v := of.(type) {
