@@ -41,6 +41,8 @@ type Handler struct {
 
 	app    *App
 	engine *proxy.Engine
+	// server is the server that the handler is in; nil if it is in none.
+	server *caddyhttp.Server
 	logger *zap.Logger
 	guards clientconn.Guards
 	// logs says that the server logs its requests.
@@ -78,7 +80,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !ok {
 		return nil
 	}
-	h.logs = server.Logs != nil
+	h.server, h.logs = server, server.Logs != nil
 	last := !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
 	h.guards = clientconn.Guard(server, time.Duration(h.ClientTimeout), last, h.logger)
 	owns := func() bool { return h.owns(server) }
@@ -121,7 +123,7 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 	if h.MaxHeaderSize > 0 && headSize(r) > h.MaxHeaderSize {
 		return h.fail(w, r, errLargeHead)
 	}
-	client := forward.Sender{Trusted: trusted, Ports: h.app.ports(), AllowSilence: guarded.AllowSilence}
+	client := forward.Sender{Trusted: trusted, Ports: h.app.ports(), AllowSilence: guarded.AllowSilence, Server: h.server}
 	if watched := guarded.Watched(); watched != nil {
 		client.Connection = watched
 	}

@@ -319,6 +319,70 @@ func TestReloadsKeepTheHandlersOfServices(t *testing.T) {
 	wantInventory(t, p, before)
 }
 
+// TestHandlersSeeTheSameOnTheFastPath as on the way through Caddy's server, which has the first
+// request of a connection.
+func TestHandlersSeeTheSameOnTheFastPath(t *testing.T) {
+	for _, trusted := range []string{"192.0.2.0/24", "127.0.0.0/8"} {
+		p := startProxy(t, "--trusted-proxies", trusted)
+		app := startApp(t, "app", nil)
+		placeholders := []string{
+			"client_ip", "remote_host", "host", "hostport", "scheme", "method", "uri", "path", "query", "http.vars.trusted_proxy", "http.vars.client_ip",
+			"http.request.proto", "http.request.orig_uri", "http.request.header.X-A", "http.request.header.X-Forwarded-For", "http.request.local.port", "http.request.cookie.c",
+			"parachute.service", "parachute.release", "parachute.target",
+		}
+		deploy(t, p, api.DeployRequest{Service: "web", Targets: []string{app.addr()}, With: "rewrite /a* /b{uri}\nrespond <<END\n" + "{" + strings.Join(placeholders, "}\n{") + "}\nEND\n"})
+		tr := &http.Transport{}
+		defer tr.CloseIdleConnections()
+		var first string
+		for i := range 3 {
+			req, err := http.NewRequest(http.MethodGet, p.URL()+"/a?b=c", nil)
+			must(t, err)
+			req.Host = "any.test"
+			req.Header.Set("X-A", "b")
+			req.Header.Set("X-Forwarded-For", "203.0.113.9")
+			req.AddCookie(&http.Cookie{Name: "c", Value: "d"})
+			resp, err := tr.RoundTrip(req)
+			must(t, err)
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			must(t, err)
+			if i == 0 {
+				first = string(body)
+				lines := strings.Split(first, "\n")
+				if client := lines[0]; (client == "203.0.113.9") != (trusted == "127.0.0.0/8") || lines[6] != "/b/a?b=c" || lines[17] != "web" || lines[18] != "1" {
+					t.Errorf("with %s trusted:\n%s", trusted, first)
+				}
+			}
+			if string(body) != first {
+				t.Errorf("request %d sees\n%s\nand the first\n%s", i+1, body, first)
+			}
+		}
+	}
+}
+
+// TestUpgradesKeepTheHandlersOfServices under load.
+func TestUpgradesKeepTheHandlersOfServices(t *testing.T) {
+	p := startProxy(t)
+	app := startApp(t, "app", nil)
+	var hosts []string
+	for i := range 5 {
+		host := fmt.Sprintf("s%d.test", i)
+		hosts = append(hosts, host)
+		deploy(t, p, api.DeployRequest{Hosts: []string{host}, Targets: []string{app.addr()}, Force: true, Headers: []string{"X-Host: " + host}, Compress: true})
+	}
+	load := startHandlersUnderLoad(t, p, hosts, func(host string, resp *http.Response, body string) bool {
+		return resp.StatusCode == 200 && body == "app" && resp.Header.Get("X-Host") == host
+	})
+	for range 3 {
+		upgrade(t, p)
+		deploy(t, p, api.DeployRequest{Hosts: []string{hosts[0]}, Targets: []string{app.addr()}, Force: true})
+	}
+	load.stop()
+	if load.answers.Load() < 200 {
+		t.Errorf("only %d requests were answered", load.answers.Load())
+	}
+}
+
 // TestOptionsThatBecomeHandlers as they are given on a command line.
 func TestOptionsThatBecomeHandlers(t *testing.T) {
 	p := startProxy(t)
@@ -362,6 +426,10 @@ func TestOptionsThatBecomeHandlers(t *testing.T) {
 	}
 	if strings.Contains(status, "$2a$") || strings.Contains(run(t, p, "history", "app.test").Stdout, "$2a$") {
 		t.Errorf("hashes are shown:\n%s", status)
+	}
+	wantOutput(t, p, 0, "allow-ip: all -> 127.0.0.1", "deploy", app.addr(), "--host", "app.test", "--allow-ip", "127.0.0.1")
+	if resp, _ := askTwice(t, p, "app.test", "/", asBob); resp.StatusCode != 200 {
+		t.Errorf("from an address that is allowed: %s", resp.Status)
 	}
 	wantOutput(t, p, 0, "basic-auth-file: bob,eve (", "deploy", app.addr(), "--host", "app.test", "--unset", "basic-auth-file,deny-ip", "--allow-ip", "192.0.2.1")
 	if resp, _ := askTwice(t, p, "app.test", "/", nil); resp.StatusCode != 403 {

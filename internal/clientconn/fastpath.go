@@ -33,8 +33,6 @@ type FastPath struct {
 	serve func(c *Conn, w http.ResponseWriter, r *http.Request, trusted bool)
 	// caddyServer is Caddy's server, nil if the fast path is not taken.
 	caddyServer http.Handler
-	// server is what the config says of that.
-	server *caddyhttp.Server
 	// facts are the newest ones, of clients that are not trusted and of those that are.
 	// Nearly all connections share them.
 	facts [2]atomic.Pointer[clientFacts]
@@ -60,7 +58,7 @@ func (f *clientFacts) fresh(p *FastPath) bool {
 // NewFastPath returns a fast path to serve for the requests of server. It is taken if
 // owns, which is asked when the first client connects, returns true.
 func NewFastPath(server *caddyhttp.Server, owns func() bool, serve func(c *Conn, w http.ResponseWriter, r *http.Request, trusted bool)) *FastPath {
-	p := &FastPath{serve: serve, server: server}
+	p := &FastPath{serve: serve}
 	server.RegisterConnContext(p.install(owns))
 	return p
 }
@@ -81,20 +79,6 @@ func (p *FastPath) install(owns func() bool) func(context.Context, net.Conn) con
 		})
 		return ctx
 	}
-}
-
-// ServerOf returns the server of Caddy's that a request would have come to without the fast
-// path. It returns nil for a request that has come by no fast path.
-func ServerOf(r *http.Request) *caddyhttp.Server {
-	std, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
-	if !ok {
-		return nil
-	}
-	p, ok := std.Handler.(*FastPath)
-	if !ok {
-		return nil
-	}
-	return p.server
 }
 
 // ServeHTTP implements [http.Handler].

@@ -23,6 +23,9 @@ type Sender struct {
 	Began time.Time
 	// Waited says that the request has waited for something else than its release.
 	Waited bool
+	// Server is the server of the host's that the request has come to, for handlers of the
+	// host's.
+	Server any
 	// Record, if not nil, is filled in when the request ends.
 	Record *Record
 }

@@ -94,7 +94,8 @@ func prepare(w http.ResponseWriter, r *http.Request, p *passage) (*http.Request,
 		return r.WithContext(ctx), replacer
 	}
 	replacer = caddy.NewReplacer()
-	r = caddyhttp.PrepareRequest(r.WithContext(ctx), replacer, w, clientconn.ServerOf(r))
+	server, _ := p.Server.(*caddyhttp.Server)
+	r = caddyhttp.PrepareRequest(r.WithContext(ctx), replacer, w, server)
 	clientconn.RestoreNames(r.Header) // PrepareRequest asks who is trusted, which hides them
 	return r, replacer
 }

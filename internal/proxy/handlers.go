@@ -34,6 +34,8 @@ type Chain interface {
 type Visit struct {
 	// Record is whose request it is, and, once that is known, which target has got it.
 	Record *forward.Record
+	// Server is the server of the host's that the request has come to.
+	Server any
 	// Next forwards the request. It returns one of the errors of [Engine.ServeHTTP] if nothing
 	// could be written. Handlers may call it again, which is another request to a target.
 	Next func(w http.ResponseWriter, r *http.Request) error

@@ -94,10 +94,13 @@ func (p *pass) through(chain Chain, r *http.Request) (err error) {
 	defer func() { p.end(recover(), &err) }()
 	p.waiting = newWaitingContext(r.Context(), p.v.client.Connection)
 	defer p.waiting.end()
+	// Handlers change the URL. What the host tells them of the request has the same one, so it
+	// is the engine that needs another: its routes are those of the request as it came.
+	came, address := *r, *r.URL
+	came.URL = &address
+	p.v.in = &came
 	r = r.WithContext(p.waiting)
-	address := *r.URL // which handlers change
-	r.URL = &address
-	return chain.ServeHTTP(&p.answer, r, &Visit{Record: p.v.client.Record, Next: p.next, Answered: p.answer.begun})
+	return chain.ServeHTTP(&p.answer, r, &Visit{Record: p.v.client.Record, Server: p.v.client.Server, Next: p.next, Answered: p.answer.begun})
 }
 
 // next forwards the request.
