@@ -11,56 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
 )
-
-// recipe is one of docs/HANDLERS.md: files, and the commands that use them.
-type recipe struct {
-	title    string
-	files    map[string]string
-	commands []string
-}
-
-// readRecipes returns the recipes by their numbers.
-func readRecipes(t *testing.T) map[string]recipe {
-	t.Helper()
-	page, err := os.ReadFile("../docs/HANDLERS.md")
-	must(t, err)
-	all := make(map[string]recipe)
-	for _, section := range regexp.MustCompile(`(?m)^### (\d+)\. `).Split(string(page), -1)[1:] {
-		section, _, _ = strings.Cut(section, "\n## ")
-		title, rest, _ := strings.Cut(section, "\n")
-		r := recipe{title: title, files: make(map[string]string)}
-		for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(rest, -1) {
-			file := ""
-			lines := strings.Split(strings.TrimSuffix(block[1], "\n"), "\n")
-			for i := 0; i < len(lines); i++ {
-				line := lines[i]
-				switch {
-				case strings.HasPrefix(line, "$ cat "):
-					file = strings.TrimPrefix(line, "$ cat ")
-				case strings.HasPrefix(line, "$ "):
-					for strings.HasSuffix(line, "\\") {
-						i++
-						line = strings.TrimSuffix(line, "\\") + lines[i]
-					}
-					r.commands, file = append(r.commands, strings.TrimPrefix(line, "$ ")), ""
-				case file == "":
-					t.Fatalf("recipe %s has output: %s", title, line)
-				default:
-					r.files[file] += line + "\n"
-				}
-			}
-		}
-		all[fmt.Sprint(len(all)+1)] = r
-	}
-	return all
-}
 
 // kitchen is where a recipe is tried.
 type kitchen struct {
@@ -74,13 +29,13 @@ type kitchen struct {
 
 // follow writes the files of a recipe and runs its commands, as they are written but for names
 // and addresses: certificates are those of the proxy's own authority.
-func (k *kitchen) follow(r recipe, commands ...string) {
+func (k *kitchen) follow(r rig.Recipe, commands ...string) {
 	k.Helper()
-	for name, text := range r.files {
+	for name, text := range r.Files {
 		must(k.T, os.WriteFile(filepath.Join(k.dir, name), []byte(k.replaced.Replace(text)), 0o600))
 	}
 	if commands == nil {
-		commands = r.commands
+		commands = r.Commands
 	}
 	for _, command := range commands {
 		bin, err := rig.ParachuteBinary()
@@ -152,7 +107,8 @@ func from(address string) func(*http.Request) {
 // TestRecipes executes each of docs/HANDLERS.md, but for the one that needs a plugin, which
 // integration/plugins executes.
 func TestRecipes(t *testing.T) {
-	recipes := readRecipes(t)
+	recipes, err := rig.ReadRecipes("../docs/HANDLERS.md")
+	must(t, err)
 	if len(recipes) != 10 {
 		t.Fatalf("there are %d recipes", len(recipes))
 	}
@@ -166,24 +122,24 @@ func TestRecipes(t *testing.T) {
 		w.Header().Set("Remote-Groups", "admins,dev")
 	})
 	p := startProxy(t, "--trusted-proxies", "127.0.0.0/8")
-	for number, cook := range map[string]func(k *kitchen, r recipe){
-		"1": func(k *kitchen, r recipe) {
+	for number, cook := range map[int]func(k *kitchen, r rig.Recipe){
+		1: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
 			accepts := func(r *http.Request) { r.Header.Set("Accept-Encoding", "zstd, gzip") }
 			k.want(200, "http://app1.example.com/assets/a.css", accepts, "Cache-Control", "public, max-age=31536000, immutable", "Content-Encoding", "zstd")
 			k.want(200, "http://app1.example.com/", accepts, "Cache-Control", "app's own", "Content-Encoding", "zstd")
 			k.want(200, "http://app1.example.com/", nil, "Content-Encoding", "")
 		},
-		"2": func(k *kitchen, r recipe) {
+		2: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
 			k.want(200, "https://app1.example.com/", nil, "Strict-Transport-Security", "max-age=31536000", "Content-Security-Policy", "default-src https:",
 				"X-Content-Type-Options", "nosniff", "X-Frame-Options", "DENY", "Referrer-Policy", "strict-origin-when-cross-origin",
 				"Permissions-Policy", "camera=(), microphone=()", "Server", "")
 			k.want(301, "http://app1.example.com/", nil, "Strict-Transport-Security", "")
 		},
-		"3": func(k *kitchen, r recipe) {
+		3: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
-			k.follow(recipe{}, "parachute deploy web-2:3000 --host app1.example.com --tls")
+			k.follow(rig.Recipe{}, "parachute deploy web-2:3000 --host app1.example.com --tls")
 			k.want(401, "https://staging.example.com/", nil, "Www-Authenticate", `Basic realm="restricted"`, "X-Robots-Tag", "noindex")
 			k.want(401, "https://staging.example.com/", basicAuth("ada", "hiccup"))
 			k.want(200, "https://staging.example.com/", basicAuth("ada", "correct horse"), "X-Robots-Tag", "noindex")
@@ -191,7 +147,7 @@ func TestRecipes(t *testing.T) {
 			k.want(200, "https://app1.example.com/", nil, "X-Robots-Tag", "")
 			k.want(301, "http://staging.example.com/", nil, "Www-Authenticate", "")
 		},
-		"4": func(k *kitchen, r recipe) {
+		4: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
 			for _, path := range []string{"/admin", "/admin/x", "/ADMIN/x", "/%61dmin", "//admin/x"} {
 				k.want(401, "https://app1.example.com"+path, nil)
@@ -200,7 +156,7 @@ func TestRecipes(t *testing.T) {
 			k.want(200, "https://app1.example.com/admin/up", nil)
 			k.want(200, "https://app1.example.com/", nil)
 		},
-		"5": func(k *kitchen, r recipe) {
+		5: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
 			if resp, _, err := k.ask("GET", "https://app1.example.com/", from("173.245.48.5")); err == nil {
 				k.Errorf("who does not come by Cloudflare gets %s", resp.Status)
@@ -209,7 +165,7 @@ func TestRecipes(t *testing.T) {
 			k.follow(r)
 			k.want(200, "https://app1.example.com/", from("203.0.113.9"))
 		},
-		"6": func(k *kitchen, r recipe) {
+		6: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
 			spoof := func(r *http.Request) {
 				r.Header.Set("Remote-User", "root")
@@ -225,16 +181,16 @@ func TestRecipes(t *testing.T) {
 				k.Errorf("the application gets %.200q", body)
 			}
 		},
-		"7": func(k *kitchen, r recipe) {
-			k.follow(r, r.commands[0])
+		7: func(k *kitchen, r rig.Recipe) {
+			k.follow(r, r.Commands[0])
 			if body := k.want(503, "https://app1.example.com/", from("203.0.113.9"), "Retry-After", "3600"); body != "Back at noon." {
 				k.Errorf("visitors see %q", body)
 			}
 			k.want(200, "https://app1.example.com/", from("198.51.100.7"), "Retry-After", "")
-			k.follow(r, r.commands[1])
+			k.follow(r, r.Commands[1])
 			k.want(200, "https://app1.example.com/", from("203.0.113.9"))
 		},
-		"8": func(k *kitchen, r recipe) {
+		8: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
 			k.want(200, "https://blog.example.com/", nil, "Strict-Transport-Security", "max-age=31536000")
 			k.want(404, "https://blog.example.com/.git/config", nil)
@@ -245,7 +201,7 @@ func TestRecipes(t *testing.T) {
 				r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(make([]byte, 65<<20))), 65<<20
 			})
 		},
-		"9": func(k *kitchen, r recipe) {
+		9: func(k *kitchen, r rig.Recipe) {
 			k.follow(r)
 			ours := func(r *http.Request) { r.Header.Set("Origin", "https://app.example.com") }
 			k.want(200, "https://api.example.com/", ours, "Access-Control-Allow-Origin", "https://app.example.com", "Access-Control-Allow-Credentials", "true", "Vary", "Origin")
@@ -258,9 +214,9 @@ func TestRecipes(t *testing.T) {
 			k.wantOf("OPTIONS", 200, "https://api.example.com/", ours) // of the application
 		},
 	} {
-		r := recipes[number]
-		t.Run(number+" "+strings.ReplaceAll(r.title, " ", "_"), func(t *testing.T) {
-			if len(r.commands) == 0 {
+		r := recipes[number-1]
+		t.Run(fmt.Sprint(number)+" "+strings.ReplaceAll(r.Title, " ", "_"), func(t *testing.T) {
+			if len(r.Commands) == 0 {
 				t.Fatal("there is no command")
 			}
 			k := &kitchen{T: t, p: p, dir: t.TempDir()}
@@ -285,8 +241,5 @@ func TestRecipes(t *testing.T) {
 				must(t, p.Remove(t.Context(), s.Name))
 			}
 		})
-	}
-	if slices.Contains(recipes["10"].commands, "") {
-		t.Error("the last recipe has no command")
 	}
 }
