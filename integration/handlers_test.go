@@ -360,6 +360,78 @@ func TestHandlersSeeTheSameOnTheFastPath(t *testing.T) {
 	}
 }
 
+// TestTracesNameServiceReleaseAndTarget: the directives are those of docs/HANDLERS.md.
+func TestTracesNameServiceReleaseAndTarget(t *testing.T) {
+	page, err := os.ReadFile("../docs/HANDLERS.md")
+	must(t, err)
+	from := strings.Index(string(page), "```text\ntracing {")
+	text, _, _ := strings.Cut(string(page[from+len("```text\n"):]), "```")
+	var mu sync.Mutex
+	var spans []byte // in the form of protobuf, in which texts are as they are
+	collector := startApp(t, "collector", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		spans = append(spans, body...)
+	})
+	seen := make(chan string, 10)
+	app := startApp(t, "app", func(w http.ResponseWriter, r *http.Request) { seen <- r.Header.Get("Traceparent") })
+	p := newProxy(t, "--access-log")
+	p.Env = []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + collector.addr(), "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_EXPORTER_OTLP_COMPRESSION=none", "OTEL_TRACES_SAMPLER=always_on"}
+	must(t, p.Start())
+	deploy(t, p, api.DeployRequest{Service: "traced-service", Targets: []string{app.addr()}, With: text})
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	resp, _ := askTwice(t, p, "any.test", "/", func(r *http.Request) { r.Header.Set("Traceparent", "00-"+trace+"-b7ad6b7169203331-01") })
+	if resp.StatusCode != 200 {
+		t.Fatal(resp.Status)
+	}
+	for range 2 {
+		if got := arrive(t, "the request", seen); !strings.HasPrefix(got, "00-"+trace+"-") || strings.Contains(got, "b7ad6b7169203331") {
+			t.Errorf("the application gets the traceparent %q", got)
+		}
+	}
+	_, err = p.Stop(patience) // which sends what has not been sent yet
+	must(t, err)
+	mu.Lock()
+	defer mu.Unlock()
+	for _, want := range []string{"parachute.service", "traced-service", "parachute.release", "parachute.target", app.addr()} {
+		if !strings.Contains(string(spans), want) {
+			t.Errorf("no span has %q in %d bytes", want, len(spans))
+		}
+	}
+	if !strings.Contains(p.Log(), `"traceID":"`+trace) {
+		t.Error("the access log does not name the trace")
+	}
+}
+
+// TestAccessLogNamesTheServiceOfWhatHandlersAnswer and who has got in.
+func TestAccessLogNamesTheServiceOfWhatHandlersAnswer(t *testing.T) {
+	p := startProxy(t, "--access-log", "--metrics-port", "0")
+	app := startApp(t, "app", nil)
+	deploy(t, p, api.DeployRequest{Service: "closed-service", Targets: []string{app.addr()}, BasicAuth: []string{"bob:" + bobsHash}})
+	if resp, _ := askTwice(t, p, "any.test", "/refused", nil); resp.StatusCode != 401 {
+		t.Error(resp.Status)
+	}
+	if resp, _ := askTwice(t, p, "any.test", "/served", asBob); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+	waitFor(t, "the access log", func() bool { return strings.Count(p.Log(), `"handled request"`) == 4 })
+	for line := range strings.Lines(p.Log()) {
+		if !strings.Contains(line, `"handled request"`) {
+			continue
+		}
+		wants := []string{`"service":"closed-service","release":1`, `"status":401`, `"user_id":""`}
+		if strings.Contains(line, "/served") {
+			wants = []string{`"service":"closed-service","release":1,"target":"` + app.addr(), `"status":200`, `"user_id":"bob"`}
+		}
+		for _, want := range wants {
+			if !strings.Contains(line, want) {
+				t.Errorf("there is no %s in %s", want, line)
+			}
+		}
+	}
+}
+
 // TestUpgradesKeepTheHandlersOfServices under load.
 func TestUpgradesKeepTheHandlersOfServices(t *testing.T) {
 	p := startProxy(t)

@@ -82,6 +82,8 @@ type countedChain struct {
 	// chain is nil if problem says why there is none.
 	chain   Chain
 	problem error
+	// open counts the chains that are not closed, of which it is one.
+	open *atomic.Int64
 	// uses counts the requests on their way through the chain, and carries retiringBit, so that
 	// one atomic add both counts a request and learns whether it may go on.
 	uses    atomic.Int64
@@ -114,7 +116,13 @@ func (c *countedChain) retire() {
 // close gives up the handlers, in a goroutine of its own: it may take a while, and the client
 // of the last request would wait.
 func (c *countedChain) close() {
-	if c.chain != nil {
-		c.closing.Do(func() { go c.chain.Close() })
+	if c.chain == nil {
+		return
 	}
+	c.closing.Do(func() {
+		go func() {
+			defer c.open.Add(-1)
+			c.chain.Close()
+		}()
+	})
 }

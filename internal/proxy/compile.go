@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -17,6 +19,9 @@ type chains struct {
 	// reloading is held by who puts others in the place of all handlers, also while they are
 	// made.
 	reloading sync.Mutex
+
+	// open counts the chains that are not closed.
+	open atomic.Int64
 
 	// mu guards what follows. It is held for map operations only.
 	mu sync.Mutex
@@ -49,9 +54,28 @@ func (c *chains) add(service string, adapted json.RawMessage) *chainSlot {
 func (c *chains) remove(s *chainSlot) {
 	c.mu.Lock()
 	delete(c.slots, s)
-	before := s.put(&countedChain{problem: ErrRetired})
+	before := s.put(c.counted(nil, ErrRetired))
 	c.mu.Unlock()
 	before.retire()
+}
+
+// counted returns a chain that is counted as open, or why there is none.
+func (c *chains) counted(chain Chain, problem error) *countedChain {
+	if chain != nil {
+		c.open.Add(1)
+	}
+	return &countedChain{chain: chain, problem: problem, open: &c.open}
+}
+
+// closeTime bounds how long the end of the process waits for handlers to give up what they hold.
+const closeTime = 2 * time.Second
+
+// awaitClosed waits until all chains are closed, but not for long: a request that is stuck has
+// its chain open. Some handlers have something to send when they are closed, such as spans.
+func (c *chains) awaitClosed() {
+	for end := time.Now().Add(closeTime); c.open.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // make makes the handlers of a slot, if there is a host and nobody else has made them. It
@@ -65,7 +89,7 @@ func (c *chains) make(s *chainSlot) error {
 		chain, err := compile(host, s)
 		c.mu.Lock()
 		if _, open := c.slots[s]; open && c.host == host && s.current.Load() == nil {
-			s.put(&countedChain{chain: chain, problem: err})
+			s.put(c.counted(chain, err))
 			c.mu.Unlock()
 			return err
 		}
@@ -118,7 +142,7 @@ func (c *chains) reload(host Handlers, tolerant bool) error {
 			if err != nil && !tolerant && s.problem() == nil {
 				failed = append(failed, fmt.Errorf("the service %s: %w", s.service, err))
 			}
-			fresh[s] = &countedChain{chain: chain, problem: err}
+			fresh[s] = c.counted(chain, err)
 		}
 		if len(failed) > 0 {
 			giveUp()

@@ -74,4 +74,5 @@ func (e *Engine) Close() {
 	for _, r := range inService {
 		r.Close()
 	}
+	e.chains.awaitClosed()
 }
