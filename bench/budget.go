@@ -29,6 +29,10 @@ var budgets = []budget{
 		measure: ratioBudget("nginx", cpuPerRequest, 3),
 	},
 	{
+		What: "CPU time of a small GET with handlers", Limit: "at most 0.75 of Caddy with the same directives", Scenario: "handlers/64",
+		measure: ratioBudget("caddy", cpuPerRequest, 0.75),
+	},
+	{
 		What: "CPU time of a 1 MiB response", Limit: "at most that of the best peer", Scenario: "response/1m",
 		measure: bestBudget(cpuPerRequest),
 	},

@@ -88,6 +88,8 @@ func (e *Environment) start(ctx context.Context, p peer.Peer, s *Scenario) (*pee
 		CPUs:      e.Pinning.Proxy,
 		Upstream:  e.Upstreams[0],
 		AccessLog: s.AccessLog,
+
+		Directives: s.Directives,
 	}
 	if s.TLS {
 		setup.Certificate = e.Certificate

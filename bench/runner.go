@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/parachute-proxy/parachute/bench/internal/peer"
@@ -29,7 +30,7 @@ func (r *runner) compare(ctx context.Context, s *Scenario) (*Comparison, error) 
 	c := newComparison(s)
 	var peers []peer.Peer
 	for _, p := range r.peers {
-		if p.Deploys() || !s.DeployOnly {
+		if (p.Deploys() || !s.DeployOnly) && (s.Directives == "" || slices.Contains(withDirectives, p.Name())) {
 			peers = append(peers, p)
 		}
 	}
@@ -50,6 +51,9 @@ func (r *runner) compare(ctx context.Context, s *Scenario) (*Comparison, error) 
 	}
 	return c, nil
 }
+
+// withDirectives are the proxies that know directives of a Caddyfile.
+var withDirectives = []string{parachute, "caddy"}
 
 func (r *runner) alone(ctx context.Context, c *Comparison, peers []peer.Peer) error {
 	for i, p := range peers {

@@ -13,9 +13,11 @@ type Scenario struct {
 	Title   string   // what tables say
 	Metrics []Metric // what it measures
 
-	TLS         bool // proxies serve HTTPS, too
-	AccessLog   bool // proxies log every request
-	DeployOnly  bool // only proxies that can be deployed to take part
+	TLS        bool // proxies serve HTTPS, too
+	AccessLog  bool // proxies log every request
+	DeployOnly bool // only proxies that can be deployed to take part
+	// Directives of a Caddyfile that requests pass: only parachute and Caddy take part.
+	Directives  string
 	PartOfQuick bool // runs with -quick
 	Isolation   Isolation
 

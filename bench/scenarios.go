@@ -20,6 +20,14 @@ var (
 	closing = load.Request{Path: upstream.Small, Host: peer.Host, WantLength: upstream.SmallSize, Close: true}
 )
 
+// encodeAndHeaders are what nearly every site has. The load accepts no compressed answers: what
+// compressing costs is the same everywhere.
+const encodeAndHeaders = `encode zstd gzip
+header X-Frame-Options DENY
+header Strict-Transport-Security max-age=31536000
+header X-Content-Type-Options nosniff
+`
+
 // scenarios are all that there are, in the order in which they run.
 var scenarios = []*Scenario{
 	{Name: "get/1", Title: "small GET, 1 connection", Measure: closedLoop(1, small)},
@@ -32,6 +40,8 @@ var scenarios = []*Scenario{
 	{Name: "tls/h1", Title: "small GET over TLS, 64 connections", Measure: closedLoopTLS(64, small), TLS: true},
 	{Name: "tls/h2", Title: "small GET over HTTP/2, 8 connections with 8 streams", Measure: streams(8, 8, small), TLS: true, PartOfQuick: true},
 	{Name: "log/64", Title: "small GET, 64 connections, access log", Measure: logged(closedLoop(64, small)), AccessLog: true, PartOfQuick: true},
+	{Name: "handlers/64", Title: "small GET, 64 connections, encode and three headers", Measure: closedLoop(64, small), Directives: encodeAndHeaders, PartOfQuick: true},
+	{Name: "handlers/10k", Title: "10 KiB response, 64 connections, encode and three headers", Measure: closedLoop(64, medium), Directives: encodeAndHeaders},
 	latencyAtHalfLoad(64, small),
 	idleWebSockets(2000),
 	memoryAtRest,

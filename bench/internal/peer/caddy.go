@@ -67,6 +67,9 @@ func caddyfile(s Setup, port, tlsPort string) string {
 	if s.AccessLog {
 		site = fmt.Sprintf("\tlog {\n\t\toutput file %s\n\t}\n", accessLog(s))
 	}
+	for line := range strings.Lines(s.Directives) {
+		site += "\t" + line
+	}
 	// By default Caddy keeps 32 idle connections to an upstream. With more requests
 	// at a time than that it would open connections all the time, which is not what
 	// is compared here.

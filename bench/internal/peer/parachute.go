@@ -83,7 +83,7 @@ func (p Parachute) Start(ctx context.Context, s Setup) (*Proxy, error) {
 		return nil
 	})
 	if err == nil {
-		d := parachuteAPI{http: r.HTTP()}
+		d := parachuteAPI{http: r.HTTP(), directives: s.Directives}
 		if d.client, err = r.API(); err == nil {
 			proxy.Deployer = d
 			err = d.Deploy(ctx, Deployment{Service: Service, Host: Host, Target: s.Upstream})
@@ -100,11 +100,13 @@ func (p Parachute) Start(ctx context.Context, s Setup) (*Proxy, error) {
 type parachuteAPI struct {
 	client *client.Client
 	http   *http.Client
+	// directives are those of every deploy.
+	directives string
 }
 
 // Deploy implements Deployer.
 func (a parachuteAPI) Deploy(ctx context.Context, d Deployment) error {
-	req := api.DeployRequest{Hosts: []string{d.Host}, Targets: []string{d.Target}, Force: d.Force}
+	req := api.DeployRequest{Hosts: []string{d.Host}, Targets: []string{d.Target}, Force: d.Force, With: a.directives}
 	var status api.DeploymentStatus
 	return a.client.Call(ctx, http.MethodPost, api.DeployPath(d.Service), req, &status)
 }
