@@ -47,7 +47,7 @@ type Setup struct {
 	// Addr and TLSAddr are the host:port that Kamal listens on, so that it can be started again.
 	// Empty ones are free ones, as those of all the others.
 	Addr, TLSAddr string
-	Directives  string       // of a Caddyfile, each in a line, that requests pass
+	Directives    string // of a Caddyfile, each in a line, that requests pass
 }
 
 // Proxy is a proxy that runs.
