@@ -160,7 +160,7 @@ bench: build ## measure parachute beside Caddy, kamal-proxy, nginx and HAProxy
 	go -C bench run $(GO_FLAGS) . -parachute $(CURDIR)/$(BIN) $(BENCH_FLAGS)
 
 reliability: build ## count what parachute, Caddy, kamal-proxy, nginx and HAProxy lose by reloads, upgrades and restarts
-	go -C bench run $(GO_FLAGS) ./reliability -parachute $(CURDIR)/$(BIN) $(RELIABILITY_FLAGS)
+	go -C bench run $(GO_FLAGS) ./reliability -parachute $(CURDIR)/$(BIN) -page $(CURDIR)/docs/RELIABILITY.md $(RELIABILITY_FLAGS)
 
 bench-quick: build ## see whether the benchmark works
 	go -C bench run $(GO_FLAGS) . -parachute $(CURDIR)/$(BIN) -quick

@@ -27,7 +27,7 @@ func (*kamalProxy) name() string { return "kamal-proxy" }
 
 func (*kamalProxy) http3() bool { return false }
 
-func (k *kamalProxy) version(ctx context.Context) (string, error) {
+func (k *kamalProxy) askVersion(ctx context.Context) (string, error) {
 	if err := k.Build(ctx); err != nil {
 		return "", err
 	}
@@ -68,7 +68,7 @@ func (*nginx) name() string { return "nginx" }
 
 func (*nginx) http3() bool { return false }
 
-func (*nginx) version(ctx context.Context) (string, error) { return peer.Nginx{}.Version(ctx) }
+func (*nginx) askVersion(ctx context.Context) (string, error) { return peer.Nginx{}.Version(ctx) }
 
 func (n *nginx) start(context.Context) (plain, secure string, err error) {
 	if plain, secure, err = freeAddrs(); err != nil {
@@ -181,7 +181,7 @@ func (*haproxy) name() string { return "HAProxy" }
 
 func (*haproxy) http3() bool { return false }
 
-func (*haproxy) version(ctx context.Context) (string, error) { return peer.HAProxy{}.Version(ctx) }
+func (*haproxy) askVersion(ctx context.Context) (string, error) { return peer.HAProxy{}.Version(ctx) }
 
 func (h *haproxy) start(ctx context.Context) (plain, secure string, err error) {
 	if plain, secure, err = freeAddrs(); err != nil {

@@ -25,7 +25,7 @@ func (*parachute) name() string { return "parachute" }
 
 func (*parachute) http3() bool { return true }
 
-func (p *parachute) version(ctx context.Context) (string, error) {
+func (p *parachute) askVersion(ctx context.Context) (string, error) {
 	return peer.Parachute{Binary: p.binary}.Version(ctx)
 }
 
@@ -95,7 +95,7 @@ func (*caddy) name() string { return "Caddy" }
 
 func (*caddy) http3() bool { return true }
 
-func (c *caddy) version(ctx context.Context) (string, error) {
+func (c *caddy) askVersion(ctx context.Context) (string, error) {
 	return peer.Caddy{Binary: c.binary}.Version(ctx)
 }
 

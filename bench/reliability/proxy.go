@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"time"
 
@@ -31,7 +30,7 @@ var changes = []change{reload, upgrade, restart}
 // proxy is one that its operator changes while clients use it.
 type proxy interface {
 	name() string
-	version(ctx context.Context) (string, error)
+	askVersion(ctx context.Context) (string, error)
 	// http3 reports whether it serves HTTP/3 without being asked to.
 	http3() bool
 	// start starts it, and returns where it forwards requests for peer.Host.
@@ -42,18 +41,24 @@ type proxy interface {
 	stop()
 }
 
+// known is a proxy whose version is known.
+type known struct {
+	proxy
+	version string
+}
+
 // findProxies returns the proxies that are here. parachute is the first.
-func findProxies(ctx context.Context, s peer.Setup, binary string, only *regexp.Regexp, out io.Writer) (found []proxy, err error) {
+func findProxies(ctx context.Context, s peer.Setup, o options, out io.Writer) (found []known, err error) {
 	kamal := &kamalProxy{setup: s, Kamal: peer.Kamal{Binary: filepath.Join(s.Dir, "kamal-proxy")}}
-	for _, p := range []proxy{&parachute{setup: s, binary: binary}, &caddy{setup: s, binary: binary}, kamal, &nginx{setup: s}, &haproxy{setup: s}} {
-		if len(found) > 0 && !only.MatchString(p.name()) {
+	for _, p := range []proxy{&parachute{setup: s, binary: o.binary}, &caddy{setup: s, binary: o.binary}, kamal, &nginx{setup: s}, &haproxy{setup: s}} {
+		if len(found) > 0 && !o.proxies.MatchString(p.name()) {
 			continue
 		}
-		version, err := p.version(ctx)
+		version, err := p.askVersion(ctx)
 		switch {
 		case err == nil:
 			fmt.Fprintf(out, "With %s: %s\n", p.name(), version)
-			found = append(found, p)
+			found = append(found, known{p, version})
 		case len(found) == 0:
 			return nil, err
 		default:
