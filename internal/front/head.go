@@ -51,23 +51,6 @@ func (h *head) begin() {
 	}
 }
 
-// prepared returns c with the keep-alive settings of the config, which are those of
-// [net.ListenConfig].
-func (h *head) prepared(c net.Conn) net.Conn {
-	socket, ok := c.(*net.TCPConn)
-	if !ok {
-		return c
-	}
-	keepAlive := h.config.KeepAliveConfig
-	if !keepAlive.Enable && h.config.KeepAlive >= 0 {
-		keepAlive = net.KeepAliveConfig{Enable: true, Idle: h.config.KeepAlive}
-	}
-	if keepAlive.Enable {
-		_ = socket.SetKeepAliveConfig(keepAlive)
-	}
-	return c
-}
-
 // Close implements [net.Listener]. If the head is the last one of its socket, Accept
 // returns what is left for it, and the socket is closed.
 func (h *head) Close() error {

@@ -38,6 +38,8 @@ type socket struct {
 	// done is closed when the socket is.
 	done chan struct{}
 	gate *gate
+	// keepAlive is how the connections are kept alive that it accepts.
+	keepAlive net.KeepAliveConfig
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -62,9 +64,12 @@ func (s *sockets) listen(ctx context.Context, a address, cfg net.ListenConfig) (
 		}
 		<-known.done // it is being closed, so that it can be opened again
 	}
+	kept := byDefault // by net, which knows nothing of how the socket was opened
 	ln, err := s.inherit(a)
 	if ln == nil && err == nil {
-		ln, err = s.bind(ctx, a, cfg)
+		if ln, err = s.bind(ctx, a, cfg); err == nil {
+			kept = keepAlive(ln, keepAliveOf(cfg))
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -72,7 +77,7 @@ func (s *sockets) listen(ctx context.Context, a address, cfg net.ListenConfig) (
 	if unix, ok := ln.(*net.UnixListener); ok {
 		unix.SetUnlinkOnClose(true) // unlike that of one that was inherited
 	}
-	opened := &socket{Listener: ln, changed: make(chan struct{}, 1), done: make(chan struct{}), gate: &s.gate}
+	opened := &socket{Listener: ln, keepAlive: kept, changed: make(chan struct{}, 1), done: make(chan struct{}), gate: &s.gate}
 	opened.add(h)
 	if s.open == nil {
 		s.open = make(map[string]*socket)
