@@ -171,6 +171,7 @@ var requestErrors = []struct {
 	{errLargeHead, "large_head", "the request's header is too large"},
 	{proxy.ErrNoRoute, "no_route", "no service is deployed for this host and path"},
 	{proxy.ErrRetired, "stopping", "the proxy's configuration has changed; try again"},
+	{proxy.ErrClientCertificate, "client_certificate", "the service is for clients with a certificate that it trusts"},
 	{proxy.ErrHandlers, "handlers", "the service's handlers cannot be used"},
 	{proxy.ErrLoop, "loop", "the proxy is deployed as its own application"},
 	{proxy.ErrStopped, "stopped", "the service is stopped"},
@@ -261,6 +262,15 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 	if isRefusal { // as Caddy's server answers it
 		w.WriteHeader(refusal.Status)
 		return nil
+	}
+	if errors.Is(err, proxy.ErrClientCertificate) && r.TLS != nil && len(r.TLS.PeerCertificates) == 0 {
+		// The client may have one, and not have been asked: the connection may be older than
+		// the release that wants it. HTTP/3 has only a status to say so.
+		if r.ProtoMajor < 3 {
+			header.Set("Connection", "close") // over HTTP/2, this is GOAWAY
+		} else {
+			status = http.StatusMisdirectedRequest
+		}
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)

@@ -34,6 +34,7 @@ func init() {
 	caddy.RegisterModule(Upstreams{})
 	caddy.RegisterModule(CertificateGetter{})
 	caddy.RegisterModule(Permission{})
+	caddy.RegisterModule(ClientAuthMatcher{})
 	caddy.RegisterModule(adminAPI{})
 	caddy.RegisterModule(StderrWriter{})
 
@@ -82,6 +83,9 @@ var (
 	_ caddy.Provisioner           = (*Permission)(nil)
 	_ caddytls.OnDemandPermission = (*Permission)(nil)
 	_ caddyfile.Unmarshaler       = (*Permission)(nil)
+
+	_ caddy.Provisioner          = (*ClientAuthMatcher)(nil)
+	_ caddytls.ConnectionMatcher = (*ClientAuthMatcher)(nil)
 
 	_ caddy.AdminRouter = adminAPI{}
 

@@ -126,6 +126,34 @@ func (*Permission) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return noArguments(d)
 }
 
+// ClientAuthMatcher matches connections whose clients are to be asked for a certificate: those
+// for a name of a service that is deployed with authorities for its clients. `parachute run` has
+// a policy with it, in which clients are asked and nothing is verified: the certificate of a
+// client is verified with each request, when it is known which service that is for.
+type ClientAuthMatcher struct {
+	app *App
+}
+
+// CaddyModule returns the Caddy module information.
+func (ClientAuthMatcher) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "tls.handshake_match.parachute_client_auth", New: func() caddy.Module { return new(ClientAuthMatcher) }}
+}
+
+// Provision finds the app, which need not be configured.
+func (m *ClientAuthMatcher) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("parachute")
+	if err != nil {
+		return err
+	}
+	m.app = app.(*App)
+	return nil
+}
+
+// Match implements caddytls.ConnectionMatcher.
+func (m *ClientAuthMatcher) Match(hello *tls.ClientHelloInfo) bool {
+	return m.app.engine.AsksForCertificate(hello.ServerName)
+}
+
 func noArguments(d *caddyfile.Dispenser) error {
 	d.Next() // consume the module's name
 	if d.NextArg() || d.NextBlock(0) {

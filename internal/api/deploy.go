@@ -165,6 +165,12 @@ type DeployRequest struct {
 	// to, as from www.example.com to example.com. Default: none.
 	CanonicalHost string `json:"canonical_host,omitempty"`
 
+	// ClientCA are the authorities, as PEM, that certificates of clients have to come from.
+	// Default: clients need no certificate.
+	ClientCA string `json:"client_ca,omitempty"`
+	// ClientAuth says whether a client without a certificate is served. Default: required.
+	ClientAuth ClientAuth `json:"client_auth,omitempty"`
+
 	// TakeOver moves the routes from other services that have them, in the one step of the
 	// switch. A service that has none left is drained and gone. A new service that takes over
 	// all that one other has starts from the settings of that. Default: false, so that a
@@ -274,7 +280,7 @@ func (r DeployRequest) ValidateValues() error {
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveCanonicalHost, r.resolveRollout); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

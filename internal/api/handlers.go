@@ -32,6 +32,10 @@ func (o *Options) HasHandlers() bool {
 		slices.ContainsFunc(lists, func(list []string) bool { return len(list) > 0 })
 }
 
+// Guards reports whether o asks for something that a program must not serve without which does
+// not know of it.
+func (o *Options) Guards() bool { return o.HasHandlers() || o.ClientCA != "" }
+
 // resolveHandlers checks what requests pass on their way to a target.
 func (r DeployRequest) resolveHandlers(s *Spec) error {
 	for _, list := range []struct {

@@ -49,6 +49,9 @@ type Options struct {
 	// TLS is nil without HTTPS.
 	TLS           *TLSOptions `json:"tls,omitempty"`
 	CanonicalHost string      `json:"canonical_host,omitempty"`
+
+	ClientCA   string     `json:"client_ca,omitempty" text:"lines"`
+	ClientAuth ClientAuth `json:"client_auth,omitempty"`
 }
 
 // Drain returns the limits of a drain.

@@ -105,6 +105,8 @@ var settings = withPlaces([]Setting{
 	{Name: "check-url", Text: "`URL` that is asked as well whether the new release is fine: 2xx yes, 5xx no", NotEmpty: true},
 	{Name: "keep", Text: "keep the old release ready for a rollback in an instant; its instances must not be removed", Default: false},
 	{Name: "canonical-host", Text: "`host` to redirect the other hosts to", Absent: "none", NotEmpty: true},
+	{Name: "client-ca", Text: "PEM `file` with the authorities that certificates of clients have to come from", Absent: "none", NotEmpty: true, Lines: true},
+	{Name: "client-auth", Text: "whether a client needs a certificate: `required` or optional (default: required)", Choices: texts(ClientAuths()), Absent: string(ClientAuthRequired), NotEmpty: true},
 	{Name: "take-over", Text: "also take routes that belong to other services, at the switch; a service with no route left is drained and removed", Default: false},
 	{Name: "reset", Text: "start from the defaults instead of what the service has", Default: false},
 	{Name: "label", Field: "note.label", Text: "`text` that describes the release, such as its version"},

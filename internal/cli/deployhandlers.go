@@ -21,6 +21,13 @@ func readHandlerFiles(p api.Patch) error {
 		}
 		p.Set("with", text)
 	}
+	if file, ok := p["client_ca"].(string); ok {
+		text, err := readHandlerFile("client-ca", file)
+		if err != nil {
+			return err
+		}
+		p.Set("client_ca", text)
+	}
 	if file, ok := p["basic_auth"].(string); ok {
 		text, err := readHandlerFile("basic-auth-file", file)
 		if err != nil {

@@ -137,13 +137,14 @@ var knownSettings = []string{
 	"tls_connection_policies", "automatic_https",
 	"trusted_proxies", "trusted_proxies_strict", "trusted_proxies_unix", "client_ip_headers",
 	// OwnsServer looks at these itself, at the last three with the idle timeouts that they are part of.
-	"routes", "read_idle_timeout", "write_idle_timeout", "read_min_rate", "write_min_rate", "max_write_chunk",
+	"routes", "strict_sni_host", "read_idle_timeout", "write_idle_timeout", "read_min_rate", "write_min_rate", "max_write_chunk",
 }
 
 // OwnsServer reports whether h is all that there is to server: the server has no other
 // routes, no log of its requests, and no setting that we do not know.
 func OwnsServer(server *caddyhttp.Server, h caddyhttp.MiddlewareHandler) bool {
-	if len(server.Routes) != 1 || server.ReadIdleTimeout > 0 || server.WriteIdleTimeout > 0 {
+	strict := server.StrictSNIHost != nil && *server.StrictSNIHost
+	if len(server.Routes) != 1 || strict || server.ReadIdleTimeout > 0 || server.WriteIdleTimeout > 0 {
 		return false
 	}
 	route := server.Routes[0]

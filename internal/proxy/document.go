@@ -110,7 +110,7 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 	if l.rollout != nil {
 		doc.Format, doc.Rollout = 2, &storedRollout{Settings: l.rollout.spec, Position: l.rollout.position()}
 	}
-	if slices.ContainsFunc(l.releases(), func(r *release) bool { return r.Spec.Handlers != nil }) {
+	if slices.ContainsFunc(l.releases(), func(r *release) bool { return r.Spec.Options.Guards() }) {
 		doc.Format = 3
 	}
 	return json.MarshalIndent(doc, "", "  ")

@@ -468,6 +468,7 @@ func releaseOf(s api.Spec, version int, deployedAt time.Time) *release {
 // not the default for every setting that a release keeps.
 func TestEverySettingIsStored(t *testing.T) {
 	differs := make(map[string]bool)
+	authority := string(testkit.NewAuthority(t, "clients", time.Now().Add(time.Hour)).PEM)
 	for _, tls := range []*api.TLSRequest{
 		{Issuer: api.IssuerInternal, Redirect: new(false), OnDemandURL: "/ask"},
 		{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"},
@@ -515,6 +516,8 @@ func TestEverySettingIsStored(t *testing.T) {
 				switch {
 				case strings.HasSuffix(setting.Name, "host"), strings.HasSuffix(setting.Name, "server-name"):
 					value = "a.test"
+				case setting.Name == "client-ca":
+					value = authority
 				case setting.Name == "hsts":
 					value = api.DefaultHSTS
 				case setting.Name == "rate-limit":

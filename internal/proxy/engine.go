@@ -124,6 +124,7 @@ func (e *Engine) newRelease(s api.Spec) *release {
 	r := &release{Release: e.forwarder.NewRelease(s)}
 	r.Spec = &r.Release.Spec
 	r.keyPair = keyPairOf(&s)
+	r.clients = trustedClientsOf(&s)
 	if s.Handlers != nil {
 		slot := e.chains.add(s.Service, s.Handlers)
 		r.handlers, r.Closed = slot, func() { e.chains.remove(slot) }

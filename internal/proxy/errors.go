@@ -17,6 +17,9 @@ var (
 	// ErrRetired means that the request came too late to an engine that has been
 	// retired.
 	ErrRetired = errors.New("the configuration of the proxy has changed")
+	// ErrClientCertificate means that the client has no certificate from an authority that the
+	// service trusts.
+	ErrClientCertificate = errors.New("the client has no certificate that the service trusts")
 	// ErrLoop means that a probe of the engine's has come back to it: a target of a
 	// deployment is the proxy itself.
 	ErrLoop = errors.New("the proxy is its own target")

@@ -20,6 +20,8 @@ func StatusOf(err error) int {
 		return held.Status
 	case isRefusal:
 		return refusal.Status
+	case errors.Is(err, ErrClientCertificate):
+		return http.StatusForbidden
 	case errors.Is(err, ErrHandlers):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrNoRoute):

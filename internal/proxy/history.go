@@ -40,9 +40,9 @@ type pastRelease struct {
 	// Outcome and Reason are why it has left before it was trusted.
 	Outcome api.Outcome `json:"outcome,omitempty"`
 	Reason  string      `json:"reason,omitempty"`
-	// Handlers says that the settings ask for handlers. It is since format 2: a program that
-	// does not know of them would go back to a release without.
-	Handlers bool `json:"handlers,omitempty"`
+	// Guarded says that the settings ask for handlers, or for certificates of clients. It is
+	// since format 2: a program that does not know of them would go back to a release without.
+	Guarded bool `json:"guarded,omitempty"`
 }
 
 func pastReleaseOf(r *release) (pastRelease, error) {
@@ -50,7 +50,7 @@ func pastReleaseOf(r *release) (pastRelease, error) {
 	return pastRelease{
 		Release: r.Version, DeployedAt: r.DeployedAt, From: r.from,
 		Targets: r.Targets(), Hosts: r.Spec.Hosts, Options: options, Note: r.Spec.Note,
-		Handlers: r.Spec.Options.HasHandlers(),
+		Guarded: r.Spec.Options.Guards(),
 	}, err
 }
 
@@ -121,7 +121,7 @@ func (e *Engine) changeHistory(service string, change func(*history) error) erro
 	}
 	h.Releases = h.Releases[:min(len(h.Releases), api.MaxPastReleases)]
 	h.Format = 1
-	if slices.ContainsFunc(h.Releases, func(p pastRelease) bool { return p.Handlers }) {
+	if slices.ContainsFunc(h.Releases, func(p pastRelease) bool { return p.Guarded }) {
 		h.Format = 2
 	}
 	b, err := json.MarshalIndent(h, "", "  ")

@@ -29,6 +29,8 @@ type release struct {
 	samples *samples
 	// handlers are what its requests pass on their way to a target; nil if they pass nothing.
 	handlers *chainSlot
+	// clients are those that it serves; nil if it serves all.
+	clients *trustedClients
 	// keyPair is the certificate of the service's own; nil without one.
 	keyPair *keyPair
 	// certified says that there were certificates for all hosts before the release took
@@ -48,7 +50,7 @@ func (r *release) Status() api.ReleaseStatus {
 
 // with returns r, which goes on, with another spec.
 func (r *release) with(spec *api.Spec) *release {
-	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, samples: r.samples, handlers: r.handlers}
+	next := &release{Release: r.Release, Spec: spec, takenFrom: r.takenFrom, from: r.from, restored: r.restored, lastVersion: r.lastVersion, samples: r.samples, handlers: r.handlers, clients: r.clients}
 	if r.keyPair != nil {
 		next.keyPair = newKeyPair(spec.Options.TLS, spec.Hosts)
 		next.keyPair.current.Store(r.keyPair.current.Load())

@@ -59,6 +59,13 @@ func (e *Engine) enter(v *visitor, w http.ResponseWriter, r *http.Request) (*rel
 		release.count(v.in, status, v.client)
 		return nil, "", nil
 	}
+	if release.clients != nil {
+		if err := release.clients.check(v.in, time.Now()); err != nil {
+			release.Done()
+			forward.DiscardBody(r)
+			return nil, "", release.fail(err, v.in, v.client)
+		}
+	}
 	return release, prefix, nil
 }
 

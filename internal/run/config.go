@@ -84,7 +84,12 @@ func (o *options) baseConfig() object {
 		servers[httpServer] = o.server(o.httpPort, object{"protocols": []any{"h1", "h2c"}})
 	}
 	if o.httpsPort != 0 {
-		servers[httpsServer] = o.server(o.httpsPort, object{"tls_connection_policies": []any{o.connectionPolicy()}})
+		servers[httpsServer] = o.server(o.httpsPort, object{
+			"tls_connection_policies": o.connectionPolicies(),
+			// Certificates of clients are verified with each request, for the service of its
+			// host. Caddy would refuse every host but that of the handshake, of all services.
+			"strict_sni_host": false,
+		})
 	}
 	httpApp := object{"servers": servers}
 	if o.httpPort != 0 {

@@ -170,7 +170,8 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 				"apps/tls/automation/policies":       `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `}]}]`,
 				"apps/tls/automation/on_demand":      `{"permission": {"module": "parachute"}}`,
 				"apps/pki/certificate_authorities":   `{"local": {"install_trust": false}}`,
-				httpsAt + "/tls_connection_policies": `[{}]`,
+				httpsAt + "/tls_connection_policies": `[{"match": {"parachute_client_auth": {}}, "client_authentication": {"mode": "request"}}, {}]`,
+				httpsAt + "/strict_sni_host":         `false`,
 			},
 		},
 		"account of an authority": {
@@ -192,7 +193,7 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 		},
 		"oldest TLS": {
 			[]string{"--min-tls=1.3"},
-			map[string]string{httpsAt + "/tls_connection_policies": `[{"protocol_min": "tls1.3"}]`},
+			map[string]string{httpsAt + "/tls_connection_policies": `[{"match": {"parachute_client_auth": {}}, "client_authentication": {"mode": "request"}, "protocol_min": "tls1.3"}, {"protocol_min": "tls1.3"}]`},
 		},
 		"access log": {
 			[]string{"--access-log"},
@@ -275,7 +276,8 @@ func TestSitesOverTLSShareThePortWithServices(t *testing.T) {
 		"routes": [{"match": [{"host": ["www.example.com"]}], "handle": [{"handler": "static_response"}]}]
 	}}}}}`))
 	c.has(httpsAt, `null`)
-	c.has("apps/http/servers/mine/tls_connection_policies", `[{}]`)
+	c.has("apps/http/servers/mine/tls_connection_policies", `[{"match": {"parachute_client_auth": {}}, "client_authentication": {"mode": "request"}}, {}]`)
+	c.has("apps/http/servers/mine/strict_sni_host", `false`)
 	c.has("apps/http/servers/mine/routes", `[
 		{"match": [{"host": ["www.example.com"]}], "handle": [{"handler": "static_response"}]},
 		`+toServices+`]`)

@@ -161,6 +161,9 @@ func inherit(theirs, our object) {
 			}
 		}
 	}
+	if theirs["tls_connection_policies"] == nil && theirs["strict_sni_host"] == nil && our["strict_sni_host"] != nil {
+		theirs["strict_sni_host"] = our["strict_sni_host"]
+	}
 	for _, key := range []string{"logs", "tls_connection_policies", "max_header_bytes"} {
 		if v, ok := our[key]; ok && theirs[key] == nil {
 			theirs[key] = v

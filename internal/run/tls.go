@@ -11,12 +11,15 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-// connectionPolicy returns what is demanded of TLS connections.
-func (o *options) connectionPolicy() object {
-	if o.minTLS == "1.3" {
-		return object{"protocol_min": "tls1.3"}
+// connectionPolicies returns what is demanded of TLS connections. Clients of services that have to
+// know them are asked for a certificate.
+func (o *options) connectionPolicies() []any {
+	asking := object{"match": object{"parachute_client_auth": object{}}, "client_authentication": object{"mode": "request"}}
+	others := object{}
+	if o.minTLS == "1.3" { // 1.2 is Caddy's
+		asking["protocol_min"], others["protocol_min"] = "tls1.3", "tls1.3"
 	}
-	return object{} // 1.2 is Caddy's
+	return []any{asking, others}
 }
 
 // automation returns how certificates are obtained: for deployed hosts by asking us,
