@@ -714,3 +714,73 @@ func TestHandlersNoticeThatTheClientIsGone(t *testing.T) {
 }
 
 type keyOfTest struct{}
+
+// TestPausedRequestsPassTheHandlersAfterwards: those of the release that serves them in the end.
+func TestPausedRequestsPassTheHandlersAfterwards(t *testing.T) {
+	h := newFakeHandlers(t)
+	e := newTestEngine(t, withHandlers(h))
+	app := testkit.StartApp(t, "app")
+	e.deploy(requestWith("refuse", "web", app))
+	if _, err := e.Hold(t.Context(), "web", api.Paused, api.HoldRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan string, 1)
+	go func() {
+		status, body := e.get("any.test", "/")
+		answers <- fmt.Sprint(status, " ", body)
+	}()
+	for {
+		if s, _ := e.Service("web"); s.Hold != nil && s.Hold.Waiting == 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// A load balancer is told by the proxy, and not by a handler.
+	if status, _ := e.get("any.test", "/up"); status != http.StatusOK {
+		t.Errorf("a load balancer gets %d while the service is paused", status)
+	}
+	e.deployPatch(api.Patch{"service": "web", "targets": []string{app.Target}, "with": "pass"})
+	if _, err := e.Resume("web", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := testkit.Receive(t, answers, "the answer"); got != "200 app" {
+		t.Errorf("the request that waited: %s", got)
+	}
+	e.deployPatch(api.Patch{"service": "web", "targets": []string{app.Target}, "with": "refuse"})
+	if status, _ := e.get("any.test", "/up"); status != http.StatusForbidden {
+		t.Errorf("a load balancer gets %d while the service serves", status)
+	}
+}
+
+// TestCanaryHasItsOwnHandlers: each client gets the handlers and the app of one release.
+func TestCanaryHasItsOwnHandlers(t *testing.T) {
+	h := newFakeHandlers(t)
+	e := newTestEngine(t, withHandlers(h))
+	old, next := testkit.StartApp(t, "old"), testkit.StartApp(t, "new")
+	e.deploy(requestWith("old", "web", old))
+	canary := requestWith("new", "web", next)
+	canary.Canary, canary.Detach = "50%", true
+	await(t, e.start(canary), api.EventRollout, 1)
+	seen := make(map[string]int)
+	for range 100 {
+		req := e.request(http.MethodGet, "any.test", "/", nil)
+		req.Header.Set("Accept", "text/html")
+		resp, err := e.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		seen[string(body)]++
+		if got := resp.Header.Get("X-Chain"); got != "first "+string(body) {
+			t.Errorf("the answer %q comes with the handlers %q", body, got)
+		}
+	}
+	if seen["old"] == 0 || seen["new"] == 0 {
+		t.Errorf("only one release has answered: %v", seen)
+	}
+	if _, err := e.rollback("web", api.RollbackRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	wantOpen(t, h, 1)
+}
