@@ -98,8 +98,9 @@ func Open() { process.begin() }
 func (s *sockets) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.adoptQUIC()
 	for name, f := range s.inherited {
-		if isTCP(name) || isUnix(name) { // others are still used by the process before
+		if isTCP(name) || isUnix(name) { // others are still needed by the process before
 			shutDown(f)
 		}
 		_ = f.Close()

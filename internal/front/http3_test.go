@@ -319,6 +319,16 @@ func TestAddressesForUDPMayOverlap(t *testing.T) {
 // upgrade returns the next process, with a config.
 func (s *http3Site) upgrade(handler http.HandlerFunc) (*http3Site, *h3Config) {
 	s.t.Helper()
+	next := s.succeed()
+	config := next.start(handler)
+	s.sockets.release()
+	next.sockets.begin()
+	return next, config
+}
+
+// succeed returns the next process, which has the sockets.
+func (s *http3Site) succeed() *http3Site {
+	s.t.Helper()
 	secrets, err := s.sockets.marshalSecrets()
 	if err != nil {
 		s.t.Fatal(err)
@@ -332,10 +342,32 @@ func (s *http3Site) upgrade(handler http.HandlerFunc) (*http3Site, *h3Config) {
 	if err := next.sockets.takeOver(copies(s.t, append(s.sockets.all(), relays...)), secrets); err != nil {
 		s.t.Fatal(err)
 	}
-	config := next.start(handler)
+	return next
+}
+
+// TestOlderProcessesKeepHTTP3ThatIsGivenUp by the config of the one that takes over: it reads for
+// them, and refuses connections, until they have ended.
+func TestOlderProcessesKeepHTTP3ThatIsGivenUp(t *testing.T) {
+	s := newHTTP3Site(t)
+	config := s.start(answer("old"))
+	old := config.client(t)
+	next := s.succeed()
+	next.site.start(answer("next"))
 	s.sockets.release()
 	next.sockets.begin()
-	return next, config
+	old.expect("old")
+	if _, err := config.dial(t); err == nil {
+		t.Error("the next process serves HTTP/3")
+	}
+	old.expect("old")
+	s.kill()
+	testkit.WaitFor(t, "the address to be free", func() bool {
+		conn, err := net.ListenPacket("udp", config.listener.Addr().String())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 }
 
 // kill has the process have no socket for UDP any more, as if it were gone.

@@ -23,8 +23,8 @@ type quicSocket struct {
 	transport *quic.Transport
 	gate      *gate
 	// front has the connections: nil before the first config has started.
-	front   atomic.Pointer[front]
-	joining sync.Once
+	front     atomic.Pointer[front]
+	beginning sync.Once
 	// accepts says that clients may begin connections. Otherwise they are refused.
 	accepts atomic.Bool
 	// done is closed when the socket is.
@@ -163,15 +163,26 @@ func (f *Fronts) serveQUIC(at *front, q *quicSocket) {
 	at.quic = q
 	q.front.Store(at)
 	q.accepts.Store(true)
-	q.joining.Do(func() {
+	q.begin()
+}
+
+// begin has the socket read as soon as this process may.
+func (q *quicSocket) begin() {
+	q.beginning.Do(func() {
 		go func() {
 			if passed := q.gate.passed(); passed != nil {
 				select {
 				case <-passed:
 				case <-q.done:
+					return
 				}
 			}
 			q.conn.Begin()
+			select {
+			case <-q.conn.Alone():
+				q.add(0)
+			case <-q.done:
+			}
 		}()
 	})
 }
@@ -206,9 +217,10 @@ func (q *quicSocket) add(n int) {
 	q.endIfUnused()
 }
 
-// endIfUnused closes the socket if nobody needs it any more. mu must be held.
+// endIfUnused closes the socket if nobody needs it any more: neither this process nor one before it,
+// whose packets this one reads. mu must be held.
 func (q *quicSocket) endIfUnused() {
-	if q.heads == 0 && q.conns == 0 && !q.closed {
+	if q.heads == 0 && q.conns == 0 && q.conn.IsAlone() && !q.closed {
 		q.closed = true
 		go q.close()
 	}

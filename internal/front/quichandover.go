@@ -70,6 +70,36 @@ func (s *sockets) inheritUDP(a address) (*net.UDPConn, error) {
 	return udp, nil
 }
 
+// adoptQUIC has the sockets that no config has wanted read for as long as processes before this one
+// have connections by them: they read no more. Who wants to begin a connection is refused. s.mu must be
+// held.
+func (s *sockets) adoptQUIC() {
+	for name := range s.inherited {
+		network, at, _ := strings.Cut(name, "/")
+		if !isUDP(name) || !s.hasRelays(name) {
+			continue
+		}
+		a := address{network, at, 0}
+		udp, err := s.inheritUDP(a)
+		if err != nil {
+			continue // and their clients notice that after their timeout
+		}
+		if q, err := s.openQUIC(a, udp); err == nil {
+			q.begin()
+		}
+	}
+}
+
+// hasRelays reports whether there are relays of a socket. s.mu must be held.
+func (s *sockets) hasRelays(socket string) bool {
+	for name := range s.inherited {
+		if _, ok := relayEpoch(name, socket); ok {
+			return true
+		}
+	}
+	return false
+}
+
 // inheritRelays gives conn the relays to the processes before. s.mu must be held.
 func (s *sockets) inheritRelays(a address, conn *packets.Conn) error {
 	for name, f := range s.inherited {

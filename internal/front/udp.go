@@ -52,15 +52,26 @@ func (s *sockets) listenQUIC(ctx context.Context, a address, cfg net.ListenConfi
 		}
 		<-known.done // so that it can be opened again
 	}
-	secrets, err := s.ownSecrets()
-	if err != nil {
-		return nil, err
-	}
 	udp, err := s.inheritUDP(a)
 	if udp == nil && err == nil {
 		udp, err = s.bindUDP(ctx, a, cfg)
 	}
 	if err != nil {
+		return nil, err
+	}
+	opened, err := s.openQUIC(a, udp)
+	if err != nil {
+		return nil, err
+	}
+	opened.addHead()
+	return newUDPHead(opened), nil
+}
+
+// openQUIC returns what is new for a socket, which it takes over. s.mu must be held.
+func (s *sockets) openQUIC(a address, udp *net.UDPConn) (*quicSocket, error) {
+	secrets, err := s.ownSecrets()
+	if err != nil {
+		_ = udp.Close()
 		return nil, err
 	}
 	issuer := packets.NewIssuer(secrets.IDs, secrets.Epoch)
@@ -74,7 +85,6 @@ func (s *sockets) listenQUIC(ctx context.Context, a address, cfg net.ListenConfi
 		_ = conn.Close()
 		return nil, err
 	}
-	opened.heads = 1
 	if s.quic == nil {
 		s.quic = make(map[string]*quicSocket)
 	}
@@ -87,7 +97,7 @@ func (s *sockets) listenQUIC(ctx context.Context, a address, cfg net.ListenConfi
 			delete(s.quic, a.key())
 		}
 	}()
-	return newUDPHead(opened), nil
+	return opened, nil
 }
 
 // bindUDP opens a socket. s.mu must be held.

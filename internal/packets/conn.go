@@ -22,9 +22,9 @@ type Conn struct {
 	issuer  *Issuer
 	// older are the relays to processes before this one, by epoch. nil if there is none.
 	older atomic.Pointer[map[byte]*outbox]
-	// begun is closed by Begin.
-	begun     chan struct{}
-	beginning sync.Once
+	// begun is closed by Begin, alone when there are no relays any more, and closed by Close.
+	begun, alone, closed                      chan struct{}
+	beginning, watching, becomeAlone, closing sync.Once
 	// expired is closed when the deadline of reading is in the past; see SetReadDeadline.
 	expired  chan struct{}
 	expiring sync.Once
@@ -50,7 +50,7 @@ type relay struct {
 func NewConn(socket *net.UDPConn, issuer *Issuer) *Conn {
 	return &Conn{
 		UDPConn: socket, batches: ipv4.NewPacketConn(socket), issuer: issuer,
-		begun: make(chan struct{}), expired: make(chan struct{}),
+		begun: make(chan struct{}), alone: make(chan struct{}), closed: make(chan struct{}), expired: make(chan struct{}),
 	}
 }
 
@@ -58,7 +58,18 @@ func NewConn(socket *net.UDPConn, issuer *Issuer) *Conn {
 var longAgo = time.Unix(1, 0)
 
 // Begin has the Conn be read.
-func (c *Conn) Begin() { c.beginning.Do(func() { close(c.begun) }) }
+func (c *Conn) Begin() {
+	c.beginning.Do(func() { close(c.begun) })
+	if c.IsAlone() {
+		c.becomeAlone.Do(func() { close(c.alone) })
+	}
+}
+
+// IsAlone reports whether no process before this one needs this one to read its packets.
+func (c *Conn) IsAlone() bool { return c.older.Load() == nil }
+
+// Alone returns a channel that is closed, some time after Begin, when IsAlone.
+func (c *Conn) Alone() <-chan struct{} { return c.alone }
 
 // Inherit has packets for a process before this one go there by a relay, of which f is the end.
 // It takes f over, and is to be called before Begin.
@@ -68,7 +79,34 @@ func (c *Conn) Inherit(epoch byte, f *os.File) error {
 		return err
 	}
 	c.change(func(older map[byte]*outbox) { older[epoch] = out })
+	c.watching.Do(func() { go c.watch() })
 	return nil
+}
+
+// relayLook is how often is looked whether the processes before this one are still there.
+const relayLook = time.Second
+
+// watch forgets the relays to processes that have ended, until there are none.
+func (c *Conn) watch() {
+	tick := time.NewTicker(relayLook)
+	defer tick.Stop()
+	for !c.IsAlone() {
+		select {
+		case <-tick.C:
+		case <-c.closed:
+			return
+		}
+		older := c.older.Load()
+		if older == nil {
+			break
+		}
+		for epoch, relay := range *older {
+			if !relay.isOpen() {
+				c.forget(epoch, relay)
+			}
+		}
+	}
+	c.becomeAlone.Do(func() { close(c.alone) })
 }
 
 // change changes a copy of the relays, since they are read without a lock.
@@ -266,6 +304,7 @@ func (c *Conn) isExpired() bool {
 
 // Close closes the socket and the relays of this process.
 func (c *Conn) Close() error {
+	c.closing.Do(func() { close(c.closed) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.withdraw()

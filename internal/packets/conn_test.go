@@ -240,6 +240,22 @@ func TestRelayOfAProcessThatHasEndedIsForgotten(t *testing.T) {
 	}
 }
 
+// TestEndOfAProcessIsNoticed without a packet for it.
+func TestEndOfAProcessIsNoticed(t *testing.T) {
+	key := newKey(t)
+	old := first(t, key)
+	next := old.upgrade(key)
+	if next.IsAlone() || !old.IsAlone() {
+		t.Error("it is not known who is alone")
+	}
+	_ = old.Close()
+	select {
+	case <-next.Alone():
+	case <-time.After(patience):
+		t.Error("the end of the old process is not noticed")
+	}
+}
+
 func TestOfferOfWhichNothingComesChangesNothing(t *testing.T) {
 	key := newKey(t)
 	p := first(t, key)

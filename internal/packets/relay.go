@@ -87,6 +87,14 @@ func (o *outbox) send(m *ipv4.Message) bool {
 		return true // and it is lost
 	}
 	o.buf = frame
+	return o.sendFrame(frame)
+}
+
+// isOpen reports whether the process at the other end is there. It may be called at any time.
+func (o *outbox) isOpen() bool { return o.sendFrame(nil) } // which is no packet there
+
+func (o *outbox) sendFrame(frame []byte) bool {
+	var err error
 	if failed := o.raw.Control(func(fd uintptr) { err = sendNow(fd, frame) }); failed != nil {
 		err = failed
 	}
