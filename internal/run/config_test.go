@@ -531,3 +531,14 @@ func TestEveryServerSharesItsSockets(t *testing.T) {
 	c.has("apps/http/servers/mine/listener_wrappers", `[{"wrapper": "http_redirect"}, {"wrapper": "tls"}, {"wrapper": "parachute_front"}]`)
 	c.has("apps/http/servers/silent/listen", `null`)
 }
+
+// HTTP/3 is left to Caddy where nothing else is served: the front would not see the address.
+func TestAddressesForHTTP3AloneStayCaddys(t *testing.T) {
+	c := build(t, withFile(t, "caddy.json", `{"apps": {"http": {"servers": {
+		"alone": {"listen": [":9000"], "protocols": ["h3"], "tls_connection_policies": [{}], "routes": [{"handle": [{"handler": "static_response"}]}]},
+		"some": {"listen": [":9001", "parachute/:9002", ":9003"], "listen_protocols": [["h1", "h3"], ["h3"], null],
+			"tls_connection_policies": [{}], "routes": [{"handle": [{"handler": "static_response"}]}]}
+	}}}}`))
+	c.has("apps/http/servers/alone/listen", `[":9000"]`)
+	c.has("apps/http/servers/some/listen", `["parachute/:9001", ":9002", "parachute/:9003"]`)
+}
