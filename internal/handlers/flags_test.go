@@ -9,9 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -105,11 +102,13 @@ func TestSettingsBecomeHandlers(t *testing.T) {
 		"password":            {settings: api.DeployRequest{BasicAuth: []string{"bob:" + hashOfHiccup}}, request: request("/", "Authorization", "Basic Ym9iOmhpY2N1cA=="), body: "app got /"},
 		"wrong password":      {settings: api.DeployRequest{BasicAuth: []string{"bob:" + hashOfHiccup}}, request: request("/", "Authorization", "Basic Ym9iOmhpY2N1Yg=="), status: 401},
 		"gateway refuses":     {settings: api.DeployRequest{ForwardAuth: auth.URL + "/check?a=b"}, request: request("/x"), status: 418},
-		"gateway lets pass": {settings: api.DeployRequest{ForwardAuth: auth.URL + "/check?a=b", ForwardAuthHeaders: []string{"Remote-User", "Remote-Groups"}},
-			request: request("/x", "Cookie", "a=b", "Remote-User", "root", "Remote-Groups", "admins"),
+		"gateway lets pass": {
+			settings: api.DeployRequest{ForwardAuth: auth.URL + "/check?a=b", ForwardAuthHeaders: []string{"Remote-User", "Remote-Groups"}},
+			request:  request("/x", "Cookie", "a=b", "Remote-User", "root", "Remote-Groups", "admins"),
 			app: func(w http.ResponseWriter, r *http.Request) {
 				_, _ = fmt.Fprint(w, r.URL.Path, r.Header["Remote-User"], r.Header["Remote-Groups"])
-			}, body: "/x[ada] []"},
+			}, body: "/x[ada] []",
+		},
 		"gateway is away": {settings: api.DeployRequest{ForwardAuth: "http://127.0.0.1:1/"}, request: request("/"), status: 502},
 		"compressed":      {settings: api.DeployRequest{Compress: true}, request: request("/", "Accept-Encoding", "gzip"), app: upstream, header: [2]string{"Content-Encoding", "[gzip]"}},
 		"not compressed":  {settings: api.DeployRequest{Compress: true}, request: request("/"), app: upstream, header: [2]string{"Content-Encoding", "[]"}},
@@ -164,19 +163,6 @@ func TestSettingsDoNotLeadOutOfTheirDirective(t *testing.T) {
 			t.Errorf("%q: the field is %q", v, got)
 		}
 	}
-}
-
-// rateLimit stands for the plugin, which this program does not have.
-type rateLimit struct {
-	RateLimits map[string]any `json:"rate_limits"`
-}
-
-func (rateLimit) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.rate_limit", New: func() caddy.Module { return new(rateLimit) }}
-}
-
-func (*rateLimit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	return next.ServeHTTP(w, r)
 }
 
 func TestRateLimitNeedsThePlugin(t *testing.T) {

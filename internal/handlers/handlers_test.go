@@ -372,9 +372,9 @@ func TestNamesThatMeanTheSameDoNotPassForEachOther(t *testing.T) {
 	} {
 		c := newChain(t, h, with)
 		r := httptest.NewRequest("GET", "/", nil)
-		r.Header["Remote_user"], r.Header["Remote.User"] = []string{"root"}, []string{"root"}
+		r.Header["Remote_user"], r.Header["Remote.user"] = []string{"root"}, []string{"root"}
 		_, err := pass(c, r, func(_ http.ResponseWriter, r *http.Request) error {
-			if got := r.Header["Remote_user"] != nil || r.Header["Remote.User"] != nil; got != kept {
+			if got := r.Header["Remote_user"] != nil || r.Header["Remote.user"] != nil; got != kept {
 				t.Errorf("%q: the fields are kept: %t", with, got)
 			}
 			return nil

@@ -31,8 +31,14 @@ func TestGoodCertificateIsRememberedUntilItExpires(t *testing.T) {
 			at    time.Duration
 			good  bool
 		}{
-			{good, 0, true}, {good, 29 * time.Second, true}, {good, 31 * time.Second, false}, {strange, 0, false}, {strange, time.Second, false},
-			{nil, 0, mode == api.ClientAuthOptional}, {&tls.ConnectionState{}, 0, mode == api.ClientAuthOptional}, {good, time.Second, true},
+			{good, 0, true},
+			{good, 29 * time.Second, true},
+			{good, 31 * time.Second, false},
+			{strange, 0, false},
+			{strange, time.Second, false},
+			{nil, 0, mode == api.ClientAuthOptional},
+			{&tls.ConnectionState{}, 0, mode == api.ClientAuthOptional},
+			{good, time.Second, true},
 		} {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.TLS = tt.shown
