@@ -69,6 +69,35 @@ func deleteNamed(h http.Header, connection []string) {
 	}
 }
 
+// DropNamed deletes from h what its Connection header names as being about the connection, as a
+// forwarder has to (RFC 9110, section 7.6.1). It is for who sets fields before the request is
+// forwarded: a client that names those would have them deleted.
+func DropNamed(h http.Header) {
+	var kept []string
+	dropped := false
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			name = textproto.TrimString(name)
+			switch strings.ToLower(name) {
+			case "close", "keep-alive", "te", "upgrade": // which the forwarder looks for
+				kept = append(kept, name)
+			default:
+				dropped = true
+				name = http.CanonicalHeaderKey(name)
+				delete(h, name)
+				delete(h, spelled(name))
+			}
+		}
+	}
+	switch {
+	case !dropped:
+	case len(kept) == 0:
+		delete(h, "Connection")
+	default:
+		h["Connection"] = []string{strings.Join(kept, ", ")}
+	}
+}
+
 // speaksForOthers tells whether a sender says with a header field for whom it
 // speaks.
 func speaksForOthers(name string) bool {

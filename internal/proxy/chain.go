@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -26,6 +27,12 @@ type chainSlot struct {
 
 func newChainSlot(service string, adapted json.RawMessage) *chainSlot {
 	return &chainSlot{service: service, adapted: adapted, made: make(chan struct{})}
+}
+
+// countsFor reports whether a request that has passed the handlers of s, which may be nil, need not
+// pass those of next: they are of the same service, or the same ones.
+func (s *chainSlot) countsFor(next *chainSlot) bool {
+	return s != nil && (s.service == next.service || bytes.Equal(s.adapted, next.adapted))
 }
 
 // put makes next the handlers of the slot. It returns those before, which the caller has to

@@ -26,6 +26,9 @@ var (
 	// ErrHandlers means that the handlers of a service cannot be made. Its requests are refused:
 	// what is missing may have been what keeps strangers out.
 	ErrHandlers = errors.New("the handlers of the service cannot be made")
+	// ErrOtherHandlers means that a request was held until another service took over its route. It
+	// has passed the handlers of the first one, which are not those of the second.
+	ErrOtherHandlers = errors.New("the request has passed the handlers of another service, which has lost the route")
 )
 
 // ErrElsewhere means that another process decides about the services now: this one follows it,

@@ -23,7 +23,9 @@ import (
 //	refuse    answers 403
 //	answer    answers by itself
 //	twice     has the request forwarded twice
+//	abort     has the connection closed
 //	panic     panics
+//	user      says who the client is
 //	path X    has the app asked for another path
 //	wait      returns when the client has gone
 //	late      fails when the answer is complete
@@ -103,10 +105,14 @@ func (c *fakeChain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) 
 		if err := v.Next(discarded{http.Header{}}, r.Clone(r.Context())); err != nil {
 			return err
 		}
-	case "panic":
+	case "abort":
 		panic(http.ErrAbortHandler)
+	case "panic":
+		panic("a fault")
 	case "path":
 		r.URL.Path, r.RequestURI = more, more
+	case "user":
+		r.Header.Set("Remote-User", "nobody")
 	case "wait":
 		c.host.inside <- struct{}{}
 		<-r.Context().Done()
@@ -602,6 +608,14 @@ func TestHandlersDoNotStopAuthorities(t *testing.T) {
 	e := newTestEngine(t, withHandlers(h))
 	e.deploy(requestWith("refuse", "web", testkit.StartApp(t, "app")))
 	e.wantAnswer("any.test", "/.well-known/acme-challenge/aB3-_", "app")
+	const challenge = "/.well-known/acme-challenge/a HTTP/1.1\r\nHost: any.test\r\n"
+	for _, request := range []string{
+		"POST " + challenge + "Content-Length: 1\r\n\r\nx", "POST " + challenge + "\r\n", "GET " + challenge + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		if got := e.raw(request); got != 403 {
+			t.Errorf("%q: %d", request, got)
+		}
+	}
 	for _, path := range []string{
 		"/.well-known/acme-challenge/", "/.well-known/acme-challenge", "/.well-known/acme-challenge/../../secret",
 		"/.well-known/acme-challenge/%2e%2e/secret", "/.well-known/acme-challenge/a/b", "/.well-known/acme-challenge/a?b",
@@ -609,6 +623,92 @@ func TestHandlersDoNotStopAuthorities(t *testing.T) {
 	} {
 		if got := e.raw("GET " + path + " HTTP/1.1\r\nHost: any.test\r\n\r\n"); got != 500 && got != 403 && got != 404 {
 			t.Errorf("%s: %d", path, got)
+		}
+	}
+}
+
+// TestChallengeHasNothingOfItsSender that an app may trust because handlers set it.
+func TestChallengeHasNothingOfItsSender(t *testing.T) {
+	headers := make(chan http.Header, 1)
+	app := testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/up" {
+			headers <- r.Header
+		}
+	})
+	e := newTestEngine(t, withHandlers(newFakeHandlers(t)))
+	e.deploy(requestWith("refuse", "web", app))
+	r := e.request("GET", "any.test", "/.well-known/acme-challenge/a", nil)
+	r.Header.Set("Remote-User", "admin")
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("User-Agent", "an authority")
+	_, _ = e.do(r)
+	got := testkit.Receive(t, headers, "the challenge")
+	if got.Get("User-Agent") != "an authority" || got.Get("Remote-User") != "" || got.Get("Upgrade") != "" {
+		t.Errorf("the app gets %v", got)
+	}
+}
+
+// TestClientsDoNotNameWhatHandlersSet as being about the connection: the app would not get it.
+func TestClientsDoNotNameWhatHandlersSet(t *testing.T) {
+	headers := make(chan http.Header, 1)
+	app := testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/up" {
+			headers <- r.Header
+		}
+	})
+	e := newTestEngine(t, withHandlers(newFakeHandlers(t)))
+	e.deploy(requestWith("user", "web", app))
+	for _, connection := range []string{"Remote-User", "close, remote-user", "Remote-User, X-Other"} {
+		e.raw("GET / HTTP/1.1\r\nHost: any.test\r\nRemote-User: admin\r\nX-Other: x\r\nConnection: " + connection + "\r\n\r\n")
+		if got := testkit.Receive(t, headers, "the request").Get("Remote-User"); got != "nobody" {
+			t.Errorf("Connection: %s: the app gets the user %q", connection, got)
+		}
+	}
+}
+
+// TestPathsThatHandlersChooseKeepTheirPrefixOnlyIfTheyHaveIt: what is stripped is the prefix of the route,
+// and nothing else.
+func TestPathsThatHandlersChooseKeepTheirPrefixOnlyIfTheyHaveIt(t *testing.T) {
+	echo := testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })
+	for with, want := range map[string]string{
+		"": "/x", "path /app/new": "/new", "path /app": "/", "path /new": "/new", "path /application/x": "/application/x",
+	} {
+		e := newTestEngine(t, withHandlers(newFakeHandlers(t)))
+		req := requestWith(with, "web", echo)
+		req.PathPrefixes = []string{"/app"}
+		e.deploy(req)
+		if status, body := e.get("any.test", "/app/x"); status != http.StatusOK || body != want {
+			t.Errorf("%q: %d %q, want %q", with, status, body, want)
+		}
+	}
+}
+
+// TestRequestThatIsHeldDoesNotGetRoundTheHandlersOfAnotherService, which takes over its route meanwhile.
+func TestRequestThatIsHeldDoesNotGetRoundTheHandlersOfAnotherService(t *testing.T) {
+	for _, tt := range []struct {
+		before, after string
+		want          int
+	}{{"path /changed", "refuse", 503}, {"path /changed", "path /changed", 200}, {"", "refuse", 403}} {
+		e := newTestEngine(t, withHandlers(newFakeHandlers(t)))
+		e.deployRaw(func(r *api.DeployRequest) {
+			r.Service, r.Hosts, r.With = "old", []string{"h"}, tt.before
+			r.HoldTimeout = testkit.Milliseconds(int(testkit.Timeout.Milliseconds()))
+		}, testkit.RefusedAddress)
+		old := e.table.Load().named["old"].release()
+		answers := make(chan int, 1)
+		go func() {
+			status, _ := e.do(e.request("GET", "h", "/x", nil))
+			answers <- status
+		}()
+		for old.Status().Targets[0].Health != api.HealthFailing || old.InFlight() < 1 {
+			time.Sleep(time.Millisecond)
+		}
+		next := requestWith(tt.after, "new", testkit.StartApp(t, "app"))
+		next.Hosts, next.TakeOver = []string{"h"}, true
+		e.deploy(next)
+		if got := testkit.Receive(t, answers, "an answer"); got != tt.want {
+			t.Errorf("from %q to %q: %d, want %d", tt.before, tt.after, got, tt.want)
 		}
 	}
 }
@@ -641,7 +741,7 @@ func TestErrorsOfHandlersCountForARollout(t *testing.T) {
 	for _, tt := range []struct {
 		with     string
 		failures int64
-	}{{"fail", 5}, {"refuse", 0}, {"answer", 0}} {
+	}{{"fail", 5}, {"refuse", 0}, {"answer", 0}, {"abort", 0}, {"panic", 5}} {
 		e.deploy(requestWith(tt.with, "web", app))
 		for range 5 {
 			_, _ = e.get("any.test", "/")

@@ -13,9 +13,9 @@ import (
 
 // passHandlers has a request pass the handlers of release, which it was acquired for.
 func (e *Engine) passHandlers(v *visitor, w http.ResponseWriter, r *http.Request, release *release, prefix string) error {
-	v.passed = true
+	v.passed = release.handlers
 	if v.isChallenge() {
-		return e.carry(v, w, r, release, prefix)
+		return e.carry(v, w, bareChallenge(r), release, prefix)
 	}
 	if !forward.Forwardable(r) {
 		release.Done()
@@ -50,10 +50,24 @@ func (r *release) awaitHandlers(v *visitor, stopping <-chan struct{}) (*countedC
 // leads to another path.
 func (v *visitor) isChallenge() bool {
 	token, ok := strings.CutPrefix(v.in.URL.Path, acmeChallenges)
-	return ok && token != "" && !v.client.ByTLS(v.in) && v.in.URL.RawPath == "" && v.in.RequestURI == v.in.URL.Path &&
+	asks := (v.in.Method == http.MethodGet || v.in.Method == http.MethodHead) && v.in.ContentLength == 0
+	return ok && asks && token != "" && !v.client.ByTLS(v.in) && v.in.URL.RawPath == "" && v.in.RequestURI == v.in.URL.Path &&
 		!strings.ContainsFunc(token, func(c rune) bool {
 			return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '_')
 		})
+}
+
+// bareChallenge returns a challenge without what an app may take for an order, or for something that
+// handlers have found out of the client, such as who it is.
+func bareChallenge(r *http.Request) *http.Request {
+	bare := r.WithContext(r.Context())
+	bare.Header = make(http.Header)
+	for _, name := range []string{"Accept", "User-Agent"} {
+		if values := r.Header[name]; len(values) > 0 {
+			bare.Header[name] = values
+		}
+	}
+	return bare
 }
 
 // pass is a request on its way through the handlers of a release.
@@ -94,10 +108,11 @@ func (p *pass) through(chain Chain, r *http.Request) (err error) {
 	defer func() { p.end(recover(), &err) }()
 	p.waiting = newWaitingContext(r.Context(), p.v.client.Connection)
 	defer p.waiting.end()
-	// Handlers change the URL. What the host tells them of the request has the same one, so it
-	// is the engine that needs another: its routes are those of the request as it came.
+	forward.DropNamed(r.Header)
+	// Handlers change the URL and the header. What the host tells them of the request has the same
+	// ones, so it is the engine that needs others: its routes are those of the request as it came.
 	came, address := *r, *r.URL
-	came.URL = &address
+	came.URL, came.Header = &address, r.Header.Clone()
 	p.v.in = &came
 	r = r.WithContext(p.waiting)
 	return chain.ServeHTTP(&p.answer, r, &Visit{Record: p.v.client.Record, Server: p.v.client.Server, Next: p.next, Answered: p.answer.begun})
@@ -115,16 +130,26 @@ func (p *pass) next(w http.ResponseWriter, r *http.Request) error {
 		if p.v.client.Connection != nil {
 			p.v.client.Connection = p.waiting.handOver()
 		}
-		return p.e.carry(p.v, w, r, p.release, p.prefix)
+		return p.e.carry(p.v, w, r, p.release, p.prefixOf(r))
 	}
 	// A handler, such as a cache that looks whether an answer is still fresh, asks again, and
 	// perhaps when the client has been answered.
-	v := &visitor{in: p.v.in, service: p.v.service, passed: true, client: forward.Sender{Trusted: p.v.client.Trusted, Ports: p.v.client.Ports}}
+	v := &visitor{in: p.v.in, service: p.v.service, passed: p.release.handlers, client: forward.Sender{Trusted: p.v.client.Trusted, Ports: p.v.client.Ports}}
 	release, prefix, err := p.e.enter(v, w, r)
 	if release == nil {
 		return err
 	}
 	return p.e.carry(v, w, r, release, prefix)
+}
+
+// prefixOf returns the prefix that a request has after the handlers: that of its route, unless they
+// have given it a path that is not below that.
+func (p *pass) prefixOf(r *http.Request) string {
+	path := r.URL.Path
+	if path == p.v.in.URL.Path || path == p.prefix || strings.HasPrefix(path, p.prefix+"/") {
+		return p.prefix
+	}
+	return "/"
 }
 
 // end ends the pass. panicked is what the handlers panicked with, nil if they did not; err is
@@ -136,7 +161,7 @@ func (p *pass) end(panicked any, err *error) {
 	p.mu.Unlock()
 	if at == passedToHandler {
 		p.release.Done()
-		*err = p.answered(panicked != nil, *err)
+		*err = p.answered(panicked, *err)
 	}
 	if panicked != nil {
 		panic(panicked)
@@ -150,9 +175,13 @@ func (p *pass) end(panicked any, err *error) {
 }
 
 // answered counts a request that no target has seen, and returns how it has ended.
-func (p *pass) answered(panicked bool, err error) error {
+func (p *pass) answered(panicked any, err error) error {
 	switch {
-	case panicked:
+	case panicked == http.ErrAbortHandler:
+		// The handler wants the connection to be closed, as Caddy's abort does: it has refused the request.
+		p.release.count(p.v.in, p.answer.statusOr(http.StatusForbidden), p.v.client)
+		return err
+	case panicked != nil:
 		p.release.Refused(p.v.in, &p.v.client, http.StatusInternalServerError)
 		p.release.count(p.v.in, http.StatusInternalServerError, p.v.client)
 		return err

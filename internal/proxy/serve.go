@@ -70,11 +70,18 @@ func (e *Engine) enter(v *visitor, w http.ResponseWriter, r *http.Request) (*rel
 }
 
 // carry forwards a request that release was acquired for, and by the releases after it if it
-// is held until then. It passes the handlers of a release once.
+// is held until then. It passes the handlers of one release: those that it came to. They count for
+// later releases of the service, but not for another service with handlers of its own.
 func (e *Engine) carry(v *visitor, w http.ResponseWriter, r *http.Request, release *release, prefix string) error {
 	for {
-		if release.handlers != nil && !v.passed {
-			return e.passHandlers(v, w, r, release, prefix)
+		if release.handlers != nil && !v.passed.countsFor(release.handlers) {
+			if v.passed != nil {
+				release.Done()
+				forward.DiscardBody(r)
+				return release.fail(&HeldError{Cause: ErrOtherHandlers, Status: http.StatusServiceUnavailable, RetryAfter: movedRetryAfter}, v.in, v.client)
+			}
+			passing := *v // which only a request with handlers has to pay for
+			return e.passHandlers(&passing, w, r, release, prefix)
 		}
 		v.tell(w)
 		v.client.Waited = v.hasWaited
@@ -98,6 +105,9 @@ func (e *Engine) carry(v *visitor, w http.ResponseWriter, r *http.Request, relea
 		}
 	}
 }
+
+// movedRetryAfter is when a client may come again whose route has moved to another service.
+const movedRetryAfter = time.Second
 
 // acquire counts the request on the release that serves it, once it is not held any more.
 func (e *Engine) acquire(v *visitor, service string) (*release, string, error) {

@@ -20,8 +20,8 @@ type visitor struct {
 	client forward.Sender
 	// service is the name of the service that it is for; empty if its host and path say that.
 	service string
-	// passed says that it has passed the handlers of a release, or need not.
-	passed bool
+	// passed are the handlers that it has passed, or need not; nil if there are none.
+	passed *chainSlot
 	// waitedFor is the hold that the request has waited for last; nil if it has not.
 	waitedFor *hold
 	// lot decides for a client that nothing is known of; 0 if it has not been drawn.
