@@ -96,13 +96,14 @@ install: ## install bin/parachute to PREFIX/bin (default /usr/local), and what b
 	@[ "$$(uname -s)" = Linux ] || exit 0; set -ex; umask 022; cd $(DESTDIR)$(PREFIX); \
 	install -d lib/systemd/system lib/sysusers.d lib/tmpfiles.d; \
 	sed 's|/usr/local/bin/|$(PREFIX)/bin/|' $(CURDIR)/docs/parachute.service >lib/systemd/system/parachute.service; \
+	install -m 0644 $(CURDIR)/docs/parachute.socket lib/systemd/system/parachute.socket; \
 	install -m 0644 $(CURDIR)/docs/parachute.sysusers lib/sysusers.d/parachute.conf; \
 	install -m 0644 $(CURDIR)/docs/parachute.tmpfiles lib/tmpfiles.d/parachute.conf
 
 uninstall: ## remove what install has installed; the state stays
 	rm -f $(DESTDIR)$(PREFIX)/bin/parachute $(addprefix $(SHARE)/,$(COMPLETIONS)) \
 		$(SHARE)/man/man8/parachute.8 $(SHARE)/man/man8/parachute-*.8 \
-		$(DESTDIR)$(PREFIX)/lib/systemd/system/parachute.service \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/parachute.service $(DESTDIR)$(PREFIX)/lib/systemd/system/parachute.socket \
 		$(DESTDIR)$(PREFIX)/lib/sysusers.d/parachute.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/parachute.conf
 
 # The race detector needs cgo, and that a C compiler. The programs that the tests build,

@@ -47,7 +47,7 @@ func copySources(t *testing.T, tree string) {
 	for _, dir := range []string{"bin", "docs"} {
 		must(t, os.Mkdir(filepath.Join(tree, dir), 0o700))
 	}
-	for _, name := range []string{"Makefile", "go.mod", "go.sum", "docs/parachute.service", "docs/parachute.sysusers", "docs/parachute.tmpfiles"} {
+	for _, name := range []string{"Makefile", "go.mod", "go.sum", "docs/parachute.service", "docs/parachute.socket", "docs/parachute.sysusers", "docs/parachute.tmpfiles"} {
 		text, err := os.ReadFile("../" + name)
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(tree, name), text, 0o600))

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -231,6 +232,54 @@ func TestSocketsOfAServiceManagerAreUsed(t *testing.T) {
 	upgrade(t, p)
 	if resp, _ := get(t, p, "app.test", "/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("after an upgrade, it answers %d", resp.StatusCode)
+	}
+}
+
+// TestSocketsOfTheUnitAreThoseOfTheProxy: it uses all that docs/parachute.socket has systemd open, here on
+// other ports.
+func TestSocketsOfTheUnitAreThoseOfTheProxy(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("service managers pass sockets on Linux")
+	}
+	unit, err := os.ReadFile("../docs/parachute.socket")
+	must(t, err)
+	p := newProxy(t, "--bind", "")
+	ports := map[string]int{"80": p.HTTPPort, "443": p.HTTPSPort}
+	for _, listen := range regexp.MustCompile(`(?m)^Listen(Stream|Datagram)=(\d+)$`).FindAllStringSubmatch(string(unit), -1) {
+		at := fmt.Sprintf("[::]:%d", ports[listen[2]]) // for both versions of IP, as systemd does it
+		var socket interface{ File() (*os.File, error) }
+		if listen[1] == "Stream" {
+			l, err := net.Listen("tcp", at)
+			must(t, err)
+			defer l.Close()
+			socket = l.(*net.TCPListener)
+		} else {
+			l, err := net.ListenPacket("udp", at)
+			must(t, err)
+			defer l.Close()
+			socket = l.(*net.UDPConn)
+		}
+		file, err := socket.File()
+		must(t, err)
+		defer file.Close()
+		p.Files = append(p.Files, file)
+	}
+	if len(p.Files) != 3 {
+		t.Fatalf("the unit opens %d sockets", len(p.Files))
+	}
+	p.Wrap = []string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`}
+	p.Env = append(p.Env, "LISTEN_FDS=3", "LISTEN_FDNAMES=parachute.socket:parachute.socket:parachute.socket")
+	must(t, p.Start()) // which fails if it has to open one that is there
+	target := deploySecured(t, p, startApp(t, "a", nil))
+	waitFor(t, "HTTP/3", func() bool {
+		conn, err := dialHTTP3(target)
+		if err == nil {
+			_ = conn.CloseWithError(0, "")
+		}
+		return err == nil
+	})
+	if instance, err := httpGet(p, plainHost); err != nil || instance != "a" {
+		t.Errorf("%q serves, %v", instance, err)
 	}
 }
 
