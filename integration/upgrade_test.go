@@ -111,8 +111,10 @@ func TestStreamsLiveThroughUpgrades(t *testing.T) {
 	}
 	all, err := p.Processes()
 	must(t, err)
-	if said := wantRun(t, p, 0, "list").Stderr; !strings.Contains(said, fmt.Sprintf("process %d (", old)) || !strings.Contains(said, "1 stream") {
-		t.Errorf("the list does not tell of the old process: %s", said)
+	for _, command := range []string{"list", "status"} {
+		if said := wantRun(t, p, 0, command).Stderr; !strings.Contains(said, fmt.Sprintf("process %d (", old)) || !strings.Contains(said, "1 stream") {
+			t.Errorf("%s does not tell of the old process: %s", command, said)
+		}
 	}
 	if len(all) < 2 || all[0].Generation != 3 {
 		t.Errorf("the processes are %+v", all)

@@ -42,7 +42,7 @@ func newStatusCommand(env *Env) *cobra.Command {
 				return err
 			}
 		}
-		return nil
+		return noteProcesses(cmd, env)
 	}
 	return cmd
 }
