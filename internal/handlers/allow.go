@@ -262,43 +262,6 @@ func onlyCounters(handler object) error {
 	return only("option of rate_limit", handler, "handler", "rate_limits", "jitter", "sweep_interval", "log_key")
 }
 
-// onlyForwardAuth: a proxy that asks whether a request may pass, as the directive forward_auth
-// makes it, and none that answers it from somewhere else.
-func onlyForwardAuth(handler object) error {
-	if err := only("option of reverse_proxy", handler, "handler", "handle_response", "headers", "rewrite", "transport", "upstreams", "trusted_proxies"); err != nil {
-		return err
-	}
-	responses, _ := handler["handle_response"].([]any)
-	if at(handler, "rewrite")["method"] != "GET" || len(responses) == 0 {
-		return forbidden("handler", "reverse_proxy")
-	}
-	passes := false
-	for _, of := range responses {
-		response, _ := of.(object)
-		codes, _ := at(response, "match")["status_code"].([]any)
-		passes = passes || len(codes) == 1 && fmt.Sprint(codes[0]) == "2"
-	}
-	if !passes {
-		return forbidden("handler", "reverse_proxy")
-	}
-	upstreams, _ := handler["upstreams"].([]any)
-	for _, of := range upstreams {
-		upstream, _ := of.(object)
-		if err := only("option of an upstream", upstream, "dial"); err != nil {
-			return err
-		}
-	}
-	transport := at(handler, "transport")
-	if protocol := transport["protocol"]; protocol != nil && protocol != "http" {
-		return forbidden("transport", fmt.Sprint(protocol))
-	}
-	if err := only("option of a transport", transport, "protocol", "tls", "versions", "compression",
-		"dial_timeout", "read_timeout", "write_timeout", "response_header_timeout"); err != nil {
-		return err
-	}
-	return only("option of TLS", at(transport, "tls"), "server_name", "insecure_skip_verify", "handshake_timeout")
-}
-
 // statuses is what handle_errors makes of the statuses that it is for. Other expressions can
 // look for any placeholder, by names that they put together.
 var statuses = regexp.MustCompile(`^[0-9 ><=|&,()\[\]]*$`)
