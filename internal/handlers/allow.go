@@ -73,6 +73,7 @@ type object = map[string]any
 
 // check returns why handlers are not allowed, or nil.
 func (h *Host) check(a *Adapted) error {
+	var lists []any
 	for _, raw := range []json.RawMessage{a.Routes, a.Errors} {
 		if raw == nil {
 			continue
@@ -83,17 +84,17 @@ func (h *Host) check(a *Adapted) error {
 		if err := decoder.Decode(&list); err != nil {
 			return err
 		}
+		if h.allow != All {
+			if err := checkTexts(list); err != nil {
+				return err
+			}
+		}
 		if err := h.checkRoutes(list); err != nil {
 			return err
 		}
-		if h.allow == All {
-			continue
-		}
-		if err := checkTexts(list); err != nil {
-			return err
-		}
+		lists = append(lists, list)
 	}
-	return nil
+	return checkMaps(lists...)
 }
 
 // checkRoutes checks routes and all that are in them.
@@ -207,31 +208,15 @@ func forbidden(kind, name string) error {
 }
 
 // checkTexts refuses placeholders that stand for what is not of the request.
-func checkTexts(of any) error {
-	switch v := of.(type) {
-	case string:
+func checkTexts(of any) (err error) {
+	eachText(of, func(text string) {
 		for _, prefix := range []string{"{env.", "{file."} {
-			if strings.Contains(v, prefix) {
-				return forbidden("placeholder", prefix+"NAME}")
+			if strings.Contains(text, prefix) {
+				err = forbidden("placeholder", prefix+"NAME}")
 			}
 		}
-	case []any:
-		for _, inner := range v {
-			if err := checkTexts(inner); err != nil {
-				return err
-			}
-		}
-	case object:
-		for name, inner := range v {
-			if err := checkTexts(name); err != nil {
-				return err
-			}
-			if err := checkTexts(inner); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	})
+	return err
 }
 
 // only returns an error if an object has other members than these.

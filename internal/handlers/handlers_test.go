@@ -273,6 +273,25 @@ func TestOnlySafeHandlersAreAllowedByDefault(t *testing.T) {
 	}
 }
 
+// TestMapsThatCouldHaveNoEndAreRefused, whatever is allowed: they would end the process.
+func TestMapsThatCouldHaveNoEndAreRefused(t *testing.T) {
+	for _, allow := range []Allow{Safe, All} {
+		h := newHost(t, allow)
+		for _, with := range []string{
+			"map {loop} {loop} {\n\tdefault a\n}\nrespond {loop}",
+			"map {host} {loop} {\n\tdefault {loop}\n}\nrespond {loop}",
+			"map {host} {loop} {\n\ta {loop}\n}\nrespond {loop}",
+			"map {host} {a} {\n\tdefault {b}\n}\nmap {host} {b} {\n\tdefault {a}\n}\nrespond {a}",
+			"map {host} {a} {\n\tdefault x\n}\nmap {host} {b} {\n\tdefault {a}{a}\n}\nrespond {b}",
+			"handle /x {\n\tmap {b} {a} {\n\t\tdefault x\n\t}\n}\nhandle_errors {\n\tmap {a} {b} {\n\t\tdefault x\n\t}\n\trespond {b}\n}",
+		} {
+			if _, err := adapt(h, with); api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "could have no end") {
+				t.Errorf("%s: %q: %v", allow, with, err)
+			}
+		}
+	}
+}
+
 // TestWhatIsStoredIsCheckedAgain: a document may have been edited, or what is allowed be less
 // than it was.
 func TestWhatIsStoredIsCheckedAgain(t *testing.T) {
