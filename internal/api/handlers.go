@@ -146,28 +146,14 @@ func checkRewrite(v string) error {
 	return nil
 }
 
-// hash is the form of a hash that says by which algorithm it was made.
-var hash = regexp.MustCompile(`^\$(2[aby]?)\$\d\d\$[./A-Za-z0-9]{53}$|^\$(argon2id)\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$`)
-
-// IsPasswordHash reports whether s is the hash of a password by bcrypt or argon2id.
-func IsPasswordHash(s string) bool { return hash.MatchString(s) }
-
-// HashAlgorithm returns bcrypt or argon2id, by which a hash was made.
-func HashAlgorithm(hash string) string {
-	if strings.HasPrefix(hash, "$argon2id$") {
-		return "argon2id"
-	}
-	return "bcrypt"
-}
-
 // checkAccount says nothing of what the hash is, which may be a password.
 func checkAccount(v string) error {
 	name, hashed, ok := strings.Cut(v, ":")
-	switch {
-	case !ok || name == "" || strings.ContainsAny(name, " \t{}\"`"):
+	if !ok || name == "" || strings.ContainsAny(name, " \t{}\"`") {
 		return fmt.Errorf("an account is written as NAME:HASH, and the name has no spaces, quotes and braces")
-	case !IsPasswordHash(hashed):
-		return fmt.Errorf("what is behind the name %.64q is no hash by bcrypt or argon2id", name)
+	}
+	if err := CheckPasswordHash(hashed); err != nil {
+		return fmt.Errorf("what is behind the name %.64q is %w", name, err)
 	}
 	return nil
 }

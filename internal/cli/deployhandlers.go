@@ -75,6 +75,9 @@ func parseAccounts(text string) ([]string, error) {
 		case !ok || name == "" || secret == "":
 			return nil, fmt.Errorf("line %d: an account is written as NAME:PASSWORD or NAME:HASH", n)
 		case api.IsPasswordHash(secret):
+			if err := api.CheckPasswordHash(secret); err != nil {
+				return nil, fmt.Errorf("line %d: what is behind the name is %w", n, err)
+			}
 		case isOtherHash(secret):
 			return nil, fmt.Errorf("line %d: the hash is of a kind that is not supported; make one with: htpasswd -B, or caddy hash-password", n)
 		default:

@@ -94,7 +94,10 @@ func (h *Host) check(a *Adapted) error {
 		}
 		lists = append(lists, list)
 	}
-	return checkMaps(lists...)
+	if err := checkMaps(lists...); err != nil {
+		return err
+	}
+	return checkAccounts(lists...)
 }
 
 // checkRoutes checks routes and all that are in them.

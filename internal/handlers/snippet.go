@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -179,17 +180,25 @@ func locate(segment caddyfile.Segment, err error) error {
 		}
 	}
 	if name := unrecognized.FindStringSubmatch(text); name != nil { // said of the end of the block
-		for i, t := range segment {
-			if t.Text == name[1] && (i == 0 || endOf(segment[i-1]) < t.Line) {
-				line = t.Line
-				break
-			}
-		}
+		line = lineThatBeginsWith(name[1], segment, line)
+	}
+	if account, ok := errors.AsType[*accountError](err); ok {
+		line = lineThatBeginsWith(account.name, segment, line)
 	}
 	if name := notRoute.FindStringSubmatch(text); name != nil {
 		return &lineError{line, "the directive " + name[1] + " is for whole sites, and not for what requests pass"}
 	}
 	return &lineError{line, short(text)}
+}
+
+// lineThatBeginsWith returns the first line of a segment that begins with a word, or otherwise.
+func lineThatBeginsWith(word string, segment caddyfile.Segment, otherwise int) int {
+	for i, t := range segment {
+		if t.Text == word && (i == 0 || endOf(segment[i-1]) < t.Line) {
+			return t.Line
+		}
+	}
+	return otherwise
 }
 
 // short returns what Caddy says without where it says it.
