@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -45,31 +46,33 @@ func (h *Host) Adapt(service string, o *api.Options) (json.RawMessage, error) {
 		}
 		s.append(written)
 	}
-	a, err := h.adapt(service, s)
-	if err == nil {
-		err = h.try(service, a)
+	a, err := h.adaptAndTry(service, s)
+	if err != nil {
+		return nil, h.explain(service, s, err)
 	}
-	if err == nil {
-		return json.Marshal(a)
-	}
-	// Caddy's words have no line of ours, or the wrong one: which directive is it?
-	alone := s.each(func(segment caddyfile.Segment, alone *snippet) error {
-		a, err := h.adapt(service, alone)
-		if err == nil {
-			err = h.try(service, a)
+	return json.Marshal(a)
+}
+
+// explain returns the error of a deploy whose directives are wrong, as err says. Caddy's words
+// have no line of ours, or the wrong one: which directive is it? It is the last of the shortest
+// beginning that is wrong, which is looked for by halves: there may be many.
+func (h *Host) explain(service string, s *snippet, err error) error {
+	all := s.all()
+	shortest := 1 + sort.Search(len(all)-1, func(i int) bool {
+		_, problem := h.adaptAndTry(service, s.part(0, i+1))
+		if problem != nil {
+			err = problem
 		}
-		switch {
-		case err != nil && segment[0].File != fileName:
-			return api.Invalid("%s: %s", api.Field(segment[0].File), api.PrintableUpTo(short(err.Error()), 1000))
-		case err != nil:
-			return inSnippet(locate(segment, err))
-		}
-		return nil
+		return problem != nil
 	})
-	if alone != nil {
-		return nil, alone
+	if _, alone := h.adaptAndTry(service, s.part(shortest-1, shortest)); alone != nil {
+		err = alone
 	}
-	return nil, inSnippet(err)
+	segment := all[shortest-1]
+	if field := segment[0].File; field != fileName {
+		return api.Invalid("%s: %s", api.Field(field), api.PrintableUpTo(short(err.Error()), 1000))
+	}
+	return inSnippet(locate(segment, err))
 }
 
 // inSnippet returns the error of a deploy whose directives are wrong.
@@ -77,13 +80,18 @@ func inSnippet(err error) error {
 	return api.Invalid("%s, %s", api.Field("with"), api.PrintableUpTo(err.Error(), 1000))
 }
 
-// try makes handlers and gives them up again.
-func (h *Host) try(service string, a *Adapted) error {
-	c, err := h.compile(service, a)
-	if err == nil {
-		c.Close()
+// adaptAndTry adapts directives, makes the handlers, and gives them up again.
+func (h *Host) adaptAndTry(service string, s *snippet) (*Adapted, error) {
+	a, err := h.adapt(service, s)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	c, err := h.compile(service, a)
+	if err != nil {
+		return nil, err
+	}
+	c.Close()
+	return a, nil
 }
 
 // adapt has Caddy make JSON of directives, and refuses what is no handler or not allowed.

@@ -210,13 +210,17 @@ func forbidden(kind, name string) error {
 	return fmt.Errorf("the %s %s is not allowed here: who runs the proxy can allow it with --allow-handlers all", kind, name)
 }
 
-// checkTexts refuses placeholders that stand for what is not of the request.
+// checkTexts refuses placeholders that stand for what is not of the request, and for its whole
+// body, which would be read into memory.
 func checkTexts(of any) (err error) {
 	eachText(of, func(text string) {
 		for _, prefix := range []string{"{env.", "{file."} {
 			if strings.Contains(text, prefix) {
 				err = forbidden("placeholder", prefix+"NAME}")
 			}
+		}
+		if strings.Contains(text, "{http.request.body") {
+			err = forbidden("placeholder", "{http.request.body}")
 		}
 	})
 	return err

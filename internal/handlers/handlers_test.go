@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -177,6 +178,35 @@ func TestWrongDirectivesAreExplainedWithTheirLine(t *testing.T) {
 	}
 }
 
+// TestSmallTextsCostLittle, also if the last of many directives is wrong.
+func TestSmallTextsCostLittle(t *testing.T) {
+	h := newHost(t, Safe)
+	for with, want := range map[string]string{
+		strings.Repeat("handle {\n", 33) + strings.Repeat("}\n", 33):                        "line 33: there can be at most 32 braces within each other",
+		strings.Repeat("encode\n", 2001):                                                    "line 2001: there can be at most 2000 lines",
+		"handle {\n" + strings.Repeat("header a b\n", 2000) + "}":                           "line 2001: there can be at most 2000 lines",
+		strings.Repeat("header a b\n", 1999) + "nonsense":                                   "line 2000: unrecognized directive: nonsense",
+		strings.Repeat("header a b\n", 1000) + "nope\n" + strings.Repeat("method A\n", 999): "line 1001: unrecognized directive: nope",
+		"encode\nhandle_errors {\n\tencode\n}\nhandle_errors {\n\tencode nope\n}\nmethod A": "line 6: finding encoder module",
+		"encode\nmap {host} {a} {\n\tdefault b\n}\nmap {a} {c} {\n\tdefault d\n}\nmethod A": "line 5: a map uses the placeholder {a}",
+	} {
+		began := time.Now()
+		if _, err := adapt(h, with); api.ErrorCode(err) != api.CodeInvalid || !strings.HasPrefix(err.Error(), "`with`, "+want) {
+			t.Errorf("%.40q: %.200v, want %s", with, err, want)
+		}
+		t.Logf("%.40q took %v", with, time.Since(began))
+	}
+	var values strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&values, "\t/%d /to/%d\n", i, i)
+	}
+	for _, with := range []string{strings.Repeat("header a b\n", 2000), strings.Repeat("handle {\n", 32) + "encode\n" + strings.Repeat("}\n", 32), "map {path} {to} {\n" + values.String() + "}"} {
+		if _, err := adapt(h, with); err != nil {
+			t.Errorf("%.40q: %v", with, err)
+		}
+	}
+}
+
 // safe are directives that services may have if the operator has said nothing.
 var safe = []string{
 	"encode zstd gzip",
@@ -236,6 +266,8 @@ var unsafe = []string{
 	"respond \"a {env.HOME:x} b\"",
 	"respond {file./etc/passwd}",
 	"header X-A {env.HOME}",
+	"respond {http.request.body}",
+	"respond {http.request.body_base64}",
 	"header {env.HOME} a",
 	"@a vars {env.HOME} /root\nrespond @a hi",
 	"map {env.HOME} {a} {\n\tdefault b\n}",

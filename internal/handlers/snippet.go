@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -66,15 +67,36 @@ func (s *snippet) append(t *snippet) {
 	s.errors = append(s.errors, t.errors...)
 }
 
+// Bounds of what Caddy adapts. It copies the tokens of a block for each block around it, so a
+// small text could cost a lot of memory and time.
+const (
+	maxDepth      = 32
+	maxDirectives = 2000
+)
+
+// openBlock is a block that is not closed yet: its brace, and the first word of its line.
+type openBlock struct {
+	brace caddyfile.Token
+	name  string
+}
+
 // split divides tokens into directives with their blocks. Braces are where Caddy's parser
 // takes them for braces, and nowhere else.
 func split(tokens []caddyfile.Token) (segments []caddyfile.Segment, err error) {
-	depth := 0
-	var open []caddyfile.Token // the braces around
+	var around []openBlock
+	var name string // the first word of the line
+	directives := 0
 	for i, t := range tokens {
 		first := i == 0 || endOf(tokens[i-1]) < t.Line
 		last := i == len(tokens)-1 || endOf(t) < tokens[i+1].Line
 		opens, closes := t.Text == "{" && !t.Quoted(), t.Text == "}" && !t.Quoted()
+		depth := len(around)
+		if first {
+			name = t.Text
+			if depth == 0 || around[depth-1].name != "map" { // the lines of a map are values
+				directives++
+			}
+		}
 		switch {
 		case strings.Contains(t.Text, "{$"):
 			return nil, wrong(t, "{$...} stands for a variable in the environment of the proxy, which is not for services")
@@ -86,6 +108,10 @@ func split(tokens []caddyfile.Token) (segments []caddyfile.Segment, err error) {
 			return nil, wrong(t, "a closing brace must be alone in its line")
 		case closes && depth == 0:
 			return nil, wrong(t, "this brace closes nothing")
+		case opens && depth == maxDepth:
+			return nil, wrong(t, "there can be at most %d braces within each other", maxDepth)
+		case directives > maxDirectives:
+			return nil, wrong(t, "there can be at most %d lines, besides those of maps", maxDirectives)
 		}
 		if depth == 0 && first {
 			segments = append(segments, nil)
@@ -93,15 +119,13 @@ func split(tokens []caddyfile.Token) (segments []caddyfile.Segment, err error) {
 		segments[len(segments)-1] = append(segments[len(segments)-1], t)
 		switch {
 		case opens:
-			depth++
-			open = append(open, t)
+			around = append(around, openBlock{t, name})
 		case closes:
-			depth--
-			open = open[:depth]
+			around = around[:depth-1]
 		}
 	}
-	if depth > 0 {
-		return nil, wrong(open[depth-1], "this brace is not closed")
+	if len(around) > 0 {
+		return nil, wrong(around[len(around)-1].brace, "this brace is not closed")
 	}
 	return segments, nil
 }
@@ -145,19 +169,17 @@ func cloned(segments []caddyfile.Segment) []caddyfile.Segment {
 	return all
 }
 
-// each calls f with every directive alone, beside the named matchers.
-func (s *snippet) each(f func(segment caddyfile.Segment, alone *snippet) error) error {
-	for _, d := range s.directives {
-		if err := f(d, &snippet{matchers: s.matchers, directives: []caddyfile.Segment{d}}); err != nil {
-			return err
-		}
+// all returns the directives and then the handle_errors.
+func (s *snippet) all() []caddyfile.Segment { return slices.Concat(s.directives, s.errors) }
+
+// part returns those of all from one number to before another, beside the named matchers.
+func (s *snippet) part(from, to int) *snippet {
+	n := len(s.directives)
+	return &snippet{
+		matchers:   s.matchers,
+		directives: s.directives[min(from, n):min(to, n)],
+		errors:     s.errors[max(from-n, 0):max(to-n, 0)],
 	}
-	for _, d := range s.errors {
-		if err := f(d, &snippet{matchers: s.matchers, errors: []caddyfile.Segment{d}}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 var (
