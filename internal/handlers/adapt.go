@@ -95,7 +95,12 @@ func (h *Host) adaptAndTry(service string, s *snippet) (*Adapted, error) {
 }
 
 // adapt has Caddy make JSON of directives, and refuses what is no handler or not allowed.
-func (h *Host) adapt(service string, s *snippet) (*Adapted, error) {
+func (h *Host) adapt(service string, s *snippet) (_ *Adapted, err error) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			err = panicked(problem)
+		}
+	}()
 	config, _, err := httpcaddyfile.ServerType{}.Setup([]caddyfile.ServerBlock{s.block()}, nil)
 	if err != nil {
 		return nil, err

@@ -30,7 +30,19 @@ type chain struct {
 }
 
 // Close implements [proxy.Chain].
-func (c *chain) Close() { c.cancel() }
+func (c *chain) Close() { cleanUp(c.cancel, c.service, c.logger) }
+
+// cleanUp ends the context of handlers, which has them clean up. A panic of one, such as of a
+// plugin, says nothing of other services.
+func cleanUp(cancel func(), service string, logger *zap.Logger) {
+	defer func() {
+		if problem := recover(); problem != nil {
+			logger.Error("a handler panicked when it was cleaned up; what it holds stays until the proxy ends",
+				zap.String("service", service), zap.Any("panic", problem), zap.Stack("stack"))
+		}
+	}()
+	cancel()
+}
 
 // passage is a request on its way through a chain.
 type passage struct {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"go.uber.org/zap"
@@ -438,6 +439,40 @@ func TestModulesAreCleanedUp(t *testing.T) {
 	c.Close()
 	if alive.Load() != 0 {
 		t.Errorf("%d are alive at the end", alive.Load())
+	}
+}
+
+// fragile is a handler that panics when it is cleaned up, or when its directive is read.
+type fragile struct{}
+
+func init() {
+	caddy.RegisterModule(fragile{})
+	httpcaddyfile.RegisterDirective("fragile_of_test", func(httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) { panic("read") })
+}
+
+func (fragile) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.fragile_of_test", New: func() caddy.Module { return new(fragile) }}
+}
+
+func (fragile) Cleanup() error { panic("cleaned up") }
+
+func (fragile) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return next.ServeHTTP(w, r)
+}
+
+// TestPanicsOfPluginsEndNothing but what they are in.
+func TestPanicsOfPluginsEndNothing(t *testing.T) {
+	h := newHost(t, All)
+	c, err := h.Compile("web", json.RawMessage(`{"routes":[{"handle":[{"handler":"fragile_of_test"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err := h.Compile("web", json.RawMessage(`{"routes":[{"handle":[{"handler":"fragile_of_test"},{"handler":"nope"}]}]}`)); err == nil {
+		t.Error("a handler that does not exist is made")
+	}
+	if _, err := adapt(h, "encode\nfragile_of_test"); api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "line 2: a module panicked: read") {
+		t.Errorf("a directive that panics: %v", err)
 	}
 }
 

@@ -52,10 +52,10 @@ func (h *Host) compile(service string, a *Adapted) (c *chain, err error) {
 	ctx, cancel := caddy.NewContext(h.ctx)
 	defer func() {
 		if problem := recover(); problem != nil {
-			err = fmt.Errorf("a module panicked: %v", problem)
+			err = panicked(problem)
 		}
 		if err != nil {
-			cancel()
+			cleanUp(cancel, service, h.logger)
 		}
 	}()
 	c = &chain{service: service, cancel: cancel, logger: h.logger, dropOddNames: a.readsNames(), keepsHeads: a.has("encode")}
@@ -69,6 +69,9 @@ func (h *Host) compile(service string, a *Adapted) (c *chain, err error) {
 	}
 	return c, nil
 }
+
+// panicked returns the error of a module that has panicked, such as of a plugin.
+func panicked(problem any) error { return fmt.Errorf("a module panicked: %v", problem) }
 
 // routes makes handlers in front of last.
 func routes(ctx caddy.Context, raw json.RawMessage, last caddyhttp.Handler) (caddyhttp.Handler, error) {
