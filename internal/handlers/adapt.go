@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
@@ -24,6 +25,25 @@ type Adapted struct {
 	Routes json.RawMessage `json:"routes,omitempty"`
 	// Errors are what handles errors of those and of the proxy.
 	Errors json.RawMessage `json:"errors,omitempty"`
+}
+
+// decode returns handlers that were stored. What it does not understand, or what says nothing, is
+// an error: requests would pass no handlers, of which one may have asked for a password.
+func decode(stored json.RawMessage) (*Adapted, error) {
+	a := new(Adapted)
+	if err := caddy.StrictUnmarshalJSON(stored, a); err != nil {
+		return nil, fmt.Errorf("decoding the stored handlers: %w", err)
+	}
+	if saysNothing(a.Routes) && saysNothing(a.Errors) {
+		return nil, errors.New("the stored handlers say nothing")
+	}
+	return a, nil
+}
+
+// saysNothing reports whether there are no routes in a list of them.
+func saysNothing(list json.RawMessage) bool {
+	text := strings.Join(strings.Fields(string(list)), "")
+	return text == "" || text == "null" || text == "[]"
 }
 
 // Adapt implements [proxy.Handlers].

@@ -361,6 +361,8 @@ func TestWhatIsStoredIsCheckedAgain(t *testing.T) {
 		`{"routes":[{"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"file_server"}]}]}]}]}`,
 		`{"routes":[{"handle":[{"handler":"subroute","errors":{"routes":[{"handle":[{"handler":"file_server"}]}]}}]}]}`,
 		`{"errors":[{"handle":[{"handler":"file_server"}]}]}`, `[]`, `{`,
+		`null`, `{}`, `{"caddy":"v2"}`, `{"routes":null}`, `{"routes":[ ],"errors":[]}`, `{"routes":[{"handle":[{"handler":"vars"}]}],"guards":[]}`,
+		`{"Routes":[{"handel":[]}]}`,
 	} {
 		if c, err := safeHost.Compile("web", json.RawMessage(odd)); err == nil {
 			c.Close()

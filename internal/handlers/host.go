@@ -34,15 +34,15 @@ var making sync.Mutex
 
 // Compile implements [proxy.Handlers].
 func (h *Host) Compile(service string, adapted json.RawMessage) (proxy.Chain, error) {
-	var a Adapted
-	if err := json.Unmarshal(adapted, &a); err != nil {
+	a, err := decode(adapted)
+	if err != nil {
 		return nil, err
 	}
 	// What was allowed when it was deployed need not be any more.
-	if err := h.check(&a); err != nil {
+	if err := h.check(a); err != nil {
 		return nil, err
 	}
-	return h.compile(service, &a)
+	return h.compile(service, a)
 }
 
 // compile makes handlers, with a context of their own.
