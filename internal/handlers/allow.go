@@ -39,7 +39,7 @@ var safeHandlers = map[string]func(handler object) error{
 	"encode":          onlyEncodings,
 	"error":           nil,
 	"headers":         nil,
-	"map":             nil,
+	"map":             onlyOwnValues,
 	"rate_limit":      onlyCounters,
 	"request_body":    onlyLimits,
 	"reverse_proxy":   onlyForwardAuth,
@@ -47,7 +47,7 @@ var safeHandlers = map[string]func(handler object) error{
 	"static_response": nil,
 	"subroute":        nil,
 	"tracing":         nil,
-	"vars":            nil,
+	"vars":            onlyOwnNames,
 }
 
 // safeMatchers are the matchers of Safe.
@@ -208,22 +208,6 @@ func (h *Host) checkMatchers(of any) error {
 
 func forbidden(kind, name string) error {
 	return fmt.Errorf("the %s %s is not allowed here: who runs the proxy can allow it with --allow-handlers all", kind, name)
-}
-
-// checkTexts refuses placeholders that stand for what is not of the request, and for its whole
-// body, which would be read into memory.
-func checkTexts(of any) (err error) {
-	eachText(of, func(text string) {
-		for _, prefix := range []string{"{env.", "{file."} {
-			if strings.Contains(text, prefix) {
-				err = forbidden("placeholder", prefix+"NAME}")
-			}
-		}
-		if strings.Contains(text, "{http.request.body") {
-			err = forbidden("placeholder", "{http.request.body}")
-		}
-	})
-	return err
 }
 
 // only returns an error if an object has other members than these.

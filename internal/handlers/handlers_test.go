@@ -229,7 +229,7 @@ var safe = []string{
 	"route {\n\tencode\n}",
 	"@a {\n\tpath /x\n\theader_regexp a X-A ^b\n\tquery a=b\n\tprotocol https\n\tmethod GET\n\thost a.test\n}\nrespond @a {re.a.0}",
 	"respond {file.base}", // of the path
-	"log_skip /up",        // a variable
+	"map {host} {env} {\n\tdefault test\n}\nrespond {env}",
 }
 
 // unsafe are directives that need --allow-handlers all.
@@ -267,6 +267,18 @@ var unsafe = []string{
 	"respond \"a {env.HOME:x} b\"",
 	"respond {file./etc/passwd}",
 	"header X-A {env.HOME}",
+	"respond {system.hostname}",
+	"respond {system.wd}",
+	"map {query.a} {a} {\n\t~(.*) {env$1\n}\nrespond {a}",
+	"map {query.a} {a} {\n\t~(.*) {file$1\n}\nrespond {a}",
+	"map {query.a} {a} {\n\tdefault {system\n}\nrespond {a}",
+	"log_skip /up",
+	"log_name other",
+	"vars client_ip 127.0.0.1",
+	"vars trusted_proxy true",
+	"vars {query.a} true",
+	"vars {\n\ta b\n\tstart_time now\n}",
+	"handle_errors {\n\tvars http.auth.user.id root\n}",
 	"respond {http.request.body}",
 	"respond {http.request.body_base64}",
 	"header {env.HOME} a",
