@@ -884,3 +884,18 @@ func TestCanaryHasItsOwnHandlers(t *testing.T) {
 	}
 	wantOpen(t, h, 1)
 }
+
+// TestRequestsWithoutHandlersAllocateNothingForThem: one that comes to no service allocates
+// nothing at all, so what is known of its sender is not on the heap.
+func TestRequestsWithoutHandlersAllocateNothingForThem(t *testing.T) {
+	e := newTestEngine(t)
+	r := e.request(http.MethodGet, "none.test", "/", nil)
+	sender := forward.Sender{Began: time.Now()}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := e.ServeHTTP(nil, r, "", sender); !errors.Is(err, ErrNoRoute) {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("a request allocates %v times before it is forwarded", n)
+	}
+}
