@@ -18,13 +18,19 @@ func lineApp(t *testing.T) *rawApp {
 }
 
 // Trap 32: what a path or a query means is between the client and the app. Every
-// byte of it arrives, but for a prefix that is stripped.
+// byte of it arrives, but for a prefix that is stripped, and for what is resolved with it.
 func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 	t.Parallel()
 	targets := []string{
 		"/", "/?", "/x?", "/a;b?c;d=1;e", "/?a=%zz&b=%&c=%1", "/?a;b&c=%zz", "/a%2Fb%2fc", "//", "//x", "//x/y//", "//x|y", "//x:80/y",
 		"/a/../b", "/a/./b", "/..", "/../", "/.", "/a/..%2f..%2fb", "/a/%2e%2e/b", "/a|b", "/{a}", "/a^b`c", "/a\\b", "/\"a\"", "/<a>", "/[a]",
 		"/%7Euser/~user", "/%E2%82%AC", "/%00", "/%0d%0a", "/a+b?q=a+b&&=&", "/?q=http://x/?y#", "/:a", "/@a:b@c", "/*", "/a?b?c",
+	}
+	// What a target gets without its prefix is what is left of the clean path. One that leads
+	// out of the prefix is not for its service.
+	cleaned := map[string]string{
+		"//": "/", "//x": "/x", "//x/y//": "/x/y/", "//x|y": "/x|y", "//x:80/y": "/x:80/y", "/a/../b": "/b", "/a/./b": "/a/b",
+		"/..": "/app/..", "/../": "/app/../", "/.": "/", "/a/%2e%2e/b": "/b",
 	}
 	// What is no valid escape may be refused, but never mended.
 	invalid := []string{"/%", "/%zz", "/%2"}
@@ -40,7 +46,11 @@ func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 				if slices.Contains(invalid, target) && got.refused(http.StatusBadRequest) {
 					continue
 				}
-				if want := "GET " + arrives + target + " HTTP/1.1"; got.body != want {
+				want := "GET " + arrives + target + " HTTP/1.1"
+				if clean, ok := cleaned[target]; ok && prefix == "/app" {
+					want = "GET " + clean + " HTTP/1.1"
+				}
+				if got.body != want {
 					t.Errorf("%s%s: %s instead of %q", prefix, target, got, want)
 				}
 			}
@@ -48,6 +58,42 @@ func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 		for sent, want := range map[string]string{"/app": "/", "/app?": "/?", "/app?a;b": "/?a;b", "/app/": "/", "/apple": "/apple", "/app%2Fx": "/app%2Fx"} {
 			if got := x.askWire(t, protocol, "GET", sent, ""); got.body != "GET "+want+" HTTP/1.1" {
 				t.Errorf("%s: %s", sent, got)
+			}
+		}
+	})
+}
+
+// A path leads to a service however it is written: no detour through the prefix of another
+// one gets around what that one asks of its clients, or reaches a path that it does not have.
+func TestPathsAreMatchedClean(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, protocol string) {
+		answersAs := func(name string) string {
+			return startRawApp(t, serveRaw(func(r *rawRequest) string { return ok(name + " " + r.line) })).addr
+		}
+		x := newSite(t, plain.Get(t), answersAs("root"))
+		x.deploy(t, api.DeployRequest{Service: x.host + "-x", Targets: []string{answersAs("x")}, PathPrefixes: []string{"/x"}})
+		x.deploy(t, api.DeployRequest{Service: x.host + "-y", Targets: []string{answersAs("y")}, PathPrefixes: []string{"/y"}, StripPathPrefix: new(false)})
+		for target, want := range map[string]string{
+			"/x/../page":          "root GET /x/../page",
+			"/x/%2e%2E/page":      "root GET /x/%2e%2E/page",
+			"/page/../x/page?a//": "x GET /page?a//",
+			"//x/page":            "x GET /page",
+			"//x//page":           "x GET /page",
+			"/x//evil.test/":      "x GET /evil.test/",
+			"/x/%2Fevil.test":     "x GET /%2Fevil.test",
+			"/x/a%2f..%2fb/./c":   "x GET /a%2f..%2fb/c",
+			"/x/..%2fy":           "x GET /..%2fy",
+			"/x/%252e%252e/y":     "x GET /%252e%252e/y",
+			"/./x":                "x GET /",
+			"/x/.":                "x GET /",
+			"/x/../y/./a//b":      "y GET /x/../y/./a//b",
+			"//y":                 "y GET //y",
+			"/x/.well-known/|":    "x GET /.well-known/|",
+			"//evil.test/x":       "root GET //evil.test/x",
+		} {
+			if got := x.askWire(t, protocol, "GET", target, ""); got.body != want+" HTTP/1.1" {
+				t.Errorf("%s: %s, want %q", target, got, want)
 			}
 		}
 	})

@@ -107,7 +107,7 @@ func startTheirs(t testing.TB, samples []sample) side {
 			out, in := pr.Out, pr.In
 			out.URL.RawQuery, out.Trailer, out.Host = in.URL.RawQuery, in.Trailer, in.Host
 			out.URL.Scheme, out.URL.Host = "http", app.address
-			if raw := rawPath(out.URL); raw != out.URL.EscapedPath() && !strings.HasPrefix(raw, "//") {
+			if raw := RawPath(out.URL); raw != out.URL.EscapedPath() && !strings.HasPrefix(raw, "//") {
 				out.URL.Opaque = raw
 			}
 			maps.DeleteFunc(out.Header, func(name string, _ []string) bool { return speaksForOthers(name) })

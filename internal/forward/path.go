@@ -12,7 +12,7 @@ import (
 // missing.
 func OriginForm(in *http.Request) (target, path, query string) {
 	u, target := in.URL, in.RequestURI
-	path = rawPath(u)
+	path = RawPath(u)
 	query, same := strings.CutPrefix(target, path)
 	if !same || query != "" && (query[0] != '?' || query[1:] != u.RawQuery) {
 		query = ""
@@ -24,8 +24,8 @@ func OriginForm(in *http.Request) (target, path, query string) {
 	return target, path, query
 }
 
-// rawPath returns the path of u as the client wrote it.
-func rawPath(u *url.URL) string {
+// RawPath returns the path of u as the client wrote it.
+func RawPath(u *url.URL) string {
 	if path, err := url.PathUnescape(u.RawPath); err == nil && path == u.Path && u.RawPath != "" {
 		return u.RawPath
 	}

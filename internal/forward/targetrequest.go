@@ -102,7 +102,7 @@ func (x *exchange) describe(h http.Header) {
 	set("X-Forwarded-For", peer)
 	setAbsent("X-Forwarded-Host", x.in.Host)
 	setAbsent("X-Forwarded-Proto", proto)
-	if x.prefix != "/" && x.release.Spec.Options.StripPathPrefix {
+	if x.stripsPrefix() {
 		setAbsent("X-Forwarded-Prefix", x.prefix)
 	}
 	if len(h["X-Request-Start"]) == 0 || len(h["X-Request-Id"]) == 0 {
@@ -132,10 +132,13 @@ func startAndID(began time.Time) (start, id string) {
 }
 
 // requestTarget returns the request target for the target: that of the client, less
-// the prefix.
+// the prefix. The prefix was found in the path as [CleanPath] has it, so it is removed from that.
 func (x *exchange) requestTarget() string {
 	target, path, query := OriginForm(x.in)
-	if x.release.Spec.Options.StripPathPrefix && x.prefix != "/" {
+	if x.stripsPrefix() {
+		if !IsClean(x.in.URL.Path) {
+			path = CleanPath(path)
+		}
 		path = stripPrefix(path, x.prefix)
 		target = path + query
 	}
@@ -143,4 +146,9 @@ func (x *exchange) requestTarget() string {
 		target = "/" + query
 	}
 	return target
+}
+
+// stripsPrefix reports whether the target gets the path without the prefix of its route.
+func (x *exchange) stripsPrefix() bool {
+	return x.prefix != "/" && x.release.Spec.Options.StripPathPrefix
 }

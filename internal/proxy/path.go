@@ -3,17 +3,23 @@ package proxy
 import (
 	"net/url"
 	"strings"
+
+	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
-// matchPath returns the path of u that prefixes are compared with: decoded,
-// except that an encoded slash stays encoded, because it is data inside a
+// matchPath returns the path of u that prefixes are compared with: as [forward.CleanPath]
+// has it, so that nobody reaches a service by a detour through the paths of another one, and
+// decoded, except that an encoded slash stays encoded, because it is data inside a
 // segment and not a boundary between two (RFC 3986, section 2.2).
 func matchPath(u *url.URL) string {
-	if u.RawPath == "" || !strings.Contains(u.RawPath, "%2") {
+	raw := u.RawPath
+	if !forward.IsClean(u.Path) {
+		raw = forward.CleanPath(forward.RawPath(u))
+	} else if raw == "" || !strings.Contains(raw, "%2") {
 		return u.Path
 	}
 	var b strings.Builder
-	for i, segment := range strings.Split(u.RawPath, "/") {
+	for i, segment := range strings.Split(raw, "/") {
 		if i > 0 {
 			b.WriteByte('/')
 		}

@@ -278,7 +278,7 @@ func TestLeavingDoesNotTakeTheRoutesOfOthers(t *testing.T) {
 	}
 }
 
-func TestEncodedSlashIsNoSegmentBorder(t *testing.T) {
+func TestRoutesAreFoundByTheCleanPath(t *testing.T) {
 	table := newTable([]*claim{claimFor("root", nil, nil), claimFor("api", nil, []string{"/api", "/a/b"}), claimFor("me", nil, []string{"/@me"})})
 	for path, want := range map[string]string{
 		"/api/x":     "api",
@@ -294,6 +294,17 @@ func TestEncodedSlashIsNoSegmentBorder(t *testing.T) {
 		"/@me%2F":    "root",
 		"/api%252Fx": "root",
 		"/api%20":    "root",
+
+		"//api":              "api",
+		"/x/../api/y":        "api",
+		"/api/../x":          "root",
+		"/api/%2e%2e/x":      "root",
+		"/api/..%2fx":        "api",
+		"/a%2Fb/../a//b/..":  "root",
+		"/a%2Fb/../a//./b/":  "api",
+		"/a/%2e%2e%2f/../b":  "api",
+		"/api/%252e%252e/..": "api",
+		"/..":                "root",
 	} {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
@@ -302,6 +313,22 @@ func TestEncodedSlashIsNoSegmentBorder(t *testing.T) {
 		if got := serviceOf(table, "h", matchPath(u)); got != want {
 			t.Errorf("%s is served by %q, want %q", path, got, want)
 		}
+	}
+}
+
+// BenchmarkMatchPath measures what every request pays for the match by its clean path.
+func BenchmarkMatchPath(b *testing.B) {
+	for name, raw := range map[string]string{"clean": "/api/v1/users/12345/orders", "encoded": "/api/a%2Fb/12345", "unclean": "/api/../v1//users"} {
+		u, err := url.ParseRequestURI(raw)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				matchPath(u)
+			}
+		})
 	}
 }
 
