@@ -21,6 +21,8 @@ import (
 type Adapted struct {
 	// Caddy is the version that has adapted them.
 	Caddy string `json:"caddy"`
+	// Directives says that some of it is of directives, and not of settings alone.
+	Directives bool `json:"directives,omitempty"`
 	// Routes are what requests pass.
 	Routes json.RawMessage `json:"routes,omitempty"`
 	// Errors are what handles errors of those and of the proxy.
@@ -57,7 +59,7 @@ func (h *Host) Adapt(service string, o *api.Options) (json.RawMessage, error) {
 	}
 	if o.With != "" {
 		if h.allow == None {
-			return nil, api.Invalid("this proxy allows no directives for single services, and %s are some", api.Field("with")).
+			return nil, api.Invalid("%v, and %s are some", errNoDirectives, api.Field("with")).
 				WithHint("who runs it can allow them with --allow-handlers")
 		}
 		written, err := parseSnippet(o.With)
@@ -70,6 +72,7 @@ func (h *Host) Adapt(service string, o *api.Options) (json.RawMessage, error) {
 	if err != nil {
 		return nil, h.explain(service, s, err)
 	}
+	a.Directives = o.With != ""
 	return json.Marshal(a)
 }
 
@@ -94,6 +97,8 @@ func (h *Host) explain(service string, s *snippet, err error) error {
 	}
 	return inSnippet(locate(segment, err))
 }
+
+var errNoDirectives = errors.New("this proxy allows no directives for single services")
 
 // inSnippet returns the error of a deploy whose directives are wrong.
 func inSnippet(err error) error {

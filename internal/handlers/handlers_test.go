@@ -368,6 +368,19 @@ func TestWhatIsStoredIsCheckedAgain(t *testing.T) {
 	if _, err := safeHost.Compile("web", adapted); err == nil || !strings.Contains(err.Error(), "{env.NAME}") {
 		t.Errorf("compiled where it is not allowed: %v", err)
 	}
+	for options, refused := range map[*api.Options]bool{{With: "encode"}: true, {With: "encode", Compress: true}: true, {Compress: true}: false} {
+		adapted, err := safeHost.Adapt("web", options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newHost(t, None).Compile("web", adapted)
+		if (err != nil) != refused {
+			t.Errorf("%+v where no directives are allowed: %v", options, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
 	for _, odd := range []string{
 		`{"routes":{}}`, `{"routes":[1]}`, `{"routes":[{"handle":[1]}]}`, `{"routes":[{"match":{}}]}`, `{"routes":[{"handle":[{"handler":"subroute","routes":"x"}]}]}`,
 		`{"routes":[{"handle":[{"handler":"subroute","routes":[{"handle":[{"handler":"file_server"}]}]}]}]}`,

@@ -39,6 +39,9 @@ func (h *Host) Compile(service string, adapted json.RawMessage) (proxy.Chain, er
 		return nil, err
 	}
 	// What was allowed when it was deployed need not be any more.
+	if a.Directives && h.allow == None {
+		return nil, errNoDirectives
+	}
 	if err := h.check(a); err != nil {
 		return nil, err
 	}
