@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -77,12 +78,12 @@ func ofSettings(o *api.Options) (*snippet, error) {
 	}
 	if len(o.DenyIP) > 0 {
 		w := s.of("deny_ip")
-		w.match(append([]string{denied, "client_ip"}, o.DenyIP...))
+		w.match(append([]string{denied, "client_ip"}, bothForms(o.DenyIP)...))
 		w.add([]string{"error", denied, "403"})
 	}
 	if len(o.AllowIP) > 0 {
 		w := s.of("allow_ip")
-		w.match(append([]string{notAllowed, "not", "client_ip"}, o.AllowIP...))
+		w.match(append([]string{notAllowed, "not", "client_ip"}, bothForms(o.AllowIP)...))
 		w.add([]string{"error", notAllowed, "403"})
 	}
 	w = s.of("redirects")
@@ -115,6 +116,31 @@ func ofSettings(o *api.Options) (*snippet, error) {
 		w.add(append([]string{"rewrite"}, api.Words(v)...))
 	}
 	return s, nil
+}
+
+// bothForms returns ranges of addresses, and those of IPv4 also as IPv6 has them (RFC 4291,
+// section 2.5.5.2), or the other way round: a proxy in front may write 192.0.2.1 as
+// ::ffff:192.0.2.1, which the matchers of Caddy take for another address.
+func bothForms(ranges []string) (all []string) {
+	for _, v := range ranges {
+		all = append(all, v)
+		p, err := netip.ParsePrefix(v)
+		if err != nil {
+			address, err := netip.ParseAddr(v)
+			if err != nil {
+				continue
+			}
+			p = netip.PrefixFrom(address.WithZone(""), address.BitLen())
+		}
+		const mapped = 96 // the bits before an address of IPv4
+		switch address := p.Addr(); {
+		case address.Is4():
+			all = append(all, netip.PrefixFrom(netip.AddrFrom16(address.As16()), mapped+p.Bits()).String())
+		case address.Is4In6() && p.Bits() >= mapped:
+			all = append(all, netip.PrefixFrom(address.Unmap(), p.Bits()-mapped).String())
+		}
+	}
+	return all
 }
 
 // limitRate adds a limit of requests.

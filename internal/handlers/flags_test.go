@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -131,6 +132,38 @@ func TestSettingsBecomeHandlers(t *testing.T) {
 				t.Errorf("%s is %v, want %s", tt.header[0], w.Header()[tt.header[0]], tt.header[1])
 			}
 		})
+	}
+}
+
+// TestAddressesOfIPv4AreTheSameInIPv6, as a proxy in front may write them.
+func TestAddressesOfIPv4AreTheSameInIPv6(t *testing.T) {
+	h := newHost(t, None)
+	for _, tt := range []struct {
+		list, client string
+		in           bool
+	}{
+		{"9.9.9.9", "::ffff:9.9.9.9", true},
+		{"9.9.9.0/24", "::ffff:9.9.9.7", true},
+		{"9.9.9.0/24", "::ffff:9.9.8.7", false},
+		{"0.0.0.0/0", "::ffff:1.2.3.4", true},
+		{"0.0.0.0/0", "2001:db8::1", false},
+		{"::ffff:9.9.9.9", "9.9.9.9", true},
+		{"::ffff:9.9.9.0/120", "9.9.9.1", true},
+		{"::ffff:9.9.9.0/120", "::ffff:9.9.9.1", true},
+		{"::/0", "2001:db8::1", true},
+		{"2001:db8::1", "2001:db8::1", true},
+	} {
+		for _, deny := range []bool{true, false} {
+			settings := api.DeployRequest{AllowIP: []string{tt.list}}
+			if deny {
+				settings = api.DeployRequest{DenyIP: []string{tt.list}}
+			}
+			r := request("/")
+			r.RemoteAddr = netip.AddrPortFrom(netip.MustParseAddr(tt.client), 1).String()
+			if w := passSettings(t, h, settings, r, nil); (w.Code == 403) != (tt.in == deny) {
+				t.Errorf("%s with %+v: status %d", tt.client, settings, w.Code)
+			}
+		}
 	}
 }
 
