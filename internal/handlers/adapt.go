@@ -166,7 +166,7 @@ func (h *Host) adapt(service string, s *snippet) (_ *Adapted, err error) {
 			return nil, fmt.Errorf("only handlers are for services, not %s", strings.Join(slices.Sorted(maps.Keys(server)), ", "))
 		}
 	}
-	if err := a.nameZones(service); err != nil {
+	if err := errors.Join(a.nameZones(service), a.ownTransports()); err != nil {
 		return nil, err
 	}
 	return a, h.check(a)

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/proxy"
@@ -132,6 +134,25 @@ func TestSettingsBecomeHandlers(t *testing.T) {
 				t.Errorf("%s is %v, want %s", tt.header[0], w.Header()[tt.header[0]], tt.header[1])
 			}
 		})
+	}
+}
+
+// TestConnectionsToTheGatewayEndWithTheHandlers of a release, for each deploy would leave some.
+func TestConnectionsToTheGatewayEndWithTheHandlers(t *testing.T) {
+	closed := make(chan struct{}, 1)
+	auth := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+	auth.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	auth.Start()
+	defer auth.Close()
+	passSettings(t, newHost(t, None), api.DeployRequest{ForwardAuth: auth.URL + "/check"}, request("/"), nil) // and closes the chain
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is open")
 	}
 }
 

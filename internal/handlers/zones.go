@@ -3,13 +3,29 @@ package handlers
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 )
 
 // nameZones puts the name of the service before those of the zones of its rate limits: zones of
 // one name share their counts in the whole process.
 func (a *Adapted) nameZones(service string) error {
+	return a.edit("rate_limit", func(handler object) {
+		zones := at(handler, "rate_limits")
+		if len(zones) == 0 {
+			return
+		}
+		named := make(object, len(zones))
+		for name, zone := range zones {
+			named[service+"/"+name] = zone
+		}
+		handler["rate_limits"] = named
+	})
+}
+
+// edit calls f with every handler of a name, and keeps what f makes of it.
+func (a *Adapted) edit(name string, f func(handler object)) error {
 	for _, raw := range []*json.RawMessage{&a.Routes, &a.Errors} {
-		if !bytes.Contains(*raw, []byte(`"rate_limits"`)) {
+		if !bytes.Contains(*raw, []byte(strconv.Quote(name))) {
 			continue
 		}
 		var list any
@@ -19,15 +35,9 @@ func (a *Adapted) nameZones(service string) error {
 			return err
 		}
 		eachHandler(list, func(handler object) {
-			zones := at(handler, "rate_limits")
-			if handler["handler"] != "rate_limit" || len(zones) == 0 {
-				return
+			if handler["handler"] == name {
+				f(handler)
 			}
-			named := make(object, len(zones))
-			for name, zone := range zones {
-				named[service+"/"+name] = zone
-			}
-			handler["rate_limits"] = named
 		})
 		b, err := json.Marshal(list)
 		if err != nil {
