@@ -140,9 +140,6 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 			fmt.Fprintf(t, "  %s\t%s %s\n", label, v.Name, v.Text)
 		}
 	}
-	if s.Active != nil {
-		printDirectives(t, s.Active.Options.With)
-	}
 	if s.Rollout != nil {
 		printRollout(t, *s.Rollout)
 	}
@@ -164,15 +161,6 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 		fmt.Fprintf(t, "  last deployment\t%s %s\n", d.ID, style.red(failureOf(*d, time.Now())))
 	}
 	return t.Flush()
-}
-
-// printDirectives prints the directives of a service, each line of them in one.
-func printDirectives(w io.Writer, text string) {
-	label := "directives"
-	for line := range strings.Lines(text) {
-		fmt.Fprintf(w, "  %s\t%s\n", label, strings.TrimRight(strings.ReplaceAll(line, "\t", "    "), "\n"))
-		label = ""
-	}
 }
 
 // holdLimits says what a hold does to requests.
