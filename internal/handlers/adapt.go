@@ -95,13 +95,18 @@ func (h *Host) explain(service string, s *snippet, err error) error {
 	if field := segment[0].File; field != fileName {
 		return api.Invalid("%s: %s", api.Field(field), api.PrintableUpTo(short(err.Error()), 1000))
 	}
-	return inSnippet(locate(segment, err))
+	refusal := inSnippet(locate(segment, err))
+	if strings.HasSuffix(refusal.Message, "unrecognized directive: rate_limit") {
+		refusal.Message += ", which " + needsPlugin
+		return refusal.WithHint(buildWithIt)
+	}
+	return refusal
 }
 
 var errNoDirectives = errors.New("this proxy allows no directives for single services")
 
 // inSnippet returns the error of a deploy whose directives are wrong.
-func inSnippet(err error) error {
+func inSnippet(err error) *api.Error {
 	return api.Invalid("%s, %s", api.Field("with"), api.PrintableUpTo(err.Error(), 1000))
 }
 

@@ -143,6 +143,12 @@ func bothForms(ranges []string) (all []string) {
 	return all
 }
 
+// What is told of a rate limit where the program does not have the plugin for it.
+const (
+	needsPlugin = "needs a plugin of Caddy's that this program does not have: github.com/mholt/caddy-ratelimit"
+	buildWithIt = "docs/HANDLERS.md says how to build the program with it"
+)
+
 // limitRate adds a limit of requests.
 func (s *snippet) limitRate(limit string) error {
 	if limit == "" {
@@ -153,8 +159,7 @@ func (s *snippet) limitRate(limit string) error {
 		return err
 	}
 	if _, err := caddy.GetModule("http.handlers.rate_limit"); err != nil {
-		return api.Invalid("%s needs a plugin of Caddy's that this program does not have: github.com/mholt/caddy-ratelimit", api.Field("rate_limit")).
-			WithHint("docs/HANDLERS.md says how to build the program with it")
+		return api.Invalid("%s %s", api.Field("rate_limit"), needsPlugin).WithHint(buildWithIt)
 	}
 	s.of("rate_limit").add([]string{"rate_limit", "{"}, []string{"zone", "requests", "{"}, []string{"key", "{client_ip}"},
 		[]string{"events", strconv.Itoa(requests)}, []string{"window", in.String()}, []string{"}"}, []string{"}"})

@@ -225,6 +225,14 @@ func TestRateLimitNeedsThePlugin(t *testing.T) {
 	if api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "github.com/mholt/caddy-ratelimit") {
 		t.Errorf("without the plugin: %v", err)
 	}
+	for with, line := range map[string]int{"encode\nrate_limit {\n}": 2, "handle {\n\tencode\n\trate_limit {\n\t}\n}": 3} {
+		_, err := adapt(newHost(t, Safe), with)
+		refusal, _ := errors.AsType[*api.Error](err)
+		want := fmt.Sprintf("`with`, line %d: unrecognized directive: rate_limit, which needs a plugin of Caddy's that this program does not have", line)
+		if refusal == nil || !strings.HasPrefix(refusal.Message, want) || !strings.Contains(refusal.Hint, "docs/HANDLERS.md") {
+			t.Errorf("%q: %v", with, err)
+		}
+	}
 }
 
 // TestZonesBelongToTheirService: those of one name would share their counts.
