@@ -167,3 +167,45 @@ func askFor(t *testing.T, c *http.Client, req *http.Request) (*http.Response, st
 	must(t, err)
 	return resp, string(body)
 }
+
+// A service that has a path of a host is served by HTTPS, and redirected to it, as the service
+// that has the root of the host, for as long as there is one.
+func TestPathServicesHaveTheHTTPSOfTheirHost(t *testing.T) {
+	p := startProxy(t)
+	api, root := startApp(t, "api", nil), startApp(t, "root", nil)
+	for _, args := range [][]string{
+		{"deploy", api.addr(), "--service", "api", "--host", "app.localhost", "--path-prefix", "/api"},
+		{"deploy", root.addr(), "--service", "root", "--host", "app.localhost", "--tls=internal"},
+	} {
+		if r := run(t, p, args...); r.Code != 0 {
+			t.Fatalf("%q: %+v", args, r)
+		}
+	}
+	roots := internalRoots(t, p)
+	for _, protocol := range protocols {
+		resp, body := ask(t, tlsClient(t, p, protocol, roots, "app.localhost"), "https://app.localhost/api/x")
+		if resp.Proto != protocol || body != "api" {
+			t.Errorf("%s: %s %s %q", protocol, resp.Proto, resp.Status, body)
+		}
+	}
+	want := "https://app.localhost//../api/x?y"
+	req, err := http.NewRequest(http.MethodGet, p.URL()+"//../api/x?y", nil)
+	must(t, err)
+	req.Host = "app.localhost"
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	must(t, err)
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusMovedPermanently || resp.Header.Get("Location") != want {
+		t.Errorf("plain HTTP gets %s to %q, want %q", resp.Status, resp.Header.Get("Location"), want)
+	}
+	if r := run(t, p, "status", "api"); !strings.Contains(r.Stdout, "app.localhost: as service root, which has the root of the host; HTTP is redirected to HTTPS") {
+		t.Errorf("status tells:\n%s", r.Stdout)
+	}
+	if r := run(t, p, "list", "--wide"); !strings.Contains(r.Stdout, "as root") {
+		t.Errorf("list tells:\n%s", r.Stdout)
+	}
+	must(t, p.Remove(t.Context(), "root"))
+	if resp, body := get(t, p, "app.localhost", "/api/x"); body != "api" {
+		t.Errorf("without the root, plain HTTP gets %s to %q", resp.Status, resp.Header.Get("Location"))
+	}
+}

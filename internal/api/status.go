@@ -30,6 +30,9 @@ type ServiceStatus struct {
 	Served int64 `json:"served"`
 	// TLS says whether the service was deployed with HTTPS.
 	TLS bool `json:"tls"`
+	// TLSFrom are the services that the service takes its settings for HTTPS from, in place of
+	// its own: those that have the roots of its hosts. Absent if it takes none.
+	TLSFrom []TLSSource `json:"tls_from,omitempty"`
 	// Certificates are those of the hosts, by host.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// Broken says why the service's state could not be loaded, or its handlers not be made;
@@ -56,6 +59,16 @@ type ServiceStatus struct {
 	// FailedDeployment is the last that has ended, if it failed and is among those that
 	// are remembered. Only a call for one service tells of it.
 	FailedDeployment *DeploymentStatus `json:"failed_deployment,omitempty"`
+}
+
+// TLSSource says from whom a service that has a path of a host takes the settings for HTTPS.
+type TLSSource struct {
+	// Host is the host; empty for every host that nobody else claims.
+	Host string `json:"host"`
+	// Service is the service that has the root of the host.
+	Service string `json:"service"`
+	// Redirect says that plain HTTP is redirected to HTTPS.
+	Redirect bool `json:"redirect"`
 }
 
 // Releases returns all releases of the service: those in service, and those that drain.

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,7 +167,7 @@ func healthOf(r api.ReleaseStatus) string {
 // the first that expires. The reasons of authorities are sentences, and for status.
 func tlsOf(s api.ServiceStatus, now time.Time) string {
 	if !s.TLS {
-		return "off"
+		return cmp.Or(tlsServices(s), "off")
 	}
 	var first *api.Certificate
 	for _, c := range s.Certificates {
@@ -180,6 +182,20 @@ func tlsOf(s api.ServiceStatus, now time.Time) string {
 		return withoutCertificates(s)
 	}
 	return fmt.Sprintf("until %s, %s", first.NotAfter.Format(time.DateOnly), first.Issuer)
+}
+
+// tlsServices names the services that s takes HTTPS from, if there are any.
+func tlsServices(s api.ServiceStatus) string {
+	var names []string
+	for _, from := range s.TLSFrom {
+		if !slices.Contains(names, from.Service) {
+			names = append(names, from.Service)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "as " + strings.Join(names, ", ")
 }
 
 // withoutCertificates says what a service with TLS has if there is no host whose

@@ -63,7 +63,11 @@ func allRoutesOf(s api.ServiceStatus) []string {
 
 // printCertificates prints a line for each certificate.
 func printCertificates(w io.Writer, s api.ServiceStatus, style style) {
+	for _, from := range s.TLSFrom {
+		fmt.Fprintf(w, "  tls\t%s\n", tlsSourceText(from))
+	}
 	switch {
+	case !s.TLS && len(s.TLSFrom) > 0:
 	case !s.TLS:
 		fmt.Fprintf(w, "  tls\toff\n")
 	case len(s.Certificates) == 0:
@@ -79,6 +83,18 @@ func printCertificates(w io.Writer, s api.ServiceStatus, style style) {
 		}
 		fmt.Fprintf(w, "  certificate\t%s\n", line)
 	}
+}
+
+// tlsSourceText says from whom a service takes HTTPS for a host, and what that does to HTTP.
+func tlsSourceText(from api.TLSSource) string {
+	host, http := from.Host, "HTTP is served as well"
+	if host == "" {
+		host = "every other host"
+	}
+	if from.Redirect {
+		http = "HTTP is redirected to HTTPS"
+	}
+	return fmt.Sprintf("%s: as service %s, which has the root of the host; %s", host, from.Service, http)
 }
 
 // plainHTTPOf says what becomes of HTTP where there is HTTPS: nobody is sent to a host
@@ -129,7 +145,7 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 		printCertificates(t, s, style)
 		fmt.Fprintf(t, "  health check\tGET %s, timeout %s\n", o.HealthCheckPath, o.HealthCheckTimeout)
 		fmt.Fprintf(t, "  timeouts\ttarget %s, hold %s\n", o.TargetTimeout, o.HoldTimeout)
-		if o.TLS != nil {
+		if o.TLS != nil && len(s.TLSFrom) < max(1, len(s.Hosts)) {
 			fmt.Fprintf(t, "  http\t%s\n", plainHTTPOf(s))
 		}
 		for i, v := range o.NotDefault() {

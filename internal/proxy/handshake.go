@@ -37,33 +37,36 @@ func (e *Engine) NeedsCertificate(host string, issuer api.Issuer) bool {
 
 // tlsRelease returns the release that has the certificate for a server name, and
 // the host that it claims. Of a host that several services share, the one with the
-// shortest path prefix that has TLS decides.
+// shortest path prefix that has TLS decides. If none of them has, and none has the root of the
+// host, who has that decides: see [table.tlsFrom].
 func (t *table) tlsRelease(serverName string) (*release, string) {
 	if name := canonicalName(strings.TrimPrefix(serverName, "*.")); !api.IsWildcard(serverName) {
-		if hr := t.exact[name]; hr != nil {
-			return hr.tlsRelease(), name
+		if r, decides := t.exact[name].tlsRelease(); decides {
+			return r, name
 		}
 		if _, domain, ok := strings.Cut(name, "."); ok {
-			if hr := t.wildcard[domain]; hr != nil {
-				return hr.tlsRelease(), "*." + domain
+			if r, decides := t.wildcard[domain].tlsRelease(); decides {
+				return r, "*." + domain
 			}
 		}
-	} else if hr := t.wildcard[name]; hr != nil {
-		return hr.tlsRelease(), serverName
+	} else if r, decides := t.wildcard[name].tlsRelease(); decides {
+		return r, serverName
 	}
-	if t.anyHost != nil {
-		return t.anyHost.tlsRelease(), ""
-	}
-	return nil, ""
+	r, _ := t.anyHost.tlsRelease()
+	return r, ""
 }
 
-// tlsRelease returns the release that has the certificate of a host, or nil. One whose
-// certificate files cannot be read stands back for others.
-func (hr *hostRoutes) tlsRelease() (found *release) {
+// tlsRelease returns the release that has the certificate of a host, or nil, and whether that
+// decides about the host: one of which only paths are claimed, without TLS, is left to whoever
+// has its root. A release whose certificate files cannot be read stands back for others.
+func (hr *hostRoutes) tlsRelease() (found *release, decides bool) {
+	if hr == nil {
+		return nil, false
+	}
 	var candidates []*claim
 	if hr.root != nil {
 		if r := hr.root.release(); r.answersTLS() {
-			return r // as nearly always
+			return r, true // as nearly always
 		}
 		candidates = append(candidates, hr.root)
 	}
@@ -73,13 +76,13 @@ func (hr *hostRoutes) tlsRelease() (found *release) {
 	for _, c := range candidates {
 		r := c.release()
 		if r.answersTLS() {
-			return r
+			return r, true
 		}
 		if found == nil && r.Spec.Options.TLS != nil {
 			found = r
 		}
 	}
-	return found
+	return found, found != nil || hr.root != nil
 }
 
 // answersTLS reports whether handshakes for r can be answered, or be tried to.
@@ -113,7 +116,7 @@ func (t *table) firstTLSHost() string {
 		if first != "" && host >= first {
 			return
 		}
-		if r := hr.tlsRelease(); r != nil && r.answersTLS() {
+		if r, _ := hr.tlsRelease(); r != nil && r.answersTLS() {
 			first = host
 		}
 	}

@@ -100,7 +100,7 @@ func (e *Engine) Preview(name string, ports forward.Ports) (api.PreviewLink, err
 	if spec.Options.CanonicalHost != "" {
 		u.Host = spec.Options.CanonicalHost
 	}
-	if spec.Options.TLS != nil {
+	if spec.Options.TLS != nil || e.table.Load().tlsFrom(l.active, u.Host, u.Path) != nil {
 		u.Scheme = "https"
 		u.Host = withPort(bracketed(u.Host), cmp.Or(ports.PublicHTTPS, max(0, ports.HTTPS)))
 	} else if ports.HTTP != 0 && ports.HTTP != 80 {

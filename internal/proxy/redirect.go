@@ -8,15 +8,22 @@ import (
 	"github.com/parachute-proxy/parachute/internal/forward"
 )
 
-// redirect returns where a request has to go instead, or nothing: to HTTPS, to the
-// canonical host, or to both in one hop.
-func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) string {
-	o := &r.Spec.Options
-	if o.TLS == nil && o.CanonicalHost == "" {
+// redirect returns where a request that r serves below prefix has to go instead, or nothing:
+// to HTTPS, to the canonical host, or to both in one hop.
+func (e *Engine) redirect(r *release, prefix string, v *visitor) string {
+	o, in, from := &r.Spec.Options, v.in, v.client
+	if o.TLS == nil && o.CanonicalHost == "" && prefix == "/" {
 		return ""
 	}
 	secure := from.ByTLS(in)
-	toTLS := !secure && o.TLS != nil && o.TLS.Redirect && from.Ports.HTTPS >= 0
+	t := o.TLS
+	var root *release
+	if !secure && v.service == "" {
+		if root = e.table.Load().tlsFrom(r, in.Host, prefix); root != nil {
+			t = root.Spec.Options.TLS
+		}
+	}
+	toTLS := !secure && t != nil && t.Redirect && from.Ports.HTTPS >= 0
 	toHost := o.CanonicalHost != "" && canonicalName(in.Host) != o.CanonicalHost
 	// What will be refused is not redirected first.
 	if !toTLS && !toHost || !secure && strings.HasPrefix(in.URL.Path, acmeChallenges) || !forward.Forwardable(in) {
@@ -31,7 +38,11 @@ func (e *Engine) redirect(r *release, in *http.Request, from forward.Sender) str
 	}
 	// A certificate that is obtained in the background may not be there yet: to send
 	// people to HTTPS would be to send them away.
-	toTLS = toTLS && r.source().covers(e, host)
+	if toTLS && root != nil {
+		toTLS = e.coversTLS(host)
+	} else if toTLS {
+		toTLS = r.source().covers(e, host)
+	}
 	if !toTLS && !toHost {
 		return ""
 	}

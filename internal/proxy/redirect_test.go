@@ -33,7 +33,7 @@ func redirectsOf(t *testing.T, req api.DeployRequest, from forward.Sender) func(
 		if secure {
 			in.TLS = &tls.ConnectionState{}
 		}
-		return e.redirect(r, in, from)
+		return e.redirect(r, "/", &visitor{in: in, client: from})
 	}
 }
 

@@ -52,7 +52,7 @@ func (e *Engine) enter(v *visitor, w http.ResponseWriter, r *http.Request) (*rel
 		return nil, "", err
 	}
 	release.Served.Add(1)
-	if location := e.redirect(release, v.in, v.client); location != "" {
+	if location := e.redirect(release, prefix, v); location != "" {
 		release.Done()
 		forward.DiscardBody(r)
 		status := writeRedirect(w, v.in, location)
@@ -118,11 +118,11 @@ func (e *Engine) acquire(v *visitor, service string) (*release, string, error) {
 			return nil, "", err
 		}
 		l := c.lineup.Load()
-		if to := v.followsLink(l); to != "" && e.redirect(l.active, v.in, v.client) == "" {
+		if to := v.followsLink(l); to != "" && e.redirect(l.active, prefix, v) == "" {
 			l.active.count(v.in, http.StatusFound, v.client)
 			return nil, "", linkError{to}
 		}
-		if l.hold != nil && !v.served(l) && e.redirect(l.active, v.in, v.client) == "" {
+		if l.hold != nil && !v.served(l) && e.redirect(l.active, prefix, v) == "" {
 			err := errHealthCheck
 			switch {
 			case e.isLoop(v.in, l.active.Spec.Service, service != ""):

@@ -85,6 +85,7 @@ func (e *Engine) statusOf(s *service) api.ServiceStatus {
 		status.Hosts = append(status.Hosts, r.Spec.Hosts...)
 		status.PathPrefixes = r.Spec.Options.PathPrefixes
 		status.TLS = r.Spec.Options.TLS != nil
+		status.TLSFrom = e.table.Load().tlsSources(r)
 		status.Hold = l.hold.status()
 	}
 	status.Served = s.retired
