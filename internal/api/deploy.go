@@ -51,6 +51,10 @@ type DeployRequest struct {
 	// StripPathPrefix removes the matched prefix from the path before the
 	// request is forwarded. Default: true.
 	StripPathPrefix *bool `json:"strip_path_prefix,omitempty"`
+	// ScopeCookiePaths puts the prefix that was removed before the paths of the cookies that
+	// the application sets for the host of the request (RFC 6265, section 4.1.2.4), so that
+	// the services of one host do not get those of each other. Default: false.
+	ScopeCookiePaths bool `json:"scope_cookie_paths,omitempty"`
 
 	// HealthCheckPath is what readiness is asked with. Default: "/up".
 	HealthCheckPath string `json:"health_check_path,omitempty"`

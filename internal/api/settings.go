@@ -52,6 +52,7 @@ var settings = withPlaces([]Setting{
 	{Name: "host", Field: "hosts", Text: "`hosts` to serve, such as app.example.com or *.example.com (default: all hosts that no other service has)", Absent: "any", NotEmpty: true},
 	{Name: "path-prefix", Field: "path_prefixes", Text: "`paths` to serve, such as /api (default: /)", NotEmpty: true},
 	{Name: "strip-path-prefix", Text: "remove the path prefix before forwarding", Default: true},
+	{Name: "scope-cookie-paths", Text: "put the path prefix that was removed before the paths of cookies that the application sets", Default: false},
 	{Name: "health-check-path", Text: "`path` that answers 2xx when an instance is ready", Default: DefaultHealthCheckPath},
 	{Name: "health-check-port", Text: "`port` to send health checks to (default: the port of the target)"},
 	{Name: "health-check-host", Text: "`host` that health checks ask for (default: the first host, or the target)", Absent: "default"},

@@ -45,6 +45,9 @@ func (x *exchange) relay(resp *http.Response) error {
 // copyAnswerHeader copies what is for the client into h.
 func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 	deleteNamed(resp.Header, resp.Header["Connection"])
+	if x.release.Spec.Options.ScopeCookiePaths && x.stripsPrefix() {
+		scopeCookies(resp.Header["Set-Cookie"], x.prefix, x.in.Host)
+	}
 	for name, values := range resp.Header {
 		if hopByHop(name) {
 			continue
