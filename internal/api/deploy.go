@@ -55,6 +55,14 @@ type DeployRequest struct {
 	// the application sets for the host of the request (RFC 6265, section 4.1.2.4), so that
 	// the services of one host do not get those of each other. Default: false.
 	ScopeCookiePaths bool `json:"scope_cookie_paths,omitempty"`
+	// ForwardHeaders passes the fields X-Forwarded-For, -Proto and -Host of every sender on to
+	// the targets, the first with the sender's address added, as for a proxy that is trusted.
+	// Clients that reach the proxy can make them up. Default: false.
+	ForwardHeaders bool `json:"forward_headers,omitempty"`
+	// ClientIPHeader is a field in which a sender that is believed, because the proxy trusts it
+	// or because of ForwardHeaders, names the address of the client, as in "CF-Connecting-IP".
+	// It replaces what X-Forwarded-For says. Targets do not get it from others. Default: none.
+	ClientIPHeader string `json:"client_ip_header,omitempty"`
 
 	// HealthCheckPath is what readiness is asked with. Default: "/up".
 	HealthCheckPath string `json:"health_check_path,omitempty"`
@@ -277,14 +285,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveNote, r.resolveRollout)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveNote, r.resolveRollout)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

@@ -7,6 +7,8 @@ type Options struct {
 	PathPrefixes        []string `json:"path_prefixes"`
 	StripPathPrefix     bool     `json:"strip_path_prefix"`
 	ScopeCookiePaths    bool     `json:"scope_cookie_paths,omitempty"`
+	ForwardHeaders      bool     `json:"forward_headers,omitempty"`
+	ClientIPHeader      string   `json:"client_ip_header,omitempty"`
 	HealthCheckPath     string   `json:"health_check_path"`
 	HealthCheckPort     int      `json:"health_check_port,omitempty"`
 	HealthCheckHost     string   `json:"health_check_host,omitempty"`

@@ -53,6 +53,8 @@ var settings = withPlaces([]Setting{
 	{Name: "path-prefix", Field: "path_prefixes", Text: "`paths` to serve, such as /api (default: /)", NotEmpty: true},
 	{Name: "strip-path-prefix", Text: "remove the path prefix before forwarding", Default: true},
 	{Name: "scope-cookie-paths", Text: "put the path prefix that was removed before the paths of cookies that the application sets", Default: false},
+	{Name: "forward-headers", Text: "pass X-Forwarded-For, -Proto and -Host of every sender on to the application, which can be made up by clients", Default: false},
+	{Name: "client-ip-header", Text: "header `field` with the address of the client, such as CF-Connecting-IP, from senders that are believed", Absent: "none", NotEmpty: true},
 	{Name: "health-check-path", Text: "`path` that answers 2xx when an instance is ready", Default: DefaultHealthCheckPath},
 	{Name: "health-check-port", Text: "`port` to send health checks to (default: the port of the target)"},
 	{Name: "health-check-host", Text: "`host` that health checks ask for (default: the first host, or the target)", Absent: "default"},

@@ -71,6 +71,8 @@ func reachedAlike(a, b *api.Spec) bool {
 		o.PathPrefixes, o.StripPathPrefix, o.HoldTimeout, o.DrainTimeout, o.StreamTimeout = nil, false, 0, 0, 0
 		// What is done with their answers.
 		o.ScopeCookiePaths = false
+		// What they are told of the client.
+		o.ForwardHeaders, o.ClientIPHeader = false, ""
 		o.LB, o.Sticky, o.StickySameSite = "", false, ""
 		return o
 	}

@@ -47,7 +47,7 @@ func (x *exchange) targetRequest() (out *http.Request, upgrade string) {
 func (x *exchange) copyHeader(h http.Header) {
 	in := x.in.Header
 	for name, values := range in {
-		if name == "" || name[0] == ':' || hopByHop(name) || !x.from.Trusted && speaksForOthers(name) || ambiguous(name, in) {
+		if name == "" || name[0] == ':' || hopByHop(name) || x.madeUp(name) || ambiguous(name, in) {
 			continue
 		}
 		h[spelled(name)] = values
@@ -82,7 +82,9 @@ func (x *exchange) describe(h http.Header) {
 	if err != nil {
 		peer = x.in.RemoteAddr
 	}
-	if before := h["X-Forwarded-For"]; len(before) > 0 {
+	if client := x.namedClient(); client != "" {
+		peer = client + ", " + peer
+	} else if before := h["X-Forwarded-For"]; len(before) > 0 {
 		peer = strings.Join(before, ", ") + ", " + peer
 	}
 	proto := "http"

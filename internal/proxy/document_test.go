@@ -516,6 +516,8 @@ func TestEverySettingIsStored(t *testing.T) {
 				switch {
 				case strings.HasSuffix(setting.Name, "host"), strings.HasSuffix(setting.Name, "server-name"):
 					value = "a.test"
+				case setting.Name == "client-ip-header":
+					value = "A"
 				case setting.Name == "client-ca":
 					value = authority
 				case setting.Name == "hsts":
