@@ -46,15 +46,10 @@ func (r *release) awaitHandlers(v *visitor, stopping <-chan struct{}) (*countedC
 }
 
 // isChallenge reports whether an authority that issues certificates asks for what an app has
-// for it (RFC 8555, section 8.3). No handler is to stop that. A token has no character that
-// leads to another path.
+// for it (RFC 8555, section 8.3). No handler is to stop that.
 func (v *visitor) isChallenge() bool {
-	token, ok := strings.CutPrefix(v.in.URL.Path, acmeChallenges)
 	asks := (v.in.Method == http.MethodGet || v.in.Method == http.MethodHead) && v.in.ContentLength == 0
-	return ok && asks && token != "" && !v.client.ByTLS(v.in) && v.in.URL.RawPath == "" && v.in.RequestURI == v.in.URL.Path &&
-		!strings.ContainsFunc(token, func(c rune) bool {
-			return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '_')
-		})
+	return asks && !v.client.ByTLS(v.in) && isForAuthority(v.in)
 }
 
 // bareChallenge returns a challenge without what an app may take for an order, or for something that

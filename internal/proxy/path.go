@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -36,3 +37,13 @@ func matchPath(u *url.URL) string {
 // section 8.3). It comes by plain HTTP and has to be answered there: by the host of
 // the engine, or else by an app that gets certificates of its own.
 const acmeChallenges = "/.well-known/acme-challenge/"
+
+// isForAuthority reports whether a request is for the proof that a certificate authority looks for, and
+// for nothing that only looks like one: a token has no character that leads to another path.
+func isForAuthority(r *http.Request) bool {
+	token, ok := strings.CutPrefix(r.URL.Path, acmeChallenges)
+	return ok && token != "" && r.URL.RawPath == "" && r.RequestURI == r.URL.Path &&
+		!strings.ContainsFunc(token, func(c rune) bool {
+			return !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '-' || c == '_')
+		})
+}

@@ -26,7 +26,7 @@ func (e *Engine) redirect(r *release, prefix string, v *visitor) string {
 	toTLS := !secure && t != nil && t.Redirect && from.Ports.HTTPS >= 0
 	toHost := o.CanonicalHost != "" && canonicalName(in.Host) != o.CanonicalHost
 	// What will be refused is not redirected first.
-	if !toTLS && !toHost || !secure && strings.HasPrefix(in.URL.Path, acmeChallenges) || !forward.Forwardable(in) {
+	if !toTLS && !toHost || !secure && isForAuthority(in) || !forward.Forwardable(in) {
 		return ""
 	}
 	host := in.Host

@@ -72,6 +72,7 @@ func TestRedirectGoesOnlyWhereItHasTo(t *testing.T) {
 		"https":                            {secured("GET /x", "A.test.:8443", true), ""},
 		"https, other host":                {secured("GET /x", "www.a.test:8443", true), "https://a.test:8443/x"},
 		"challenge":                        {secured("GET /.well-known/acme-challenge/t", "www.a.test", false), ""},
+		"what looks like a challenge":      {secured("GET /.well-known/acme-challenge/../x", "a.test", false), "https://a.test/.well-known/acme-challenge/../x"},
 		"CONNECT":                          {secured("CONNECT a.test:443", "a.test:443", false), ""},
 		"OPTIONS *":                        {secured("OPTIONS *", "a.test", false), ""},
 		"no TLS":                           {unsecured("GET /x", "a.test", false), ""},

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -181,7 +180,7 @@ func (e *Engine) route(r *http.Request, path, service string) (*claim, string, e
 // operator lets its sender through, or because a certificate depends on it.
 func (v *visitor) served(l *lineup) bool {
 	h := l.hold
-	return v.opens(l) || !v.client.ByTLS(v.in) && strings.HasPrefix(v.in.URL.Path, acmeChallenges) || len(h.Allow) > 0 && h.Allows(clientAddr(v.in, v.client))
+	return v.opens(l) || !v.client.ByTLS(v.in) && isForAuthority(v.in) || len(h.Allow) > 0 && h.Allows(clientAddr(v.in, v.client))
 }
 
 // pick returns the release that is to serve a request.
