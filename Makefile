@@ -114,7 +114,7 @@ test: ## run every test, the integration tests included, under the race detector
 	@cc=$$(go env CC); \
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
 	else echo "WARNING: no C compiler ($$cc): testing WITHOUT the race detector." >&2; fi; \
-	set -ex; go test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 15m ./...; \
+	set -ex; go test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 25m ./...; \
 	for module in $(MODULES); do \
 		go -C $$module test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...; \
 	done; \

@@ -110,6 +110,7 @@ type dockerRecipe struct {
 
 // TestProxyInDockerIsUpgradedWithoutLoss, as docs/docker-proxy.sh does it: the ports are published.
 func TestProxyInDockerIsUpgradedWithoutLoss(t *testing.T) {
+	t.Parallel() // it waits nearly all the time
 	port, err := rig.FreePort()
 	must(t, err)
 	upgradeInDocker(t, port, func(name string) dockerRecipe {
@@ -122,6 +123,7 @@ func TestProxyInDockerIsUpgradedWithoutLoss(t *testing.T) {
 
 // TestProxyInComposeIsUpgradedWithoutLoss, as docs/compose-proxy.sh does it.
 func TestProxyInComposeIsUpgradedWithoutLoss(t *testing.T) {
+	t.Parallel()
 	compose := "docker compose"
 	if exec.Command("docker", "compose", "version").Run() != nil {
 		compose = "docker-compose"

@@ -240,8 +240,13 @@ func startHandlersUnderLoad(t *testing.T, p *rig.Proxy, hosts []string, check fu
 	return l
 }
 
-// TestHandlersAreSwappedUnderLoad 200 times: no answer is wrong, and nothing is left behind.
+// TestHandlersAreSwappedUnderLoad: no answer is wrong, and nothing is left behind. It takes 20 swaps, or 200
+// with PARACHUTE_SOAK.
 func TestHandlersAreSwappedUnderLoad(t *testing.T) {
+	warmUp, swaps := 5, 20
+	if soakTime(t, 0) > 0 {
+		warmUp, swaps = 20, 200
+	}
 	p := startProxy(t)
 	page := strings.Repeat("a page that is worth it ", 100)
 	var apps [2]*app
@@ -259,11 +264,11 @@ func TestHandlersAreSwappedUnderLoad(t *testing.T) {
 	load := startHandlersUnderLoad(t, p, []string{"any.test"}, func(_ string, resp *http.Response, body string) bool {
 		return resp.StatusCode == 200 && resp.Uncompressed && body == resp.Header.Get("X-App")+page && resp.Header.Get("X-Release") != ""
 	})
-	for i := range 20 {
+	for i := range warmUp {
 		swap(i + 1)
 	}
 	before := takeInventory(t, p)
-	for i := range 200 {
+	for i := range swaps {
 		swap(i + 1)
 	}
 	load.stop()
@@ -271,7 +276,7 @@ func TestHandlersAreSwappedUnderLoad(t *testing.T) {
 		t.Errorf("only %d requests were answered", load.answers.Load())
 	}
 	wantInventory(t, p, before)
-	t.Logf("%d answers", load.answers.Load())
+	t.Logf("%d answers, %d swaps", load.answers.Load(), swaps)
 }
 
 // wantInventory fails the test unless a proxy has no more than it had before, in the end.
@@ -288,8 +293,13 @@ func wantInventory(t *testing.T, p *rig.Proxy, before inventory) {
 	}
 }
 
-// TestReloadsKeepTheHandlersOfServices: 50 of them with 50 services under load.
+// TestReloadsKeepTheHandlersOfServices under load: 10 of them with 10 services, or 50 with 50 with
+// PARACHUTE_SOAK.
 func TestReloadsKeepTheHandlersOfServices(t *testing.T) {
+	services, reloads := 10, 10
+	if soakTime(t, 0) > 0 {
+		services, reloads = 50, 50
+	}
 	p := newProxy(t)
 	file := filepath.Join(p.Dir, "sites.Caddyfile")
 	must(t, os.WriteFile(file, []byte("{\n}\n"), 0o600))
@@ -297,7 +307,7 @@ func TestReloadsKeepTheHandlersOfServices(t *testing.T) {
 	must(t, p.Start())
 	app := startApp(t, "app", nil)
 	var hosts []string
-	for i := range 50 {
+	for i := range services {
 		host := fmt.Sprintf("s%d.test", i)
 		hosts = append(hosts, host)
 		deploy(t, p, api.DeployRequest{Hosts: []string{host}, Targets: []string{app.addr()}, Force: true, With: "encode gzip\nheader X-Host " + host + "\n@no path /no\nerror @no 403\n"})
@@ -309,7 +319,7 @@ func TestReloadsKeepTheHandlersOfServices(t *testing.T) {
 		must(t, p.ReloadConfig(patience))
 	}
 	before := takeInventory(t, p)
-	for range 50 {
+	for range reloads {
 		must(t, p.ReloadConfig(patience))
 	}
 	load.stop()

@@ -121,21 +121,26 @@ func dialHTTP3(target rig.RawTarget) (*quic.Conn, error) {
 	return quic.DialAddr(ctx, target.Secure, http3TLS(target), nil)
 }
 
-// TestReloadsKeepConnectionsOverHTTP3: they are not asked to end, and what is on them goes on.
+// TestReloadsKeepConnectionsOverHTTP3: they are not asked to end, and what is on them goes on. It takes 10
+// reloads, or 50 with PARACHUTE_SOAK.
 func TestReloadsKeepConnectionsOverHTTP3(t *testing.T) {
+	reloads := 10
+	if soakTime(t, 0) > 0 {
+		reloads = 50
+	}
 	p := startReloadable(t)
 	s := secure(t, p, streamApp(t))
 	long := openStream(t, s.target, s.target.Secure)
 	load := rig.StartRawLoad(http3Only(s.target), 2)
 	waitFor(t, "a request of each class", func() bool { return load.Answered() > 0 })
 	begin := time.Now()
-	for range 50 {
+	for range reloads {
 		before := load.Answered()
 		s.reload("")
 		long.next(1)
 		waitFor(t, "a request of each class", func() bool { return load.Answered() > before })
 	}
-	t.Logf("50 reloads in %s", time.Since(begin))
+	t.Logf("%d reloads in %s", reloads, time.Since(begin))
 	expectNothingLost(t, load)
 	for class, o := range load.Outcomes() {
 		if strings.HasPrefix(class, "h3") && o.Connections != 2 {
@@ -150,7 +155,7 @@ func TestUpgradesRejectAtMostOverHTTP3(t *testing.T) {
 	p, target := startHTTP3(t)
 	load := rig.StartRawLoad(http3Only(target), 4)
 	var streams []*stream
-	for range 6 {
+	for range 4 {
 		streams = append(streams, openStream(t, target, target.Secure))
 		before := load.Answered()
 		upgrade(t, p)
