@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -20,7 +18,7 @@ func readTargetCA(path string, now time.Time) (string, error) {
 		return "", api.Invalid("%s", api.Printable(err.Error())).
 			WithHint("%s must be a PEM file on the proxy's machine that the user of the proxy can read", field)
 	}
-	authorities := certificatesIn(content)
+	authorities := api.CertificatesIn(string(content))
 	if len(authorities) == 0 {
 		return "", api.Invalid("%s has no certificate in it", api.Printable(path)).
 			WithHint("%s must be a PEM file with certificates of authorities, which begin with -----BEGIN CERTIFICATE-----", field)
@@ -36,17 +34,4 @@ func readTargetCA(path string, now time.Time) (string, error) {
 			WithHint("put the authority's new certificate there")
 	}
 	return string(content), nil
-}
-
-// certificatesIn returns the certificates in a PEM file.
-func certificatesIn(content []byte) (all []*x509.Certificate) {
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
-			all = append(all, c)
-		}
-	}
-	return all
 }
