@@ -33,7 +33,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 // answered in another way, or why it is refused. r is the request in the form in which it is
 // forwarded.
 func (e *Engine) enter(v *visitor, w http.ResponseWriter, r *http.Request) (*release, string, error) {
-	release, prefix, err := e.acquire(v, v.service)
+	release, prefix, err := e.acquire(v)
 	if err == nil && e.isLoop(v.in, release.Spec.Service, v.service != "") {
 		release.Done()
 		err = release.fail(ErrLoop, v.in, v.client)
@@ -109,10 +109,10 @@ func (e *Engine) carry(v *visitor, w http.ResponseWriter, r *http.Request, relea
 const movedRetryAfter = time.Second
 
 // acquire counts the request on the release that serves it, once it is not held any more.
-func (e *Engine) acquire(v *visitor, service string) (*release, string, error) {
+func (e *Engine) acquire(v *visitor) (*release, string, error) {
 	path := matchPath(v.in.URL)
 	for {
-		c, prefix, err := e.route(v.in, path, service)
+		c, prefix, err := e.route(v.in, path, v.service)
 		if err != nil {
 			return nil, "", err
 		}
@@ -124,7 +124,7 @@ func (e *Engine) acquire(v *visitor, service string) (*release, string, error) {
 		if l.hold != nil && !v.served(l) && e.redirect(l.active, prefix, v) == "" {
 			err := errHealthCheck
 			switch {
-			case e.isLoop(v.in, l.active.Spec.Service, service != ""):
+			case e.isLoop(v.in, l.active.Spec.Service, v.service != ""):
 				err = ErrLoop
 			case !v.isHealthCheck(l.active):
 				err = v.wait(l.hold, e.stopped)
