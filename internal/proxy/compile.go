@@ -180,16 +180,20 @@ func (e *Engine) SetHandlers(host Handlers, tolerant bool) error {
 	for name, s := range e.services {
 		for _, r := range s.lineup().releases() {
 			if err := r.handlers.problem(); err != nil {
-				e.log().Error("service refuses requests: its handlers cannot be used; deploy it again",
-					zap.String("service", name), zap.Int("release", r.Version), zap.Error(err))
+				e.logRefusal(name, r.Version, err)
 			}
 		}
 	}
 	return nil
 }
 
-// adaptHandlers fills in the handlers that a deployment of s asks for. It makes them once, to
-// see whether that works, while the person who asks can be told.
+// logRefusal logs that a release has no handlers that could be used.
+func (e *Engine) logRefusal(service string, release int, err error) {
+	e.log().Error("service refuses requests: its handlers cannot be used; deploy it again",
+		zap.String("service", service), zap.Int("release", release), zap.Error(err))
+}
+
+// adaptHandlers fills in the handlers that a deployment of s asks for, if they can be made.
 func (e *Engine) adaptHandlers(s *api.Spec) error {
 	if !s.Options.HasHandlers() {
 		return nil
@@ -199,19 +203,8 @@ func (e *Engine) adaptHandlers(s *api.Spec) error {
 		return api.Invalid("this proxy has no handlers for single services")
 	}
 	adapted, err := host.Adapt(s.Service, &s.Options)
-	if err != nil || adapted == nil {
-		return err
-	}
-	chain, err := host.Compile(s.Service, adapted)
-	if err != nil {
-		if _, told := errors.AsType[*api.Error](err); told {
-			return err
-		}
-		return api.Invalid("the handlers of the service cannot be made: %s", api.PrintableUpTo(err.Error(), 1000))
-	}
-	chain.Close()
 	s.Handlers = adapted
-	return nil
+	return err
 }
 
 // makeHandlers makes the handlers of the release that is to serve.

@@ -12,7 +12,8 @@ import (
 // called by several goroutines.
 type Handlers interface {
 	// Adapt returns what the options of a service ask for in the form that is stored, or nil if
-	// they ask for nothing. Its errors are an [api.Error] with [api.CodeInvalid].
+	// they ask for nothing. It makes them once, to see whether that works, while the person who
+	// asks can be told. Its errors are an [api.Error] with [api.CodeInvalid].
 	Adapt(service string, o *api.Options) (json.RawMessage, error)
 	// Compile makes what Adapt has returned, now or in an earlier process. Its errors are for
 	// the person who deploys, or starts the proxy.

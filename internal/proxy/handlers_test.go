@@ -43,11 +43,20 @@ type fakeHandlers struct {
 	compiling func(service string)
 }
 
-func (h *fakeHandlers) Adapt(_ string, o *api.Options) (json.RawMessage, error) {
+func (h *fakeHandlers) Adapt(service string, o *api.Options) (json.RawMessage, error) {
 	if o.With == "nonsense" {
 		return nil, api.Invalid("line 1: nonsense")
 	}
-	return json.Marshal(map[string]string{"word": o.With})
+	adapted, err := json.Marshal(map[string]string{"word": o.With})
+	if err != nil {
+		return nil, err
+	}
+	chain, err := h.Compile(service, adapted)
+	if err != nil {
+		return nil, api.Invalid("%v", err)
+	}
+	chain.Close()
+	return adapted, nil
 }
 
 func (h *fakeHandlers) Compile(service string, adapted json.RawMessage) (Chain, error) {
@@ -556,6 +565,27 @@ func TestFollowersHaveTheHandlersOfTheServices(t *testing.T) {
 	wantOpen(t, h, 0)
 }
 
+// holdRequest makes a request for a service whose only target is away, and returns when it is held. The
+// answer comes by the channel.
+func (e *testEngine) holdRequest(service string, r *http.Request) <-chan heldAnswer {
+	e.t.Helper()
+	release := e.table.Load().named[service].release()
+	answers := make(chan heldAnswer, 1)
+	go func() {
+		status, body := e.do(r)
+		answers <- heldAnswer{status, body}
+	}()
+	testkit.WaitFor(e.t, "the request to be held", func() bool {
+		return release.Status().Targets[0].Health == api.HealthFailing && release.InFlight() > 0
+	})
+	return answers
+}
+
+type heldAnswer struct {
+	status int
+	body   string
+}
+
 // TestMovedRequestPassesHandlersOnce: one that is held until the next release serves keeps what
 // it has passed, is routed by the path that it came with, and passes the handlers of the next
 // release if the one before had none.
@@ -571,18 +601,7 @@ func TestMovedRequestPassesHandlersOnce(t *testing.T) {
 		e.deployRaw(func(r *api.DeployRequest) {
 			r.HoldTimeout, r.With, r.PathPrefixes, r.StripPathPrefix = testkit.Milliseconds(int(testkit.Timeout.Milliseconds())), tt.before, []string{"/p"}, new(false)
 		}, testkit.RefusedAddress)
-		old := e.table.Load().named["app"].release()
-		answers := make(chan string, 1)
-		go func() {
-			status, body := e.do(e.request("POST", "h", "/p/x", strings.NewReader("body")))
-			if status != 200 {
-				body = fmt.Sprint(status)
-			}
-			answers <- body
-		}()
-		for old.Status().Targets[0].Health != api.HealthFailing || old.InFlight() < 1 {
-			time.Sleep(time.Millisecond)
-		}
+		answers := e.holdRequest("app", e.request("POST", "h", "/p/x", strings.NewReader("body")))
 		echo := testkit.StartHandler(t, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			_, _ = fmt.Fprintf(w, "%s %s", r.URL.Path, body)
@@ -595,7 +614,12 @@ func TestMovedRequestPassesHandlersOnce(t *testing.T) {
 		if tt.want != "403" {
 			tt.want += " body"
 		}
-		if got := testkit.Receive(t, answers, "an answer"); !strings.HasPrefix(got, tt.want) {
+		answer := testkit.Receive(t, answers, "an answer")
+		got := answer.body
+		if answer.status != 200 {
+			got = fmt.Sprint(answer.status)
+		}
+		if !strings.HasPrefix(got, tt.want) {
 			t.Errorf("from %q to %q: %q, want %q", tt.before, tt.after, got, tt.want)
 		}
 	}
@@ -627,14 +651,20 @@ func TestHandlersDoNotStopAuthorities(t *testing.T) {
 	}
 }
 
-// TestChallengeHasNothingOfItsSender that an app may trust because handlers set it.
-func TestChallengeHasNothingOfItsSender(t *testing.T) {
+// startHeaderApp returns an app, and the headers of the requests that it gets.
+func startHeaderApp(t *testing.T) (*testkit.App, <-chan http.Header) {
 	headers := make(chan http.Header, 1)
 	app := testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/up" {
 			headers <- r.Header
 		}
 	})
+	return app, headers
+}
+
+// TestChallengeHasNothingOfItsSender that an app may trust because handlers set it.
+func TestChallengeHasNothingOfItsSender(t *testing.T) {
+	app, headers := startHeaderApp(t)
 	e := newTestEngine(t, withHandlers(newFakeHandlers(t)))
 	e.deploy(requestWith("refuse", "web", app))
 	r := e.request("GET", "any.test", "/.well-known/acme-challenge/a", nil)
@@ -651,12 +681,7 @@ func TestChallengeHasNothingOfItsSender(t *testing.T) {
 
 // TestClientsDoNotNameWhatHandlersSet as being about the connection: the app would not get it.
 func TestClientsDoNotNameWhatHandlersSet(t *testing.T) {
-	headers := make(chan http.Header, 1)
-	app := testkit.StartHandler(t, func(_ http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/up" {
-			headers <- r.Header
-		}
-	})
+	app, headers := startHeaderApp(t)
 	e := newTestEngine(t, withHandlers(newFakeHandlers(t)))
 	e.deploy(requestWith("user", "web", app))
 	for _, connection := range []string{"Remote-User", "close, remote-user", "Remote-User, X-Other"} {
@@ -695,19 +720,11 @@ func TestRequestThatIsHeldDoesNotGetRoundTheHandlersOfAnotherService(t *testing.
 			r.Service, r.Hosts, r.With = "old", []string{"h"}, tt.before
 			r.HoldTimeout = testkit.Milliseconds(int(testkit.Timeout.Milliseconds()))
 		}, testkit.RefusedAddress)
-		old := e.table.Load().named["old"].release()
-		answers := make(chan int, 1)
-		go func() {
-			status, _ := e.do(e.request("GET", "h", "/x", nil))
-			answers <- status
-		}()
-		for old.Status().Targets[0].Health != api.HealthFailing || old.InFlight() < 1 {
-			time.Sleep(time.Millisecond)
-		}
+		answers := e.holdRequest("old", e.request("GET", "h", "/x", nil))
 		next := requestWith(tt.after, "new", testkit.StartApp(t, "app"))
 		next.Hosts, next.TakeOver = []string{"h"}, true
 		e.deploy(next)
-		if got := testkit.Receive(t, answers, "an answer"); got != tt.want {
+		if got := testkit.Receive(t, answers, "an answer").status; got != tt.want {
 			t.Errorf("from %q to %q: %d, want %d", tt.before, tt.after, got, tt.want)
 		}
 	}

@@ -120,8 +120,7 @@ func (e *Engine) restoreRelease(from *storedRelease, spec api.Spec) *release {
 	e.restoreKeyPair(r, from.KeyPair)
 	if r.handlers != nil {
 		if err := e.chains.make(r.handlers); err != nil {
-			e.log().Error("service refuses requests: its handlers cannot be used; deploy it again",
-				zap.String("service", spec.Service), zap.Int("release", r.Version), zap.Error(err))
+			e.logRefusal(spec.Service, r.Version, err)
 		}
 	}
 	return r
