@@ -66,7 +66,7 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	if file, ok := p["target_ca"].(string); ok {
 		p.Set("target_ca", absolute(file))
 	}
-	if err := readHandlerFiles(p); err != nil {
+	if err := readSettingFiles(p); err != nil {
 		return nil, err
 	}
 	leaveOutStray(flags, p, targets)

@@ -11,25 +11,22 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// readHandlerFiles puts what is in the files that p names into their place. They are the
+// readSettingFiles puts what is in the files that p names into their place. They are the
 // user's, and the proxy need not be able to read them.
-func readHandlerFiles(p api.Patch) error {
-	if file, ok := p["with"].(string); ok {
-		text, err := readHandlerFile("with", file)
+func readSettingFiles(p api.Patch) error {
+	for _, setting := range []struct{ key, flag string }{{"with", "with"}, {"client_ca", "client-ca"}} {
+		file, ok := p[setting.key].(string)
+		if !ok {
+			continue
+		}
+		text, err := readSettingFile(setting.flag, file)
 		if err != nil {
 			return err
 		}
-		p.Set("with", text)
-	}
-	if file, ok := p["client_ca"].(string); ok {
-		text, err := readHandlerFile("client-ca", file)
-		if err != nil {
-			return err
-		}
-		p.Set("client_ca", text)
+		p.Set(setting.key, text)
 	}
 	if file, ok := p["basic_auth"].(string); ok {
-		text, err := readHandlerFile("basic-auth-file", file)
+		text, err := readSettingFile("basic-auth-file", file)
 		if err != nil {
 			return err
 		}
@@ -42,8 +39,8 @@ func readHandlerFiles(p api.Patch) error {
 	return nil
 }
 
-// readHandlerFile returns the text of a file that a flag names.
-func readHandlerFile(flag, file string) (string, error) {
+// readSettingFile returns the text of a file that a flag names.
+func readSettingFile(flag, file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return "", api.Invalid("--%s: %v", flag, err)

@@ -21,8 +21,8 @@ func newEventsCommand(env *Env) *cobra.Command {
 		Short: "Follow what happens to the services",
 		Long: `events prints a line for everything that happens to services: deployments and their
 steps, rollouts, removals, pauses, and targets whose health changes. Without a SERVICE,
-it follows all, and tells of upgrades of the proxy. If the proxy restarts, it goes on with the new one. It ends when it is
-interrupted, or when no proxy has answered for 30 seconds.
+it follows all, and tells of upgrades of the proxy. If the proxy restarts, it goes on with
+the new one. It ends when it is interrupted, or when no proxy has answered for 30 seconds.
 
 The proxy remembers the last 1000 events. --after start begins with these, and --after ID
 behind the event with that id, which --output json shows.`,
