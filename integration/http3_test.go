@@ -167,13 +167,13 @@ func TestUpgradesRejectAtMostOverHTTP3(t *testing.T) {
 			streams[0].close()
 			streams = streams[1:]
 		}
-		waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
+		awaitProcesses(t, p, 3)
 	}
 	expectRejectedAtMost(t, load)
 	for _, s := range streams {
 		s.close()
 	}
-	waitFor(t, "the old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) == 1 })
+	awaitProcesses(t, p, 1)
 }
 
 // TestStreamOverHTTP3LivesThroughUpgrades, by as many processes as there may be.

@@ -57,7 +57,7 @@ func TestReloadsAndUpgradesUnderEveryKindOfLoad(t *testing.T) {
 		before := load.Answered()
 		upgrade(t, p)
 		waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
-		waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
+		awaitProcesses(t, p, 3)
 		if rig.IsRunning(first) { // its time is not over
 			must(t, ws.Send(fmt.Sprint("still here ", n)))
 			if got, err := ws.Receive(); err != nil || !strings.Contains(got, fmt.Sprint("still here ", n)) {

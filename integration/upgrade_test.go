@@ -26,6 +26,12 @@ func upgrade(t *testing.T, p *rig.Proxy, args ...string) api.Upgrade {
 	return u
 }
 
+// awaitProcesses waits until a proxy has no more processes than most: old ones end by themselves.
+func awaitProcesses(t *testing.T, p *rig.Proxy, most int) {
+	t.Helper()
+	waitFor(t, "old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) > 0 && len(all) <= most })
+}
+
 // startSecured starts a proxy with a service that is served with and without TLS.
 func startSecured(t *testing.T, a *app, args ...string) (*rig.Proxy, rig.RawTarget) {
 	t.Helper()
@@ -76,13 +82,11 @@ func TestUpgradesLoseNothing(t *testing.T) {
 			second = u.To.PID
 		}
 		waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
-		if lingering, err := p.Processes(); err != nil || len(lingering) > 3 {
-			waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
-		}
+		awaitProcesses(t, p, 3)
 	}
 	t.Logf("%d upgrades", upgrades)
 	expectNothingLost(t, load)
-	waitFor(t, "the old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) == 1 })
+	awaitProcesses(t, p, 1)
 	if rig.IsRunning(first) || rig.IsRunning(second) {
 		t.Error("an old process is still running")
 	}
@@ -435,7 +439,7 @@ func TestHTTP3GoesOnAfterAnUpgrade(t *testing.T) {
 		resp.Body.Close()
 		return resp.ProtoMajor == 3
 	})
-	waitFor(t, "the old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) == 1 })
+	awaitProcesses(t, p, 1)
 }
 
 // TestDeploysAndUpgradesAtTheSameTime: every deploy ends well, what it has deployed serves, also
@@ -471,7 +475,7 @@ func TestDeploysAndUpgradesAtTheSameTime(t *testing.T) {
 		upgrade(t, p)
 		before := load.Answered()
 		waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
-		waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
+		awaitProcesses(t, p, 3)
 	}
 	close(over)
 	t.Logf("%d deploys", <-deployed)

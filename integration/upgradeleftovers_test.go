@@ -17,7 +17,7 @@ func TestUpgradesLeaveNothingBehind(t *testing.T) {
 	p, target := startSecured(t, startApp(t, "a", nil), "--linger", "5s")
 	var pids []int
 	alone := func() {
-		waitFor(t, "the old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) == 1 })
+		awaitProcesses(t, p, 1)
 	}
 	underLoad := func(n int) {
 		load := rig.StartRawLoad(target, 1)
@@ -26,7 +26,7 @@ func TestUpgradesLeaveNothingBehind(t *testing.T) {
 			before := load.Answered()
 			upgrade(t, p)
 			waitFor(t, "a request of each class", func() bool { return load.Answered() > before+1 })
-			waitFor(t, "processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 3 })
+			awaitProcesses(t, p, 3)
 		}
 		expectNothingLost(t, load)
 		alone()

@@ -39,7 +39,7 @@ func (p *racingProxy) race(args ...string) {
 		p.t.Fatalf("%s after %s ends with %d:\n%s%s", strings.Join(args, " "), delay, r.Code, r.Stdout, r.Stderr)
 	}
 	if all, err := p.Processes(); err != nil || len(all) > 3 {
-		waitFor(p.t, "old processes to end", func() bool { all, err := p.Processes(); return err == nil && len(all) <= 2 })
+		awaitProcesses(p.t, p.Proxy, 2)
 	}
 }
 

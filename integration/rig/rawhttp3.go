@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 
 	"github.com/quic-go/quic-go"
@@ -56,11 +54,7 @@ func (c *rawHTTP3) dial(ctx context.Context) (*http3.ClientConn, error) {
 }
 
 func (c *rawHTTP3) exchange(ctx context.Context) error {
-	method, body := http.MethodGet, io.Reader(nil)
-	if c.post {
-		method, body = http.MethodPost, struct{ io.Reader }{strings.NewReader(rawBody)} // which can be sent once
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.SecureHost+c.Path, body)
+	req, err := c.secureRequest(ctx, c.post)
 	if err != nil {
 		return err
 	}

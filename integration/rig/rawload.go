@@ -313,11 +313,7 @@ func (c *rawHTTP2) request() error {
 		}
 		c.conn = conn
 	}
-	method, body := http.MethodGet, io.Reader(nil)
-	if c.post {
-		method, body = http.MethodPost, struct{ io.Reader }{strings.NewReader(rawBody)} // which can be sent once
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.SecureHost+c.Path, body)
+	req, err := c.secureRequest(ctx, c.post)
 	if err != nil {
 		return err
 	}
@@ -330,6 +326,15 @@ func (c *rawHTTP2) request() error {
 		return err
 	}
 	return checkRaw(resp)
+}
+
+// secureRequest returns a request over TLS. The body of a POST can be sent once.
+func (t RawTarget) secureRequest(ctx context.Context, post bool) (*http.Request, error) {
+	method, body := http.MethodGet, io.Reader(nil)
+	if post {
+		method, body = http.MethodPost, struct{ io.Reader }{strings.NewReader(rawBody)}
+	}
+	return http.NewRequestWithContext(ctx, method, "https://"+t.SecureHost+t.Path, body)
 }
 
 // notUsable is what net/http says, in an error that it does not export, when the server has asked for
