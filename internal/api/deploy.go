@@ -43,6 +43,11 @@ type DeployRequest struct {
 	// Targets are the instances of the new release, at least one. See
 	// [ParseTarget] for their form.
 	Targets []string `json:"targets,omitempty"`
+	// ReadTargets are further instances, which get requests that read (GET and HEAD, which are
+	// safe by RFC 9110, section 9.2.1) and nothing else, in place of Targets, for as long as one
+	// of them does not fail. Like Targets, and unlike what else a service keeps, they are
+	// dropped by a deploy that names targets but not them. Default: none.
+	ReadTargets []string `json:"read_targets,omitempty"`
 	// Hosts are the names that the service is for, such as "app.example.com" or
 	// "*.example.com". Default: every host that no other service claims.
 	Hosts []string `json:"hosts,omitempty"`
@@ -133,6 +138,12 @@ type DeployRequest struct {
 	// those of all sites, over HTTPS, and lax over plain HTTP, where browsers refuse none.
 	StickySameSite SameSite `json:"sticky_same_site,omitempty"`
 
+	// WriterAffinity is the time for which a client that has written is read for by Targets, so
+	// that it sees what it wrote although the read targets do not have it yet. A cookie keeps it.
+	// 0 is no time. Default: 1s.
+	WriterAffinity *Duration `json:"writer_affinity,omitempty"`
+	// ReadTargetWebSockets sends WebSockets to ReadTargets as well. Default: false.
+	ReadTargetWebSockets bool `json:"read_target_websockets,omitempty"`
 	// BeforeSwitch is a URL that is asked before the switch whether it may happen, with a
 	// [Proposal]. Default: none.
 	BeforeSwitch string `json:"before_switch,omitempty"`
@@ -246,6 +257,8 @@ type Spec struct {
 	Service string
 	// Targets are the instances of the release, at least one, all different.
 	Targets []Target
+	// ReadTargets get the requests that read, if there are any. They are none of Targets.
+	ReadTargets []Target
 	// Hosts are normalised, as by [NormalizeHost]; none means every host.
 	Hosts []string
 	// Routes is every pair of the hosts and path prefixes.
@@ -285,14 +298,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveNote, r.resolveRollout)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveNote, r.resolveRollout)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil
@@ -322,17 +335,24 @@ func (r DeployRequest) resolveTargets(s *Spec) error {
 	if len(r.Targets) > MaxTargets {
 		return Invalid("a release can have at most %d targets, not %d", MaxTargets, len(r.Targets))
 	}
-	for _, target := range r.Targets {
+	var err error
+	s.Targets, err = parseTargets(r.Targets, nil)
+	return err
+}
+
+// parseTargets returns targets, each of which must be named once in them and in others.
+func parseTargets(named []string, others []Target) (targets []Target, err error) {
+	for _, target := range named {
 		t, err := ParseTarget(target)
 		if err != nil {
-			return Invalid("%v", err)
+			return nil, Invalid("%v", err)
 		}
-		if slices.Contains(s.Targets, t) {
-			return Invalid("target %q is named twice", t)
+		if slices.Contains(targets, t) || slices.Contains(others, t) {
+			return nil, Invalid("target %q is named twice", t)
 		}
-		s.Targets = append(s.Targets, t)
+		targets = append(targets, t)
 	}
-	return nil
+	return targets, nil
 }
 
 func (r DeployRequest) resolveRoutes(s *Spec) error {

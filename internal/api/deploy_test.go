@@ -26,7 +26,7 @@ func TestRequestsHaveTheDocumentedDefaults(t *testing.T) {
 			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up", HealthCheckStatus: "200-299",
 			HealthCheckInterval: Duration(time.Second), HealthCheckTimeout: Duration(5 * time.Second),
 			WarmRequests: 3, DeployTimeout: Duration(30 * time.Second), DrainTimeout: Duration(30 * time.Second), StreamTimeout: Duration(10 * time.Second),
-			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn,
+			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn, WriterAffinity: DefaultWriterAffinity,
 		},
 	}
 	if !reflect.DeepEqual(s, want) {
@@ -77,7 +77,7 @@ func TestServiceNamesAreSafeInFilesAndOnTerminals(t *testing.T) {
 }
 
 func TestDurationsOutOfBoundsAreRefused(t *testing.T) {
-	zeroAllowed := map[string]bool{"DrainTimeout": true, "StreamTimeout": true, "TargetTimeout": true, "HoldTimeout": true, "Watch": true, "SlowStart": true}
+	zeroAllowed := map[string]bool{"DrainTimeout": true, "StreamTimeout": true, "TargetTimeout": true, "HoldTimeout": true, "WriterAffinity": true, "Watch": true, "SlowStart": true}
 	// Reflection, so that a field that is added later cannot be forgotten here.
 	check := func(of any, field string, d Duration, want bool, validate func() error) {
 		t.Helper()

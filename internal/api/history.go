@@ -59,9 +59,11 @@ type PastRelease struct {
 	// From is the release that it is the targets and settings of, if it was rolled back to.
 	From    int      `json:"from,omitempty"`
 	Targets []string `json:"targets"`
-	Hosts   []string `json:"hosts,omitempty"`
-	Options Options  `json:"options"`
-	Note    Note     `json:"note,omitzero"`
+	// ReadTargets are those that got nothing but requests that read.
+	ReadTargets []string `json:"read_targets,omitempty"`
+	Hosts       []string `json:"hosts,omitempty"`
+	Options     Options  `json:"options"`
+	Note        Note     `json:"note,omitzero"`
 	// Outcome is what became of it, if it has left before it was trusted, and Reason says why;
 	// or that it is a canary.
 	Outcome Outcome `json:"outcome,omitempty"`

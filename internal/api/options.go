@@ -34,6 +34,9 @@ type Options struct {
 	Sticky         bool          `json:"sticky,omitempty"`
 	StickySameSite SameSite      `json:"sticky_same_site,omitempty"`
 
+	WriterAffinity       Duration `json:"writer_affinity"`
+	ReadTargetWebSockets bool     `json:"read_target_websockets,omitempty"`
+
 	BeforeSwitch string `json:"before_switch,omitempty"`
 
 	Headers            []string `json:"headers,omitempty"`

@@ -198,7 +198,13 @@ func (r *DeployRequest) dropKept(p Patch) {
 	if r.TLS != nil {
 		r.TLS = r.TLS.withoutOther(p)
 	}
-	plain := slices.ContainsFunc(r.Targets, func(target string) bool {
+	if p.Names("targets") && !p.Names("read_targets") {
+		r.ReadTargets = nil
+	}
+	if len(r.ReadTargets) == 0 && !p.Names("read_target_websockets") {
+		r.ReadTargetWebSockets = false
+	}
+	plain := slices.ContainsFunc(slices.Concat(r.Targets, r.ReadTargets), func(target string) bool {
 		t, err := ParseTarget(target)
 		return err == nil && t.Scheme != "https"
 	})
@@ -237,10 +243,7 @@ func merge(target, patch map[string]any) map[string]any {
 // Request returns the request for what a release of s keeps. How one deployment goes
 // about it is not in it, such as [DeployRequest.Force].
 func (s *Spec) Request() DeployRequest {
-	r := DeployRequest{Service: s.Service, Hosts: s.Hosts}
-	for _, t := range s.Targets {
-		r.Targets = append(r.Targets, t.String())
-	}
+	r := DeployRequest{Service: s.Service, Targets: TargetNames(s.Targets), ReadTargets: TargetNames(s.ReadTargets), Hosts: s.Hosts}
 	// What a release keeps has the name that it has in a request.
 	b, err := json.Marshal(s.Options)
 	if err == nil {

@@ -39,6 +39,9 @@ func NewPlan(serving int, now *Spec, next Spec) Plan {
 	if from, to := targetList(now.Targets), targetList(next.Targets); from != to {
 		p.Changes = append(p.Changes, fmt.Sprintf("targets: %s -> %s", from, to))
 	}
+	if from, to := targetList(now.ReadTargets), targetList(next.ReadTargets); from != to {
+		p.Changes = append(p.Changes, fmt.Sprintf("read-targets: %s -> %s", from, to))
+	}
 	p.Changes = append(p.Changes, Changes(now.Hosts, now.Options, next.Hosts, next.Options)...)
 	// A release keeps what it has read of the file. Files of certificates are read again
 	// as they change, and need no deploy.
@@ -52,9 +55,5 @@ func targetList(targets []Target) string {
 	if len(targets) == 0 {
 		return "none"
 	}
-	var all []string
-	for _, t := range targets {
-		all = append(all, t.String())
-	}
-	return strings.Join(all, ",")
+	return strings.Join(TargetNames(targets), ",")
 }

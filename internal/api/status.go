@@ -103,6 +103,8 @@ type ReleaseStatus struct {
 type TargetStatus struct {
 	Address string `json:"address"`
 	Health  Health `json:"health"`
+	// ReadsOnly says that it is one of [DeployRequest.ReadTargets].
+	ReadsOnly bool `json:"reads_only,omitempty"`
 	// Reason says why the target is failing, or what its last probe met.
 	Reason string `json:"reason,omitempty"`
 	// Since is when the health last changed; absent before the first probe.

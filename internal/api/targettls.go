@@ -19,7 +19,7 @@ func (r DeployRequest) resolveTargetTLS(s *Spec) error {
 	default:
 		return nil
 	}
-	for _, t := range s.Targets {
+	for _, t := range s.AllTargets() {
 		switch {
 		case t.Network == "unix":
 			return Invalid("%s is for https targets only; %s is a socket, which gets plain HTTP", given, t).

@@ -91,7 +91,7 @@ func historyTable(h api.History, now time.Time) *table {
 			requests += fmt.Sprintf(", %d failed", p.Failures)
 		}
 		label := strings.TrimSpace(p.Note.Label + " " + p.Note.Commit)
-		row := []string{release, p.DeployedAt.Local().Format(time.DateTime), servedFor, requests, strings.Join(p.Targets, ","), by, label}
+		row := []string{release, p.DeployedAt.Local().Format(time.DateTime), servedFor, requests, strings.Join(slices.Concat(p.Targets, p.ReadTargets), ","), by, label}
 		if left {
 			row = append(row, p.Reason)
 		}

@@ -232,6 +232,10 @@ func printTargets(w io.Writer, targets []api.TargetStatus) {
 		if target.Since != nil {
 			health += " since " + target.Since.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(w, "  target\t%s\t%s\n", target.Address, health)
+		kind := "target"
+		if target.ReadsOnly {
+			kind = "read target"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", kind, target.Address, health)
 	}
 }

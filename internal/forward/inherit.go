@@ -74,6 +74,7 @@ func reachedAlike(a, b *api.Spec) bool {
 		// What they are told of the client.
 		o.ForwardHeaders, o.ClientIPHeader = false, ""
 		o.LB, o.Sticky, o.StickySameSite = "", false, ""
+		o.WriterAffinity, o.ReadTargetWebSockets = 0, false
 		return o
 	}
 	return a.TargetCA == b.TargetCA && reflect.DeepEqual(reach(a), reach(b))

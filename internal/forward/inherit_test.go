@@ -31,6 +31,7 @@ func TestEveryOptionCountsForATargetThatStays(t *testing.T) {
 	doesNotCount := map[string]bool{
 		"PathPrefixes": true, "StripPathPrefix": true, "HoldTimeout": true, "DrainTimeout": true, "StreamTimeout": true, "DeployTimeout": true,
 		"Warm": true, "WarmRequests": true, "Smoke": true, "BeforeSwitch": true, "LB": true, "Sticky": true, "StickySameSite": true,
+		"WriterAffinity": true, "ReadTargetWebSockets": true,
 		"CanonicalHost": true, "ScopeCookiePaths": true, "ForwardHeaders": true, "ClientIPHeader": true,
 		// What follows from them counts: see upstream.stays.
 		"HealthCheckHeaders": true, "HealthCheckHost": true, "TLS": true,

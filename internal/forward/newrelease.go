@@ -8,7 +8,7 @@ func (f *Forwarder) NewRelease(s api.Spec) *Release {
 	if s.Options.TargetCA != "" {
 		r.roots = rootsOf(s)
 	}
-	for _, t := range s.Targets {
+	for _, t := range s.AllTargets() {
 		r.plain = r.plain && t.Scheme == "http"
 		r.upstreams = append(r.upstreams, newUpstream(t, r))
 	}

@@ -65,6 +65,9 @@ func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 		delete(h, "Content-Length") // RFC 9110, section 8.6
 	}
 	x.stick(h)
+	if x.release.hasReadTargets() {
+		x.keepWithWriter(h)
+	}
 	if len(resp.Trailer) > 0 {
 		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", ")}
 	}

@@ -150,7 +150,7 @@ func (r *Release) Streams() int {
 	return len(r.streams)
 }
 
-// Targets returns the addresses of r's targets.
+// Targets returns the addresses of all of r's targets.
 func (r *Release) Targets() []string {
 	names := make([]string, len(r.upstreams))
 	for i, u := range r.upstreams {
@@ -190,12 +190,12 @@ func (r *Release) Close() {
 	})
 }
 
-// AllFailing reports whether no target of r passes its health check.
+// AllFailing reports whether no target of r that gets every request passes its health check.
 func (r *Release) AllFailing() bool {
-	return !slices.ContainsFunc(r.upstreams, func(u *upstream) bool { return !u.failing() })
+	return !slices.ContainsFunc(r.writers(), func(u *upstream) bool { return !u.failing() })
 }
 
-// UsableTargets returns the targets that are not failing, or all if all are.
+// UsableTargets returns the targets that are not failing, or all if all are; no read targets.
 func (r *Release) UsableTargets() []api.Target {
 	var targets []api.Target
 	for _, u := range r.usable() {
@@ -204,16 +204,16 @@ func (r *Release) UsableTargets() []api.Target {
 	return targets
 }
 
-// usable returns the upstreams that are not failing, or all if all are.
+// usable returns the upstreams that are not failing, or all if all are; no read targets.
 func (r *Release) usable() []*upstream {
 	var usable []*upstream
-	for _, u := range r.upstreams {
+	for _, u := range r.writers() {
 		if !u.failing() {
 			usable = append(usable, u)
 		}
 	}
 	if len(usable) == 0 {
-		return r.upstreams
+		return r.writers()
 	}
 	return usable
 }

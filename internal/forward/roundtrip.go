@@ -60,7 +60,7 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 			return nil, err
 		case x.body != nil: // which the transport that failed may be about to read
 			return nil, err
-		case len(tried) == len(r.upstreams) && !brokeOff(err): // the same target would say the same
+		case len(tried) == r.candidates(x) && !brokeOff(err): // the same target would say the same
 			return nil, err
 		default:
 			x.repeated = true

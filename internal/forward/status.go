@@ -9,12 +9,13 @@ func (r *Release) Status() api.ReleaseStatus {
 		Requests: r.InFlight(), Streams: r.Streams(), Served: r.Served.Load(),
 		Options: r.Spec.Options,
 	}
-	for _, u := range r.upstreams {
+	for i, u := range r.upstreams {
 		h := u.currentHealth().shown()
 		conns := u.transport.Stats()
 		t := api.TargetStatus{
 			Address: u.target.String(), Health: h.state, Reason: h.reason,
-			Requests: int(u.inFlight.Load()), Connections: conns.Open, IdleConnections: conns.Idle,
+			ReadsOnly: i >= len(r.Spec.Targets),
+			Requests:  int(u.inFlight.Load()), Connections: conns.Open, IdleConnections: conns.Idle,
 		}
 		if !h.since.IsZero() {
 			at := h.since.UTC()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"slices"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -23,7 +24,7 @@ func (r *Release) upstreamOfClient(x *exchange) *upstream {
 	if err != nil {
 		return nil
 	}
-	for _, u := range r.upstreams {
+	for _, u := range r.writers() {
 		if stickyID(r.Spec.Service, u.target) == cookie.Value {
 			return u
 		}
@@ -31,10 +32,11 @@ func (r *Release) upstreamOfClient(x *exchange) *upstream {
 	return nil
 }
 
-// stick tells the client which target it is with, unless it knows.
+// stick tells the client which target it is with, unless it knows. A read target is chosen for
+// each request.
 func (x *exchange) stick(h http.Header) {
 	r := x.release
-	if !r.Spec.Options.Sticky || len(r.upstreams) == 1 || r.upstreamOfClient(x) == x.upstream {
+	if !r.Spec.Options.Sticky || len(r.writers()) == 1 || !slices.Contains(r.writers(), x.upstream) || r.upstreamOfClient(x) == x.upstream {
 		return
 	}
 	secure := x.from.ByTLS(x.in)

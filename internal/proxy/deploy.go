@@ -53,7 +53,7 @@ func (e *Engine) deployAs(id string, p api.Patch, rollbackTo int, ifMatch string
 // run takes a deployment through its life.
 func (e *Engine) run(svc *service, d *Deployment) {
 	log := e.log().With(zap.String("service", svc.name), zap.String("deployment", d.id))
-	log.Info("deployment accepted", zap.Stringers("targets", d.spec.Targets))
+	log.Info("deployment accepted", zap.Stringers("targets", d.spec.AllTargets()))
 	next := e.newRelease(d.spec)
 	next.from = d.status.From
 	err := (&operation{e: e, svc: svc, d: d, next: next}).run()

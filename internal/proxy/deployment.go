@@ -63,10 +63,7 @@ func newDeploymentAs(id string, s api.Spec) *Deployment {
 			cancel(cause)
 		}
 	}
-	d.status = api.DeploymentStatus{ID: d.id, Service: s.Service, State: api.StateValidated, Started: time.Now().UTC()}
-	for _, t := range s.Targets {
-		d.status.Targets = append(d.status.Targets, t.String())
-	}
+	d.status = api.DeploymentStatus{ID: d.id, Service: s.Service, State: api.StateValidated, Targets: api.TargetNames(s.AllTargets()), Started: time.Now().UTC()}
 	d.send(api.Event{Kind: api.EventAccepted, Targets: d.status.Targets})
 	return d
 }

@@ -45,7 +45,9 @@ type storedRelease struct {
 	Release    int       `json:"release"`
 	DeployedAt time.Time `json:"deployed_at"`
 	Targets    []string  `json:"targets"`
-	Hosts      []string  `json:"hosts,omitempty"`
+	// ReadTargets are those that get nothing but requests that read.
+	ReadTargets []string `json:"read_targets,omitempty"`
+	Hosts       []string `json:"hosts,omitempty"`
 	// Options are those of the release. They have the names that they have in a request,
 	// and are read as one: what an older program has not stored has its default.
 	Options json.RawMessage `json:"options"`
@@ -123,16 +125,17 @@ func storedOf(r *release) (storedRelease, error) {
 		return storedRelease{}, err
 	}
 	s := storedRelease{
-		Release:    r.Version,
-		DeployedAt: r.DeployedAt,
-		Targets:    r.Targets(),
-		Hosts:      r.Spec.Hosts,
-		Options:    options,
-		Certified:  r.certified.Load(),
-		From:       r.from,
-		Note:       r.Spec.Note,
-		TargetCA:   r.Spec.TargetCA,
-		Handlers:   r.Spec.Handlers,
+		Release:     r.Version,
+		DeployedAt:  r.DeployedAt,
+		Targets:     api.TargetNames(r.Spec.Targets),
+		ReadTargets: api.TargetNames(r.Spec.ReadTargets),
+		Hosts:       r.Spec.Hosts,
+		Options:     options,
+		Certified:   r.certified.Load(),
+		From:        r.from,
+		Note:        r.Spec.Note,
+		TargetCA:    r.Spec.TargetCA,
+		Handlers:    r.Spec.Handlers,
 	}
 	if r.keyPair != nil {
 		if loaded := r.keyPair.current.Load(); loaded != nil { // there may be none after a start
@@ -239,7 +242,7 @@ func (r *storedRelease) spec(name string) (api.Spec, error) {
 	if r.Release < 1 {
 		return api.Spec{}, fmt.Errorf("the document has the release %d", r.Release)
 	}
-	req, err := storedRequest(name, r.Targets, r.Hosts, r.Options)
+	req, err := storedRequest(name, r.Targets, r.ReadTargets, r.Hosts, r.Options)
 	if err != nil {
 		return api.Spec{}, fmt.Errorf("decoding the settings: %w", err)
 	}
@@ -254,8 +257,8 @@ func (r *storedRelease) spec(name string) (api.Spec, error) {
 
 // storedRequest returns the request for a release of which these were stored. Options have the
 // names that they have in a request.
-func storedRequest(service string, targets, hosts []string, options json.RawMessage) (api.DeployRequest, error) {
-	req := api.DeployRequest{Service: service, Targets: targets, Hosts: hosts}
+func storedRequest(service string, targets, readTargets, hosts []string, options json.RawMessage) (api.DeployRequest, error) {
+	req := api.DeployRequest{Service: service, Targets: targets, ReadTargets: readTargets, Hosts: hosts}
 	err := json.Unmarshal(options, &req)
 	return req, err
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -473,7 +474,7 @@ func TestEverySettingIsStored(t *testing.T) {
 		{Issuer: api.IssuerInternal, Redirect: new(false), OnDemandURL: "/ask"},
 		{CertificatePath: "/c.pem", PrivateKeyPath: "/k.pem"},
 	} {
-		req := api.DeployRequest{Service: "s", Targets: []string{"https://web:1"}, Hosts: []string{"*.a.test"}, TLS: tls}
+		req := api.DeployRequest{Service: "s", Targets: []string{"https://web:1"}, ReadTargets: []string{"https://replica:1"}, Hosts: []string{"*.a.test"}, TLS: tls}
 		// They contradict each other.
 		without := map[bool]string{true: "target-insecure", false: "target-ca"}[tls.CertificatePath == ""]
 		for _, setting := range api.Settings() {
@@ -551,6 +552,9 @@ func TestEverySettingIsStored(t *testing.T) {
 		}
 		if !reflect.DeepEqual(restored.active.Options, spec.Options) {
 			t.Errorf("stored was\n%+v, and restored\n%+v", spec.Options, restored.active.Options)
+		}
+		if !slices.Equal(restored.active.ReadTargets, spec.ReadTargets) {
+			t.Errorf("stored were the read targets %s, and restored %s", spec.ReadTargets, restored.active.ReadTargets)
 		}
 		for _, v := range spec.Options.NotDefault() {
 			differs[v.Name] = true

@@ -27,16 +27,17 @@ type history struct {
 
 // pastRelease is a release as its document had it, and what became of it.
 type pastRelease struct {
-	Release    int             `json:"release"`
-	DeployedAt time.Time       `json:"deployed_at"`
-	ReplacedAt *time.Time      `json:"replaced_at,omitempty"`
-	From       int             `json:"from,omitempty"`
-	Targets    []string        `json:"targets"`
-	Hosts      []string        `json:"hosts,omitempty"`
-	Options    json.RawMessage `json:"options"`
-	Note       api.Note        `json:"note,omitzero"`
-	Served     int64           `json:"served,omitempty"`
-	Failures   int64           `json:"failures,omitempty"`
+	Release     int             `json:"release"`
+	DeployedAt  time.Time       `json:"deployed_at"`
+	ReplacedAt  *time.Time      `json:"replaced_at,omitempty"`
+	From        int             `json:"from,omitempty"`
+	Targets     []string        `json:"targets"`
+	ReadTargets []string        `json:"read_targets,omitempty"`
+	Hosts       []string        `json:"hosts,omitempty"`
+	Options     json.RawMessage `json:"options"`
+	Note        api.Note        `json:"note,omitzero"`
+	Served      int64           `json:"served,omitempty"`
+	Failures    int64           `json:"failures,omitempty"`
 	// Outcome and Reason are why it has left before it was trusted.
 	Outcome api.Outcome `json:"outcome,omitempty"`
 	Reason  string      `json:"reason,omitempty"`
@@ -49,7 +50,7 @@ func pastReleaseOf(r *release) (pastRelease, error) {
 	options, err := json.Marshal(r.Spec.Options)
 	return pastRelease{
 		Release: r.Version, DeployedAt: r.DeployedAt, From: r.from,
-		Targets: r.Targets(), Hosts: r.Spec.Hosts, Options: options, Note: r.Spec.Note,
+		Targets: api.TargetNames(r.Spec.Targets), ReadTargets: api.TargetNames(r.Spec.ReadTargets), Hosts: r.Spec.Hosts, Options: options, Note: r.Spec.Note,
 		Guarded: r.Spec.Options.Guards(),
 	}, err
 }
@@ -212,7 +213,7 @@ func (e *Engine) History(ctx context.Context, name string) (api.History, error) 
 		}
 		all.Releases = append(all.Releases, api.PastRelease{
 			Release: p.Release, DeployedAt: p.DeployedAt, ReplacedAt: p.ReplacedAt, From: p.From,
-			Targets: p.Targets, Hosts: p.Hosts, Options: o, Note: p.Note, Served: p.Served,
+			Targets: p.Targets, ReadTargets: p.ReadTargets, Hosts: p.Hosts, Options: o, Note: p.Note, Served: p.Served,
 			Outcome: p.Outcome, Reason: p.Reason, Failures: p.Failures,
 		})
 	}

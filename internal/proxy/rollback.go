@@ -26,7 +26,7 @@ func (e *Engine) Rollback(ctx context.Context, name string, req api.RollbackRequ
 	if err != nil {
 		return nil, err
 	}
-	r, err := storedRequest(name, past.Targets, past.Hosts, past.Options)
+	r, err := storedRequest(name, past.Targets, past.ReadTargets, past.Hosts, past.Options)
 	if err != nil {
 		return nil, &api.Error{Code: api.CodeInternal, Message: fmt.Sprintf("v%d of %s cannot be read: %s", past.Release, name, api.Printable(err.Error())), Cause: err}
 	}
