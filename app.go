@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/handlers"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
+	"github.com/parachute-proxy/parachute/internal/spool"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
@@ -60,6 +62,12 @@ type App struct {
 	BeforeSwitch string `json:"before_switch,omitempty"`
 	// Webhooks are told of everything that happens to services. Default: none.
 	Webhooks []Webhook `json:"webhooks,omitempty"`
+
+	// BufferDir is the directory for the temporary files of bodies that services buffer, which
+	// must exist. Default: the system's for temporary files.
+	BufferDir string `json:"buffer_dir,omitempty"`
+	// BufferDisk is how much those files may take in all, in bytes. Default: 10 GiB.
+	BufferDisk int64 `json:"buffer_disk,omitempty"`
 
 	engine       *proxy.Engine
 	certificates *certs.Manager
@@ -118,6 +126,16 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.BeforeSwitch != "" {
 		if err := api.CheckURL(a.BeforeSwitch); err != nil {
 			return fmt.Errorf("before_switch: %w", err)
+		}
+	}
+	if a.BufferDisk < 0 {
+		return fmt.Errorf("buffer_disk %d is negative", a.BufferDisk)
+	}
+	if a.BufferDir != "" {
+		if dir, err := os.Stat(a.BufferDir); err != nil {
+			return fmt.Errorf("buffer_dir: %w", err)
+		} else if !dir.IsDir() {
+			return fmt.Errorf("buffer_dir %s is not a directory", a.BufferDir)
 		}
 	}
 	for _, h := range a.Webhooks {
@@ -220,6 +238,7 @@ func (a *App) offerPublicPort(header http.Header) {
 // attach has the engine work with what this config brings.
 func (a *App) attach() {
 	a.engine.Attach(a.store, a.logger)
+	a.engine.Spools().SetLimits(spool.Limits{Dir: a.BufferDir, MaxDisk: a.BufferDisk})
 	if a.certificates != nil {
 		a.certificates.Attach(a.caddyConfig)
 	}

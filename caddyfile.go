@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/handlers"
 )
 
@@ -20,6 +21,8 @@ import (
 //			grace_period <duration>
 //			public_https_port <port>
 //			allow_handlers    none|safe|all
+//			buffer_dir        <directory>
+//			buffer_disk       <size>
 //		}
 //	}
 //
@@ -77,6 +80,25 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			if !d.Args(&app.BeforeSwitch) {
 				return nil, d.ArgErr()
 			}
+		case "buffer_dir":
+			if app.BufferDir != "" {
+				return nil, d.Err("buffer_dir is given twice")
+			}
+			if !d.Args(&app.BufferDir) {
+				return nil, d.ArgErr()
+			}
+		case "buffer_disk":
+			if app.BufferDisk != 0 {
+				return nil, d.Err("buffer_disk is given twice")
+			}
+			if !d.NextArg() {
+				return nil, d.ArgErr()
+			}
+			size, err := api.ParseSize(d.Val())
+			if err != nil || size == 0 {
+				return nil, d.Errf("buffer_disk %q is not a size, such as 10GiB", d.Val())
+			}
+			app.BufferDisk = int64(size)
 		case "webhook":
 			var h Webhook
 			if !d.AllArgs(&h.URL, &h.SecretFile) {
@@ -84,7 +106,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 			}
 			app.Webhooks = append(app.Webhooks, h)
 		default:
-			return nil, d.Errf("unrecognized option %q; parachute knows grace_period, public_https_port, allow_handlers, before_switch and webhook", d.Val())
+			return nil, d.Errf("unrecognized option %q; parachute knows grace_period, public_https_port, allow_handlers, before_switch, buffer_dir, buffer_disk and webhook", d.Val())
 		}
 		if d.NextArg() {
 			return nil, d.ArgErr()

@@ -179,11 +179,14 @@ var requestErrors = []struct {
 	{proxy.ErrPaused, "paused", "the service is paused"},
 	{proxy.ErrQueueFull, "paused", "the service is paused; try again soon"},
 	{proxy.ErrMisdirected, "misdirected", "this connection was made for another service"},
+	{forward.ErrLargeBody, "large_body", "the request's body is too large"},
+	{forward.ErrNoRoom, "no_room", "the proxy has no room for the request's body; try again later"},
 	{forward.ErrClientTimeout, "client_timeout", "the client stopped sending its request"},
 	{forward.ErrBadRequest, "bad_request", "the request is malformed"},
 	{forward.ErrClientGone, "client_gone", "the client went away"},
 	{forward.ErrUnreachable, "unreachable", "the application cannot be reached"},
 	{forward.ErrTimeout, "timeout", "the application did not answer in time"},
+	{forward.ErrLargeAnswer, "large_answer", "the application's answer is too large"},
 	{forward.ErrCut, "cut", "the request took too long and was cut, because a new release has replaced the one it was sent to"},
 	{forward.ErrBadGateway, "bad_gateway", "the application gave no valid answer"},
 }
@@ -272,6 +275,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		} else {
 			status = http.StatusMisdirectedRequest
 		}
+	}
+	if errors.Is(err, forward.ErrLargeBody) && r.ProtoMajor == 1 {
+		// What is left of the body would have to be read before the next request.
+		header.Set("Connection", "close")
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Parachute-Error", code)

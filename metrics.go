@@ -29,6 +29,10 @@ var (
 	requestDuration   = describe("request_duration_seconds", "How long requests took until the end of the answer, or streams until they began.", "service")
 	requestsInFlight  = describe("requests_in_flight", "Requests in flight, of all releases.", "service")
 	requestsHeld      = describe("requests_held", "Requests that are held because no target can be reached.", "service")
+	requestsBuffering = describe("requests_buffering", "Requests whose bodies are read at this moment, before they have a target.", "service")
+	largeBodies       = describe("large_bodies_total", "Requests and answers whose bodies were larger than the service allows.", "service", "of")
+	bufferedBytes     = describe("buffered_bytes", "Bytes of bodies that are buffered, in memory and in temporary files.", "place")
+	bufferFull        = describe("buffer_full_total", "How often there was no room to buffer a body.")
 	requestRetries    = describe("request_retries_total", "Attempts to send a request once more.", "service")
 	requestBytes      = describe("request_bytes_total", "Bytes of request bodies, and of what clients said on upgraded connections.", "service")
 	responseBytes     = describe("response_bytes_total", "Bytes of response bodies, and of what targets said on upgraded connections. An answer with an end counts when it ends.", "service")
@@ -61,7 +65,7 @@ func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
 // Describe implements prometheus.Collector.
 func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		requestsTotal, requestDuration, requestsInFlight, requestsHeld, requestRetries, requestBytes, responseBytes,
+		requestsTotal, requestDuration, requestsInFlight, requestsHeld, requestsBuffering, largeBodies, bufferedBytes, bufferFull, requestRetries, requestBytes, responseBytes,
 		streamsOpen, releasesDraining, rolloutWeight, targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal,
 		logLinesDropped, certificateExpiry, certificateFailed, processGeneration, buildInfo,
 	} {
@@ -119,6 +123,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range c.engine.DeploymentCounts() {
 		counter(deploymentsTotal, n, string(state))
 	}
+	spools := c.engine.Spools()
+	memory, disk := spools.Usage()
+	ch <- prometheus.MustNewConstMetric(bufferedBytes, prometheus.GaugeValue, float64(memory), "memory")
+	ch <- prometheus.MustNewConstMetric(bufferedBytes, prometheus.GaugeValue, float64(disk), "disk")
+	counter(bufferFull, spools.Full())
 	counter(logLinesDropped, run.DroppedLogLines())
 	caddyVersion, _ := caddy.Version()
 	gauge(processGeneration, thisProcess.number())
@@ -134,6 +143,10 @@ func collectTraffic(ch chan<- prometheus.Metric, service string, t *forward.Traf
 	count, sum, atMost := t.Durations()
 	ch <- prometheus.MustNewConstHistogram(requestDuration, count, sum, atMost, service)
 	ch <- prometheus.MustNewConstMetric(requestsHeld, prometheus.GaugeValue, float64(t.Held()), service)
+	ch <- prometheus.MustNewConstMetric(requestsBuffering, prometheus.GaugeValue, float64(t.Buffering()), service)
+	requests, answers := t.Large()
+	counter(largeBodies, requests, "request")
+	counter(largeBodies, answers, "answer")
 	counter(requestRetries, t.Retries())
 	counter(requestBytes, t.Received())
 	counter(responseBytes, t.Sent())

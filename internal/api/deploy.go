@@ -19,6 +19,7 @@ const (
 	DefaultStreamTimeout       = Duration(10 * time.Second)
 	DefaultTargetTimeout       = Duration(30 * time.Second)
 	DefaultHoldTimeout         = Duration(5 * time.Second)
+	DefaultBufferMemory        = Size(1 << 20)
 )
 
 // Bounds of a [DeployRequest]: how many targets, hosts and path prefixes it may name,
@@ -128,6 +129,26 @@ type DeployRequest struct {
 	// reached, as during the restart of an instance; 0 fails it at once.
 	// Default: 5s.
 	HoldTimeout *Duration `json:"hold_timeout,omitempty"`
+
+	// MaxBody is how large the body of a request may be. A larger one is answered with 413 (RFC
+	// 9110, section 15.5.14), before any of it is read if the request says how large it is.
+	// Default: 0, which is no limit.
+	MaxBody Size `json:"max_body,omitempty"`
+	// BufferRequests has the body of a request read to its end before a target gets it: by then,
+	// the release may be another one, and it may be sent to several targets until one has it. The
+	// bodies of gRPC calls are not buffered. Default: false.
+	BufferRequests bool `json:"buffer_requests,omitempty"`
+	// MaxResponseBody is how large the body of an answer may be. A larger one is answered with
+	// 502, or breaks off if its length was not known before. It does not count for event streams,
+	// gRPC and upgraded connections. Default: 0, which is no limit.
+	MaxResponseBody Size `json:"max_response_body,omitempty"`
+	// BufferResponses has the body of an answer read to its end before the client gets it, if the
+	// answer says how long it is. What has no length is passed on as it comes, and so is what says
+	// "X-Accel-Buffering: no". Default: false.
+	BufferResponses bool `json:"buffer_responses,omitempty"`
+	// BufferMemory is how much of one body that is buffered is in memory. The rest is in a
+	// temporary file. Default: 1MiB.
+	BufferMemory *Size `json:"buffer_memory,omitempty"`
 
 	// LB is how requests are spread over several targets. Default: least_conn.
 	LB LoadBalancing `json:"lb,omitempty"`

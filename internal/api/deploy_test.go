@@ -26,7 +26,7 @@ func TestRequestsHaveTheDocumentedDefaults(t *testing.T) {
 			PathPrefixes: []string{"/"}, StripPathPrefix: true, HealthCheckPath: "/up", HealthCheckStatus: "200-299",
 			HealthCheckInterval: Duration(time.Second), HealthCheckTimeout: Duration(5 * time.Second),
 			WarmRequests: 3, DeployTimeout: Duration(30 * time.Second), DrainTimeout: Duration(30 * time.Second), StreamTimeout: Duration(10 * time.Second),
-			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), LB: LeastConn, WriterAffinity: DefaultWriterAffinity,
+			TargetTimeout: Duration(30 * time.Second), HoldTimeout: Duration(5 * time.Second), BufferMemory: 1 << 20, LB: LeastConn, WriterAffinity: DefaultWriterAffinity,
 		},
 	}
 	if !reflect.DeepEqual(s, want) {

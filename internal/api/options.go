@@ -26,6 +26,12 @@ type Options struct {
 	TargetTimeout       Duration `json:"target_timeout"`
 	HoldTimeout         Duration `json:"hold_timeout"`
 
+	MaxBody         Size `json:"max_body,omitempty"`
+	BufferRequests  bool `json:"buffer_requests,omitempty"`
+	MaxResponseBody Size `json:"max_response_body,omitempty"`
+	BufferResponses bool `json:"buffer_responses,omitempty"`
+	BufferMemory    Size `json:"buffer_memory"`
+
 	TargetCA         string `json:"target_ca,omitempty"`
 	TargetServerName string `json:"target_server_name,omitempty"`
 	TargetInsecure   bool   `json:"target_insecure,omitempty"`

@@ -23,8 +23,8 @@ type Setting struct {
 	Field string
 	// Text says what it does. The word in backquotes stands for the value.
 	Text string
-	// Default is what a request without it gets: a [Duration], a bool, or a string; nil if
-	// that depends on other settings, or is nothing.
+	// Default is what a request without it gets: a [Duration], a [Size], a bool, or a string; nil
+	// if that depends on other settings, or is nothing.
 	Default any
 	// Min is the shortest [Duration] that it may be. The longest is [MaxTimeout].
 	Min Duration
@@ -74,6 +74,11 @@ var settings = withPlaces([]Setting{
 	{Name: "target-server-name", Text: "`name` that the certificates of https targets must be valid for (default: the host of the target)", Absent: "none", NotEmpty: true},
 	{Name: "target-insecure", Text: "accept any certificate of https targets", Default: false},
 	{Name: "hold-timeout", Text: "`time` for which a request is held while no target can be reached", Default: DefaultHoldTimeout},
+	{Name: "max-body", Text: "largest `size` of the body of a request, such as 10MB; a larger one is answered with 413", Absent: "none"},
+	{Name: "buffer-requests", Text: "read the body of a request to its end before a target gets it", Default: false},
+	{Name: "max-response-body", Text: "largest `size` of the body of an answer; a larger one is an error", Absent: "none"},
+	{Name: "buffer-responses", Text: "read an answer that says how long it is to its end before the client gets it, so that slow clients keep no target busy", Default: false},
+	{Name: "buffer-memory", Text: "`size` of what is buffered of one body in memory; the rest is in a temporary file", Default: DefaultBufferMemory},
 	{Name: "lb", Text: "`way` to spread requests over several targets: " + strings.Join(texts(LoadBalancings()), " or "), Default: string(LeastConn), Choices: texts(LoadBalancings())},
 	{Name: "sticky", Text: "keep each client with one target, by a cookie", Default: false},
 	{Name: "sticky-same-site", Text: "`value` of SameSite for that cookie: " + strings.Join(texts(SameSites()), " or ") + " (default: none over HTTPS, lax over HTTP, where browsers refuse none)", Choices: texts(SameSites()), Absent: string(SameSiteNone), NotEmpty: true},

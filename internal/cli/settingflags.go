@@ -19,6 +19,8 @@ func addSettingFlags(cmd *cobra.Command) {
 		switch d := s.Default.(type) {
 		case api.Duration:
 			flags.Var(&d, s.Name, s.Text)
+		case api.Size:
+			flags.Var(&d, s.Name, s.Text)
 		case bool:
 			flags.Bool(s.Name, d, s.Text)
 		case int:
@@ -46,6 +48,8 @@ func addFlagOf(flags *pflag.FlagSet, s api.Setting) {
 		flags.StringSlice(s.Name, nil, s.Text)
 	case v.IsValid() && v.Kind() == reflect.Int:
 		flags.Int(s.Name, 0, s.Text)
+	case v.IsValid() && v.Type() == reflect.TypeFor[api.Size]():
+		flags.Var(new(api.Size), s.Name, s.Text)
 	default:
 		flags.String(s.Name, "", s.Text)
 	}
@@ -111,6 +115,8 @@ func settingsOf(flags *pflag.FlagSet) api.Patch {
 func valueOf(flags *pflag.FlagSet, f *pflag.Flag) any {
 	switch v := f.Value.(type) {
 	case *api.Duration:
+		return v.String()
+	case *api.Size:
 		return v.String()
 	case pflag.SliceValue:
 		return v.GetSlice()

@@ -48,12 +48,17 @@ const (
 	bodyBroken
 	// bodyStalled is one that the client stopped sending.
 	bodyStalled
+	// bodyLarge is larger than it may be.
+	bodyLarge
 )
 
 // bodyFaultOf returns what a client has done wrong whose body could not be read because of err.
 func bodyFaultOf(err error) bodyFault {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return bodyStalled
+	case errors.Is(err, ErrLargeBody):
+		return bodyLarge
 	}
 	return bodyBroken
 }
@@ -66,6 +71,9 @@ func (f *bodyFailure) Load() bool { return f.fault.load() != bodySound }
 
 // stalled reports whether the client stopped sending the body.
 func (f *bodyFailure) stalled() bool { return f.fault.load() == bodyStalled }
+
+// large reports whether the body is larger than it may be.
+func (f *bodyFailure) large() bool { return f.fault.load() == bodyLarge }
 
 func (f *bodyFailure) note(fault bodyFault) { f.fault.now.Store(int32(fault)) }
 

@@ -26,6 +26,12 @@ var (
 	ErrTimeout = errors.New("the target did not answer in time")
 	// ErrBadGateway means that the target broke off or gave an invalid answer.
 	ErrBadGateway = errors.New("the target gave no valid answer")
+	// ErrLargeBody means that the body of the request is larger than the service allows.
+	ErrLargeBody = errors.New("the body of the request is too large")
+	// ErrNoRoom means that the body of the request could not be buffered.
+	ErrNoRoom = errors.New("the body of the request cannot be buffered")
+	// ErrLargeAnswer means that the body of the answer is larger than the service allows.
+	ErrLargeAnswer = errors.New("the body of the answer is too large")
 	// ErrCut means that the request was cut because its release's drain
 	// timeout was over.
 	ErrCut = errors.New("cut: the drain timeout was over")
@@ -45,6 +51,10 @@ func StatusOf(err error) int {
 		return http.StatusRequestTimeout
 	case errors.Is(err, ErrClientGone):
 		return StatusClientClosedRequest
+	case errors.Is(err, ErrLargeBody):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrNoRoom):
+		return http.StatusInsufficientStorage
 	case errors.Is(err, ErrTimeout):
 		return http.StatusGatewayTimeout
 	}

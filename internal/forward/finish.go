@@ -36,6 +36,7 @@ func (x *exchange) finish(err error, detached bool) error {
 			*x.from.Record = record
 		}
 		if err != nil {
+			x.release.Traffic.noteLarge(err)
 			err = &Failure{record, x.from.duration(), x.overdue(err), err}
 		}
 	}
@@ -133,6 +134,8 @@ func (x *exchange) classify(err error) error {
 		return ErrMoved
 	case errors.Is(x.Err(), ErrCut):
 		return ErrCut
+	case x.body != nil && x.body.failed.large():
+		return wrap(ErrLargeBody, err)
 	case x.body != nil && x.body.failed.stalled():
 		return wrap(ErrClientTimeout, err)
 	case x.clientGone():

@@ -29,10 +29,10 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 		return ErrBadRequest
 	}
 	EndAmbiguous(w, in)
-	if in.Body != nil && in.Body != http.NoBody && in.ContentLength != 0 && in.Method != http.MethodConnect {
+	if hasBody(in) {
 		x.body = newRequestBody(in, w)
 		x.large = in.ContentLength < 0 || in.ContentLength > maxTimedBody
-		if in.ProtoMajor == 3 && in.ContentLength < 0 && !transport.HasBodyAsARule(in.Method) && x.body.empty() {
+		if x.body.spool == nil && in.ProtoMajor == 3 && in.ContentLength < 0 && !transport.HasBodyAsARule(in.Method) && x.body.empty() {
 			x.body = nil
 		}
 	}
@@ -71,6 +71,9 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 		// To a CONNECT this would say that the tunnel is open.
 		_ = resp.Body.Close()
 		return wrap(ErrBadGateway, errNoSwitch)
+	}
+	if err := x.takeAnswer(resp); err != nil {
+		return err
 	}
 	return x.relay(resp)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/descriptors"
+	"github.com/parachute-proxy/parachute/internal/spool"
 )
 
 // maxParallelProbes bounds the probes of running releases that are under way at
@@ -44,6 +45,8 @@ type Forwarder struct {
 	id string
 	// probeSlots bounds parallel probes.
 	probeSlots chan struct{}
+	// spools is the room for the bodies that are buffered.
+	spools spool.Space
 	// solo is the number of targets without a sibling that are watched.
 	solo atomic.Int64
 }
@@ -83,6 +86,9 @@ func (f *Forwarder) ProbedService(r *http.Request) (service string, probe bool) 
 	}
 	return strings.CutPrefix(id[0], f.probeID(""))
 }
+
+// Spools returns the room for the bodies that are buffered.
+func (f *Forwarder) Spools() *spool.Space { return &f.spools }
 
 // Dialer returns the dialer for addresses that are no target of a release.
 func (f *Forwarder) Dialer() *net.Dialer { return f.dialer }

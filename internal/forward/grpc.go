@@ -51,6 +51,8 @@ func GRPCStatusOf(err error) GRPCStatus {
 		return grpcInternal
 	case errors.Is(err, ErrClientTimeout):
 		return grpcUnknown
+	case errors.Is(err, ErrLargeBody):
+		return grpcResourceExhausted
 	}
 	// As a client takes 502, 503 and 504 (HTTP to gRPC Status Code Mapping).
 	return grpcUnavailable

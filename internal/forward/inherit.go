@@ -69,8 +69,9 @@ func reachedAlike(a, b *api.Spec) bool {
 		o.Warm, o.WarmRequests, o.Smoke, o.BeforeSwitch, o.DeployTimeout = nil, 0, nil, "", 0
 		// What is done with requests before they have a target, and with streams.
 		o.PathPrefixes, o.StripPathPrefix, o.HoldTimeout, o.DrainTimeout, o.StreamTimeout = nil, false, 0, 0, 0
+		o.MaxBody, o.BufferRequests = 0, false
 		// What is done with their answers.
-		o.ScopeCookiePaths = false
+		o.ScopeCookiePaths, o.MaxResponseBody, o.BufferResponses, o.BufferMemory = false, 0, false, 0
 		// What they are told of the client.
 		o.ForwardHeaders, o.ClientIPHeader = false, ""
 		o.LB, o.Sticky, o.StickySameSite = "", false, ""

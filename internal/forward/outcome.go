@@ -88,7 +88,7 @@ func verdict(status int, err error) (failed, judged bool) {
 		return status >= 500, true
 	case errors.Is(err, ErrBrokenOff):
 		return true, brokenByTarget(err)
-	case errors.Is(err, ErrCut), errors.Is(err, ErrClientGone), errors.Is(err, ErrBadRequest), errors.Is(err, ErrClientTimeout):
+	case errors.Is(err, ErrCut), errors.Is(err, ErrClientGone), errors.Is(err, ErrBadRequest), errors.Is(err, ErrClientTimeout), errors.Is(err, ErrLargeBody):
 		return false, false
 	}
 	return true, true // it is unreachable, or took too long, or its answer is none
@@ -96,6 +96,9 @@ func verdict(status int, err error) (failed, judged bool) {
 
 // brokenByTarget reports whether the target has broken off an answer, and not the client.
 func brokenByTarget(err error) bool {
+	if errors.Is(err, ErrLargeAnswer) {
+		return true
+	}
 	op, ok := errors.AsType[*net.OpError](err)
 	return !errors.Is(err, ErrCut) && !errors.Is(err, ErrClientGone) && (errors.Is(err, io.ErrUnexpectedEOF) || ok && op.Op == "read")
 }

@@ -102,7 +102,7 @@ type onlyWriter struct{ io.Writer }
 func (x *exchange) copyBody(resp *http.Response) error {
 	sent := &x.release.Traffic.sent
 	flush := func() { _ = http.NewResponseController(x.w).Flush() }
-	live := resp.ContentLength < 0 || strings.EqualFold(resp.Header.Get("X-Accel-Buffering"), "no") || isEventStream(resp)
+	live := resp.ContentLength < 0 || wantsLive(resp) || isEventStream(resp)
 	if body, ok := resp.Body.(*transport.Body); ok {
 		body.OnWait(flush, live)
 		w := io.Writer(x.w)

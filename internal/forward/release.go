@@ -233,5 +233,6 @@ func (r *Release) Judge(f func(in *http.Request, from *Sender, o Outcome)) {
 
 // Fail returns err, for which a request to r is answered without having been forwarded.
 func (r *Release) Fail(err error, from Sender) error {
+	r.Traffic.noteLarge(err)
 	return &Failure{Record: Record{Service: r.Spec.Service, Release: r.Version}, Duration: from.duration(), Err: err}
 }

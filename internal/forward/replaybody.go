@@ -68,7 +68,10 @@ func (b *requestBody) attempt(ctx context.Context, watch *uploadWatch) *bodyAtte
 
 // forAnyTransport returns the body as a transport gets it that may not need to send it again.
 func (b *requestBody) forAnyTransport(ctx context.Context) io.ReadCloser {
-	if b.replay == nil {
+	switch {
+	case b.spool != nil:
+		return &spooledBody{b.spool.Reader(), b}
+	case b.replay == nil:
 		return b
 	}
 	return b.attempt(ctx, nil)
@@ -76,6 +79,9 @@ func (b *requestBody) forAnyTransport(ctx context.Context) io.ReadCloser {
 
 // whole reports whether all that has been read can be read again.
 func (s *replayBody) whole() bool {
+	if s.body.spool != nil {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.gone == 0
@@ -99,6 +105,10 @@ func (a *bodyAttempt) Read(p []byte) (int, error) {
 		switch {
 		case a.closed:
 			return 0, errDetached
+		case a.body.spool != nil:
+			n, err := a.body.spool.ReadAt(p, a.offset)
+			a.offset += int64(n)
+			return n, err
 		case a.offset < a.gone:
 			return 0, errNotKept
 		case a.offset < a.gone+int64(len(a.kept)):
@@ -120,7 +130,7 @@ func (a *bodyAttempt) Read(p []byte) (int, error) {
 // forget gives up what comes before offset, if there is too much to be kept or no use
 // for it.
 func (s *replayBody) forget(offset int64) {
-	if !s.final && s.gone == 0 && len(s.kept) <= maxKept {
+	if s.body.spool != nil || !s.final && s.gone == 0 && len(s.kept) <= maxKept {
 		return
 	}
 	s.kept = s.kept[:copy(s.kept, s.kept[offset-s.gone:])]

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/spool"
 )
 
 // requestBody watches how much of a client's body has been read, and whether the
@@ -27,6 +29,11 @@ type requestBody struct {
 	failed bodyFailure
 	// remaining is what is left of a body with a length; negative without one.
 	remaining atomic.Int64
+
+	// spool has all of it, if it has been read before there was a target for it, and kept reads
+	// that; else nil.
+	spool *spool.Spool
+	kept  io.Reader
 
 	// replay, if there is one, is what reads from it.
 	replay *replayBody
@@ -65,6 +72,9 @@ var longAgo = time.Unix(1, 0)
 
 // Read reads what the client sends.
 func (b *requestBody) Read(p []byte) (int, error) {
+	if b.kept != nil {
+		return b.kept.Read(p)
+	}
 	b.mu.Lock()
 	if b.over {
 		b.mu.Unlock()
@@ -210,6 +220,9 @@ func (b *requestBody) detach() {
 
 // touched reports whether the body cannot be sent again.
 func (b *requestBody) touched() bool {
+	if b.spool != nil {
+		return false
+	}
 	if b.replay != nil {
 		return !b.replay.whole()
 	}

@@ -184,6 +184,8 @@ func requestBodyOf(req *http.Request) *requestBody {
 		return body
 	case *bodyAttempt:
 		return body.body
+	case *spooledBody:
+		return body.body
 	}
 	return nil
 }

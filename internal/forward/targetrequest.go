@@ -28,6 +28,9 @@ func (x *exchange) targetRequest() (out *http.Request, upgrade string) {
 	x.pooled = targetHeaders.Get().(*targetHeader)
 	h := x.pooled.fields
 	x.copyHeader(h)
+	if x.body != nil && x.body.spool != nil {
+		delete(h, "Expect") // there is nothing to wait for (RFC 9110, section 10.1.1)
+	}
 	switch upgrade = x.upgradeWanted(); {
 	case upgrade == "":
 	case out.Method == http.MethodConnect:

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"sync/atomic"
@@ -17,6 +18,10 @@ type Traffic struct {
 	retries  atomic.Int64
 	received atomic.Int64
 	sent     atomic.Int64
+	// buffering are the requests whose bodies are read at this moment, before they have a target.
+	buffering atomic.Int64
+	// largeBodies are the requests, and largeAnswers the answers, that were larger than they may be.
+	largeBodies, largeAnswers atomic.Int64
 }
 
 // requestCounts counts the requests that were answered.
@@ -118,6 +123,24 @@ func (t *Traffic) Durations() (count uint64, sum float64, atMost map[float64]uin
 // Held returns the number of requests that are held at this moment, because no target
 // can be reached.
 func (t *Traffic) Held() int { return int(t.held.Load()) }
+
+// Buffering returns the number of requests whose bodies are buffered at this moment.
+func (t *Traffic) Buffering() int { return int(t.buffering.Load()) }
+
+// Large returns how many requests, and how many answers, were larger than they may be.
+func (t *Traffic) Large() (requests, answers int64) {
+	return t.largeBodies.Load(), t.largeAnswers.Load()
+}
+
+// noteLarge counts a request that has ended with err, if that is about the size of a body.
+func (t *Traffic) noteLarge(err error) {
+	switch {
+	case errors.Is(err, ErrLargeBody):
+		t.largeBodies.Add(1)
+	case errors.Is(err, ErrLargeAnswer):
+		t.largeAnswers.Add(1)
+	}
+}
 
 // Retries returns how often a request was sent once more.
 func (t *Traffic) Retries() int64 { return t.retries.Load() }

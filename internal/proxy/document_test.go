@@ -488,6 +488,10 @@ func TestEverySettingIsStored(t *testing.T) {
 			switch v.Interface().(type) {
 			case *api.Duration:
 				v.Set(reflect.ValueOf(testkit.Milliseconds(1234)))
+			case *api.Size:
+				v.Set(reflect.ValueOf(new(api.Size(4096))))
+			case api.Size:
+				v.SetInt(4096)
 			case *bool:
 				v.Set(reflect.ValueOf(new(false)))
 			case bool:

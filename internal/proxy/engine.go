@@ -10,6 +10,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/forward"
+	"github.com/parachute-proxy/parachute/internal/spool"
 )
 
 // Engine is the table of services and everything that happens to it. Its zero
@@ -90,6 +91,9 @@ func (e *Engine) Attach(s Store, logger *zap.Logger) {
 	e.store.Store(&s)
 	e.logger.Store(logger)
 }
+
+// Spools returns the room for the bodies that are buffered, of all services.
+func (e *Engine) Spools() *spool.Space { return e.forwarder.Spools() }
 
 func (e *Engine) log() *zap.Logger { return e.logger.Load() }
 

@@ -203,6 +203,7 @@ func statusOf(err error) int {
 	}
 	for target, status := range map[error]int{
 		ErrNoRoute: http.StatusNotFound, ErrHandlers: http.StatusServiceUnavailable, ErrRetired: http.StatusServiceUnavailable, ErrLoop: http.StatusLoopDetected, ErrMisdirected: http.StatusMisdirectedRequest,
+		forward.ErrLargeBody: http.StatusRequestEntityTooLarge, forward.ErrNoRoom: http.StatusInsufficientStorage, forward.ErrLargeAnswer: http.StatusBadGateway,
 		forward.ErrBadRequest: http.StatusBadRequest, forward.ErrClientGone: 499, forward.ErrCut: http.StatusServiceUnavailable,
 		forward.ErrUnreachable: http.StatusBadGateway, forward.ErrTimeout: http.StatusGatewayTimeout, forward.ErrBadGateway: http.StatusBadGateway,
 	} {

@@ -184,7 +184,9 @@ func (p *pass) answered(panicked any, err error) error {
 		p.release.count(p.v.in, p.answer.statusOr(http.StatusOK), p.v.client)
 		return err
 	}
-	if refusal, ok := errors.AsType[*HandlerError](err); ok {
+	if errors.Is(err, forward.ErrLargeBody) {
+		err = forward.ErrLargeBody // whatever the handler has made of it that read the body
+	} else if refusal, ok := errors.AsType[*HandlerError](err); ok {
 		p.release.Refused(p.v.in, &p.v.client, refusal.Status)
 	}
 	return p.release.fail(err, p.v.in, p.v.client)

@@ -21,7 +21,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request, service strin
 	if client.Began.IsZero() {
 		client.Began = time.Now()
 	}
-	v := visitor{in: r, client: client, service: service}
+	v := visitor{in: r, client: client, service: service, arrived: client.Began}
 	release, prefix, err := e.enter(&v, w, r)
 	if release == nil {
 		return err
@@ -73,6 +73,11 @@ func (e *Engine) enter(v *visitor, w http.ResponseWriter, r *http.Request) (*rel
 // later releases of the service, but not for another service with handlers of its own.
 func (e *Engine) carry(v *visitor, w http.ResponseWriter, r *http.Request, release *release, prefix string) error {
 	for {
+		if most := release.Spec.Options.MaxBody; most > 0 && !forward.LimitBody(r, int64(most)) {
+			release.Done()
+			forward.DiscardBody(r)
+			return release.fail(forward.ErrLargeBody, v.in, v.client)
+		}
 		if release.handlers != nil && !v.passed.countsFor(release.handlers) {
 			if v.passed != nil {
 				release.Done()
@@ -81,6 +86,9 @@ func (e *Engine) carry(v *visitor, w http.ResponseWriter, r *http.Request, relea
 			}
 			passing := *v // which only a request with handlers has to pay for
 			return e.passHandlers(&passing, w, r, release, prefix)
+		}
+		if release.Buffers(r) {
+			return e.carryBuffered(v, w, r, release)
 		}
 		v.tell(w)
 		v.client.Waited = v.hasWaited

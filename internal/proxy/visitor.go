@@ -22,6 +22,8 @@ type visitor struct {
 	service string
 	// passed are the handlers that it has passed, or need not; nil if there are none.
 	passed *chainSlot
+	// arrived is when it came, or when its body had been buffered: a hold counts from then.
+	arrived time.Time
 	// waitedFor is the hold that the request has waited for last; nil if it has not.
 	waitedFor *hold
 	// lot decides for a client that nothing is known of; 0 if it has not been drawn.
@@ -63,7 +65,7 @@ func (v *visitor) wait(h *hold, stopping <-chan struct{}) error {
 	}
 	defer h.waiting.Add(-1)
 	v.waitedFor, v.stopping, v.hasWaited = h, stopping, true
-	deadline := time.NewTimer(time.Until(v.client.Began.Add(time.Duration(h.MaxWait))))
+	deadline := time.NewTimer(time.Until(v.arrived.Add(time.Duration(h.MaxWait))))
 	defer deadline.Stop()
 	gone, unwatch := v.watch()
 	defer unwatch()

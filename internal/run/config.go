@@ -14,7 +14,9 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/pflag"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/spool"
 )
 
 // object is a JSON object. The config is built as plain JSON, because it has to
@@ -115,6 +117,12 @@ func (o *options) baseConfig() object {
 	if o.allowHandlers != "safe" {
 		parachute["allow_handlers"] = o.allowHandlers
 	}
+	if o.bufferDir != "" {
+		parachute["buffer_dir"] = absolute(o.bufferDir)
+	}
+	if o.bufferDisk != api.Size(spool.DefaultMaxDisk) {
+		parachute["buffer_disk"] = int64(o.bufferDisk)
+	}
 	if o.beforeSwitch != "" {
 		parachute["before_switch"] = o.beforeSwitch
 	}
@@ -135,11 +143,15 @@ func (o *options) baseConfig() object {
 }
 
 func (o *options) fileStorage() object {
-	dir := o.storage
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
+	return object{"module": "file_system", "root": absolute(o.storage)}
+}
+
+// absolute returns a path that does not depend on the directory that the process is in.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
 	}
-	return object{"module": "file_system", "root": dir}
+	return path
 }
 
 // server returns a server that hands every request to the table of services.
@@ -220,10 +232,7 @@ func Config(args ...string) ([]byte, error) {
 
 // webhookObjects returns the webhooks as the app has them.
 func (o *options) webhookObjects() (all []any) {
-	file := o.webhookSecret
-	if abs, err := filepath.Abs(file); err == nil {
-		file = abs
-	}
+	file := absolute(o.webhookSecret)
 	for _, address := range o.webhooks {
 		all = append(all, object{"url": address, "secret_file": file})
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/spool"
 )
 
 // options are the flags of run.
@@ -23,6 +24,8 @@ type options struct {
 	webhooks       []string
 	webhookSecret  string
 	allowHandlers  string
+	bufferDir      string
+	bufferDisk     api.Size
 	acmeCA         string
 	acmeCARoot     string
 	acmeEmail      string
@@ -37,7 +40,7 @@ type options struct {
 	gracePeriod    api.Duration
 	shutdownDelay  api.Duration
 	clientTimeout  api.Duration
-	maxHeaderSize  size
+	maxHeaderSize  api.Size
 	dropOddNames   bool
 	allowSiteHosts bool
 	takeover       bool
@@ -58,6 +61,9 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.webhooks, "webhook", nil, "`URLs` that are told of what happens to services (default: none)")
 	flags.StringVar(&o.webhookSecret, "webhook-secret-file", "", "`file` with the secrets that webhooks are signed with, each on a line as whsec_ and base64")
 	flags.StringVar(&o.allowHandlers, "allow-handlers", "safe", "which of Caddy's `handlers` services may bring along with deploy --with: none, safe, which reach nothing but the request and its answer, or all")
+	flags.StringVar(&o.bufferDir, "buffer-dir", "", "`directory` for temporary files with bodies that are buffered (default: the system's for temporary files)")
+	o.bufferDisk = api.Size(spool.DefaultMaxDisk)
+	flags.Var(&o.bufferDisk, "buffer-disk", "`size` that those files may take in all")
 	flags.StringVar(&o.acmeEmail, "acme-email", "", "`address` for the ACME account")
 	flags.StringVar(&o.acmeEABKeyID, "acme-eab-key-id", "", "`id` of an account that exists at the ACME server (external account binding)")
 	flags.StringVar(&o.acmeEABMACKey, "acme-eab-mac-key", "", "`key` of that account, in base64url; better given as PARACHUTE_ACME_EAB_MAC_KEY")

@@ -51,6 +51,14 @@ func (o *options) validate() error {
 	if o.maxHeaderSize < 1<<10 || o.maxHeaderSize > 16<<20 {
 		return fmt.Errorf("--max-header-size %s is out of range; use a value from 1KiB to 16MiB", o.maxHeaderSize.String())
 	}
+	if o.bufferDisk < 1<<20 {
+		return fmt.Errorf("--buffer-disk %s is out of range; use a value from 1MiB", o.bufferDisk)
+	}
+	if o.bufferDir != "" {
+		if dir, err := os.Stat(o.bufferDir); err != nil || !dir.IsDir() {
+			return fmt.Errorf("--buffer-dir %s is not a directory; create it, and let the user of the proxy write to it", o.bufferDir)
+		}
+	}
 	if o.minTLS != "1.2" && o.minTLS != "1.3" {
 		return fmt.Errorf("unknown --min-tls %q; use 1.2 or 1.3", o.minTLS)
 	}

@@ -36,14 +36,19 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/sys"},
 		why:     "the transport carries HTTP to one target and knows nothing of services",
 	},
+	"internal/spool": {
+		ours:    []string{"internal/descriptors"},
+		outside: []string{"golang.org/x/sys"},
+		why:     "it keeps bytes, whatever they are",
+	},
 	"internal/boundary": {why: "it only looks at bytes"},
 	"internal/forward": {
-		ours:    []string{"internal/api", "internal/boundary", "internal/descriptors", "internal/transport"},
+		ours:    []string{"internal/api", "internal/boundary", "internal/descriptors", "internal/spool", "internal/transport"},
 		outside: []string{"golang.org/x/net", "golang.org/x/sys"},
 		why:     "the data plane carries requests to the release that it is given, and asks nobody which one that is",
 	},
 	"internal/proxy": {
-		ours:    []string{"internal/analysis", "internal/api", "internal/forward"},
+		ours:    []string{"internal/analysis", "internal/api", "internal/forward", "internal/spool"},
 		outside: []string{"golang.org/x/net", "go.uber.org/zap"},
 		why:     "the engine does not know its host: it declares what it needs as interfaces",
 	},
@@ -82,7 +87,7 @@ var layers = map[string]layer{
 		why:  "handlers are Caddy's, and the engine says which requests pass them",
 	},
 	"internal/run": {
-		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/front", "internal/handoff", "internal/version"},
+		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/front", "internal/handoff", "internal/spool", "internal/version"},
 		host: true,
 		why:  "run writes a config for Caddy, which names the modules of the root and knows none of their types",
 	},
@@ -106,7 +111,7 @@ var layers = map[string]layer{
 	".": {
 		ours: []string{
 			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/extendedconnect",
-			"internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/proxy", "internal/run", "internal/version", "internal/webhook",
+			"internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",
