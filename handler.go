@@ -3,7 +3,6 @@ package parachute
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/clientconn"
+	"github.com/parachute-proxy/parachute/internal/errorpage"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
@@ -229,6 +229,7 @@ func (e operatorError) Unwrap() error { return e.cause }
 // fail answers a request that could not be served: with the site's own error
 // routes if it has any, else with a page that says who is speaking.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error {
+	_, isIntercepted := errors.AsType[*forward.InterceptedError](err)
 	status, code, message := proxy.StatusOf(err), "bad_gateway", "the application gave no valid answer"
 	for _, e := range requestErrors {
 		if errors.Is(err, e.err) {
@@ -236,6 +237,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 			break
 		}
 	}
+	if isIntercepted {
+		code, message = "intercepted", "the application answered with an error"
+	}
+	reason := message
 	refusal, isRefusal := errors.AsType[*proxy.HandlerError](err)
 	held, isHeld := errors.AsType[*proxy.HeldError](err)
 	if isHeld && held.Message != "" {
@@ -256,15 +261,26 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		return caddyhttp.Error(status, err)
 	}
 	level := zapcore.DebugLevel
-	if status >= 500 && !forward.IsOverdueCall(err) && !isHeld || status == http.StatusRequestHeaderFieldsTooLarge {
+	if status >= 500 && !isIntercepted && !forward.IsOverdueCall(err) && !isHeld || status == http.StatusRequestHeaderFieldsTooLarge {
 		level = zapcore.WarnLevel
 	}
 	if c := h.logger.Check(level, "request failed"); c != nil {
 		c.Write(append(proxy.LogFields(err), zap.String("host", r.Host), zap.String("method", r.Method),
 			zap.String("uri", shortened(r.RequestURI)), zap.Int("status", status))...)
 	}
-	if isRefusal { // as Caddy's server answers it
-		w.WriteHeader(refusal.Status)
+	page := errorpage.Page{Status: status, Reason: reason, Code: code}
+	var own *errorpage.Set
+	if failure, ok := errors.AsType[*forward.Failure](err); ok {
+		own, page.RequestID = failure.Pages, failure.RequestID
+	}
+	if isHeld {
+		page.Message = held.Message
+	}
+	if isRefusal {
+		page.Reason, page.Code = "the service has refused the request", "refused"
+		if errorpage.PreferenceOf(r.Header) == errorpage.Refuses || !h.writeOwnPage(w, own, page) {
+			w.WriteHeader(refusal.Status) // as Caddy's server answers it
+		}
 		return nil
 	}
 	if errors.Is(err, proxy.ErrClientCertificate) && r.TLS != nil && len(r.TLS.PeerCertificates) == 0 {
@@ -294,12 +310,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) error 
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	header.Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	if isHeld && held.Message != "" {
-		_, _ = io.WriteString(w, message+"\n") // the operator speaks, and not the proxy
-		return nil
-	}
-	_, _ = fmt.Fprintf(w, "parachute: %s (%d)\n", message, status)
+	page.Status = status
+	h.writePage(w, r, own, page)
 	return nil
 }

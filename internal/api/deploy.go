@@ -150,6 +150,16 @@ type DeployRequest struct {
 	// temporary file. Default: 1MiB.
 	BufferMemory *Size `json:"buffer_memory,omitempty"`
 
+	// ErrorPages is a directory on the proxy's machine with templates of html/template, each named
+	// after its status, as in 503.html. They are the pages of the proxy's own answers, such as those
+	// while the service is stopped. The deploy reads it and keeps what is in it with the release.
+	// Default: the built-in page.
+	ErrorPages string `json:"error_pages,omitempty"`
+	// InterceptErrors are statuses from 400 to 599, as in "500-599" or "404,503". Answers of the
+	// application with one of them are replaced by such a page for clients that name text/html in
+	// Accept. Default: none.
+	InterceptErrors string `json:"intercept_errors,omitempty"`
+
 	// LB is how requests are spread over several targets. Default: least_conn.
 	LB LoadBalancing `json:"lb,omitempty"`
 	// Sticky keeps a client with the target that it was with first, by a cookie,
@@ -289,6 +299,9 @@ type Spec struct {
 	// TargetCA is what the file Options.TargetCA has in it. A request does not tell: who
 	// accepts it fills it in.
 	TargetCA string
+	// ErrorPages are the files of Options.ErrorPages, by their names. A request does not tell: who
+	// accepts it fills it in.
+	ErrorPages map[string]string
 	// Handlers are what requests pass on their way to a target, as the host of the engine has
 	// made it of Options; nil if they pass nothing. A request does not tell: who accepts it
 	// fills it in.
@@ -319,14 +332,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveNote, r.resolveRollout)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveErrorPages, r.resolveHandlers, r.resolveNote, r.resolveRollout)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveErrorPages, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

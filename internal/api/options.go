@@ -36,6 +36,9 @@ type Options struct {
 	TargetServerName string `json:"target_server_name,omitempty"`
 	TargetInsecure   bool   `json:"target_insecure,omitempty"`
 
+	ErrorPages      string `json:"error_pages,omitempty"`
+	InterceptErrors string `json:"intercept_errors,omitempty"`
+
 	LB             LoadBalancing `json:"lb"`
 	Sticky         bool          `json:"sticky,omitempty"`
 	StickySameSite SameSite      `json:"sticky_same_site,omitempty"`

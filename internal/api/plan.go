@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -47,6 +48,9 @@ func NewPlan(serving int, now *Spec, next Spec) Plan {
 	// as they change, and need no deploy.
 	if now.Options.TargetCA == next.Options.TargetCA && now.TargetCA != next.TargetCA {
 		p.Changes = append(p.Changes, "target-ca: the file has changed")
+	}
+	if now.Options.ErrorPages == next.Options.ErrorPages && !maps.Equal(now.ErrorPages, next.ErrorPages) {
+		p.Changes = append(p.Changes, "error-pages: the files have changed")
 	}
 	return p
 }

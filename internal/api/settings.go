@@ -79,6 +79,8 @@ var settings = withPlaces([]Setting{
 	{Name: "max-response-body", Text: "largest `size` of the body of an answer; a larger one is an error", Absent: "none"},
 	{Name: "buffer-responses", Text: "read an answer that says how long it is to its end before the client gets it, so that slow clients keep no target busy", Default: false},
 	{Name: "buffer-memory", Text: "`size` of what is buffered of one body in memory; the rest is in a temporary file", Default: DefaultBufferMemory},
+	{Name: "error-pages", Text: "`directory` on the proxy's machine with templates such as 503.html for the proxy's own answers; the deploy reads it", Absent: "none", NotEmpty: true},
+	{Name: "intercept-errors", Text: "`statuses` of the application's answers, such as 500-599 or 404,503, in whose place browsers get these pages", Absent: "none", NotEmpty: true},
 	{Name: "lb", Text: "`way` to spread requests over several targets: " + strings.Join(texts(LoadBalancings()), " or "), Default: string(LeastConn), Choices: texts(LoadBalancings())},
 	{Name: "sticky", Text: "keep each client with one target, by a cookie", Default: false},
 	{Name: "sticky-same-site", Text: "`value` of SameSite for that cookie: " + strings.Join(texts(SameSites()), " or ") + " (default: none over HTTPS, lax over HTTP, where browsers refuse none)", Choices: texts(SameSites()), Absent: string(SameSiteNone), NotEmpty: true},

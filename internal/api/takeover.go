@@ -54,6 +54,6 @@ func (s *Spec) Without(routes []Route) (*Spec, error) {
 		return nil, failed.WithHint("take over whole hosts, or first deploy %s with the %s and %s that it is to keep",
 			ShellWord(s.Service), Field("hosts"), Field("path_prefixes"))
 	}
-	next.TargetCA, next.Handlers, next.Note = s.TargetCA, s.Handlers, s.Note
+	next.TargetCA, next.ErrorPages, next.Handlers, next.Note = s.TargetCA, s.ErrorPages, s.Handlers, s.Note
 	return &next, nil
 }

@@ -63,8 +63,10 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	p := settingsOf(flags)
 	targets = takeIssuer(flags, targets)
 	p.Set("targets", targets)
-	if file, ok := p["target_ca"].(string); ok {
-		p.Set("target_ca", absolute(file))
+	for _, place := range []string{"target_ca", "error_pages"} {
+		if path, ok := p[place].(string); ok {
+			p.Set(place, absolute(path))
+		}
 	}
 	if err := readSettingFiles(p); err != nil {
 		return nil, err

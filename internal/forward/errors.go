@@ -44,7 +44,10 @@ const StatusClientClosedRequest = 499
 // StatusOf returns the status that a client is answered with for err, an error of
 // [Release.Forward]. What is none of those is the target's fault.
 func StatusOf(err error) int {
+	intercepted, isIntercepted := errors.AsType[*InterceptedError](err)
 	switch {
+	case isIntercepted:
+		return intercepted.Status
 	case errors.Is(err, ErrBadRequest):
 		return http.StatusBadRequest
 	case errors.Is(err, ErrClientTimeout):

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/errorpage"
 )
 
 // Failure is an error of [Release.Forward] with all that a log should have beside it: a
@@ -18,6 +19,8 @@ type Failure struct {
 	Setting api.Field
 	// Err is one of the errors of [Release.Forward].
 	Err error
+	// Pages are the service's own for the answer; nil if it has none.
+	Pages *errorpage.Set
 }
 
 // Error implements error. Caddy, which may be who logs it, has no fields for the rest.

@@ -37,7 +37,7 @@ func (x *exchange) finish(err error, detached bool) error {
 		}
 		if err != nil {
 			x.release.Traffic.noteLarge(err)
-			err = &Failure{record, x.from.duration(), x.overdue(err), err}
+			err = &Failure{record, x.from.duration(), x.overdue(err), err, x.release.pages}
 		}
 	}
 	x.endRequest()

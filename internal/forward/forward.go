@@ -72,6 +72,11 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 		_ = resp.Body.Close()
 		return wrap(ErrBadGateway, errNoSwitch)
 	}
+	if r.intercepted != nil {
+		if err := x.intercept(resp); err != nil {
+			return err
+		}
+	}
 	if err := x.takeAnswer(resp); err != nil {
 		return err
 	}

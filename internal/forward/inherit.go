@@ -71,6 +71,7 @@ func reachedAlike(a, b *api.Spec) bool {
 		o.PathPrefixes, o.StripPathPrefix, o.HoldTimeout, o.DrainTimeout, o.StreamTimeout = nil, false, 0, 0, 0
 		o.MaxBody, o.BufferRequests = 0, false
 		// What is done with their answers.
+		o.ErrorPages, o.InterceptErrors = "", ""
 		o.ScopeCookiePaths, o.MaxResponseBody, o.BufferResponses, o.BufferMemory = false, 0, false, 0
 		// What they are told of the client.
 		o.ForwardHeaders, o.ClientIPHeader = false, ""

@@ -83,7 +83,10 @@ func bucketEnd(i int) time.Duration {
 // verdict reports whether a request has failed because of its release, and whether it tells
 // anything about that: what the client has done wrong, and what a drain has cut, does not.
 func verdict(status int, err error) (failed, judged bool) {
+	_, intercepted := errors.AsType[*InterceptedError](err)
 	switch {
+	case intercepted:
+		return status >= 500, true
 	case err == nil:
 		return status >= 500, true
 	case errors.Is(err, ErrBrokenOff):

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/errorpage"
 )
 
 // drainingBit is set in Release.requests once the release takes no new ones.
@@ -30,6 +31,10 @@ type Release struct {
 	turn atomic.Uint64
 	// roots are the authorities of api.Options.TargetCA; nil without.
 	roots *x509.CertPool
+	// pages are those of api.Options.ErrorPages, and intercepted the statuses of
+	// api.Options.InterceptErrors; nil without.
+	pages       *errorpage.Set
+	intercepted api.StatusRanges
 	// plain says that no target is reached by the standard library's transport.
 	plain bool
 
@@ -234,5 +239,5 @@ func (r *Release) Judge(f func(in *http.Request, from *Sender, o Outcome)) {
 // Fail returns err, for which a request to r is answered without having been forwarded.
 func (r *Release) Fail(err error, from Sender) error {
 	r.Traffic.noteLarge(err)
-	return &Failure{Record: Record{Service: r.Spec.Service, Release: r.Version}, Duration: from.duration(), Err: err}
+	return &Failure{Record: Record{Service: r.Spec.Service, Release: r.Version}, Duration: from.duration(), Err: err, Pages: r.pages}
 }

@@ -104,6 +104,9 @@ func (e *Engine) resolve(p api.Patch) (api.Spec, basis, error) {
 	if s.TargetCA, err = readTargetCA(s.Options.TargetCA, time.Now()); err != nil {
 		return api.Spec{}, basis{}, err
 	}
+	if s.ErrorPages, err = readErrorPages(s.Options.ErrorPages); err != nil {
+		return api.Spec{}, basis{}, err
+	}
 	return s, from, e.adaptHandlers(&s)
 }
 

@@ -60,6 +60,9 @@ type storedRelease struct {
 	Note api.Note `json:"note,omitzero"`
 	// TargetCA are the authorities of the targets, as their file had them.
 	TargetCA string `json:"target_ca,omitempty"`
+	// ErrorPages are the files of the pages of the service's own, by their names. They are since
+	// format 3.
+	ErrorPages map[string]string `json:"error_pages,omitempty"`
 	// Handlers are what requests pass on their way to a target, as the host has made it of
 	// Options. It is since format 3: a program that does not know it would serve without.
 	Handlers json.RawMessage `json:"handlers,omitempty"`
@@ -112,7 +115,7 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 	if l.rollout != nil {
 		doc.Format, doc.Rollout = 2, &storedRollout{Settings: l.rollout.spec, Position: l.rollout.position()}
 	}
-	if slices.ContainsFunc(l.releases(), func(r *release) bool { return r.Spec.Options.Guards() }) {
+	if slices.ContainsFunc(l.releases(), func(r *release) bool { return r.Spec.Options.Guards() || r.Spec.ErrorPages != nil }) {
 		doc.Format = 3
 	}
 	return json.MarshalIndent(doc, "", "  ")
@@ -136,6 +139,7 @@ func storedOf(r *release) (storedRelease, error) {
 		Note:        r.Spec.Note,
 		TargetCA:    r.Spec.TargetCA,
 		Handlers:    r.Spec.Handlers,
+		ErrorPages:  r.Spec.ErrorPages,
 	}
 	if r.keyPair != nil {
 		if loaded := r.keyPair.current.Load(); loaded != nil { // there may be none after a start
@@ -251,7 +255,7 @@ func (r *storedRelease) spec(name string) (api.Spec, error) {
 	if err == nil && s.Options.HasHandlers() && r.Handlers == nil {
 		return api.Spec{}, errors.New("decoding the document: the handlers are missing that its settings ask for")
 	}
-	s.Handlers = r.Handlers
+	s.Handlers, s.ErrorPages = r.Handlers, r.ErrorPages
 	return s, err
 }
 

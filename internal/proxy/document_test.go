@@ -531,6 +531,8 @@ func TestEverySettingIsStored(t *testing.T) {
 					value = "10/1m"
 				case setting.Name == "before-switch", setting.Name == "forward-auth":
 					value = "https://a.test/ask"
+				case setting.Name == "intercept-errors":
+					value = "500-599"
 				case strings.HasSuffix(setting.Name, "status"):
 					value = "200-399"
 				}

@@ -41,14 +41,15 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/sys"},
 		why:     "it keeps bytes, whatever they are",
 	},
-	"internal/boundary": {why: "it only looks at bytes"},
+	"internal/errorpage": {why: "pages are made of what they are told"},
+	"internal/boundary":  {why: "it only looks at bytes"},
 	"internal/forward": {
-		ours:    []string{"internal/api", "internal/boundary", "internal/descriptors", "internal/spool", "internal/transport"},
+		ours:    []string{"internal/api", "internal/boundary", "internal/descriptors", "internal/errorpage", "internal/spool", "internal/transport"},
 		outside: []string{"golang.org/x/net", "golang.org/x/sys"},
 		why:     "the data plane carries requests to the release that it is given, and asks nobody which one that is",
 	},
 	"internal/proxy": {
-		ours:    []string{"internal/analysis", "internal/api", "internal/forward", "internal/spool"},
+		ours:    []string{"internal/analysis", "internal/api", "internal/errorpage", "internal/forward", "internal/spool"},
 		outside: []string{"golang.org/x/net", "go.uber.org/zap"},
 		why:     "the engine does not know its host: it declares what it needs as interfaces",
 	},
@@ -110,7 +111,7 @@ var layers = map[string]layer{
 	},
 	".": {
 		ours: []string{
-			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/extendedconnect",
+			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/errorpage", "internal/extendedconnect",
 			"internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
 		},
 		host: true,
