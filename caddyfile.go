@@ -12,6 +12,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/handlers"
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 // parseGlobalOption parses the global option:
@@ -126,12 +127,14 @@ func parseHandlerDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler,
 //		service <service>
 //		pass_thru
 //		client_timeout <duration>
+//		ping_path <path>
 //	}
 //
 // Without a service, requests go to the one that claims their host and path.
 // With pass_thru, requests that no service is deployed for go to the next
 // handler instead of being answered with 404. With client_timeout, a client may stall
-// for that time while it sends a request or takes the answer.
+// for that time while it sends a request or takes the answer. With ping_path, that path says
+// on every host of the site whether clients should come.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
 	if d.NextArg() {
@@ -170,8 +173,18 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("client_timeout %q is not a duration, such as 60s", text)
 			}
 			h.ClientTimeout = caddy.Duration(timeout)
+		case "ping_path":
+			if h.PingPath != "" {
+				return d.Err("ping_path is given twice")
+			}
+			if !d.AllArgs(&h.PingPath) {
+				return d.ArgErr()
+			}
+			if err := run.CheckPingPath(h.PingPath); err != nil {
+				return d.Errf("ping_path: %v", err)
+			}
 		default:
-			return d.Errf("unrecognized subdirective %q; parachute knows service, pass_thru and client_timeout", d.Val())
+			return d.Errf("unrecognized subdirective %q; parachute knows service, pass_thru, client_timeout and ping_path", d.Val())
 		}
 	}
 	return nil

@@ -113,13 +113,19 @@ func TestDirectiveGrammar(t *testing.T) {
 		{text: "parachute {\n client_timeout 0s\n}", fails: "is not a duration"},
 		{text: "parachute {\n client_timeout soon\n}", fails: "is not a duration"},
 		{text: "parachute {\n client_timeout 2m\n client_timeout 2m\n}", fails: "given twice"},
+		{text: "parachute {\n ping_path /ping\n}", json: `{"ping_path":"/ping"}`},
+		{text: "parachute {\n ping_path\n}", fails: "wrong argument count"},
+		{text: "parachute {\n ping_path /a\n ping_path /b\n}", fails: "ping_path is given twice"},
+		{text: "parachute {\n ping_path ping\n}", fails: "is not a path below the root"},
+		{text: "parachute {\n ping_path /\n}", fails: "is not a path below the root"},
+		{text: "parachute {\n ping_path /a/../b\n}", fails: "is not a path below the root"},
 		{text: "parachute {\n pass_thru on\n}", fails: "wrong argument count"},
 		{text: "parachute app1 {\n service app2\n}", fails: "the service is given twice"},
 		{text: "parachute {\n service app1\n service app1\n}", fails: "the service is given twice"},
 		{text: "parachute {\n pass_thru\n pass_thru\n}", fails: "pass_thru is given twice"},
 		{text: "parachute {\n service app1 {\n }\n}", fails: "unrecognized"},
 		{text: "parachute {\n pass_thru {\n }\n}", fails: "unrecognized"},
-		{text: "parachute {\n colour red\n}", fails: `unrecognized subdirective "colour"; parachute knows service, pass_thru and client_timeout`},
+		{text: "parachute {\n colour red\n}", fails: `unrecognized subdirective "colour"; parachute knows service, pass_thru, client_timeout and ping_path`},
 	}, func(d *caddyfile.Dispenser) (any, error) {
 		var h Handler
 		err := h.UnmarshalCaddyfile(d)

@@ -18,6 +18,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/errorpage"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 // Handler forwards requests to the services that have been deployed.
@@ -38,6 +39,11 @@ type Handler struct {
 	// The server has to parse more than that (max_header_bytes), since over HTTP/2 what it
 	// does not parse ends the connection. Default: what the server parses.
 	MaxHeaderSize int64 `json:"max_header_size,omitempty"`
+
+	// PingPath is a path at which GET and HEAD are answered on every host, whether a service has it or
+	// not: 200, and 503 from when the process is told to stop. It is for load balancers in front.
+	// Default: none.
+	PingPath string `json:"ping_path,omitempty"`
 
 	app    *App
 	engine *proxy.Engine
@@ -64,6 +70,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if h.MaxHeaderSize < 0 {
 		return errors.New("max_header_size is negative")
+	}
+	if h.PingPath != "" {
+		if err := run.CheckPingPath(h.PingPath); err != nil {
+			return fmt.Errorf("ping_path: %w", err)
+		}
 	}
 	if h.Service != "" {
 		if err := api.ValidateServiceName(h.Service); err != nil {
@@ -118,6 +129,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve serves a request of a client that is a trusted proxy or not. c is nil if the
 // connection is not one of ours.
 func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
+	if h.isPing(r) {
+		answerPing(w)
+		return nil
+	}
 	w, r, guarded := h.guards.Begin(c, w, r)
 	defer guarded.Done()
 	if h.MaxHeaderSize > 0 && headSize(r) > h.MaxHeaderSize {

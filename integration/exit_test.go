@@ -64,8 +64,8 @@ func TestStopLosesNothing(t *testing.T) {
 func TestShutdownDelayIsForThoseInFront(t *testing.T) {
 	port, err := rig.FreePort()
 	must(t, err)
-	ready := func() (int, string) {
-		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/ready", port))
+	ask := func(url string) (int, string) {
+		resp, err := http.Get(url)
 		if err != nil {
 			return 0, err.Error()
 		}
@@ -73,9 +73,14 @@ func TestShutdownDelayIsForThoseInFront(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
+	ready := func() (int, string) { return ask(fmt.Sprintf("http://127.0.0.1:%d/ready", port)) }
 	file := filepath.Join(t.TempDir(), "empty.json")
 	must(t, os.WriteFile(file, []byte("{}"), 0o600))
-	p := startProxy(t, "--metrics-port", itoa(port), "--shutdown-delay", "1h", "--config", file)
+	p := startProxy(t, "--metrics-port", itoa(port), "--shutdown-delay", "1h", "--config", file, "--ping-path", "/ping")
+	ping := func() (int, string) { return ask(p.URL() + "/ping") }
+	if code, text := ping(); code != http.StatusOK || text != "ready\n" { // though nothing is deployed
+		t.Errorf("%d %q", code, text)
+	}
 	apps := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
 	deploy(t, p, to(apps[0]))
 	if code, text := ready(); code != http.StatusOK || text != "ready\n" {
@@ -90,6 +95,9 @@ func TestShutdownDelayIsForThoseInFront(t *testing.T) {
 		code, text := ready()
 		return code == http.StatusServiceUnavailable && text == "stopping\n"
 	})
+	if code, text := ping(); code != http.StatusServiceUnavailable || text != "stopping\n" {
+		t.Errorf("%d %q", code, text)
+	}
 	kept := &http.Client{Timeout: patience}
 	fresh := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	for i := range 4 {

@@ -184,9 +184,11 @@ func (o *options) server(port int, more object) object {
 }
 
 func (o *options) serviceRoute() object {
-	return object{"handle": []any{object{
-		"handler": "parachute", "client_timeout": o.clientTimeout.String(), "max_header_size": int64(o.maxHeaderSize),
-	}}}
+	handler := object{"handler": "parachute", "client_timeout": o.clientTimeout.String(), "max_header_size": int64(o.maxHeaderSize)}
+	if o.pingPath != "" {
+		handler["ping_path"] = o.pingPath
+	}
+	return object{"handle": []any{handler}}
 }
 
 func (o *options) listen(port int) string { return net.JoinHostPort(o.bind, strconv.Itoa(port)) }

@@ -39,6 +39,7 @@ type options struct {
 	configFile     string
 	gracePeriod    api.Duration
 	shutdownDelay  api.Duration
+	pingPath       string
 	clientTimeout  api.Duration
 	maxHeaderSize  api.Size
 	dropOddNames   bool
@@ -83,5 +84,6 @@ func (o *options) register(flags *pflag.FlagSet) {
 	o.linger = api.Duration(DefaultLinger)
 	flags.Var(&o.linger, "linger", "`time` that this process stays for the clients that it has, once another one has taken over from it")
 	flags.Var(&o.gracePeriod, "grace-period", "`time` that requests and streams have to finish when the proxy stops")
-	flags.Var(&o.shutdownDelay, "shutdown-delay", "`time` for which the proxy goes on as before when it is told to stop, but says on --metrics-port that it is not ready, before the grace period begins")
+	flags.Var(&o.shutdownDelay, "shutdown-delay", "`time` for which the proxy goes on as before when it is told to stop, but says on --metrics-port and --ping-path that it is not ready, before the grace period begins")
+	flags.StringVar(&o.pingPath, "ping-path", "", "`path`, such as /ping, that says on every host whether clients should come, for load balancers in front (default: none)")
 }

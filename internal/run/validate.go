@@ -48,6 +48,11 @@ func (o *options) validate() error {
 	if o.shutdownDelay < 0 || o.shutdownDelay > api.Duration(24*time.Hour) {
 		return fmt.Errorf("--shutdown-delay %s is out of range; use a value from 0s to 24h", o.shutdownDelay)
 	}
+	if o.pingPath != "" {
+		if err := CheckPingPath(o.pingPath); err != nil {
+			return fmt.Errorf("--ping-path: %w", err)
+		}
+	}
 	if o.maxHeaderSize < 1<<10 || o.maxHeaderSize > 16<<20 {
 		return fmt.Errorf("--max-header-size %s is out of range; use a value from 1KiB to 16MiB", o.maxHeaderSize.String())
 	}
