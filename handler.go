@@ -144,7 +144,7 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 	}
 	if h.logs {
 		client.Record = new(forward.Record)
-		defer h.addToLog(r, client.Record) // also when the answer breaks off, which is a panic
+		defer h.addToLog(w, r, client.Record) // also when the answer breaks off, which is a panic
 	}
 	err := h.engine.ServeHTTP(w, r, h.Service, client)
 	switch {
@@ -157,9 +157,9 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 }
 
 // addToLog adds what became of a request to its line in the access log.
-func (h *Handler) addToLog(r *http.Request, record *forward.Record) {
+func (h *Handler) addToLog(w http.ResponseWriter, r *http.Request, record *forward.Record) {
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Add(proxy.RecordField(record))
+		extra.Add(proxy.RecordField(record, r.Header, w.Header()))
 	}
 }
 

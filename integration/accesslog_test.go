@@ -94,3 +94,50 @@ func TestFailedRequestIsLoggedWithTheTimeThatWasOver(t *testing.T) {
 		t.Errorf("the access log has %+v", access)
 	}
 }
+
+// A service names the header fields that its lines have besides, and the paths that its metrics do
+// without.
+func TestServicesSayWhatIsLoggedAndCounted(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, "--access-log")
+	a := startApp(t, "a", func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Cache-Control"] = []string{"no-store", "private"}
+	})
+	if r := run(t, p, "deploy", a.addr(), "--service", "web", "--path-prefix", "/app", "--log-request-header", "user-agent,X-None,Authorization",
+		"--log-response-header", "Cache-Control", "--exclude-metrics-path", "/ping"); r.Code != 0 {
+		t.Fatalf("%d %s", r.Code, r.Stderr)
+	}
+	for _, path := range []string{"/app/ping", "/app/ping/x", "/app/ping?q"} {
+		req, err := http.NewRequest(http.MethodGet, p.URL()+path, nil)
+		must(t, err)
+		req.Header.Set("User-Agent", "test/1")
+		req.Header.Set("Authorization", "secret")
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		must(t, resp.Body.Close())
+		line := rawLineAbout(t, p, "handled request", path)
+		for _, want := range []string{`"req_user_agent":"test/1"`, `"req_x_none":""`, `"req_authorization":"REDACTED"`, `"resp_cache_control":"no-store,private"`} {
+			if !strings.Contains(line, want) {
+				t.Errorf("the line about %s lacks %s: %s", path, want, line)
+			}
+		}
+	}
+	if text := ourMetrics(t, p).text; !strings.Contains(text, `parachute_requests_total{code="2xx",method="GET",service="web"} 1`+"\n") {
+		t.Error("not one request is counted, which is the one for another path")
+	}
+}
+
+// rawLineAbout is lineAbout for all that the line has.
+func rawLineAbout(t *testing.T, p *rig.Proxy, msg, uri string) (found string) {
+	t.Helper()
+	waitFor(t, msg+" of "+uri+" in the log", func() bool {
+		for line := range strings.SplitSeq(p.Log(), "\n") {
+			if strings.Contains(line, `"msg":"`+msg+`"`) && strings.Contains(line, `"uri":"`+uri+`"`) {
+				found = line
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}

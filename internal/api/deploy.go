@@ -160,6 +160,15 @@ type DeployRequest struct {
 	// Accept. Default: none.
 	InterceptErrors string `json:"intercept_errors,omitempty"`
 
+	// LogRequestHeaders and LogResponseHeaders are fields of requests, and of answers as clients get
+	// them, that lines of the access log have besides, as req_user_agent and resp_cache_control. Several
+	// values are joined by commas; credentials and cookies are not logged. Default: none.
+	LogRequestHeaders  []string `json:"log_request_headers,omitempty"`
+	LogResponseHeaders []string `json:"log_response_headers,omitempty"`
+	// ExcludeMetricsPaths are paths, as the application gets them, of requests that are not counted
+	// in the numbers and durations of requests. They are logged. Default: none.
+	ExcludeMetricsPaths []string `json:"exclude_metrics_paths,omitempty"`
+
 	// LB is how requests are spread over several targets. Default: least_conn.
 	LB LoadBalancing `json:"lb,omitempty"`
 	// Sticky keeps a client with the target that it was with first, by a cookie,
@@ -332,14 +341,14 @@ func (r DeployRequest) Validate() error {
 // value no deploy can have, or nil. How fields go together depends on the service that a
 // [Patch] is for.
 func (r DeployRequest) ValidateValues() error {
-	return r.resolve(new(Spec), r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveErrorPages, r.resolveHandlers, r.resolveNote, r.resolveRollout)
+	return r.resolve(new(Spec), r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveErrorPages, r.resolveLogFields, r.resolveHandlers, r.resolveNote, r.resolveRollout)
 }
 
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
 	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
-	if err := r.resolve(&s, r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveErrorPages, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
+	if err := r.resolve(&s, r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveErrorPages, r.resolveLogFields, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}
 	return s, nil

@@ -39,6 +39,10 @@ type Options struct {
 	ErrorPages      string `json:"error_pages,omitempty"`
 	InterceptErrors string `json:"intercept_errors,omitempty"`
 
+	LogRequestHeaders   []string `json:"log_request_headers,omitempty"`
+	LogResponseHeaders  []string `json:"log_response_headers,omitempty"`
+	ExcludeMetricsPaths []string `json:"exclude_metrics_paths,omitempty"`
+
 	LB             LoadBalancing `json:"lb"`
 	Sticky         bool          `json:"sticky,omitempty"`
 	StickySameSite SameSite      `json:"sticky_same_site,omitempty"`

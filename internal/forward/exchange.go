@@ -188,7 +188,8 @@ const maxRequestID = 256
 
 // recordOf returns the record of x, which has not left its target yet.
 func (x *exchange) recordOf() Record {
-	r := Record{Service: x.release.Spec.Service, Release: x.release.Version, UpstreamDuration: x.answeredIn}
+	r := x.release.Record()
+	r.UpstreamDuration = x.answeredIn
 	if x.upstream != nil {
 		r.Target = x.upstream.target.String()
 	}

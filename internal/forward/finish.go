@@ -55,7 +55,7 @@ func (x *exchange) count(status int, err error) {
 	if !x.counted {
 		x.counted = true
 		took := x.from.duration()
-		x.release.Traffic.Count(x.in.Method, status, took)
+		x.release.Measure(x.in, status, took)
 		x.conclude(status, err, took)
 	}
 }

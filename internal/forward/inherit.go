@@ -73,6 +73,8 @@ func reachedAlike(a, b *api.Spec) bool {
 		// What is done with their answers.
 		o.ErrorPages, o.InterceptErrors = "", ""
 		o.ScopeCookiePaths, o.MaxResponseBody, o.BufferResponses, o.BufferMemory = false, 0, false, 0
+		// What is told of them.
+		o.LogRequestHeaders, o.LogResponseHeaders, o.ExcludeMetricsPaths = nil, nil, nil
 		// What they are told of the client.
 		o.ForwardHeaders, o.ClientIPHeader = false, ""
 		o.LB, o.Sticky, o.StickySameSite = "", false, ""

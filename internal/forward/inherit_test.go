@@ -33,6 +33,7 @@ func TestEveryOptionCountsForATargetThatStays(t *testing.T) {
 		"Warm": true, "WarmRequests": true, "Smoke": true, "BeforeSwitch": true, "LB": true, "Sticky": true, "StickySameSite": true,
 		"WriterAffinity": true, "ReadTargetWebSockets": true,
 		"CanonicalHost": true, "ScopeCookiePaths": true, "ForwardHeaders": true, "ClientIPHeader": true,
+		"LogRequestHeaders": true, "LogResponseHeaders": true, "ExcludeMetricsPaths": true,
 		"ErrorPages": true, "InterceptErrors": true,
 		"MaxBody": true, "BufferRequests": true, "MaxResponseBody": true, "BufferResponses": true, "BufferMemory": true,
 		// What follows from them counts: see upstream.stays.

@@ -14,6 +14,9 @@ func (f *Forwarder) NewRelease(s api.Spec) *Release {
 	if s.ErrorPages != nil {
 		r.pages, _ = errorpage.Parse(s.ErrorPages) // which the deploy has done before
 	}
+	if o := &s.Options; len(o.LogRequestHeaders)+len(o.LogResponseHeaders) > 0 {
+		r.logged = &LoggedFields{o.LogRequestHeaders, o.LogResponseHeaders}
+	}
 	if s.Options.InterceptErrors != "" {
 		r.intercepted, _ = api.ParseStatusRanges(s.Options.InterceptErrors) // as above
 	}

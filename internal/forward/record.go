@@ -13,4 +13,14 @@ type Record struct {
 	// UpstreamDuration is the time from the last attempt to send the request to the
 	// beginning of the answer, or to the failure.
 	UpstreamDuration time.Duration
+	// Logged are the header fields that a log has besides; nil if the service names none.
+	Logged *LoggedFields
+}
+
+// LoggedFields are names of header fields, of requests and of answers.
+type LoggedFields struct{ Request, Response []string }
+
+// Record returns what a log says of every request to r.
+func (r *Release) Record() Record {
+	return Record{Service: r.Spec.Service, Release: r.Version, Logged: r.logged}
 }

@@ -35,6 +35,8 @@ type Release struct {
 	// api.Options.InterceptErrors; nil without.
 	pages       *errorpage.Set
 	intercepted api.StatusRanges
+	// logged are the fields of api.Options.LogRequestHeaders and LogResponseHeaders; nil without.
+	logged *LoggedFields
 	// plain says that no target is reached by the standard library's transport.
 	plain bool
 
@@ -239,5 +241,5 @@ func (r *Release) Judge(f func(in *http.Request, from *Sender, o Outcome)) {
 // Fail returns err, for which a request to r is answered without having been forwarded.
 func (r *Release) Fail(err error, from Sender) error {
 	r.Traffic.noteLarge(err)
-	return &Failure{Record: Record{Service: r.Spec.Service, Release: r.Version}, Duration: from.duration(), Err: err, Pages: r.pages}
+	return &Failure{Record: r.Record(), Duration: from.duration(), Err: err, Pages: r.pages}
 }

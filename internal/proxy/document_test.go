@@ -501,7 +501,7 @@ func TestEverySettingIsStored(t *testing.T) {
 			case []string:
 				value := "/a"
 				switch {
-				case setting.Name == "forward-auth-header":
+				case setting.Name == "forward-auth-header", strings.HasPrefix(setting.Name, "log-"):
 					value = "A"
 				case strings.HasSuffix(setting.Name, "header"):
 					value = "A: b"

@@ -43,7 +43,7 @@ func LogFields(err error) []zap.Field {
 	if !ok {
 		return []zap.Field{zap.Error(err)}
 	}
-	fields := []zap.Field{RecordField(&f.Record), zap.Duration("duration", f.Duration.Round(time.Microsecond))}
+	fields := []zap.Field{RecordField(&f.Record, nil, nil), zap.Duration("duration", f.Duration.Round(time.Microsecond))}
 	if f.Setting != "" {
 		fields = append(fields, zap.String("setting", string(f.Setting)))
 	}

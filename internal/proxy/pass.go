@@ -99,7 +99,7 @@ func (p *pass) through(chain Chain, r *http.Request) (err error) {
 	if p.v.client.Record == nil {
 		p.v.client.Record = new(forward.Record)
 	}
-	*p.v.client.Record = forward.Record{Service: p.release.Spec.Service, Release: p.release.Version}
+	*p.v.client.Record = p.release.Record()
 	defer func() { p.end(recover(), &err) }()
 	p.waiting = newWaitingContext(r.Context(), p.v.client.Connection)
 	defer p.waiting.end()

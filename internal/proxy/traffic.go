@@ -11,9 +11,9 @@ import (
 // count counts a request that is answered with status and is not forwarded to r, and fills
 // in its record.
 func (r *release) count(in *http.Request, status int, client forward.Sender) {
-	r.Traffic.Count(in.Method, status, time.Since(client.Began))
+	r.Measure(in, status, time.Since(client.Began))
 	if client.Record != nil {
-		*client.Record = forward.Record{Service: r.Spec.Service, Release: r.Version}
+		*client.Record = r.Record()
 	}
 }
 
