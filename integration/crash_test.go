@@ -16,12 +16,9 @@ import (
 
 // Trap 54. The proxy is killed at random instants while deploys of several
 // services run; every restart has to load, lose no service, and serve a release
-// that was healthy. A release whose deploy has returned is never lost.
+// that was healthy. It is killed 40 times, or 200 with PARACHUTE_SOAK. A release whose deploy has returned is never lost.
 func TestKilledProxyComesBackWithEveryService(t *testing.T) {
-	kills := 200
-	if testing.Short() {
-		kills = 20
-	}
+	kills := soakCount(t, 40, 200)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -243,10 +243,7 @@ func startHandlersUnderLoad(t *testing.T, p *rig.Proxy, hosts []string, check fu
 // TestHandlersAreSwappedUnderLoad: no answer is wrong, and nothing is left behind. It takes 20 swaps, or 200
 // with PARACHUTE_SOAK.
 func TestHandlersAreSwappedUnderLoad(t *testing.T) {
-	warmUp, swaps := 5, 20
-	if soakTime(t, 0) > 0 {
-		warmUp, swaps = 20, 200
-	}
+	warmUp, swaps := soakCount(t, 5, 20), soakCount(t, 20, 200)
 	p := startProxy(t)
 	page := strings.Repeat("a page that is worth it ", 100)
 	var apps [2]*app
@@ -296,10 +293,7 @@ func wantInventory(t *testing.T, p *rig.Proxy, before inventory) {
 // TestReloadsKeepTheHandlersOfServices under load: 10 of them with 10 services, or 50 with 50 with
 // PARACHUTE_SOAK.
 func TestReloadsKeepTheHandlersOfServices(t *testing.T) {
-	services, reloads := 10, 10
-	if soakTime(t, 0) > 0 {
-		services, reloads = 50, 50
-	}
+	services, reloads := soakCount(t, 10, 50), soakCount(t, 10, 50)
 	p := newProxy(t)
 	file := filepath.Join(p.Dir, "sites.Caddyfile")
 	must(t, os.WriteFile(file, []byte("{\n}\n"), 0o600))

@@ -124,10 +124,7 @@ func dialHTTP3(target rig.RawTarget) (*quic.Conn, error) {
 // TestReloadsKeepConnectionsOverHTTP3: they are not asked to end, and what is on them goes on. It takes 10
 // reloads, or 50 with PARACHUTE_SOAK.
 func TestReloadsKeepConnectionsOverHTTP3(t *testing.T) {
-	reloads := 10
-	if soakTime(t, 0) > 0 {
-		reloads = 50
-	}
+	reloads := soakCount(t, 10, 50)
 	p := startReloadable(t)
 	s := secure(t, p, streamApp(t))
 	long := openStream(t, s.target, s.target.Secure)

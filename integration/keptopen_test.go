@@ -21,10 +21,8 @@ import (
 // rejected in the way that clients may repeat. It takes 10 reloads and 2
 // upgrades, or 200 and 20 with PARACHUTE_SOAK, when the upload takes a minute.
 func TestReloadsAndUpgradesUnderEveryKindOfLoad(t *testing.T) {
-	upgrades, reloads, uploadTime := 2, 5, 3*time.Second
-	if soakTime(t, 0) > 0 {
-		upgrades, reloads, uploadTime = 20, 10, time.Minute
-	}
+	upgrades, reloads := soakCount(t, 2, 20), soakCount(t, 5, 10)
+	uploadTime := time.Duration(soakCount(t, 3, 60)) * time.Second
 	linger := uploadTime + 5*time.Second
 	file := filepath.Join(t.TempDir(), "sites.Caddyfile")
 	write := func(generation int) {

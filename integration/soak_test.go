@@ -79,6 +79,15 @@ func soakTime(t *testing.T, without time.Duration) time.Duration {
 	return duration
 }
 
+// soakCount returns how often a test does something: what it does without PARACHUTE_SOAK, or with it.
+func soakCount(t *testing.T, without, with int) int {
+	t.Helper()
+	if soakTime(t, 0) > 0 {
+		return with
+	}
+	return without
+}
+
 // inventory is what a process holds.
 type inventory struct{ goroutines, descriptors, heap int }
 

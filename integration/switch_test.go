@@ -16,12 +16,13 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// TestTwoHundredDeploysUnderLoadLoseNothing is the promise that everything else
-// serves: 200 keep-alive connections and a few uploads, 200 deploys back and
-// forth, and every request is answered with 2xx by a release that was active at
+// TestDeploysUnderLoadLoseNothing is the promise that everything else
+// serves: 200 keep-alive connections and a few uploads, 50 deploys back and
+// forth (200 with PARACHUTE_SOAK), and every request is answered with 2xx by a release that was active at
 // some moment between the request's start and its end.
-func TestTwoHundredDeploysUnderLoadLoseNothing(t *testing.T) {
-	const connections, uploaders, deploys = 200, 4, 200
+func TestDeploysUnderLoadLoseNothing(t *testing.T) {
+	const connections, uploaders = 200, 4
+	deploys := soakCount(t, 50, 200)
 	p := startProxy(t)
 	apps := []*app{startApp(t, "a", nil), startApp(t, "b", nil)}
 	deploy(t, p, to(apps[0]))

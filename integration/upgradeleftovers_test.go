@@ -10,10 +10,7 @@ import (
 // TestUpgradesLeaveNothingBehind: no process, descriptor, goroutine, memory or file. It takes 4 upgrades
 // under load, or a hundred with PARACHUTE_SOAK.
 func TestUpgradesLeaveNothingBehind(t *testing.T) {
-	upgrades := 4
-	if soakTime(t, 0) > 0 {
-		upgrades = 100
-	}
+	upgrades := soakCount(t, 4, 100)
 	p, target := startSecured(t, startApp(t, "a", nil), "--linger", "5s")
 	var pids []int
 	alone := func() {

@@ -54,10 +54,7 @@ func (p *racingProxy) wants(status int, body string) {
 // TestOperationsRaceWithUpgrades: whatever is done at any moment of an upgrade succeeds, and is what the
 // new process serves. Each operation is raced twice, or a hundred times with PARACHUTE_SOAK.
 func TestOperationsRaceWithUpgrades(t *testing.T) {
-	rounds := 1
-	if soakTime(t, 0) > 0 {
-		rounds = 50
-	}
+	rounds := soakCount(t, 1, 50)
 	for name, round := range map[string]func(p *racingProxy, a, b *app){
 		"deploys": func(p *racingProxy, a, b *app) {
 			for _, next := range []*app{a, b} {
