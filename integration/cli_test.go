@@ -17,6 +17,7 @@ import (
 // Bad input gets one clear sentence with the way out and the right exit code,
 // and changes nothing.
 func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	p := startProxy(t)
 	a := startApp(t, "a", nil)
 	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})
@@ -116,6 +117,7 @@ func TestBadInputIsRefusedWithAWayOutAndChangesNothing(t *testing.T) {
 // A script that asks for JSON need not read what is for people: the last line of standard
 // output has an error, and its code, if the command failed.
 func TestFailuresAreJSONOnStandardOutputToo(t *testing.T) {
+	t.Parallel()
 	p := startProxy(t)
 	a := startApp(t, "a", nil)
 	deploy(t, p, api.DeployRequest{Targets: []string{a.addr()}, Service: "shop", Hosts: []string{"shop.test"}})

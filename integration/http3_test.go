@@ -175,6 +175,7 @@ func TestUpgradesRejectAtMostOverHTTP3(t *testing.T) {
 
 // TestStreamOverHTTP3LivesThroughUpgrades, by as many processes as there may be.
 func TestStreamOverHTTP3LivesThroughUpgrades(t *testing.T) {
+	t.Parallel()
 	p, target := startHTTP3(t)
 	var streams []*stream
 	for range 3 {
@@ -335,6 +336,7 @@ func (n *nat) rebind() {
 
 // TestClientThatChangesItsPortKeepsItsConnection, also if that is with an older process.
 func TestClientThatChangesItsPortKeepsItsConnection(t *testing.T) {
+	t.Parallel()
 	p, target := startHTTP3(t)
 	through := startNAT(t, target.Secure)
 	s := openStream(t, target, through.inside.LocalAddr().String())

@@ -32,6 +32,7 @@ func (c *connections) count() int {
 
 // TestScalingIsNoColdStart for the instances that stay, and leaves nothing behind.
 func TestScalingIsNoColdStart(t *testing.T) {
+	t.Parallel()
 	p := startProxy(t)
 	a, toA := startConnected(t, "a")
 	b, toB := startConnected(t, "b")

@@ -11,6 +11,7 @@ import (
 
 // A command that waits for ever keeps a pipeline for as long.
 func TestCommandsGiveUpOnAProxyThatSaysNothing(t *testing.T) {
+	t.Parallel()
 	p := newProxy(t)
 	socket := filepath.Join(p.Dir, "silent.sock")
 	l, err := net.Listen("unix", socket)

@@ -352,6 +352,7 @@ func TestOldProcessThatIsKilledLeavesNothing(t *testing.T) {
 
 // TestStopEndsAllProcesses of the proxy, as who stops it wants.
 func TestStopEndsAllProcesses(t *testing.T) {
+	t.Parallel()
 	p := startProxy(t)
 	deploy(t, p, api.DeployRequest{Service: "default", Targets: []string{startExample(t, "a").Addr}})
 	openWebSocket(t, p, "app.test")
