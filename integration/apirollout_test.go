@@ -19,11 +19,19 @@ func callRollouts(c apiCaller) {
 	c.call(200, http.MethodPost, service+"/deployments?dry_run=true", `{`+targets(a)+`, "steps": ["5%/1m", "50%"], "watch": "1m", "keep": true}`)
 	c.call(200, http.MethodGet, service+"/releases", "")
 	c.call(200, http.MethodPut, path, `{"action": "set", "weight": "12.5%"}`)
+	c.call(400, http.MethodPut, path, `{"action": "set", "weight": "100%"}`)
+	c.call(400, http.MethodPut, path, `{"action": "set", "weight": "1%", "values": ["a"]}`)
 	for _, action := range []string{"pause", "resume", "abort"} {
 		c.call(200, http.MethodPut, path, `{"action": "`+action+`"}`)
 	}
 	c.call(200, http.MethodGet, service+"/releases", "")
-	for _, body := range []string{``, `{`, `{"action": "jump"}`, `{"action": "set"}`, `{"action": "abort", "full": true}`, `{"action": "set", "weight": "100%"}`, `{"action": "pause", "weight": "1%"}`, `{"x": 1}`} {
+	// One whose clients are known by a cookie of the application's.
+	c.deploy(409, "web", `{`+targets(b)+`, "canary": "0%", "canary_by": "cookie:team"}`)
+	c.call(200, http.MethodPut, path, `{"action": "set", "weight": "100%", "values": ["17", "42"]}`)
+	c.call(200, http.MethodGet, service, "")
+	c.call(200, http.MethodPut, path, `{"action": "abort"}`)
+	c.deploy(400, "web", `{`+targets(b)+`, "canary": "0%", "canary_by": "cookie:"}`)
+	for _, body := range []string{``, `{`, `{"action": "jump"}`, `{"action": "set"}`, `{"action": "abort", "full": true}`, `{"action": "pause", "weight": "1%"}`, `{"action": "abort", "values": ["a"]}`, `{"action": "set", "weight": "1%", "values": [""]}`, `{"x": 1}`} {
 		c.call(400, http.MethodPut, path, body)
 	}
 	// One that goes on by itself, and one that grows by itself, both with their events.

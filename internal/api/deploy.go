@@ -258,7 +258,8 @@ type DeployRequest struct {
 	// all, so that its caches can fill. Default: 0, which is all at once.
 	SlowStart *Duration `json:"slow_start,omitempty"`
 	// CanaryBy says what a client is known by, so that it stays with a release: "cookie", "ip"
-	// or "header:NAME". Default: cookie.
+	// "header:NAME", or "cookie:NAME" for a cookie that the application sets: a client without
+	// it never gets the new release. Default: cookie, which the proxy sets.
 	CanaryBy string `json:"canary_by,omitempty"`
 	// MaxErrorRate is the share of the requests to the new release that may fail: twice what
 	// failed with the release before, if that is more. Default: 1%.

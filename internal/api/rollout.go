@@ -99,6 +99,10 @@ func (r *Rollout) IsCanary() bool { return r != nil && (len(r.Steps) > 0 || r.Sl
 // Header returns the name of the header field that clients are known by, if they are.
 func (r *Rollout) Header() (string, bool) { return strings.CutPrefix(r.By, "header:") }
 
+// Cookie returns the name of the cookie of the application's that clients are known by, if they
+// are.
+func (r *Rollout) Cookie() (string, bool) { return strings.CutPrefix(r.By, "cookie:") }
+
 // Validate returns an [Error] with [CodeInvalid] if a value is out of its bounds.
 func (r *Rollout) Validate() error {
 	switch {
@@ -129,8 +133,13 @@ func (r *Rollout) Validate() error {
 		if _, _, err := ParseHeaderField(name + ":"); err != nil {
 			return Invalid("%.64q is not the name of a header field", name)
 		}
+	} else if name, by := r.Cookie(); by {
+		// The name of a cookie is a token, as that of a field (RFC 6265, section 4.1.1).
+		if _, _, err := ParseHeaderField(name + ":"); err != nil {
+			return Invalid("%.64q is not the name of a cookie", name)
+		}
 	} else if r.By != "" && r.By != "cookie" && r.By != "ip" {
-		return Invalid("a client is known by cookie, by ip or by header:NAME, not by %.64q", r.By)
+		return Invalid("a client is known by cookie, by cookie:NAME, by ip or by header:NAME, not by %.64q", r.By)
 	}
 	return nil
 }
@@ -261,6 +270,8 @@ type RolloutStatus struct {
 	Previous int `json:"previous"`
 	// Weight is the share of the clients that the release gets.
 	Weight Percent `json:"weight"`
+	// Values are those of [RolloutRequest.Values].
+	Values []string `json:"values,omitempty"`
 	// Step is the number of the step, from 1; 0 if there are none. Steps is how many there are.
 	Step  int `json:"step,omitempty"`
 	Steps int `json:"steps,omitempty"`
@@ -322,6 +333,29 @@ type RolloutRequest struct {
 	IfMatch string `json:"-"`
 	// Weight is the share that a canary is to get.
 	Weight *Percent `json:"weight,omitempty"`
+	// Values are values of the cookie that clients are known by, whose clients get the canary
+	// whatever its share is. It is for a canary by cookie:NAME, and takes the place of the
+	// values before. Default: none.
+	Values []string `json:"values,omitempty"`
+}
+
+// Bounds of [RolloutRequest.Values]: how many there may be, and how long one is, in bytes.
+const (
+	MaxCanaryValues = 1000
+	MaxCanaryValue  = 256
+)
+
+// ValidateCanaryValues returns an [Error] with [CodeInvalid] if values are out of their bounds.
+func ValidateCanaryValues(values []string) error {
+	if len(values) > MaxCanaryValues {
+		return Invalid("a canary can have at most %d values of its cookie", MaxCanaryValues)
+	}
+	for _, v := range values {
+		if v == "" || len(v) > MaxCanaryValue || strings.ContainsFunc(v, IsControl) {
+			return Invalid("%.64q is not a value of a cookie; it has from 1 to %d characters", v, MaxCanaryValue)
+		}
+	}
+	return nil
 }
 
 // Validate returns an [Error] with [CodeInvalid] if fields contradict each other.
@@ -334,12 +368,12 @@ func (r RolloutRequest) Validate() error {
 		return Invalid("to set the share of a canary takes a weight")
 	case r.Action != ActionSet && r.Weight != nil:
 		return Invalid("a weight is for the action %s", ActionSet)
+	case r.Action != ActionSet && len(r.Values) > 0:
+		return Invalid("values are for the action %s", ActionSet)
 	case r.Action != ActionPromote && r.Full:
 		return Invalid("full is for the action %s", ActionPromote)
-	case r.Weight != nil && *r.Weight == Whole:
-		return Invalid("100%% is a promotion").WithHint("use the action %s, with full", ActionPromote)
 	}
-	return nil
+	return ValidateCanaryValues(r.Values)
 }
 
 // RolloutResult tells what has become of a rollout.

@@ -113,7 +113,7 @@ var settings = withPlaces([]Setting{
 	{Name: "canary", Text: "`share` of the clients that get the new release, such as 10%, until it is promoted or aborted with parachute rollout", NotEmpty: true},
 	{Name: "steps", Text: "`shares` with the times that they last, such as 5%/2m,25%/5m,100%", NotEmpty: true},
 	{Name: "slow-start", Text: "`time` in which the share of the new release grows from nothing to all"},
-	{Name: "canary-by", Text: "what a client is `known` by: cookie, ip or header:NAME (default: cookie)", NotEmpty: true},
+	{Name: "canary-by", Text: "what a client is `known` by: cookie, cookie:NAME for one that the application sets, ip or header:NAME (default: cookie)", NotEmpty: true},
 	{Name: "max-error-rate", Text: "`share` of the requests to the new release that may fail; twice what the old one had, if that is more (default: " + DefaultMaxErrorRate + ")", NotEmpty: true},
 	{Name: "max-slow", Text: "`share` of the requests that may take longer than 95% of those to the old release (default: all)", NotEmpty: true},
 	{Name: "min-requests", Text: fmt.Sprintf("`number` of requests that the new release must have had to be trusted (default: %d)", DefaultMinRequests)},

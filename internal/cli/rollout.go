@@ -84,8 +84,13 @@ be removed. It also ends a watch, and lets a release go that deploy --keep has k
 func newSetCommand(env *Env) *cobra.Command {
 	cmd, c := bareRolloutAction(env, "set", "Give a canary another share of the clients",
 		`set gives a canary another share of the clients, which it has until somebody decides. Who
-has had the new release keeps it if the share grows.`, api.ActionSet)
-	cmd.Example = "  parachute rollout set app1.example.com --weight 25%"
+has had the new release keeps it if the share grows.
+
+With deploy --canary-by cookie:NAME, --values says for which values of that cookie the
+new release is in any case. They take the place of those before.`, api.ActionSet)
+	cmd.Example = `  parachute rollout set app1.example.com --weight 25%
+  parachute rollout set app1.example.com --weight 0% --values alice,bob`
+	cmd.Flags().StringSliceVar(&c.req.Values, "values", nil, "`values` of the cookie of --canary-by cookie:NAME whose clients get the new release whatever its share is")
 	weight := cmd.Flags().String("weight", "", "`share` of the clients, such as 25%")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *weight == "" {

@@ -4,8 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/forward"
@@ -22,6 +25,10 @@ type candidate struct {
 	by, header string
 	// cookie is the name of the cookie that it is known by.
 	cookie string
+	// named says that it is the application that sets this cookie. values are those of it whose
+	// clients get the candidate in any case.
+	named  bool
+	values []string
 }
 
 // newCandidate returns a release that serves a share of the clients.
@@ -29,8 +36,17 @@ func newCandidate(r *release, weight api.Percent, salt uint64, by string) *candi
 	c := &candidate{release: r, weight: weight, salt: salt, by: by, cookie: bucketCookie(r.Spec.Service)}
 	if name, ok := (&api.Rollout{By: by}).Header(); ok {
 		c.header = http.CanonicalHeaderKey(name)
+	} else if name, ok := (&api.Rollout{By: by}).Cookie(); ok {
+		c.cookie, c.named = name, true
 	}
 	return c
+}
+
+// of returns the candidate with the clients that have one of values in their cookie.
+func (c *candidate) of(values []string) *candidate {
+	next := *c
+	next.values = values
+	return &next
 }
 
 // with returns c with another share. Clients that have it keep it if the share grows.
@@ -50,6 +66,8 @@ const bucketAge = 24 * 60 * 60
 // gets reports whether a visitor is among those that get the candidate.
 func (c *candidate) gets(v *visitor) bool {
 	switch {
+	case c.named:
+		return c.isFor(v.in)
 	case c.weight == 0:
 		return false
 	case c.by == "ip":
@@ -78,6 +96,22 @@ func (c *candidate) gets(v *visitor) bool {
 func (c *candidate) inShare(id []byte) bool {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte(nil), id...), c.salt))
 	return binary.BigEndian.Uint64(sum[:8])%uint64(api.Whole) < uint64(c.weight)
+}
+
+// isFor reports whether the cookie that the application has set says that a client gets the
+// candidate. The share is taken as kamal-proxy takes it, by the 32-bit FNV-1a hash of the value: an
+// application can know beforehand what its clients get, and who comes from kamal-proxy stays.
+func (c *candidate) isFor(r *http.Request) bool {
+	cookie, err := r.Cookie(c.cookie)
+	if err != nil || cookie.Value == "" {
+		return false
+	}
+	if slices.Contains(c.values, cookie.Value) {
+		return true
+	}
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(cookie.Value))
+	return c.weight > 0 && float64(hash.Sum32()) <= math.MaxUint32*c.weight.Fraction()
 }
 
 // bucketID returns what the cookie of the client says; empty if it has none and gets none. A

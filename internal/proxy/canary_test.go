@@ -119,3 +119,38 @@ func TestClientIsKnownByWhatTheDeploySays(t *testing.T) {
 		t.Errorf("%d of 400 requests", got)
 	}
 }
+
+// TestCookieOfTheApplicationSaysWhoGetsTheCanary as kamal-proxy has it: by the FNV-1a hash of its
+// value, of which 0xbf9cf968 is that of "foobar", which is 74.85 % of the largest.
+func TestCookieOfTheApplicationSaysWhoGetsTheCanary(t *testing.T) {
+	for _, c := range []struct {
+		cookie string
+		weight api.Percent
+		values []string
+		gets   bool
+	}{
+		{"team=foobar", 7486, nil, true},
+		{"team=foobar", 7484, nil, false},
+		{"team=foobar", 0, nil, false},
+		{"team=foobar", 0, []string{"x", "foobar"}, true},
+		{"team=foobar", api.Whole, nil, true},
+		{"team=", api.Whole, []string{""}, false},
+		{"other=foobar", api.Whole, nil, false},
+		{"", api.Whole, []string{"foobar"}, false},
+		{"a=b; team=foobar; c=d", 7486, nil, true},
+	} {
+		in, err := http.NewRequest(http.MethodGet, "http://app.test/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Header.Set("Cookie", c.cookie)
+		in.Header.Set("Accept", "text/html") // which would have the proxy set a cookie of its own
+		v := &visitor{in: in}
+		if got := (&candidate{weight: c.weight, cookie: "team", named: true}).of(c.values).gets(v); got != c.gets {
+			t.Errorf("%+v: %v", c, got)
+		}
+		if len(v.cookies) > 0 {
+			t.Errorf("%+v: the proxy sets %v", c, v.cookies)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // documentFormat is the newest version of the document that this program writes. It
 // reads every older one, and writes the oldest that the state can be said in: whoever
 // goes back to an older program finds it readable.
-const documentFormat = 3
+const documentFormat = 4
 
 // document is what is stored of a service: its line-up. It is a type of
 // its own, because what is on disk outlives what is in memory.
@@ -73,6 +73,9 @@ type storedCandidate struct {
 	storedRelease
 	Weight api.Percent `json:"weight"`
 	Salt   uint64      `json:"salt,string"`
+	// Values are those of [candidate]. They are since format 4, as is a cookie of the
+	// application's in the settings of a rollout.
+	Values []string `json:"values,omitempty"`
 }
 
 // storedRollout is how a release is brought into service, and how far that has come.
@@ -103,7 +106,7 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		doc.Format, doc.Candidate = 2, &storedCandidate{storedRelease: stored, Weight: c.weight, Salt: c.salt}
+		doc.Format, doc.Candidate = 2, &storedCandidate{storedRelease: stored, Weight: c.weight, Salt: c.salt, Values: c.values}
 	}
 	if l.standby != nil {
 		stored, err := storedOf(l.standby)
@@ -117,6 +120,9 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 	}
 	if slices.ContainsFunc(l.releases(), func(r *release) bool { return r.Spec.Options.Guards() || r.Spec.ErrorPages != nil }) {
 		doc.Format = 3
+	}
+	if l.candidate != nil && l.candidate.named {
+		doc.Format = 4
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }
@@ -195,6 +201,9 @@ func decodeDocument(name string, b []byte) (stored, error) {
 		spec, err := doc.Candidate.spec(name)
 		if err != nil {
 			return stored{}, fmt.Errorf("the candidate: %w", err)
+		}
+		if err := api.ValidateCanaryValues(doc.Candidate.Values); err != nil {
+			return stored{}, err
 		}
 		all.candidate = &spec
 	}

@@ -1,6 +1,10 @@
 package proxy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+)
 
 // lineup is what becomes of the requests for a service at a moment. It is immutable: every
 // change of it is stored first, and is then one store in the claim of the service.
@@ -47,6 +51,15 @@ func (l *lineup) without(next *lineup) (left []*release) {
 
 // settled returns l with active alone, held as before: without what is tried and what is kept.
 func (l *lineup) settled(active *release) lineup { return lineup{active: active, hold: l.hold} }
+
+// rolloutStatus describes the rollout of l; nil if there is none.
+func (l *lineup) rolloutStatus() *api.RolloutStatus {
+	s := l.rollout.status(l.hold != nil)
+	if s != nil && l.candidate != nil {
+		s.Values = l.candidate.values
+	}
+	return s
+}
 
 // lastVersion returns the number of the newest release: that of l, or last.
 func (l *lineup) lastVersion(last int) int {

@@ -54,7 +54,7 @@ func (e *Engine) Rollout(name string, req api.RolloutRequest) (api.RolloutResult
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if l := svc.lineup(); l != nil {
-		result.Serving, result.Rollout = l.active.Version, l.rollout.status(l.hold != nil)
+		result.Serving, result.Rollout = l.active.Version, l.rolloutStatus()
 		if l.rollout == nil && l.standby != nil {
 			result.Kept = l.standby.Version
 		}
@@ -102,6 +102,15 @@ func (e *Engine) setWeight(svc *service, r *rollout, req api.RolloutRequest) err
 	if phase := r.position().Phase; phase != api.PhaseCanary {
 		return api.Invalid("the share of a release can be set during a canary, and this is a %s", phaseWords(phase))
 	}
+	if _, named := r.spec.Cookie(); !named {
+		switch {
+		case *req.Weight == api.Whole:
+			return api.Invalid("100%% is a promotion").WithHint("use the action %s, with full", api.ActionPromote)
+		case len(req.Values) > 0:
+			return api.Invalid("values are for a canary whose clients are known by a cookie of the application's").
+				WithHint("deploy it with %s", api.Field("canary_by").Is("cookie:NAME"))
+		}
+	}
 	_, err := e.change(svc, r, rolloutChange{
 		ifMatch: req.IfMatch,
 		to: func(at position) position {
@@ -112,7 +121,7 @@ func (e *Engine) setWeight(svc *service, r *rollout, req api.RolloutRequest) err
 		},
 		next: func(l lineup) lineup {
 			if l.candidate != nil {
-				l.candidate = l.candidate.with(*req.Weight)
+				l.candidate = l.candidate.with(*req.Weight).of(req.Values)
 			}
 			return l
 		},

@@ -81,7 +81,7 @@ func (e *Engine) statusOf(s *service) api.ServiceStatus {
 			standby := l.standby.Status()
 			status.Standby = &standby
 		}
-		status.Rollout = l.rollout.status(l.hold != nil)
+		status.Rollout = l.rolloutStatus()
 		status.Hosts = append(status.Hosts, r.Spec.Hosts...)
 		status.PathPrefixes = r.Spec.Options.PathPrefixes
 		status.TLS = r.Spec.Options.TLS != nil
