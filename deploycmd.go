@@ -68,7 +68,11 @@ func rootCommand() caddycmd.Command {
 			env := cli.NewEnv(program, args)
 			if program == argv0.Caddy {
 				argv0.Replace(args...)
-				cli.Describe(env, cmd, run.Command(thisProcess), newDeployCommand(env))
+				cli.Describe(env, cmd, run.Command(thisProcess), newDeployCommand(env), newImportCommand(env))
+				return
+			}
+			if program == argv0.KamalProxy {
+				runAsKamalProxy(env, cmd)
 				return
 			}
 			// Caddy's command line cannot be replaced, only added to. So our own name
@@ -78,7 +82,7 @@ func rootCommand() caddycmd.Command {
 			cmd.DisableFlagParsing = true
 			cmd.RunE = func(*cobra.Command, []string) error {
 				root := &cobra.Command{Use: "parachute"}
-				cli.Describe(env, root, run.Command(thisProcess), newDeployCommand(env), cli.NewCaddyCommand(), cli.NewManPagesCommand())
+				cli.Describe(env, root, run.Command(thisProcess), newDeployCommand(env), newImportCommand(env), cli.NewCaddyCommand(), cli.NewManPagesCommand())
 				root.SetArgs(args)
 				if err := root.Execute(); err != nil {
 					env.Exit(cli.UsageError(err))

@@ -39,6 +39,9 @@ type Handler struct {
 	// The server has to parse more than that (max_header_bytes), since over HTTP/2 what it
 	// does not parse ends the connection. Default: what the server parses.
 	MaxHeaderSize int64 `json:"max_header_size,omitempty"`
+	// TargetHeader is a header field in which a target is told its own address, as it was
+	// deployed. What a client sends in it is dropped. Default: none.
+	TargetHeader string `json:"target_header,omitempty"`
 
 	// PingPath is a path at which GET and HEAD are answered on every host, whether a service has it or
 	// not: 200, and 503 from when the process is told to stop. It is for load balancers in front.
@@ -75,6 +78,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if err := run.CheckPingPath(h.PingPath); err != nil {
 			return fmt.Errorf("ping_path: %w", err)
 		}
+	}
+	if h.TargetHeader != "" {
+		if _, _, err := api.ParseHeaderField(h.TargetHeader + ":"); err != nil {
+			return fmt.Errorf("target_header %q is not the name of a header field", h.TargetHeader)
+		}
+		h.TargetHeader = http.CanonicalHeaderKey(h.TargetHeader)
 	}
 	if h.Service != "" {
 		if err := api.ValidateServiceName(h.Service); err != nil {
@@ -138,7 +147,7 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 	if h.MaxHeaderSize > 0 && headSize(r) > h.MaxHeaderSize {
 		return h.fail(w, r, errLargeHead)
 	}
-	client := forward.Sender{Trusted: trusted, Ports: h.app.ports(), AllowSilence: guarded.AllowSilence, Server: h.server}
+	client := forward.Sender{Trusted: trusted, Ports: h.app.ports(), AllowSilence: guarded.AllowSilence, Server: h.server, TargetHeader: h.TargetHeader}
 	if watched := guarded.Watched(); watched != nil {
 		client.Connection = watched
 	}

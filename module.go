@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/parachute-proxy/parachute/internal/certs"
 	"github.com/parachute-proxy/parachute/internal/clientconn"
@@ -37,6 +38,7 @@ func init() {
 	caddy.RegisterModule(ClientAuthMatcher{})
 	caddy.RegisterModule(adminAPI{})
 	caddy.RegisterModule(StderrWriter{})
+	caddy.RegisterModule(KamalProxyEncoder{})
 
 	front.RegisterNetworks()
 
@@ -90,6 +92,9 @@ var (
 	_ caddy.AdminRouter = adminAPI{}
 
 	_ caddy.WriterOpener = StderrWriter{}
+
+	_ caddy.Provisioner = (*KamalProxyEncoder)(nil)
+	_ zapcore.Encoder   = (*KamalProxyEncoder)(nil)
 
 	_ proxy.Store          = (*store)(nil)
 	_ proxy.Certifier      = (*certs.Manager)(nil)

@@ -1,5 +1,5 @@
-// Package argv0 says who the program was called as. One binary is two programs:
-// parachute, and the Caddy that parachute is a plugin of.
+// Package argv0 says who the program was called as. One binary is three programs:
+// parachute, the Caddy that parachute is a plugin of, and kamal-proxy, whose command line it has.
 //
 // It imports next to nothing, because internal/extendedconnect has to be initialised
 // before net/http and needs the answer.
@@ -17,8 +17,9 @@ type Program string
 
 // The programs in the binary.
 const (
-	Parachute Program = "parachute"
-	Caddy     Program = "caddy"
+	Parachute  Program = "parachute"
+	Caddy      Program = "caddy"
+	KamalProxy Program = "kamal-proxy"
 )
 
 // A process is called once. The answers must not change when Replace does its work.
@@ -35,8 +36,8 @@ func Called() (Program, []string) { return program, slices.Clone(arguments) }
 
 // Parse returns who args, which begin with the name of the binary's file, call, and the
 // arguments of that program. It is Caddy if the file is named caddy, also with a version
-// or a platform behind that, or if the first argument is caddy; it is parachute
-// otherwise, so a copy with any other name does what its original does.
+// or a platform behind that, or if the first argument is caddy. It is kamal-proxy
+// if the file is named so. It is parachute otherwise, so a copy with any other name does what its original does.
 func Parse(args []string) (Program, []string) {
 	if len(args) == 0 {
 		return Parachute, nil
@@ -45,6 +46,8 @@ func Parse(args []string) (Program, []string) {
 	switch {
 	case isCaddy(args[0]):
 		return Caddy, rest
+	case strings.TrimSuffix(filepath.Base(args[0]), ".exe") == string(KamalProxy):
+		return KamalProxy, rest
 	case begins(rest, "caddy"):
 		return Caddy, rest[1:]
 	case begins(rest, "__complete", "caddy"), begins(rest, "__completeNoDesc", "caddy"):

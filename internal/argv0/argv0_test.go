@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestProgramIsCaddyOnlyWhenItIsCalledThat(t *testing.T) {
+func TestProgramIsAnotherOneOnlyWhenItIsCalledThat(t *testing.T) {
 	for line, want := range map[string]string{
 		"parachute run":                     "parachute: run",
 		"/usr/local/bin/parachute":          "parachute: ",
@@ -15,6 +15,11 @@ func TestProgramIsCaddyOnlyWhenItIsCalledThat(t *testing.T) {
 		"/opt/caddy/bin/p run":              "parachute: run",
 		"caddyshack run":                    "parachute: run",
 		"":                                  "parachute: ",
+		"/usr/local/bin/kamal-proxy run":    "kamal-proxy: run",
+		"kamal-proxy.exe list":              "kamal-proxy: list",
+		"kamal-proxy caddy run":             "kamal-proxy: caddy run",
+		"kamal-proxy-2 list":                "parachute: list",
+		"parachute kamal-proxy":             "parachute: kamal-proxy",
 		"caddy run":                         "caddy: run",
 		"/usr/bin/caddy":                    "caddy: ",
 		"caddy.exe version":                 "caddy: version",

@@ -209,7 +209,7 @@ func (p *textPrinter) probeFailed(ev api.Event) {
 		p.line(fmt.Sprintf(" - %s is still not ready: %s", ev.Target, ev.Reason))
 		if ev.Hint != p.hint {
 			p.hint = ev.Hint
-			p.line("   " + p.style.dim("hint: "+withFlags(ev.Hint)))
+			p.line("   " + p.style.dim("hint: "+WithFlags(ev.Hint)))
 		}
 		if p.live == nil {
 			return // which has said so

@@ -104,7 +104,7 @@ func (s *Stream) size() (columns, lines int) {
 func (e *Env) note(text string) { fmt.Fprintln(e.Err, text) }
 
 // command is a command line of ours in a text: the name of the program, and a command.
-var command = regexp.MustCompile(`(^|[^\w/-])(caddy )?parachute (apply|caddy|deploy|events|help|history|list|pause|remove|resume|rollback|rollout|run|status|stop|upgrade|version|wait)\b`)
+var command = regexp.MustCompile(`(^|[^\w/-])(caddy )?parachute (apply|caddy|deploy|events|help|history|import|list|pause|remove|resume|rollback|rollout|run|status|stop|upgrade|version|wait)\b`)
 
 // named returns a text that names commands, with the words that they are called by in
 // this program.

@@ -123,7 +123,7 @@ func describeEvent(ev api.Event) string {
 		return text
 	case api.EventEnded:
 		if ev.Result.Error != nil {
-			return text + fmt.Sprintf("deployment %s: %s", ev.Result.State, withFlags(ev.Result.Error.Message))
+			return text + fmt.Sprintf("deployment %s: %s", ev.Result.State, WithFlags(ev.Result.Error.Message))
 		}
 		return OutcomeOf(*ev.Result)
 	case api.EventRollout:

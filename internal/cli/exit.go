@@ -74,7 +74,7 @@ func (e *Env) Exit(err error) {
 		return
 	}
 	if failure, ok := errors.AsType[*api.Error](err); ok {
-		failure.Message, failure.Hint = withFlags(failure.Message), withFlags(failure.Hint)
+		failure.Message, failure.Hint = WithFlags(failure.Message), WithFlags(failure.Hint)
 	}
 	_, started := errors.AsType[startError](err)
 	_, reported := errors.AsType[reportedError](err)

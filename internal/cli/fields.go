@@ -16,9 +16,9 @@ var quoted = regexp.MustCompile("`[^`]+`")
 // the command.
 var operations = map[string]string{"remove": "run: parachute ", "list": "parachute ", "rollout": "parachute ", "wait": "parachute "}
 
-// withFlags returns a message of the API in the words of the command line: flags of deploy
+// WithFlags returns a message of the API in the words of the command line: flags of deploy
 // for the settings, and commands for the operations that it names.
-func withFlags(text string) string {
+func WithFlags(text string) string {
 	return quoted.ReplaceAllStringFunc(text, func(s string) string {
 		inner := strings.Trim(s, "`")
 		name, value, hasValue := strings.Cut(inner, "=")

@@ -17,7 +17,7 @@ func TestMessagesNameFlags(t *testing.T) {
 		"to free it, run: parachute remove shop":   api.Advise("to free it, %s", api.Operation("remove shop")),
 		"what is not known stays: `a` and `b=c d`": api.Advise("what is not known stays: `a` and `b=c d`"),
 	} {
-		if got := withFlags(a.Text); got != want {
+		if got := WithFlags(a.Text); got != want {
 			t.Errorf("%q is shown as %q, want %q", a.Text, got, want)
 		}
 	}

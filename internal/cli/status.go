@@ -210,7 +210,7 @@ func notesOf(r api.ReleaseStatus) (lines []string) {
 
 // failureOf says when and why a deployment failed.
 func failureOf(d api.DeploymentStatus, now time.Time) string {
-	text := fmt.Sprintf("failed %s ago: %s", now.Sub(*d.Ended).Truncate(time.Second), withFlags(d.Error.Message))
+	text := fmt.Sprintf("failed %s ago: %s", now.Sub(*d.Ended).Truncate(time.Second), WithFlags(d.Error.Message))
 	for _, r := range d.Error.Details {
 		switch {
 		case r.Healthy:

@@ -28,8 +28,8 @@ func init() {
 	}
 }
 
-// isRun reports whether the command is `parachute run` or `caddy parachute run`: in a
-// Caddy that runs a configuration of its user's, the choice is the user's.
+// isRun reports whether the command is `parachute run`, `kamal-proxy run` or `caddy parachute run`:
+// in a Caddy that runs a configuration of its user's, the choice is the user's.
 func isRun(program argv0.Program, args []string) bool {
 	if program == argv0.Caddy {
 		if len(args) == 0 || args[0] != "parachute" {

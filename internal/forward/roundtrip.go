@@ -18,6 +18,7 @@ import (
 func (r *Release) roundTrip(x *exchange, out *http.Request) (*http.Response, error) {
 	u := r.pick(x, nil)
 	x.enterUpstream(u)
+	x.nameTarget(out, u)
 	x.beginAttempt()
 	resp, err := u.transport.RoundTrip(out)
 	x.endAttempt()
@@ -92,6 +93,7 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 		if x.body != nil {
 			again.Body = x.body.forAnyTransport(x)
 		}
+		x.nameTarget(again, u)
 		resp, err = u.transport.RoundTrip(again)
 		x.endAttempt()
 		if err == nil {

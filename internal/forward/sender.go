@@ -26,6 +26,9 @@ type Sender struct {
 	// Server is the server of the host's that the request has come to, for handlers of the
 	// host's.
 	Server any
+	// TargetHeader is the canonical name of a header field in which a target is told its own
+	// address. Default: none.
+	TargetHeader string
 	// Record, if not nil, is filled in when the request ends.
 	Record *Record
 }

@@ -117,6 +117,13 @@ func (x *exchange) describe(h http.Header) {
 	}
 }
 
+// nameTarget tells a target its own address, where the host of the engine wants that.
+func (x *exchange) nameTarget(out *http.Request, u *upstream) {
+	if name := x.from.TargetHeader; name != "" {
+		out.Header[name] = []string{u.target.String()}
+	}
+}
+
 // startAndID returns when the request began as "t=" and milliseconds, which is how
 // monitoring agents read X-Request-Start, and a random request id of 128 bits. The
 // id is to be unique, not secret.

@@ -178,6 +178,9 @@ func decodeDocument(name string, b []byte) (stored, error) {
 	if version.Format < 1 {
 		return stored{}, errors.New("decoding the document: it has no format")
 	}
+	if reason := brokenReason(b); reason != "" {
+		return stored{}, errors.New(reason)
+	}
 	var doc document
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()

@@ -23,8 +23,10 @@ const DefaultGracePeriod = 10 * time.Second
 
 // Command returns the command `parachute run`. It ends the process when it starts the
 // proxy, and returns an error for [cli.Exit] when it cannot.
-func Command(plugin Plugin) *cobra.Command {
-	var o options
+func Command(plugin Plugin) *cobra.Command { return new(options).command(plugin) }
+
+// command returns the command that sets o and runs it.
+func (o *options) command(plugin Plugin) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the proxy in the foreground",
@@ -55,7 +57,7 @@ to stop cleanly.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.admin, _ = cmd.Flags().GetString("admin")
 		o.httpsPortGiven = cmd.Flags().Changed("https-port") || !cmd.Flags().Changed("http-port")
-		return run(cmd.ErrOrStderr(), o, plugin)
+		return run(cmd.ErrOrStderr(), *o, plugin)
 	}
 	return cmd
 }
@@ -95,6 +97,12 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 		}
 	}
 	defer lock.Close()
+	restored := false
+	if o.compat != nil {
+		if restored, err = o.compat.prepare(o.storageDir(), takeover != nil); err != nil {
+			return cli.AsFailedStart(err)
+		}
+	}
 
 	handover, cannot := o.handoverListener(takeover)
 	if inherited != nil {
@@ -148,5 +156,8 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 	caddy.Log().Named("parachute").Info("ready",
 		zap.String("version", version.Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),
 		zap.String("admin", o.adminListener().String()))
+	if o.compat != nil && o.compat.Greet != nil {
+		o.compat.Greet(caddy.Log(), restored, o.httpPort, o.httpsPort)
+	}
 	select {} // the signal handlers end the process
 }

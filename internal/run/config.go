@@ -135,11 +135,15 @@ func (o *options) baseConfig() object {
 		// For --tls=internal. Whom to trust is not for a server to decide.
 		apps["pki"] = object{"certificate_authorities": object{"local": object{"install_trust": false}}}
 	}
-	return object{
+	config := object{
 		"admin":   object{"listen": o.caddyAdminListen(), "config": object{"persist": false}},
 		"logging": object{"logs": o.logs()},
 		"apps":    apps,
 	}
+	if o.compat != nil {
+		o.compat.adapt(config)
+	}
+	return config
 }
 
 func (o *options) fileStorage() object {
@@ -218,8 +222,13 @@ func (o *options) userConfig() (config object, adapter string, err error) {
 
 // Config returns the Caddy config that run starts the proxy with when it is given
 // args, as JSON. Every flag has its effect but those for the process itself.
-func Config(args ...string) ([]byte, error) {
-	var o options
+func Config(args ...string) ([]byte, error) { return config(nil, args) }
+
+// Config is [Config] for a proxy that runs in the place of another one.
+func (c Compat) Config(args ...string) ([]byte, error) { return config(&c, args) }
+
+func config(compat *Compat, args []string) ([]byte, error) {
+	o := options{compat: compat}
 	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	o.register(flags)
 	flags.StringVar(&o.admin, "admin", "", "")

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	_ "github.com/caddyserver/caddy/v2/modules/standard" // what configs refer to
@@ -45,6 +46,12 @@ func build(t *testing.T, flags []string) builtConfig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return accepted(t, b)
+}
+
+// accepted returns a config that Caddy has to accept.
+func accepted(t *testing.T, b []byte) builtConfig {
+	t.Helper()
 	var whole *caddy.Config
 	if err := json.Unmarshal(b, &whole); err != nil {
 		t.Fatal(err)
@@ -108,6 +115,32 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	c.has("storage/root", `"`+storageOf(flags)+`"`)
 	c.has("logging/logs/default/writer/output", `"parachute_stderr"`)
 	c.has("logging/logs/default/level", `"INFO"`)
+}
+
+func TestWhatRunsInThePlaceOfAnotherProxyHasItsHabits(t *testing.T) {
+	flags := append(runFlags(t), "--metrics-port=9090", "--access-log")
+	c := run.Compat{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, TargetHeader: "X-Kamal-Target", LogFormat: "kamal_proxy"}
+	for _, http3 := range []bool{false, true} {
+		c.HTTP3 = http3
+		b, err := c.Config(flags...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, protocols := accepted(t, b), `["h1", "h2"]`
+		if http3 {
+			protocols = `null`
+		}
+		for path, want := range map[string]string{
+			httpAt + "/read_header_timeout": `"10s"`, httpsAt + "/idle_timeout": `"1m0s"`, httpAt + "/protocols": `["h1", "h2c"]`, httpsAt + "/protocols": protocols,
+			httpAt + "/routes":             `[{"handle": [{"handler": "parachute", "client_timeout": "1m0s", "max_header_size": 65536, "target_header": "X-Kamal-Target"}]}]`,
+			"logging/logs/default/encoder": `{"format": "kamal_proxy"}`,
+		} {
+			config.has(path, want)
+		}
+		if !strings.Contains(string(b), `{"handle":[{"handler":"metrics"}]}]`) {
+			t.Errorf("the last route of the metrics' port is another one: %s", b)
+		}
+	}
 }
 
 func TestRunFlagsReachTheConfig(t *testing.T) {

@@ -29,7 +29,10 @@ func (o *options) logs() object { return o.logsOn(StderrIsTerminal()) }
 // who has no config of their own to look for is spared the noise of the start.
 func (o *options) logsOn(terminal bool) object {
 	format := "json"
-	if terminal {
+	switch {
+	case o.compat != nil && o.compat.LogFormat != "":
+		format, terminal = o.compat.LogFormat, false
+	case terminal:
 		format = "console"
 	}
 	log := func(level string) object {

@@ -46,6 +46,8 @@ type options struct {
 	allowSiteHosts bool
 	takeover       bool
 	linger         api.Duration
+	// compat is nil for `parachute run`.
+	compat *Compat
 }
 
 func (o *options) register(flags *pflag.FlagSet) {

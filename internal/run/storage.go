@@ -44,6 +44,16 @@ func (o *options) lockStorage() (lock *os.File, err error) {
 	return f, nil
 }
 
+// LockStorage keeps proxies away from the state in a directory until unlock is called. It returns an
+// error if a proxy runs with it.
+func LockStorage(dir string) (unlock func(), err error) {
+	lock, err := (&options{storage: dir}).lockStorage()
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = lock.Close() }, nil
+}
+
 func (o *options) storageDir() string {
 	if o.storage != "" {
 		return o.storage

@@ -92,6 +92,11 @@ var layers = map[string]layer{
 		host: true,
 		why:  "run writes a config for Caddy, which names the modules of the root and knows none of their types",
 	},
+	"internal/kamal": {
+		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/run", "internal/version"},
+		host: true,
+		why:  "the commands of kamal-proxy are clients of the API, and what it has left becomes requests",
+	},
 	"internal/extendedconnect": {
 		ours: []string{"internal/argv0"},
 		why:  "it has to be initialised before net/http",
@@ -112,7 +117,7 @@ var layers = map[string]layer{
 	".": {
 		ours: []string{
 			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/errorpage", "internal/extendedconnect",
-			"internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
+			"internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/kamal", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",

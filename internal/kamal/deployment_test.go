@@ -1,0 +1,261 @@
+package kamal
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/client"
+)
+
+// ran is how a command has ended, and what it has printed.
+type ran struct {
+	code     int
+	out, err string
+}
+
+// command runs a command line that must come to its end without a proxy.
+func command(t *testing.T, args ...string) ran {
+	t.Helper()
+	var out, errs bytes.Buffer
+	result := ran{code: -1}
+	env := &cli.Env{
+		Args: args, In: strings.NewReader(""), Out: &cli.Stream{Writer: &out}, Err: &cli.Stream{Writer: &errs},
+		Connect: func(string) (*client.Client, error) {
+			return nil, &api.Error{Code: client.CodeUnreachable, Message: "asked for the proxy"}
+		},
+		Quit: func(code int) { result.code = code },
+	}
+	Execute(env, Command(env, nil, nil))
+	result.out, result.err = out.String(), errs.String()
+	return result
+}
+
+// TestAwaitedFieldsDoNotExistYet fails when parachute has got a setting that a flag is refused for:
+// then the word awaited has to go from its line in mappings.
+func TestAwaitedFieldsDoNotExistYet(t *testing.T) {
+	t.Parallel()
+	fields := []string{"targets"} // which is no setting
+	for _, s := range api.Settings() {
+		fields = append(fields, s.Place())
+	}
+	for _, m := range mappings {
+		if exists := slices.Contains(fields, m.field); exists == m.awaited {
+			t.Errorf("--%s: the field %s exists: %v, and is awaited: %v", m.flag, m.field, exists, m.awaited)
+		}
+	}
+}
+
+// TestEveryFlagIsASettingOrHasAnEffect holds the flags against the settings: a flag that is nowhere
+// would be accepted and ignored.
+func TestEveryFlagIsASettingOrHasAnEffect(t *testing.T) {
+	t.Parallel()
+	// These are for the command itself.
+	handled := []string{"help", "tls", "tls-staging", "tls-acme-cache-path"}
+	for _, m := range mappings {
+		handled = append(handled, m.flag)
+	}
+	env := &cli.Env{Out: &cli.Stream{Writer: new(bytes.Buffer)}, Err: &cli.Stream{Writer: new(bytes.Buffer)}}
+	deploy, _, err := Command(env, nil, nil).Find([]string{"deploy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range flagNames(deploy) {
+		if !slices.Contains(handled, name) {
+			t.Errorf("--%s does nothing", name)
+		}
+	}
+}
+
+func flagNames(cmd *cobra.Command) (names []string) {
+	for line := range strings.SplitSeq(cmd.Flags().FlagUsages(), "\n") {
+		if _, flag, ok := strings.Cut(line, "--"); ok {
+			names = append(names, strings.Fields(flag)[0])
+		}
+	}
+	return names
+}
+
+// patchOf returns the deploy that flags ask for, as JSON.
+func patchOf(t *testing.T, change func(*deployment)) map[string]any {
+	t.Helper()
+	d := newDeployment()
+	d.service, d.targets = "app", []string{"web"}
+	change(&d)
+	p, missing := d.patch()
+	if len(missing) > 0 {
+		t.Fatal(missing)
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.ParsePatch(b); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	var all map[string]any
+	if err := json.Unmarshal(b, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestDeployOfKamalProxySaysEverything(t *testing.T) {
+	t.Parallel()
+	p := patchOf(t, func(*deployment) {})
+	want := map[string]any{
+		"service": "app", "reset": true, "stream_timeout": "5s", "strip_path_prefix": true, "scope_cookie_paths": false, "forward_headers": false,
+		"health_check_path": "/up", "health_check_port": 0.0, "health_check_interval": "1s", "health_check_timeout": "5s",
+		"deploy_timeout": "30s", "drain_timeout": "30s", "target_timeout": "30s", "force": false,
+	}
+	for name, value := range want {
+		if p[name] != value {
+			t.Errorf("%s is %v, and not %v", name, p[name], value)
+		}
+	}
+	if targets, _ := json.Marshal(p["targets"]); string(targets) != `["web:80"]` {
+		t.Errorf("targets are %s", targets)
+	}
+	if _, tls := p["tls"]; tls {
+		t.Error("it has TLS")
+	}
+}
+
+func TestValuesAreWhatKamalProxyTakesThemFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*deployment)
+		field  string
+		want   string
+	}{
+		"a path without a slash":       {func(d *deployment) { d.healthPath = "up" }, "health_check_path", `"/up"`},
+		"a path with dots":             {func(d *deployment) { d.healthPath = "/a/../up" }, "health_check_path", `"/up"`},
+		"a prefix without slashes":     {func(d *deployment) { d.pathPrefixes = []string{"api", "/v1/"} }, "path_prefixes", `["/api","/v1"]`},
+		"the empty host":               {func(d *deployment) { d.hosts = []string{""} }, "hosts", `null`},
+		"a target with a port":         {func(d *deployment) { d.targets = []string{"a:1", "b"} }, "targets", `["a:1","b:80"]`},
+		"TLS without waiting":          {func(d *deployment) { d.tls, d.hosts = true, []string{"a.test"} }, "tls", `{"redirect":true,"wait":false}`},
+		"a certificate":                {func(d *deployment) { d.tls, d.certificatePath, d.keyPath, d.tlsRedirect = true, "/c", "/k", false }, "tls", `{"certificate_path":"/c","private_key_path":"/k","redirect":false,"wait":false}`},
+		"a limit without buffering":    {func(d *deployment) { d.maxRequestBody, d.maxResponseBody = 10, 10 }, "max_body", `null`},
+		"affinity without readers":     {func(d *deployment) { d.writerAffinity, d.readTargetWebSockets = 0, true }, "writer_affinity", `null`},
+		"memory without any buffering": {func(d *deployment) { d.bufferMemory = 1 }, "buffer_memory", `null`},
+	} {
+		if got, _ := json.Marshal(patchOf(t, c.change)[c.field]); string(got) != c.want {
+			t.Errorf("%s: %s is %s, and not %s", name, c.field, got, c.want)
+		}
+	}
+}
+
+func TestFlagsThatNeedMoreThanParachuteHasAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, m := range mappings {
+		if !m.awaited {
+			continue
+		}
+		args := []string{"deploy", "app", "--target=web:80", "--buffer-requests=false", "--buffer-responses=false"}
+		value := map[string]string{
+			"buffer-requests": "", "buffer-responses": "", "buffer-memory": "=7", "max-request-body": "=7", "max-response-body": "=7",
+			"error-pages": "=/pages", "exclude-metrics-path": "=/up", "read-target": "=reader:80",
+			"writer-affinity-timeout": "=2s", "read-target-websockets": "", "log-request-header": "=A", "log-response-header": "=A",
+		}[m.flag]
+		switch m.flag {
+		case "buffer-memory", "max-request-body":
+			args = append(args, "--buffer-requests")
+		case "max-response-body":
+			args = append(args, "--buffer-responses")
+		case "writer-affinity-timeout", "read-target-websockets":
+			args = append(args, "--read-target=reader:80")
+		}
+		r := command(t, append(args, "--"+m.flag+value)...)
+		if r.code != 1 || !strings.Contains(r.err, "--"+m.flag) || !strings.Contains(r.err, "not supported yet by this version of parachute") {
+			t.Errorf("--%s%s: %+v", m.flag, value, r)
+		}
+	}
+}
+
+func TestErrorsAreOneLineInTheWordsOfKamalProxy(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"deploy app": `Error: required flag(s) "target" not set`,
+		"deploy":     "Error: accepts 1 arg(s), received 0",
+		"deploy app --target=web --max-request-body=1":      "Error: max-request-body can only be set when request buffering is enabled",
+		"deploy app --target=web --max-response-body=1":     "Error: max-response-body can only be set when response buffering is enabled",
+		"deploy app --target=web --tls-certificate-path=/c": "Error: if any flags in the group [tls-certificate-path tls-private-key-path] are set they must all be set; missing [tls-private-key-path]",
+		"deploy app --target=web --tls-on-demand-url=/ask":  "Error: service options invalid: TLS must be enabled to use a TLS on-demand URL",
+		"deploy app --target=web --drain-timeout=x":         `Error: invalid argument "x" for "--drain-timeout" flag: time: invalid duration "x"`,
+		"rollout set app":               "Error: at least one of the flags in the group [percent list] is required",
+		"rollout set app --percent=101": "Error: percent must be from 0 to 100, and is 101",
+		"nothing":                       `Error: unknown command "nothing" for "kamal-proxy"`,
+		"deploy app --target=web --tls --tls-redirect=false --strip-path-prefix=false --forward-headers=false --force=false": "Error: asked for the proxy",
+		"remove app": "Error: asked for the proxy",
+	} {
+		r := command(t, strings.Fields(line)...)
+		if r.code != 1 || strings.TrimSpace(r.err) != want || r.out != "" {
+			t.Errorf("%s: %+v", line, r)
+		}
+	}
+}
+
+func TestUnknownFlagNamesBothVersions(t *testing.T) {
+	t.Parallel()
+	r := command(t, "deploy", "app", "--target=web", "--idle=1m")
+	if r.code != 1 || !strings.Contains(r.err, "unknown flag: --idle") || !strings.Contains(r.err, "kamal-proxy "+Grammar) || !strings.Contains(r.err, "this is parachute ") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLimitsWithoutBufferingAreToldToHaveNoEffect(t *testing.T) {
+	t.Parallel()
+	r := command(t, "deploy", "app", "--target=web", "--buffer-requests=false", "--max-request-body=100")
+	if !strings.Contains(r.err, "Warning: --max-request-body has no effect with --buffer-requests=false") || !strings.Contains(r.err, "asked for the proxy") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestStagingIsForTheWholeProxy(t *testing.T) {
+	line := []string{"deploy", "app", "--target=web", "--host=a.test", "--tls", "--tls-staging"}
+	if r := command(t, line...); r.code != 1 || !strings.Contains(r.err, "PARACHUTE_TLS_STAGING") {
+		t.Errorf("%+v", r)
+	}
+	t.Setenv("PARACHUTE_TLS_STAGING", "true")
+	if r := command(t, line...); !strings.Contains(r.err, "asked for the proxy") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestListHasTheColumnsOfKamalProxy(t *testing.T) {
+	t.Parallel()
+	release := func(targets ...string) *api.ReleaseStatus {
+		r := new(api.ReleaseStatus)
+		for _, target := range targets {
+			r.Targets = append(r.Targets, api.TargetStatus{Address: target})
+		}
+		return r
+	}
+	services := []api.ServiceStatus{
+		{
+			Name: "web", Hosts: []string{"a.test", "b.test"}, PathPrefixes: []string{"/"}, TLS: true, Active: release("web-1:80", "web-2:80"),
+			Hold: &api.HoldStatus{Hold: api.Hold{Mode: api.Stopped}}, Candidate: release("web-3:80"), Rollout: &api.RolloutStatus{Weight: 2500, Values: []string{"x"}},
+		},
+		{Name: "all", Hosts: []string{}, PathPrefixes: []string{"/api"}, Active: release("api:80")},
+		{Name: "lost", Broken: "for a reason"},
+		{Name: "coming"},
+	}
+	var out strings.Builder
+	if err := printTable(&out, rowsOf(services), false); err != nil {
+		t.Fatal(err)
+	}
+	want := "" +
+		"Service  Host           Path  Target             State    TLS  Rollout\n" +
+		"all      *              /api  api:80             running  no\n" +
+		"lost     *                                       broken   no\n" +
+		"web      a.test,b.test  /     web-1:80,web-2:80  stopped  yes  25% and 1 listed: web-3:80\n"
+	if out.String() != want {
+		t.Errorf("it is\n%s", out.String())
+	}
+}
