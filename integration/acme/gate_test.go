@@ -51,6 +51,8 @@ const (
 	newOrderPath    = "/order-plz"
 	authzPath       = "/authZ/"
 	challengePath   = "/chalZ/"
+	finalizePath    = "/finalize-order/"
+	orderPath       = "/my-order/"
 	renewalInfoPath = "/draft-ietf-acme-ari-03/renewalInfo/"
 )
 
@@ -144,6 +146,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if hook != nil {
 			hook(token)
 		}
+	case strings.HasPrefix(r.URL.Path, finalizePath):
+		// Let's Encrypt names the order in this answer, and golang.org/x/crypto/acme relies on that.
+		w.Header().Set("Location", "https://"+r.Host+orderPath+strings.TrimPrefix(r.URL.Path, finalizePath))
 	case strings.HasPrefix(r.URL.Path, renewalInfoPath):
 		g.renewalInfo(w, r)
 		return
