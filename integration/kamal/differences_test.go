@@ -32,6 +32,8 @@ var differences = []difference{
 
 	// Errors.
 	{"", "answer Cache-Control", "", "no-store", "nobody is to keep an error of the proxy, or its answer to a load balancer"},
+	{`Accept: text/html`, "answer Content-Security-Policy", "", "default-src 'none'; style-src 'unsafe-inline'", "the page of the proxy's own runs nothing and loads nothing"},
+	{"", "answer X-Content-Type-Options", "", "nosniff", "no browser is to take the proxy's line of text for something else"},
 	{"", "answer Content-Type", "text/html; charset=utf-8", "text/plain; charset=utf-8", "who does not ask for HTML gets a line of text"},
 	{"", "body", "a page", "a line of text", "who does not ask for HTML gets a line of text"},
 	{`stopped\.test`, "body", "a page", "Back soon", "who does not ask for HTML gets the message alone"},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -75,11 +74,7 @@ func (p *program) deployCommand() *cobra.Command {
 		if err := p.checkFlags(flags, &d, staging, cachePath); err != nil {
 			return err
 		}
-		patch, missing := d.patch()
-		if err := refuse(missing); err != nil {
-			return err
-		}
-		return p.deploy(&d, patch, api.PathDeployments)
+		return p.deploy(&d, d.patch(), api.PathDeployments)
 	}
 	return cmd
 }
@@ -124,14 +119,6 @@ func (p *program) checkFlags(flags *pflag.FlagSet, d *deployment, staging bool, 
 		p.warn("new certificates are kept in the storage of the proxy, not in %s", api.Printable(cachePath))
 	}
 	return nil
-}
-
-// refuse returns an error if there are flags that parachute cannot do yet.
-func refuse(missing []string) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s: not supported yet by this version of parachute (%s)", strings.Join(missing, ", "), version.Version())
 }
 
 // deploy asks for a deployment at a path of the API, and returns when it is over.

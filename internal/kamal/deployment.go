@@ -71,9 +71,6 @@ type mapping struct {
 	field string
 	// value returns the value of the setting; nil if that is its default.
 	value func(*deployment) any
-	// awaited says that parachute does not have the setting yet. A deploy that needs it is
-	// refused. Once api.Settings has the field, this word is all that has to go.
-	awaited bool
 }
 
 // mappings are those of all flags whose value is a setting.
@@ -100,51 +97,46 @@ var mappings = []mapping{
 	{flag: "tls-certificate-path", field: "tls.certificate_path", value: func(d *deployment) any { return d.ifTLS(text(d.certificatePath)) }},
 	{flag: "tls-private-key-path", field: "tls.private_key_path", value: func(d *deployment) any { return d.ifTLS(text(d.keyPath)) }},
 
-	{flag: "buffer-requests", field: "buffer_requests", awaited: true, value: func(d *deployment) any { return onlyIf(d.bufferRequests, true) }},
-	{flag: "buffer-responses", field: "buffer_responses", awaited: true, value: func(d *deployment) any { return onlyIf(d.bufferResponses, true) }},
-	{flag: "buffer-memory", field: "buffer_memory", awaited: true, value: func(d *deployment) any {
+	{flag: "buffer-requests", field: "buffer_requests", value: func(d *deployment) any { return onlyIf(d.bufferRequests, true) }},
+	{flag: "buffer-responses", field: "buffer_responses", value: func(d *deployment) any { return onlyIf(d.bufferResponses, true) }},
+	{flag: "buffer-memory", field: "buffer_memory", value: func(d *deployment) any {
 		return onlyIf((d.bufferRequests || d.bufferResponses) && d.bufferMemory != defaultBufferMemory, size(d.bufferMemory))
 	}},
 	// kamal-proxy limits no body that it does not buffer.
-	{flag: "max-request-body", field: "max_body", awaited: true, value: func(d *deployment) any {
+	{flag: "max-request-body", field: "max_body", value: func(d *deployment) any {
 		return onlyIf(d.bufferRequests && d.maxRequestBody > 0, size(d.maxRequestBody))
 	}},
-	{flag: "max-response-body", field: "max_response_body", awaited: true, value: func(d *deployment) any {
+	{flag: "max-response-body", field: "max_response_body", value: func(d *deployment) any {
 		return onlyIf(d.bufferResponses && d.maxResponseBody > 0, size(d.maxResponseBody))
 	}},
-	{flag: "error-pages", field: "error_pages", awaited: true, value: func(d *deployment) any { return text(d.errorPages) }},
-	{flag: "log-request-header", field: "log_request_headers", awaited: true, value: func(d *deployment) any { return list(d.logRequestHeaders) }},
-	{flag: "log-response-header", field: "log_response_headers", awaited: true, value: func(d *deployment) any { return list(d.logResponseHeaders) }},
-	{flag: "exclude-metrics-path", field: "exclude_metrics_paths", awaited: true, value: func(d *deployment) any { return list(d.excludeMetricsPaths) }},
-	{flag: "read-target", field: "read_targets", awaited: true, value: func(d *deployment) any { return list(withPorts(d.readTargets)) }},
+	{flag: "error-pages", field: "error_pages", value: func(d *deployment) any { return text(d.errorPages) }},
+	{flag: "log-request-header", field: "log_request_headers", value: func(d *deployment) any { return list(d.logRequestHeaders) }},
+	{flag: "log-response-header", field: "log_response_headers", value: func(d *deployment) any { return list(d.logResponseHeaders) }},
+	{flag: "exclude-metrics-path", field: "exclude_metrics_paths", value: func(d *deployment) any { return list(d.excludeMetricsPaths) }},
+	{flag: "read-target", field: "read_targets", value: func(d *deployment) any { return list(withPorts(d.readTargets)) }},
 	// Without readers, kamal-proxy does nothing with these two.
-	{flag: "writer-affinity-timeout", field: "writer_affinity", awaited: true, value: func(d *deployment) any {
+	{flag: "writer-affinity-timeout", field: "writer_affinity", value: func(d *deployment) any {
 		return onlyIf(len(d.readTargets) > 0, api.Duration(d.writerAffinity))
 	}},
-	{flag: "read-target-websockets", field: "read_target_websockets", awaited: true, value: func(d *deployment) any {
+	{flag: "read-target-websockets", field: "read_target_websockets", value: func(d *deployment) any {
 		return onlyIf(len(d.readTargets) > 0 && d.readTargetWebSockets, true)
 	}},
 }
 
-// patch returns the deploy that d asks for, and the flags that parachute has no setting for. A
-// deploy of kamal-proxy's says everything: what it does not name has its default, and not what it
-// had before.
-func (d *deployment) patch() (p api.Patch, missing []string) {
-	p = api.Patch{"service": d.service, "reset": true, "stream_timeout": streamTimeout}
+// patch returns the deploy that d asks for. A deploy of kamal-proxy's says everything: what it does
+// not name has its default, and not what it had before.
+func (d *deployment) patch() api.Patch {
+	p := api.Patch{"service": d.service, "reset": true, "stream_timeout": streamTimeout}
 	if d.tls {
 		// It waits for no certificate, as with kamal-proxy: Kamal would give up the release.
 		p.Set("tls.wait", false)
 	}
 	for _, m := range mappings {
-		switch v := m.value(d); {
-		case v == nil:
-		case m.awaited:
-			missing = append(missing, "--"+m.flag)
-		default:
+		if v := m.value(d); v != nil {
 			p.Set(m.field, v)
 		}
 	}
-	return p, missing
+	return p
 }
 
 // ifTLS returns a value that counts with TLS only.

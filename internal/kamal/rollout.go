@@ -42,11 +42,6 @@ func (p *program) rolloutDeployCommand() *cobra.Command {
 	_ = cmd.MarkFlagRequired("target")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		d.service = args[0]
-		if len(d.readTargets) > 0 {
-			if _, missing := d.patch(); len(missing) > 0 {
-				return refuse(missing)
-			}
-		}
 		s, err := p.service(d.service)
 		switch {
 		case err != nil:

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/errorpage"
 )
 
 // Service is a service that a kamal-proxy has had.
@@ -31,10 +32,11 @@ type Service struct {
 // Rollout is a release that some clients get. By is what they are known by; see
 // [api.DeployRequest.CanaryBy].
 type Rollout struct {
-	Targets []string
-	By      string
-	Weight  api.Percent
-	Values  []string
+	Targets     []string
+	ReadTargets []string
+	By          string
+	Weight      api.Percent
+	Values      []string
 }
 
 // note adds what is not as it was.
@@ -80,11 +82,8 @@ func validName(name string) string {
 // fill makes s what kamal-proxy has saved.
 func (s *Service) fill(saved *savedService) error {
 	d := s.deployment(saved)
-	patch, missing := d.patch()
+	patch := d.patch()
 	delete(patch, "reset") // there is nothing that could be kept
-	if len(missing) > 0 {
-		s.note("not supported yet by this version of parachute, and left out: %s", strings.Join(missing, ", "))
-	}
 	var err error
 	if s.Request, err = patch.Apply(nil); err != nil {
 		return err
@@ -121,10 +120,22 @@ func (s *Service) deployment(saved *savedService) deployment {
 	d.bufferRequests, d.bufferResponses = t.BufferRequests, t.BufferResponses
 	d.bufferMemory = cmp.Or(t.BufferMemory, defaultBufferMemory)
 	d.maxRequestBody, d.maxResponseBody = t.MaxRequestBody, t.MaxResponseBody
-	d.errorPages = o.ErrorPagePath
+	d.errorPages = s.usablePages(o.ErrorPagePath)
 	d.logRequestHeaders, d.logResponseHeaders, d.excludeMetricsPaths = t.LogRequestHeaders, t.LogResponseHeaders, o.ExcludeMetricsPaths
 	d.forwardHeaders, d.clientIPHeader = t.ForwardHeaders, o.ClientIPHeader
 	return d
+}
+
+// usablePages returns a directory of error pages, if they can be used.
+func (s *Service) usablePages(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	if _, err := errorpage.Read(dir); err != nil {
+		s.note("its own error pages are left out until its next deploy: %v", err)
+		return ""
+	}
+	return dir
 }
 
 // setTLS takes over what was said of HTTPS.
@@ -222,7 +233,7 @@ func (s *Service) rollout(saved *savedService) error {
 	if len(targets) == 0 {
 		return nil
 	}
-	r := Rollout{Targets: withPorts(targets), By: "cookie:" + rolloutCookie}
+	r := Rollout{Targets: withPorts(targets), ReadTargets: withPorts(s.addresses(saved.RolloutReaders)), By: "cookie:" + rolloutCookie}
 	if split := saved.Rollout; split != nil {
 		r.Weight, r.Values = api.PercentOf(float64(split.Percentage)/100), split.Allowlist
 		if split.Disabled {
@@ -235,7 +246,7 @@ func (s *Service) rollout(saved *savedService) error {
 		r.Weight, r.Values = 0, nil
 	}
 	next := s.Request
-	next.Targets = r.Targets
+	next.Targets, next.ReadTargets = r.Targets, r.ReadTargets
 	if _, err := next.Resolve(); err != nil {
 		s.note("its rollout is left out: %v", err)
 		return nil

@@ -36,7 +36,7 @@ func byName(t *testing.T, state []byte) map[string]Service {
 func TestEveryGenerationOfTheStateIsRead(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ file, service, want string }{
-		{"0.9.2.state", "web", `{"service":"web","targets":["web-1:3000"],"hosts":["app.test","www.app.test"],"path_prefixes":["/"],"strip_path_prefix":true,"health_check_path":"/health","health_check_interval":"2s","health_check_timeout":"3s","deploy_timeout":"30s","drain_timeout":"30s","stream_timeout":"5s","target_timeout":"1m0s","tls":{"wait":false,"redirect":true},"canonical_host":"app.test"}`},
+		{"0.9.2.state", "web", `{"service":"web","targets":["web-1:3000"],"hosts":["app.test","www.app.test"],"path_prefixes":["/"],"strip_path_prefix":true,"health_check_path":"/health","health_check_interval":"2s","health_check_timeout":"3s","deploy_timeout":"30s","drain_timeout":"30s","stream_timeout":"5s","target_timeout":"1m0s","buffer_requests":true,"buffer_responses":true,"log_request_headers":["Cache-Control","Last-Modified","User-Agent"],"tls":{"wait":false,"redirect":true},"canonical_host":"app.test"}`},
 		{"0.9.2.state", "api", `{"service":"api","targets":["api:80"],"hosts":["app.test"],"path_prefixes":["/api"],"strip_path_prefix":false,"forward_headers":true,"health_check_path":"/up","health_check_interval":"1s","health_check_timeout":"5s","deploy_timeout":"30s","drain_timeout":"30s","stream_timeout":"5s","target_timeout":"30s"}`},
 		{"0.8.7.state", "web", `{"service":"web","targets":["web-1:3000"],"hosts":["app.test"],"path_prefixes":["/x"],"strip_path_prefix":true,"forward_headers":true,"health_check_path":"/up","health_check_interval":"1s","health_check_timeout":"5s","deploy_timeout":"30s","drain_timeout":"30s","stream_timeout":"5s","target_timeout":"30s"}`},
 		{"0.7.state", "web", `{"service":"web","targets":["web-1:3000"],"hosts":["app.test"],"strip_path_prefix":true,"health_check_path":"/up","health_check_interval":"1s","health_check_timeout":"5s","deploy_timeout":"30s","drain_timeout":"30s","stream_timeout":"5s","target_timeout":"30s","tls":{"wait":false,"redirect":true}}`},
@@ -73,7 +73,7 @@ func TestWhatIsHeldAndRolledOutIsTakenOver(t *testing.T) {
 func TestWhatIsLeftOutIsNoted(t *testing.T) {
 	t.Parallel()
 	for service, want := range map[string]string{
-		"web":  "--buffer-requests, --buffer-responses, --error-pages, --log-request-header",
+		"web":  "its own error pages are left out until its next deploy",
 		"shop": "left out are hosts that no client can ask for: shop.test:80",
 	} {
 		if notes := strings.Join(byName(t, fixture(t, "0.9.2.state"))[service].Notes, "\n"); !strings.Contains(notes, want) {
@@ -82,6 +82,21 @@ func TestWhatIsLeftOutIsNoted(t *testing.T) {
 	}
 	if notes := strings.Join(byName(t, fixture(t, "fork.state"))["web"].Notes, "\n"); !strings.Contains(notes, "weight=3 of web-1:3000 is left out") {
 		t.Errorf("the notes are %q", notes)
+	}
+}
+
+func TestErrorPagesThatAreThereAreTakenOver(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "503.html"), []byte("{{.Message}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	state, err := json.Marshal([]any{map[string]any{"name": "web", "active_targets": []string{"web:80"}, "options": map[string]any{"error_page_path": dir}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := byName(t, state)["web"]; s.Request.ErrorPages != dir || len(s.Notes) > 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestErrorPagesOfNoUseAreRefused(t *testing.T) {
 	app := testkit.StartApp(t, "app")
 	e.deploy(requestFor("app", app))
 	before := e.picture()
-	large := strings.Repeat("x", maxErrorPageBytes/2)
+	large := strings.Repeat("x", errorpage.MaxBytes/2)
 	withPipe := pagesIn(t, map[string]string{"502.html": ""})
 	if err := os.Mkdir(filepath.Join(withPipe, "503.html"), 0o700); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,8 @@ type Imported struct {
 
 // ImportedCanary is a release that some clients get.
 type ImportedCanary struct {
-	Targets []string
+	Targets     []string
+	ReadTargets []string
 	// By is [api.DeployRequest.CanaryBy], and the others are as in [api.RolloutRequest].
 	By     string
 	Weight api.Percent
@@ -54,12 +55,15 @@ func (i Imported) Document(before []byte, now time.Time) ([]byte, error) {
 	if doc.storedRelease, err = i.release(i.Request, release, now); err != nil {
 		return nil, err
 	}
-	if i.Hold != nil {
+	switch {
+	case doc.ErrorPages != nil:
+		doc.Format = 3
+	case i.Hold != nil:
 		doc.Format = 2
 	}
 	if c := i.Canary; c != nil {
 		req := i.Request
-		req.Targets = c.Targets
+		req.Targets, req.ReadTargets = c.Targets, c.ReadTargets
 		next, err := i.release(req, release+1, now)
 		if err != nil {
 			return nil, err
@@ -92,11 +96,11 @@ func (Imported) release(req api.DeployRequest, number int, now time.Time) (store
 	if err != nil {
 		return storedRelease{}, err
 	}
-	r := storedRelease{Release: number, DeployedAt: now.UTC(), Hosts: s.Hosts, Options: options, Note: s.Note}
-	for _, t := range s.Targets {
-		r.Targets = append(r.Targets, t.String())
-	}
-	return r, nil
+	pages, err := readErrorPages(s.Options.ErrorPages)
+	return storedRelease{
+		Release: number, DeployedAt: now.UTC(), Targets: api.TargetNames(s.Targets), ReadTargets: api.TargetNames(s.ReadTargets),
+		Hosts: s.Hosts, Options: options, Note: s.Note, ErrorPages: pages,
+	}, err
 }
 
 // brokenDocument is the document of a service that could not be imported.

@@ -15,9 +15,9 @@ func TestImportedServiceIsReadAgainAsItWas(t *testing.T) {
 	}
 	yes := true
 	i := Imported{
-		Request: api.DeployRequest{Service: "app", Targets: []string{"web-1:80"}, Hosts: []string{"app.test"}, TLS: &api.TLSRequest{Redirect: &yes}},
+		Request: api.DeployRequest{Service: "app", Targets: []string{"web-1:80"}, ReadTargets: []string{"replica-1:80"}, Hosts: []string{"app.test"}, ErrorPages: pagesIn(t, map[string]string{"503.html": "Soon"}), TLS: &api.TLSRequest{Redirect: &yes}},
 		Hold:    &hold,
-		Canary:  &ImportedCanary{Targets: []string{"web-2:80"}, By: "cookie:team", Weight: 2500, Values: []string{"17"}},
+		Canary:  &ImportedCanary{Targets: []string{"web-2:80"}, ReadTargets: []string{"replica-2:80"}, By: "cookie:team", Weight: 2500, Values: []string{"17"}},
 	}
 	before := []byte(`{"format":1,"service":"app","release":4,"last_release":6}`)
 	for _, c := range []struct {
@@ -37,6 +37,9 @@ func TestImportedServiceIsReadAgainAsItWas(t *testing.T) {
 		}
 		if s.Hold.Message != "Back at noon" || s.Candidate.Weight != 2500 || s.Candidate.Values[0] != "17" || s.candidate.Targets[0].Address != "web-2:80" || s.active.Options.TLS == nil {
 			t.Errorf("it is %s", b)
+		}
+		if s.active.ErrorPages["503.html"] != "Soon" || s.active.ReadTargets[0].Address != "replica-1:80" || s.candidate.ReadTargets[0].Address != "replica-2:80" {
+			t.Errorf("the pages or the read targets are missing: %s", b)
 		}
 	}
 	if _, err := (Imported{Request: api.DeployRequest{Service: "app"}}).Document(nil, time.Now()); err == nil {

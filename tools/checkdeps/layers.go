@@ -93,7 +93,7 @@ var layers = map[string]layer{
 		why:  "run writes a config for Caddy, which names the modules of the root and knows none of their types",
 	},
 	"internal/kamal": {
-		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/run", "internal/version"},
+		ours: []string{"internal/api", "internal/cli", "internal/client", "internal/errorpage", "internal/run", "internal/version"},
 		host: true,
 		why:  "the commands of kamal-proxy are clients of the API, and what it has left becomes requests",
 	},
