@@ -197,6 +197,7 @@ var requestErrors = []struct {
 	{proxy.ErrRetired, "stopping", "the proxy's configuration has changed; try again"},
 	{proxy.ErrClientCertificate, "client_certificate", "the service is for clients with a certificate that it trusts"},
 	{proxy.ErrHandlers, "handlers", "the service's handlers cannot be used"},
+	{proxy.ErrPasswordsWait, "passwords", "too many passwords wait to be checked; try again"},
 	{proxy.ErrOtherHandlers, "moved", "another service has this address now; try again"},
 	{proxy.ErrLoop, "loop", "the proxy is deployed as its own application"},
 	{proxy.ErrStopped, "stopped", "the service is stopped"},

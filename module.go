@@ -12,6 +12,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
@@ -23,6 +24,7 @@ import (
 	_ "github.com/parachute-proxy/parachute/internal/extendedconnect" // WebSockets over HTTP/2
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/front"
+	"github.com/parachute-proxy/parachute/internal/handlers"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
@@ -39,6 +41,7 @@ func init() {
 	caddy.RegisterModule(adminAPI{})
 	caddy.RegisterModule(StderrWriter{})
 	caddy.RegisterModule(KamalProxyEncoder{})
+	caddy.RegisterModule(handlers.BasicAuth{})
 
 	front.RegisterNetworks()
 
@@ -93,8 +96,10 @@ var (
 
 	_ caddy.WriterOpener = StderrWriter{}
 
-	_ caddy.Provisioner = (*KamalProxyEncoder)(nil)
-	_ zapcore.Encoder   = (*KamalProxyEncoder)(nil)
+	_ caddy.Provisioner       = (*KamalProxyEncoder)(nil)
+	_ zapcore.Encoder         = (*KamalProxyEncoder)(nil)
+	_ caddy.Provisioner       = (*handlers.BasicAuth)(nil)
+	_ caddyauth.Authenticator = (*handlers.BasicAuth)(nil)
 
 	_ proxy.Store          = (*store)(nil)
 	_ proxy.Certifier      = (*certs.Manager)(nil)

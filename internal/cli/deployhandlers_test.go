@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
@@ -16,6 +18,8 @@ func TestPasswordsAreHashedBeforeTheyLeave(t *testing.T) {
 	}
 	if name, secret, _ := strings.Cut(accounts[1], ":"); name != "eve" || !api.IsPasswordHash(secret) || strings.Contains(secret, "pass word") {
 		t.Errorf("the second account is %q", accounts[1])
+	} else if cost, _ := bcrypt.Cost([]byte(secret)); cost != 10 {
+		t.Errorf("strangers have the proxy compute hashes with a cost of %d", cost)
 	}
 	for text, want := range map[string]string{
 		"bob":          "line 1: an account is written as",

@@ -49,6 +49,9 @@ type passage struct {
 	*proxy.Visit
 	// head is nil if no handler keeps it.
 	head *head
+	// unchecked says that a password of the request was not checked, because too many others
+	// were.
+	unchecked bool
 }
 
 // passageKey is the context key of the *passage of a request.
@@ -78,6 +81,9 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *proxy.Visit
 	err := c.primary.ServeHTTP(w, r)
 	if err == nil {
 		return nil
+	}
+	if p.unchecked {
+		err = errUnchecked()
 	}
 	if c.errors != nil && !v.Answered() {
 		r.Method, r.RequestURI, *r.URL = method, uri, address

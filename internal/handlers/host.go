@@ -52,6 +52,9 @@ func (h *Host) Compile(service string, adapted json.RawMessage) (proxy.Chain, er
 func (h *Host) compile(service string, a *Adapted) (c *chain, err error) {
 	making.Lock()
 	defer making.Unlock()
+	if a, err = a.withOwnBasicAuth(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := caddy.NewContext(h.ctx)
 	defer func() {
 		if problem := recover(); problem != nil {

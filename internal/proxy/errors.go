@@ -26,6 +26,9 @@ var (
 	// ErrHandlers means that the handlers of a service cannot be made. Its requests are refused:
 	// what is missing may have been what keeps strangers out.
 	ErrHandlers = errors.New("the handlers of the service cannot be made")
+	// ErrPasswordsWait means that the password of a request was not checked in time, because those
+	// of others were. It is the cause of a [HeldError].
+	ErrPasswordsWait = errors.New("too many passwords wait to be checked")
 	// ErrOtherHandlers means that a request was held until another service took over its route. It
 	// has passed the handlers of the first one, which are not those of the second.
 	ErrOtherHandlers = errors.New("the request has passed the handlers of another service, which has lost the route")
