@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/clientconn"
@@ -27,6 +28,8 @@ type chain struct {
 	dropOddNames bool
 	// keepsHeads says that a handler keeps the head of an answer until its first byte.
 	keepsHeads bool
+	// removed are fields that no answer is to have; nil if there are none.
+	removed *headers.HeaderOps
 }
 
 // Close implements [proxy.Chain].
@@ -88,7 +91,7 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *proxy.Visit
 	if c.errors != nil && !v.Answered() {
 		r.Method, r.RequestURI, *r.URL = method, uri, address
 		failed := (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, withStatus(err))
-		second := c.errors.ServeHTTP(w, failed)
+		second := c.errors.ServeHTTP(c.removing(w, replacer), failed)
 		if second == nil {
 			if logged := c.logger.Check(zap.DebugLevel, "a request failed, and was answered by the service's own handling of errors"); logged != nil {
 				logged.Write(append(proxy.LogFields(err), zap.String("service", c.service))...)
@@ -98,6 +101,9 @@ func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *proxy.Visit
 		if !errors.Is(second, errUnhandled) {
 			err = second
 		}
+	}
+	if c.removed != nil && !v.Answered() {
+		c.removed.ApplyTo(w.Header(), replacer)
 	}
 	return asProxyError(err)
 }

@@ -64,7 +64,7 @@ func (h *Host) compile(service string, a *Adapted) (c *chain, err error) {
 			cleanUp(cancel, service, h.logger)
 		}
 	}()
-	c = &chain{service: service, cancel: cancel, logger: h.logger, dropOddNames: a.readsNames(), keepsHeads: a.has("encode")}
+	c = &chain{service: service, cancel: cancel, logger: h.logger, dropOddNames: a.readsNames(), keepsHeads: a.has("encode"), removed: a.removedFields()}
 	if c.primary, err = routes(ctx, a.Routes, caddyhttp.HandlerFunc(next)); err != nil {
 		return nil, err
 	}
