@@ -66,6 +66,9 @@ func (r DeployRequest) resolveHandlers(s *Spec) error {
 		}
 		*list.to = slices.Clone(list.given)
 	}
+	if err := checkLoops(r.Redirects); err != nil {
+		return Invalid("%s: %v", Field("redirects"), err)
+	}
 	if len(r.BasicAuth) > 0 && !sameAlgorithm(r.BasicAuth) {
 		return Invalid("%s: all hashes have to be by the same algorithm", Field("basic_auth"))
 	}
@@ -93,49 +96,17 @@ func checkWords(v string) error {
 	return nil
 }
 
-func checkAnswerHeader(v string) error {
-	if name, removed := strings.CutPrefix(v, "-"); removed {
-		return checkFieldName(name)
-	}
-	_, value, err := ParseHeaderField(v)
-	if err == nil && isBrace(value) {
-		err = fmt.Errorf("%.64q is nothing but a brace", v)
-	}
-	return err
-}
-
-// isBrace reports whether a word would be taken for the beginning or the end of a block.
-func isBrace(word string) bool { return word == "{" || word == "}" }
-
-func checkFieldName(v string) error {
-	if _, _, err := ParseHeaderField(v + ":"); err != nil || strings.Contains(v, ":") {
-		return fmt.Errorf("%.64q is not the name of a header field", v)
-	}
-	return nil
-}
-
 func checkRange(v string) error {
-	if _, err := netip.ParsePrefix(v); err == nil {
+	if p, err := netip.ParsePrefix(v); err == nil {
+		if p != p.Masked() {
+			return fmt.Errorf("%.64q is an address within a range; write %s for the range, or %s for the address", v, p.Masked(), p.Addr())
+		}
 		return nil
 	}
 	if _, err := netip.ParseAddr(v); err == nil {
 		return nil
 	}
 	return fmt.Errorf("%.64q is not an address or a range, such as 192.0.2.0/24", v)
-}
-
-// Words returns the parts of a value such as "/old /new 301".
-func Words(v string) []string { return strings.Fields(v) }
-
-func checkRedirect(v string) error {
-	words := Words(v)
-	if len(words) != 2 && len(words) != 3 || isBrace(words[1]) || !strings.HasPrefix(words[0], "/") {
-		return fmt.Errorf("%.64q is not a redirect; write it as '/old /new', or with a status behind it", v)
-	}
-	if len(words) == 3 && !slices.Contains([]string{"301", "302", "303", "307", "308"}, words[2]) {
-		return fmt.Errorf("%.64q has no status of a redirect; use 301, 302, 303, 307 or 308", v)
-	}
-	return nil
 }
 
 func checkRewrite(v string) error {

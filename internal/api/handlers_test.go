@@ -17,8 +17,8 @@ func TestHandlerSettingsAreChecked(t *testing.T) {
 	}{
 		{
 			func(r *DeployRequest, v ...string) { r.Headers = v },
-			[]string{"X-A: b", "-Server", "Permissions-Policy: camera=(), microphone=()", "X-Empty:", "Link: <{http.request.uri}>; rel=a"},
-			[]string{"", "X-A", "X A: b", "X-A: b\nX-C: d", "-", "-X: a", "X-A: {", "X-A: }", ": b", "X-A: \x00", "X-A: " + strings.Repeat("a", MaxHandlerValue)},
+			[]string{"X-A: b", "-Server", "Permissions-Policy: camera=(), microphone=()", "x-a:b", "-Host", "-X-*", "Link: <{http.request.uri}>; rel=a"},
+			[]string{"", "X-A", "X A: b", "X-A: b\nX-C: d", "-", "-X: a", "X-A: {", "X-A: }", ": b", "X-A: \x00", "X-Empty:", "X-Empty: ", "Content-Length: 3", "transfer-encoding: chunked", "Connection: close", "Upgrade: h2c", "Trailer: X", "Host: a", "+X: a", "X-A: " + strings.Repeat("a", MaxHandlerValue)},
 		},
 		{
 			func(r *DeployRequest, v ...string) { r.HSTS = v[0] },
@@ -28,7 +28,7 @@ func TestHandlerSettingsAreChecked(t *testing.T) {
 		{
 			func(r *DeployRequest, v ...string) { r.AllowIP = v },
 			[]string{"192.0.2.1", "192.0.2.0/24", "2001:db8::/32"},
-			[]string{"", "192.0.2", "192.0.2.0/33", "example.com", "private_ranges", "*", "192.0.2.1 192.0.2.2"},
+			[]string{"", "192.0.2", "192.0.2.0/33", "example.com", "private_ranges", "*", "192.0.2.1 192.0.2.2", "10.0.0.5/8", "2001:db8::1/32"},
 		},
 		{
 			func(r *DeployRequest, v ...string) { r.DenyIP = v },
@@ -37,8 +37,8 @@ func TestHandlerSettingsAreChecked(t *testing.T) {
 		},
 		{
 			func(r *DeployRequest, v ...string) { r.Redirects = v },
-			[]string{"/old /new", "/old/* https://a.test{uri} 308", "/a  /b  301"},
-			[]string{"", "/old", "old /new", "@a /new", "* /new", "/old /new 200", "/old /new 301 x", "/old {", "/old /new\n}"},
+			[]string{"/old /new", "/old/* https://a.test{uri} 308", "/a  /b  301", "/a //b.test/a", "/a {http.request.header.To}", "/a /a{uri}"},
+			[]string{"", "/old", "old /new", "@a /new", "* /new", "/old /new 200", "/old /new 301 x", "/old {", "/old /new\n}", "/a /a", "/A /a?x=1#y", "/a* /ab", "/x x", "/x ://x", "/a,/b /c"},
 		},
 		{
 			func(r *DeployRequest, v ...string) { r.Rewrites = v },
@@ -89,10 +89,16 @@ func TestHandlerSettingsAreChecked(t *testing.T) {
 			}
 		}
 	}
+	fine := base
+	fine.Redirects = []string{"/blog/new /x", "/blog/* /blog/new", "/x /y"}
+	if err := fine.Validate(); err != nil {
+		t.Errorf("redirects that end are refused: %v", err)
+	}
 	for name, r := range map[string]DeployRequest{
-		"two algorithms": {Targets: []string{"web:1"}, BasicAuth: []string{"a:" + bcryptHash, "b:$argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$xQL3Z32eo5jKl7u5tcIsnEKObYiyNZQQf5/4sAau6Pg"}},
-		"no question":    {Targets: []string{"web:1"}, ForwardAuthHeaders: []string{"Remote-User"}},
-		"many":           {Targets: []string{"web:1"}, DenyIP: slices.Repeat([]string{"192.0.2.1"}, MaxHandlerList+1)},
+		"two algorithms":      {Targets: []string{"web:1"}, BasicAuth: []string{"a:" + bcryptHash, "b:$argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$xQL3Z32eo5jKl7u5tcIsnEKObYiyNZQQf5/4sAau6Pg"}},
+		"redirects in a ring": {Targets: []string{"web:1"}, Redirects: []string{"/a /b", "/b/* /c", "/b /d", "/d /a"}},
+		"no question":         {Targets: []string{"web:1"}, ForwardAuthHeaders: []string{"Remote-User"}},
+		"many":                {Targets: []string{"web:1"}, DenyIP: slices.Repeat([]string{"192.0.2.1"}, MaxHandlerList+1)},
 	} {
 		if err := r.Validate(); ErrorCode(err) != CodeInvalid {
 			t.Errorf("%s: %v", name, err)

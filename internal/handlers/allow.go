@@ -3,6 +3,7 @@ package handlers
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -94,7 +95,7 @@ func (h *Host) check(a *Adapted) error {
 		}
 		lists = append(lists, list)
 	}
-	if err := checkMaps(lists...); err != nil {
+	if err := errors.Join(checkMaps(lists...), checkAnswers(lists...)); err != nil {
 		return err
 	}
 	return checkAccounts(lists...)

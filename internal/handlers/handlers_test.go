@@ -165,6 +165,10 @@ func TestWrongDirectivesAreExplainedWithTheirLine(t *testing.T) {
 		"(snippet) {\n\tencode\n}":                                 "line 1: unrecognized directive: (snippet)",
 		"&(route) {\n\tencode\n}":                                  "line 1: unrecognized directive: &(route)",
 		"invoke route":                                             "line 1: cannot invoke named route",
+		"encode\nrespond /x \"hi\" abc":                            "line 2: \"abc\" is not a status of HTTP",
+		"handle {\n\terror hi 42\n}":                               "line 1: 42 is not a status of HTTP",
+		"encode\nheader content-length 3":                          "line 2: the proxy itself sets the field Content-Length",
+		"header {\n\tX-A b\n\t>Connection close\n}":                "line 1: the proxy itself sets the field Connection",
 		"# nothing":                                                "line 1: there is no directive",
 	} {
 		_, err := adapt(h, with)
