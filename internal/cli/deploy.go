@@ -25,7 +25,7 @@ func AddDeploy(env *Env, cmd *cobra.Command) {
 	dryRun := cmd.Flags().Bool("dry-run", false, "show what would change, and change nothing")
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
 		c := sync.OnceValues(func() (*client.Client, error) { return env.Client(cmd) })
-		p, err := deployPatch(cmd.Flags(), targets, *unset, func(p api.Patch) (bool, error) { return hasTLS(cmd.Context(), c, p) })
+		p, err := deployPatch(cmd.Flags(), targets, *unset, newExisting(cmd.Context(), c))
 		if err == nil {
 			err = runDeploy(env, cmd, c, p, *dryRun, *output, *quiet)
 		}
@@ -51,9 +51,9 @@ func runDeploy(env *Env, cmd *cobra.Command, connect connect, p api.Patch, dryRu
 }
 
 // deployPatch returns what the flags ask for: flags that were not given are left out, so
-// that the service keeps what it has. hasTLS tells whether that has TLS already; it is
-// asked only if that matters.
-func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.Patch) (bool, error)) (api.Patch, error) {
+// that the service keeps what it has. service tells what that is, and is asked only if that
+// matters.
+func deployPatch(flags *pflag.FlagSet, targets, unset []string, service existing) (api.Patch, error) {
 	if err := refuseEmptySettings(flags); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 			p.Set(place, absolute(path))
 		}
 	}
-	if err := readSettingFiles(p); err != nil {
+	if err := readSettingFiles(p, service); err != nil {
 		return nil, err
 	}
 	leaveOutStray(flags, p, targets)
@@ -83,7 +83,8 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 		if p["reset"] == true {
 			return false, nil // what the service has is not kept
 		}
-		return hasTLS(p)
+		s, err := service(p)
+		return s != nil && s.TLS, err
 	})
 	if err != nil {
 		return nil, err
@@ -98,22 +99,29 @@ func deployPatch(flags *pflag.FlagSet, targets, unset []string, hasTLS func(api.
 	return p, nil
 }
 
-// hasTLS reports whether the service that p is about has TLS.
-func hasTLS(ctx context.Context, connect connect, p api.Patch) (bool, error) {
-	c, err := connect()
-	if err != nil {
-		return false, err
+// existing returns the service that a deploy is of; nil if there is none yet.
+type existing func(api.Patch) (*api.ServiceStatus, error)
+
+// newExisting returns an existing that asks the proxy.
+func newExisting(ctx context.Context, connect connect) existing {
+	return func(p api.Patch) (*api.ServiceStatus, error) {
+		name, err := p.Service()
+		if err != nil {
+			return nil, err
+		}
+		c, err := connect()
+		if err != nil {
+			return nil, err
+		}
+		s := new(api.ServiceStatus)
+		if err := c.Call(ctx, http.MethodGet, api.ServicePath(name), nil, s); err != nil {
+			if api.ErrorCode(err) == api.CodeNotFound {
+				return nil, nil
+			}
+			return nil, err
+		}
+		return s, nil
 	}
-	name, err := p.Service()
-	if err != nil {
-		return false, err
-	}
-	var s api.ServiceStatus
-	err = c.Call(ctx, http.MethodGet, api.ServicePath(name), nil, &s)
-	if api.ErrorCode(err) == api.CodeNotFound {
-		return false, nil
-	}
-	return s.TLS, err
 }
 
 // addDeployFlags gives cmd a flag for each setting of a deploy.

@@ -24,7 +24,7 @@ func TestEnvironmentIsForAllDeploys(t *testing.T) {
 		if err := FlagsFromEnv(cmd, "PARACHUTE_"); err != nil {
 			t.Fatal(err)
 		}
-		p, err := deployPatch(cmd.Flags(), cmd.Flags().Args(), nil, func(api.Patch) (bool, error) { return false, nil })
+		p, err := deployPatch(cmd.Flags(), cmd.Flags().Args(), nil, func(api.Patch) (*api.ServiceStatus, error) { return nil, nil })
 		if err != nil {
 			t.Fatal(err)
 		}

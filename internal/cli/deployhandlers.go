@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
@@ -12,8 +14,9 @@ import (
 )
 
 // readSettingFiles puts what is in the files that p names into their place. They are the
-// user's, and the proxy need not be able to read them.
-func readSettingFiles(p api.Patch) error {
+// user's, and the proxy need not be able to read them. service returns what the service has, nil if
+// there is none; it is called only if that matters.
+func readSettingFiles(p api.Patch, service existing) error {
 	for _, setting := range []struct{ key, flag string }{{"with", "with"}, {"client_ca", "client-ca"}} {
 		file, ok := p[setting.key].(string)
 		if !ok {
@@ -34,7 +37,11 @@ func readSettingFiles(p api.Patch) error {
 		if err != nil {
 			return api.Invalid("--basic-auth-file: %s, %v", file, err)
 		}
-		p.Set("basic_auth", accounts)
+		hashed, err := accounts.hashed(func() ([]string, error) { return accountsOf(p, service) })
+		if err != nil {
+			return err
+		}
+		p.Set("basic_auth", hashed)
 	}
 	return nil
 }
@@ -56,11 +63,19 @@ func readSettingFile(flag, file string) (string, error) {
 	return string(text), nil
 }
 
+// account is a line of a file of accounts.
+type account struct {
+	name, secret string
+	line         int
+	// plain says that secret is a password, and not its hash.
+	plain bool
+}
+
+type accounts []account
+
 // parseAccounts reads lines of NAME:PASSWORD or NAME:HASH, as htpasswd -B writes them.
-// Passwords do not leave this process: it hashes them by bcrypt with its usual cost, 10. Whoever asks
-// for a page has the proxy compute a hash, and each step more doubles the time.
-func parseAccounts(text string) ([]string, error) {
-	var accounts []string
+func parseAccounts(text string) (all accounts, err error) {
+	lines := make(map[string]int)
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
@@ -69,28 +84,76 @@ func parseAccounts(text string) ([]string, error) {
 			continue
 		}
 		name, secret, ok := strings.Cut(line, ":")
+		a := account{name, secret, n, false}
 		switch {
 		case !ok || name == "" || secret == "":
 			return nil, fmt.Errorf("line %d: an account is written as NAME:PASSWORD or NAME:HASH", n)
+		case lines[name] > 0:
+			return nil, fmt.Errorf("line %d: %.64q has an account in line %d already", n, name, lines[name])
 		case api.IsPasswordHash(secret):
 			if err := api.CheckPasswordHash(secret); err != nil {
 				return nil, fmt.Errorf("line %d: what is behind the name is %w", n, err)
 			}
 		case isOtherHash(secret):
-			return nil, fmt.Errorf("line %d: the hash is of a kind that is not supported; make one with: htpasswd -B, or caddy hash-password", n)
+			return nil, fmt.Errorf("line %d: the hash is of a kind that is not supported; make one with: htpasswd -B, or parachute caddy hash-password", n)
+		case len(secret) > maxBcryptPassword:
+			return nil, fmt.Errorf("line %d: the password is longer than %d bytes", n, maxBcryptPassword)
 		default:
-			hashed, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.DefaultCost)
-			if err != nil {
-				return nil, fmt.Errorf("line %d: %w", n, err)
-			}
-			secret = string(hashed)
+			a.plain = true
 		}
-		accounts = append(accounts, name+":"+secret)
+		lines[name] = n
+		all = append(all, a)
 	}
-	if len(accounts) == 0 {
+	if len(all) == 0 {
 		return nil, fmt.Errorf("there is no account in it")
 	}
-	return accounts, nil
+	return all, nil
+}
+
+// maxBcryptPassword is how many bytes of a password bcrypt looks at.
+const maxBcryptPassword = 72
+
+// hashed returns the accounts as the API has them. Passwords do not leave this process: it hashes
+// them by bcrypt with its usual cost, 10. Whoever asks for a page has the proxy compute a hash, and each step
+// more doubles the time. A password that the service has already keeps its hash, among those that stored
+// returns: no deploy changes something that is the same, and the proxy need not compute it again.
+func (all accounts) hashed(stored func() ([]string, error)) ([]string, error) {
+	texts := make([]string, len(all))
+	hashes := make(map[string]string)
+	if slices.ContainsFunc(all, func(a account) bool { return a.plain }) {
+		list, err := stored()
+		if err != nil {
+			return nil, err
+		}
+		for _, text := range list {
+			name, hash, _ := strings.Cut(text, ":")
+			hashes[name] = hash
+		}
+	}
+	for i, a := range all {
+		if hash := hashes[a.name]; a.plain && bcrypt.CompareHashAndPassword([]byte(hash), []byte(a.secret)) == nil {
+			a.secret = hash
+		} else if a.plain {
+			made, err := bcrypt.GenerateFromPassword([]byte(a.secret), bcrypt.DefaultCost)
+			if err != nil {
+				return nil, api.Invalid("--basic-auth-file: line %d: %v", a.line, err)
+			}
+			a.secret = string(made)
+		}
+		texts[i] = a.name + ":" + a.secret
+	}
+	return texts, nil
+}
+
+// accountsOf returns the accounts that the service of p has.
+func accountsOf(p api.Patch, service existing) ([]string, error) {
+	p = maps.Clone(p)
+	delete(p, "basic_auth") // which is still the name of the file
+	s, err := service(p)
+	if err != nil || s == nil || s.Active == nil {
+		return nil, err
+	}
+	return s.Active.Options.BasicAuth, nil
 }
 
 // isOtherHash reports whether a secret is a hash of a kind that htpasswd has beside bcrypt.

@@ -19,7 +19,7 @@ func parseDeploy(t *testing.T, hasTLS bool, args ...string) (api.Patch, error) {
 	if err := cmd.Flags().Parse(args); err != nil {
 		return nil, err
 	}
-	return deployPatch(cmd.Flags(), cmd.Flags().Args(), *unset, func(api.Patch) (bool, error) { return hasTLS, nil })
+	return deployPatch(cmd.Flags(), cmd.Flags().Args(), *unset, func(api.Patch) (*api.ServiceStatus, error) { return &api.ServiceStatus{TLS: hasTLS}, nil })
 }
 
 func TestTLSFlagsMeanWhatTheySay(t *testing.T) {
