@@ -525,3 +525,23 @@ func TestOptionsThatBecomeHandlers(t *testing.T) {
 		wantOutput(t, p, 2, want, append([]string{"deploy", app.addr(), "--host", "app.test"}, args...)...)
 	}
 }
+
+// TestWhatKeepsNobodyOutAnyMoreIsTold by a deploy and by a rollback, and a password over plain HTTP.
+func TestWhatKeepsNobodyOutAnyMoreIsTold(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t)
+	app := startApp(t, "app", nil)
+	people := filepath.Join(t.TempDir(), "people")
+	must(t, os.WriteFile(people, []byte("# who may\nada:correct horse\n"), 0o600))
+	const plain, open = "warning: a.test has --basic-auth-file without --tls: others on the way can read the passwords", "warning: a.test has no --basic-auth-file any more: it asks nobody for a password"
+	wantOutput(t, p, 0, "v1 is live", "deploy", app.addr(), "--host", "a.test")
+	protect := []string{"deploy", app.addr(), "--host", "a.test", "--basic-auth-file", people}
+	wantOutput(t, p, 10, plain, append(protect, "--dry-run")...)
+	wantOutput(t, p, 0, plain, protect...)
+	wantOutput(t, p, 0, "nothing would change", append(protect, "--dry-run")...)
+	wantOutput(t, p, 10, open, "deploy", app.addr(), "--host", "a.test", "--unset", "basic-auth-file", "--dry-run")
+	if r := wantOutput(t, p, 0, "v3 is live", protect...); strings.Contains(r.Stderr, "warning") {
+		t.Errorf("what was so before is told again:\n%s", r.Stderr)
+	}
+	wantOutput(t, p, 0, open, "rollback", "a.test", "--to", "v1")
+}

@@ -66,6 +66,8 @@ type DeploymentStatus struct {
 	// Changes are the settings that differ from those of the release before,
 	// each as "name: old -> new".
 	Changes []string `json:"changes,omitempty"`
+	// Warnings are what a person should know of it that does not stop it; see [Warnings].
+	Warnings []string `json:"warnings,omitempty"`
 	// TakenOver tells of the routes that came from other services.
 	TakenOver []TakenOver   `json:"taken_over,omitempty"`
 	Probes    []ProbeReport `json:"probes,omitempty"`

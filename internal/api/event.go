@@ -84,11 +84,12 @@ type Event struct {
 	// Host and Certificate tell of a certificate.
 	Host        string       `json:"host,omitempty"`
 	Certificate *Certificate `json:"certificate,omitempty"`
-	// Release, Previous, SwitchTime, Changes and TakenOver tell of the switch.
+	// Release, Previous, SwitchTime, Changes, Warnings and TakenOver tell of the switch.
 	Release    int         `json:"release,omitempty"`
 	Previous   int         `json:"previous,omitempty"`
 	SwitchTime Seconds     `json:"switch_seconds,omitempty"`
 	Changes    []string    `json:"changes,omitempty"`
+	Warnings   []string    `json:"warnings,omitempty"`
 	TakenOver  []TakenOver `json:"taken_over,omitempty"`
 	// Rollout is a rollout as it is at that moment.
 	Rollout *RolloutStatus `json:"rollout,omitempty"`

@@ -15,6 +15,8 @@ type Plan struct {
 	// that serves, or from the defaults without one, each as "name: old -> new". Of a file
 	// that keeps its name, it is "name: the file has changed".
 	Changes []string `json:"changes"`
+	// Warnings are what the deploy would warn of; see [Warnings].
+	Warnings []string `json:"warnings,omitempty"`
 	// Rollout is how the release would be brought into service, if not all at once.
 	Rollout *Rollout `json:"rollout,omitempty"`
 	// UnderWay is the release that is being brought into service now; 0 if none is. A deploy
@@ -33,9 +35,12 @@ func (p Plan) Changed() bool { return p.Serving == 0 || len(p.Changes)+len(p.Tak
 func NewPlan(serving int, now *Spec, next Spec) Plan {
 	p := Plan{Service: next.Service, Serving: serving, Changes: []string{}, Rollout: next.Rollout}
 	if now == nil {
+		p.Warnings = Warnings(next.Service, nil, next.Options)
 		plain := defaultOptions(next.Options.TLS != nil)
 		plain.TLS = nil
 		now = &Spec{Options: plain}
+	} else {
+		p.Warnings = Warnings(next.Service, &now.Options, next.Options)
 	}
 	if from, to := targetList(now.Targets), targetList(next.Targets); from != to {
 		p.Changes = append(p.Changes, fmt.Sprintf("targets: %s -> %s", from, to))

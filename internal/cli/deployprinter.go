@@ -139,6 +139,9 @@ func (p *textPrinter) Event(ev api.Event) error {
 		for _, taken := range ev.TakenOver {
 			p.line("   " + p.style.dim("took over "+taken.String()))
 		}
+		for _, warning := range ev.Warnings {
+			p.line(p.style.red("warning: ") + WithFlags(warning))
+		}
 	case api.EventRollout:
 		p.rollout(*ev.Rollout)
 	case api.EventJudged:

@@ -23,7 +23,7 @@ func WithFlags(text string) string {
 		inner := strings.Trim(s, "`")
 		name, value, hasValue := strings.Cut(inner, "=")
 		settings := api.Settings()
-		i := slices.IndexFunc(settings, func(s api.Setting) bool { return s.Place() == name })
+		i := slices.IndexFunc(settings, func(s api.Setting) bool { return s.Place() == name || s.Name == "tls" && name == "tls" })
 		if i < 0 {
 			operation, _, _ := strings.Cut(inner, " ")
 			if lead, known := operations[operation]; known {

@@ -14,6 +14,7 @@ func TestMessagesNameFlags(t *testing.T) {
 			api.Field("service").Is("shop"), api.Field("hosts").Is("'a.test,*.a.test'")),
 		"--tls-wait=false does not wait":           api.Advise("%s does not wait", api.Field("tls.wait").Is("false")),
 		"write --tls=internal":                     api.Advise("write %s", api.Field("tls.issuer").Is("internal")),
+		"add --tls, or leave --client-ca out":      api.Advise("add %s, or leave %s out", api.Field("tls"), api.Field("client_ca")),
 		"to free it, run: parachute remove shop":   api.Advise("to free it, %s", api.Operation("remove shop")),
 		"what is not known stays: `a` and `b=c d`": api.Advise("what is not known stays: `a` and `b=c d`"),
 	} {

@@ -65,6 +65,9 @@ func (e *Env) printPlan(p api.Plan) {
 	for _, taken := range p.TakenOver {
 		fmt.Fprintf(e.Out, "  take over %s\n", taken)
 	}
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(e.Out, "  warning: %s\n", WithFlags(warning))
+	}
 	if p.Rollout != nil {
 		fmt.Fprintf(e.Out, "  rollout: %s\n", describePlannedRollout(*p.Rollout))
 	}

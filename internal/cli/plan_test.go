@@ -10,7 +10,10 @@ import (
 
 func TestPlansAsText(t *testing.T) {
 	for want, plan := range map[string]api.Plan{
-		"app v3: nothing would change\n":                                   {Serving: 3},
+		"app v3: nothing would change\n": {Serving: 3},
+		"app v3 would change:\n  basic-auth-file: bob -> none\n  warning: app has no --basic-auth-file any more\n": {
+			Serving: 3, Changes: []string{"basic-auth-file: bob -> none"}, Warnings: []string{"app has no `basic_auth` any more"},
+		},
 		"app v3 would change:\n  sticky: false -> true\n":                  {Serving: 3, Changes: []string{"sticky: false -> true"}},
 		"app would be a new service:\n  targets: none -> a:1\n":            {Changes: []string{"targets: none -> a:1"}},
 		"app v4: nothing would change; it is being brought into service\n": {Serving: 4, UnderWay: 4},

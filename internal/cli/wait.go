@@ -278,7 +278,7 @@ func (shown *steps) show(p *textPrinter, s api.DeploymentStatus) {
 	}
 	if s.Release > 0 && !shown.switched {
 		shown.switched = true
-		_ = p.Event(api.Event{Kind: api.EventSwitched, Release: s.Release, Previous: s.Previous, SwitchTime: s.SwitchTime, Changes: s.Changes, TakenOver: s.TakenOver})
+		_ = p.Event(api.Event{Kind: api.EventSwitched, Release: s.Release, Previous: s.Previous, SwitchTime: s.SwitchTime, Changes: s.Changes, Warnings: s.Warnings, TakenOver: s.TakenOver})
 	}
 	for ; shown.drained < len(s.Drained); shown.drained++ {
 		p.drained(s.Drained[shown.drained])

@@ -177,11 +177,17 @@ func (d *Deployment) switched(old, next *release, taken []api.TakenOver, took ap
 	}
 	d.status.State = api.StateSwitched
 	d.status.Release, d.status.SwitchTime, d.status.TakenOver = next.Version, took, taken
+	var before *api.Options
 	if old != nil {
+		before = &old.Spec.Options
 		d.status.Previous = old.Version
 		d.status.Changes = api.Changes(old.Spec.Hosts, old.Spec.Options, next.Spec.Hosts, next.Spec.Options)
 	}
-	d.sendLocked(api.Event{Kind: api.EventSwitched, Release: next.Version, Previous: d.status.Previous, SwitchTime: took, Changes: d.status.Changes, TakenOver: taken})
+	d.status.Warnings = api.Warnings(next.Spec.Service, before, next.Spec.Options)
+	d.sendLocked(api.Event{
+		Kind: api.EventSwitched, Release: next.Version, Previous: d.status.Previous, SwitchTime: took,
+		Changes: d.status.Changes, Warnings: d.status.Warnings, TakenOver: taken,
+	})
 	if old == nil || oldStays {
 		return
 	}
