@@ -3,20 +3,18 @@ package proxy
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/net/http2"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/forward"
@@ -422,7 +420,8 @@ func TestLargeBodiesAreRefused(t *testing.T) {
 		req := requestFor("app", app)
 		req.MaxBody, req.BufferRequests = 100_000, buffer
 		e.deploy(req)
-		over2 := &http2.Transport{AllowHTTP: true, DialTLSContext: dialPlain}
+		over2 := &http.Transport{Protocols: new(http.Protocols)}
+		over2.Protocols.SetUnencryptedHTTP2(true)
 		t.Cleanup(over2.CloseIdleConnections)
 		for name, client := range map[string]*http.Client{"HTTP/1.1": e.client, "HTTP/2": {Transport: over2, Timeout: testkit.Timeout}} {
 			for _, size := range []int{100_000, 100_001, 200_000} {
@@ -465,10 +464,6 @@ func TestLargeBodiesAreRefused(t *testing.T) {
 	}
 }
 
-func dialPlain(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, network, address)
-}
-
 // TestLargeBodyIsRefusedBeforeItIsAskedFor is RFC 9110, section 10.1.1.
 func TestLargeBodyIsRefusedBeforeItIsAskedFor(t *testing.T) {
 	t.Parallel()
@@ -485,5 +480,64 @@ func TestLargeBodyIsRefusedBeforeItIsAskedFor(t *testing.T) {
 	}
 	if !errors.Is(<-e.errs, forward.ErrLargeBody) {
 		t.Error("another error than ErrLargeBody")
+	}
+}
+
+// TestHandlersComeBeforeTheBuffer is about a client that nobody knows: it is refused before it can
+// fill the disk. The limit holds for handlers that read the body themselves.
+func TestHandlersComeBeforeTheBuffer(t *testing.T) {
+	t.Parallel()
+	h := newFakeHandlers(t)
+	e := newTestEngine(t, withHandlers(h)).keepIn(t.TempDir())
+	app, uploads := startUploadApp(t, "app")
+	send := func(with string, body io.Reader) int {
+		t.Helper()
+		req := buffering("app", app)
+		req.With, req.MaxBody = with, 10_000
+		e.deploy(req)
+		status, _ := e.do(e.request(http.MethodPost, "h", "/", body))
+		return status
+	}
+	refused, answered := func() (*io.PipeWriter, <-chan string) {
+		req := buffering("app", app)
+		req.With = "refuse"
+		e.deploy(req)
+		return e.send("h")
+	}()
+	if got := testkit.Receive(t, answered, "the refusal, though nothing has been sent"); !strings.HasPrefix(got, "403 ") {
+		t.Errorf("%s, want 403", got)
+	}
+	_ = refused.Close()
+	for _, with := range []string{"pass", "read"} {
+		if status := send(with, strings.NewReader(strings.Repeat("x", 5000))); status != http.StatusOK {
+			t.Errorf("%s: %d, want 200", with, status)
+		}
+		if got := <-uploads; len(got.body) != 5000 || got.err != nil {
+			t.Errorf("%s: the app got %d bytes, %v", with, len(got.body), got.err)
+		}
+		if status := send(with, io.MultiReader(strings.NewReader(strings.Repeat("x", 10_001)))); status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s, too large: %d, want 413", with, status)
+		}
+	}
+	if len(uploads) > 0 {
+		t.Error("the app got a body that is too large")
+	}
+	testkit.WaitFor(t, "the room to be given back", func() bool {
+		memory, disk := e.Spools().Usage()
+		return memory == 0 && disk == 0
+	})
+}
+
+// TestPauseCountsFromWhenTheBodyIsThere is about an upload that took longer than a pause lasts.
+func TestPauseCountsFromWhenTheBodyIsThere(t *testing.T) {
+	t.Parallel()
+	began := time.Now().Add(-time.Hour)
+	for range 20 {
+		h := newHold(api.Hold{Mode: api.Paused, MaxWait: api.Duration(time.Minute), Queue: 1}, nil)
+		h.end()
+		v := &visitor{in: httptest.NewRequest(http.MethodPost, "/", nil), client: forward.Sender{Began: began}, arrived: time.Now()}
+		if err := v.wait(h, nil); err != nil {
+			t.Fatalf("a request that has just begun to wait: %v", err)
+		}
 	}
 }

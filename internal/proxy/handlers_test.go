@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ import (
 //	abort     has the connection closed
 //	panic     panics
 //	user      says who the client is
+//	read      reads the body
 //	path X    has the app asked for another path
 //	wait      returns when the client has gone
 //	late      fails when the answer is complete
@@ -118,6 +120,12 @@ func (c *fakeChain) ServeHTTP(w http.ResponseWriter, r *http.Request, v *Visit) 
 		panic(http.ErrAbortHandler)
 	case "panic":
 		panic("a fault")
+	case "read":
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return &HandlerError{Status: http.StatusInternalServerError, Err: err}
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 	case "path":
 		r.URL.Path, r.RequestURI = more, more
 	case "user":
