@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // Trap 34: a client that goes away is told to the app and to the log, and is nobody
@@ -63,19 +65,43 @@ func TestClientThatGoesAwayIsNobodysFault(t *testing.T) {
 // Trap 36: what uploads need is given back when they are aborted.
 func TestAbortedUploadsLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
-	const warmUp, uploads, slack = 100, 1000, 10
+	t.Run("streamed", func(t *testing.T) {
+		t.Parallel()
+		a := startApp(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+		abortUploads(t, 1000, api.DeployRequest{Targets: []string{a.addr()}}, func(x *site) func() bool {
+			seen := a.requests.Load()
+			return func() bool { return a.requests.Load() > seen || x.status(t).Active.Requests > 0 }
+		})
+	})
+	t.Run("buffered", func(t *testing.T) {
+		t.Parallel()
+		a := startApp(t, named("app"))
+		req := api.DeployRequest{Targets: []string{a.addr()}, BufferRequests: true, BufferMemory: new(api.Size(1 << 10))}
+		abortUploads(t, 200, req, func(x *site) func() bool {
+			none := `parachute_requests_buffering{service="` + x.host + `"} 0`
+			return func() bool { return !strings.Contains(x.metrics(t), none) }
+		})
+		if n := a.requests.Load(); n > 0 {
+			t.Errorf("%d uploads that broke off have come to the app", n)
+		}
+	})
+}
+
+// abortUploads aborts uploads to a service of its own, half of them when they have begun, and checks
+// that they leave nothing. What begun returns when an upload has been sent reports whether the proxy
+// has it.
+func abortUploads(t *testing.T, uploads int, req api.DeployRequest, begun func(x *site) func() bool) {
+	const warmUp, slack = 100, 10
 	temp := t.TempDir()
 	s := startServer(t, func(s *server) { s.Env = append(s.Env, "TMPDIR="+temp) })
-	a := startApp(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	x := newSite(t, s, a.addr())
+	x := newSiteWith(t, s, req)
 	abort := func(n int) {
 		for i := range n {
 			w := x.dialWire(t, protocols[i%len(protocols)])
 			w.begin("POST", "/", true, field{"Content-Length", "1000000"})
 			w.send(strings.Repeat("x", 10_000))
-			if i%2 == 0 { // half of them when the app has the request
-				seen := a.requests.Load()
-				waitFor(t, "the request", func() bool { return a.requests.Load() > seen || x.status(t).Active.Requests > 0 })
+			if i%2 == 0 {
+				waitFor(t, "the request", begun(x))
 			}
 			w.abort()
 			closeWire(w)
@@ -97,6 +123,9 @@ func TestAbortedUploadsLeaveNothingBehind(t *testing.T) {
 		return fds <= fdsBefore+slack && goroutines <= goroutinesBefore+slack
 	})
 	t.Logf("descriptors: %d, then %d; goroutines: %d, then %d", fdsBefore, fds, goroutinesBefore, goroutines)
+	if text := s.metrics(t); !strings.Contains(text, `parachute_buffered_bytes{place="disk"} 0`) || !strings.Contains(text, `parachute_buffered_bytes{place="memory"} 0`) {
+		t.Error("bodies are still buffered")
+	}
 	left, err := os.ReadDir(temp)
 	must(t, err)
 	if len(left) > 0 {
@@ -115,6 +144,17 @@ func closeWire(w wire) {
 	case *h3Wire:
 		_ = w.conn.CloseWithError(0x100, "")
 	}
+}
+
+// metrics returns what the proxy tells of itself.
+func (s *server) metrics(t *testing.T) string {
+	t.Helper()
+	resp, err := s.HTTP().Get("http://localhost/metrics")
+	must(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	return string(text)
 }
 
 func (s *server) descriptors(t *testing.T) int {
