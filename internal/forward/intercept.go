@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/errorpage"
 )
@@ -22,9 +23,12 @@ func (e *InterceptedError) Error() string {
 // client what to do, and a status may not be without them.
 var keptOfErrors = []string{"Retry-After", "Www-Authenticate", "Allow", "Set-Cookie"}
 
-// maxThrownAway bounds what is read of an answer that nobody gets, so that its connection can be
-// used again.
-const maxThrownAway = 64 << 10
+// maxThrownAway and thrownAwayWithin bound what is read of an answer that nobody gets, so that its
+// connection can be used again, and for how long the client waits for that.
+const (
+	maxThrownAway    = 64 << 10
+	thrownAwayWithin = 250 * time.Millisecond
+)
 
 // intercept returns an [InterceptedError] for an answer in whose place the client gets a page: an
 // error, if the service wants that, for a client that names HTML among what it accepts. Programs get
@@ -39,8 +43,10 @@ func (x *exchange) intercept(resp *http.Response) error {
 			h[name] = values
 		}
 	}
-	if resp.ContentLength <= maxThrownAway {
-		_, _ = io.CopyN(io.Discard, resp.Body, max(resp.ContentLength, 0)+1)
+	if n := resp.ContentLength; n > 0 && n <= maxThrownAway {
+		slow := time.AfterFunc(thrownAwayWithin, x.abort)
+		_, _ = io.CopyN(io.Discard, resp.Body, n)
+		slow.Stop()
 	}
 	_ = resp.Body.Close()
 	return &InterceptedError{resp.StatusCode}

@@ -1,7 +1,10 @@
 package proxy
 
 import (
+	"bufio"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -175,4 +178,33 @@ func TestErrorsAreReplacedForBrowsersAlone(t *testing.T) {
 		_, err := e.Deploy(req.Patch())
 		wantCode(t, err, api.CodeInvalid)
 	}
+}
+
+// TestReplacedAnswerKeepsNobodyWaiting for a body that nobody gets.
+func TestReplacedAnswerKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	conns := make(chan net.Conn, 1)
+	req := requestFor("app")
+	req.Force, req.InterceptErrors = true, "500-599"
+	req.Targets = []string{testkit.StartRawApp(t, func(_ int, conn net.Conn, r *bufio.Reader) {
+		if in, err := http.ReadRequest(r); err != nil || in.URL.Path == api.DefaultHealthCheckPath {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100\r\n\r\nhalf")
+		_, _ = r.ReadByte() // until the proxy gives up the connection
+		conns <- conn
+	})}
+	e.deploy(req)
+	r := e.request(http.MethodGet, "h", "/", nil)
+	r.Header.Set("Accept", "text/html")
+	resp, err := e.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if intercepted, ok := errors.AsType[*forward.InterceptedError](testkit.Receive(t, e.errs, "the end of the request")); !ok || intercepted.Status != 503 {
+		t.Errorf("%v", intercepted)
+	}
+	testkit.Receive(t, conns, "the connection to be given up")
 }
