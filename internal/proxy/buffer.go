@@ -9,10 +9,11 @@ import (
 // which was acquired for it: whichever release serves when the body is there gets the request. So
 // a slow upload holds up no deploy, and is cut by none.
 func (e *Engine) carryBuffered(v *visitor, w http.ResponseWriter, r *http.Request, release *release) error {
-	release.Served.Add(-1) // it is counted again by which it is forwarded
+	release.Served.Add(-1) // it is counted by the one that serves it
 	release.Done()
 	buffered, err := release.Buffer(w, r)
 	if err != nil {
+		release.Served.Add(1)
 		return release.fail(err, v.in, v.client)
 	}
 	defer buffered.Close()

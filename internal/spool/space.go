@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -20,7 +21,8 @@ type Limits struct {
 	// Dir is where the files are. Default: the directory of the system for temporary files.
 	Dir string
 	// MaxMemory is how much of them is in memory, in bytes. What would be more is put into
-	// files, whatever a spool may have in memory by itself. Default: 256 MiB.
+	// files, whatever a spool may have in memory by itself. Default: 256 MiB, or a quarter of
+	// the process's memory limit, if that is less.
 	MaxMemory int64
 	// MaxDisk is how much of them is in files, in bytes. What would be more is an [ErrFull].
 	// Default: 10 GiB.
@@ -29,7 +31,7 @@ type Limits struct {
 
 func (l Limits) withDefaults() Limits {
 	if l.MaxMemory <= 0 {
-		l.MaxMemory = DefaultMaxMemory
+		l.MaxMemory = min(DefaultMaxMemory, debug.SetMemoryLimit(-1)/4) // which changes no limit
 	}
 	if l.MaxDisk <= 0 {
 		l.MaxDisk = DefaultMaxDisk

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"sync"
 	"testing"
 )
@@ -133,5 +135,18 @@ func TestDirectoryThatIsMissingIsAnError(t *testing.T) {
 	}
 	if got, err := io.ReadAll(s.Reader()); err != nil || len(got) != 10 {
 		t.Errorf("%d bytes are read, %v, want those that were kept", len(got), err)
+	}
+}
+
+// TestSmallMachinesKeepLessInMemory is about containers with a memory limit.
+func TestSmallMachinesKeepLessInMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(100 << 20)
+	defer debug.SetMemoryLimit(before)
+	if got := (Limits{}).withDefaults().MaxMemory; got != 25<<20 {
+		t.Errorf("%d bytes may be in memory, want a quarter of the limit", got)
+	}
+	debug.SetMemoryLimit(math.MaxInt64)
+	if got := (Limits{}).withDefaults().MaxMemory; got != DefaultMaxMemory {
+		t.Errorf("without a limit, %d bytes may be in memory", got)
 	}
 }
