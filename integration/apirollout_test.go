@@ -28,6 +28,7 @@ func callRollouts(c apiCaller) {
 	// One whose clients are known by a cookie of the application's.
 	c.deploy(409, "web", `{`+targets(b)+`, "canary": "0%", "canary_by": "cookie:team"}`)
 	c.call(200, http.MethodPut, path, `{"action": "set", "weight": "100%", "values": ["17", "42"]}`)
+	c.call(200, http.MethodPut, path, `{"action": "set", "weight": "100%", "values": ["17"], "off": true}`)
 	c.call(200, http.MethodGet, service, "")
 	c.call(200, http.MethodPut, path, `{"action": "abort"}`)
 	c.deploy(400, "web", `{`+targets(b)+`, "canary": "0%", "canary_by": "cookie:"}`)

@@ -270,8 +270,9 @@ type RolloutStatus struct {
 	Previous int `json:"previous"`
 	// Weight is the share of the clients that the release gets.
 	Weight Percent `json:"weight"`
-	// Values are those of [RolloutRequest.Values].
+	// Values and Off are those of [RolloutRequest].
 	Values []string `json:"values,omitempty"`
+	Off    bool     `json:"off,omitempty"`
 	// Step is the number of the step, from 1; 0 if there are none. Steps is how many there are.
 	Step  int `json:"step,omitempty"`
 	Steps int `json:"steps,omitempty"`
@@ -337,6 +338,9 @@ type RolloutRequest struct {
 	// whatever its share is. It is for a canary by cookie:NAME, and takes the place of the
 	// values before. Default: none.
 	Values []string `json:"values,omitempty"`
+	// Off has nobody get the canary, which keeps its share and its values for when it is set
+	// again. Default: false.
+	Off bool `json:"off,omitempty"`
 }
 
 // Bounds of [RolloutRequest.Values]: how many there may be, and how long one is, in bytes.
@@ -368,8 +372,8 @@ func (r RolloutRequest) Validate() error {
 		return Invalid("to set the share of a canary takes a weight")
 	case r.Action != ActionSet && r.Weight != nil:
 		return Invalid("a weight is for the action %s", ActionSet)
-	case r.Action != ActionSet && len(r.Values) > 0:
-		return Invalid("values are for the action %s", ActionSet)
+	case r.Action != ActionSet && (len(r.Values) > 0 || r.Off):
+		return Invalid("values, and to turn a canary off, are for the action %s", ActionSet)
 	case r.Action != ActionPromote && r.Full:
 		return Invalid("full is for the action %s", ActionPromote)
 	}

@@ -90,6 +90,7 @@ With deploy --canary-by cookie:NAME, --values says for which values of that cook
 new release is in any case. They take the place of those before.`, api.ActionSet)
 	cmd.Example = `  parachute rollout set app1.example.com --weight 25%
   parachute rollout set app1.example.com --weight 0% --values alice,bob`
+	cmd.Flags().BoolVar(&c.req.Off, "off", false, "have nobody get the new release, which keeps its share and values for the next set")
 	cmd.Flags().StringSliceVar(&c.req.Values, "values", nil, "`values` of the cookie of --canary-by cookie:NAME whose clients get the new release whatever its share is")
 	weight := cmd.Flags().String("weight", "", "`share` of the clients, such as 25%")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -140,6 +141,9 @@ func (r *rolloutCommand) call(cmd *cobra.Command, service string) error {
 // describeRollout says in a line what a rollout is at.
 func describeRollout(r api.RolloutStatus) string {
 	text := fmt.Sprintf("v%d gets %s of the clients, v%d the others", r.Release, r.Weight, r.Previous)
+	if r.Off {
+		text = fmt.Sprintf("v%d is off, and v%d gets all clients", r.Release, r.Previous)
+	}
 	if r.Phase == api.PhaseWatch {
 		text = fmt.Sprintf("v%d is watched, and v%d ready to serve again", r.Release, r.Previous)
 	}

@@ -29,6 +29,8 @@ type candidate struct {
 	// clients get the candidate in any case.
 	named  bool
 	values []string
+	// off has nobody get the candidate, but with a link.
+	off bool
 }
 
 // newCandidate returns a release that serves a share of the clients.
@@ -42,10 +44,10 @@ func newCandidate(r *release, weight api.Percent, salt uint64, by string) *candi
 	return c
 }
 
-// of returns the candidate with the clients that have one of values in their cookie.
-func (c *candidate) of(values []string) *candidate {
+// of returns the candidate with the clients that have one of values in their cookie, or off.
+func (c *candidate) of(values []string, off bool) *candidate {
 	next := *c
-	next.values = values
+	next.values, next.off = values, off
 	return &next
 }
 
@@ -66,6 +68,8 @@ const bucketAge = 24 * 60 * 60
 // gets reports whether a visitor is among those that get the candidate.
 func (c *candidate) gets(v *visitor) bool {
 	switch {
+	case c.off:
+		return false
 	case c.named:
 		return c.isFor(v.in)
 	case c.weight == 0:

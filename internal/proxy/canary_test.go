@@ -146,11 +146,35 @@ func TestCookieOfTheApplicationSaysWhoGetsTheCanary(t *testing.T) {
 		in.Header.Set("Cookie", c.cookie)
 		in.Header.Set("Accept", "text/html") // which would have the proxy set a cookie of its own
 		v := &visitor{in: in}
-		if got := (&candidate{weight: c.weight, cookie: "team", named: true}).of(c.values).gets(v); got != c.gets {
+		if got := (&candidate{weight: c.weight, cookie: "team", named: true}).of(c.values, false).gets(v); got != c.gets {
 			t.Errorf("%+v: %v", c, got)
 		}
 		if len(v.cookies) > 0 {
 			t.Errorf("%+v: the proxy sets %v", c, v.cookies)
+		}
+	}
+}
+
+func TestNobodyGetsACanaryThatIsOff(t *testing.T) {
+	for _, by := range []string{"cookie", "cookie:team", "ip", "header:X-Team"} {
+		in, err := http.NewRequest(http.MethodGet, "http://app.test/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.RemoteAddr = "192.0.2.1:1"
+		in.Header = http.Header{"Cookie": {"team=a; parachute_bucket=1"}, "X-Team": {"a"}}
+		c := &candidate{weight: api.Whole, by: by, cookie: "parachute_bucket"}
+		switch by {
+		case "cookie:team":
+			c.cookie, c.named = "team", true
+		case "header:X-Team":
+			c.header = "X-Team"
+		}
+		if !c.of([]string{"a"}, false).gets(&visitor{in: in}) {
+			t.Errorf("by %s, nobody gets it", by)
+		}
+		if c.of([]string{"a"}, true).gets(&visitor{in: in}) {
+			t.Errorf("by %s, somebody gets it that is off", by)
 		}
 	}
 }

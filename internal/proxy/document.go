@@ -73,9 +73,10 @@ type storedCandidate struct {
 	storedRelease
 	Weight api.Percent `json:"weight"`
 	Salt   uint64      `json:"salt,string"`
-	// Values are those of [candidate]. They are since format 4, as is a cookie of the
+	// Values and Off are those of [candidate]. They are since format 4, as is a cookie of the
 	// application's in the settings of a rollout.
 	Values []string `json:"values,omitempty"`
+	Off    bool     `json:"off,omitempty"`
 }
 
 // storedRollout is how a release is brought into service, and how far that has come.
@@ -106,7 +107,7 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		doc.Format, doc.Candidate = 2, &storedCandidate{storedRelease: stored, Weight: c.weight, Salt: c.salt, Values: c.values}
+		doc.Format, doc.Candidate = 2, &storedCandidate{storedRelease: stored, Weight: c.weight, Salt: c.salt, Values: c.values, Off: c.off}
 	}
 	if l.standby != nil {
 		stored, err := storedOf(l.standby)
@@ -121,7 +122,7 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 	if slices.ContainsFunc(l.releases(), func(r *release) bool { return r.Spec.Options.Guards() || r.Spec.ErrorPages != nil }) {
 		doc.Format = 3
 	}
-	if l.candidate != nil && l.candidate.named {
+	if l.candidate != nil && (l.candidate.named || l.candidate.off) {
 		doc.Format = 4
 	}
 	return json.MarshalIndent(doc, "", "  ")

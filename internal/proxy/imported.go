@@ -31,6 +31,7 @@ type ImportedCanary struct {
 	By     string
 	Weight api.Percent
 	Values []string
+	Off    bool
 }
 
 // Document returns the document of the service, for the [Store]. before is the document that it
@@ -69,7 +70,7 @@ func (i Imported) Document(before []byte, now time.Time) ([]byte, error) {
 			return nil, err
 		}
 		doc.Format = 4
-		doc.Candidate = &storedCandidate{storedRelease: next, Weight: c.Weight, Salt: rand.Uint64(), Values: c.Values}
+		doc.Candidate = &storedCandidate{storedRelease: next, Weight: c.Weight, Salt: rand.Uint64(), Values: c.Values, Off: c.Off}
 		out := api.Rollout{Steps: []api.Step{{}}, By: c.By, MinRequests: api.DefaultMinRequests}
 		if out.MaxErrorRate, err = api.ParsePercent(api.DefaultMaxErrorRate); err != nil {
 			return nil, err

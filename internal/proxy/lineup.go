@@ -56,7 +56,7 @@ func (l *lineup) settled(active *release) lineup { return lineup{active: active,
 func (l *lineup) rolloutStatus() *api.RolloutStatus {
 	s := l.rollout.status(l.hold != nil)
 	if s != nil && l.candidate != nil {
-		s.Values = l.candidate.values
+		s.Values, s.Off = l.candidate.values, l.candidate.off
 	}
 	return s
 }

@@ -102,7 +102,7 @@ func (e *Engine) restoreLineup(s *stored, before *lineup) *lineup {
 	next, previous := l.active, l.standby
 	if s.candidate != nil {
 		next, previous = restore(&s.Candidate.storedRelease, *s.candidate), l.active
-		l.candidate = newCandidate(next, s.Candidate.Weight, s.Candidate.Salt, s.Rollout.Settings.By).of(s.Candidate.Values)
+		l.candidate = newCandidate(next, s.Candidate.Weight, s.Candidate.Salt, s.Rollout.Settings.By).of(s.Candidate.Values, s.Candidate.Off)
 	}
 	if s.Rollout != nil {
 		l.rollout = restoredRollout(s.Rollout.Settings, next, previous, s.Rollout.Position)

@@ -121,7 +121,7 @@ func (e *Engine) setWeight(svc *service, r *rollout, req api.RolloutRequest) err
 		},
 		next: func(l lineup) lineup {
 			if l.candidate != nil {
-				l.candidate = l.candidate.with(*req.Weight).of(req.Values)
+				l.candidate = l.candidate.with(*req.Weight).of(req.Values, req.Off)
 			}
 			return l
 		},
