@@ -71,7 +71,7 @@ func documentOf(s kamal.Service, before []byte, now time.Time) ([]byte, error) {
 	if s.Broken == "" {
 		i := proxy.Imported{Request: s.Request, Hold: s.Hold}
 		if r := s.Rollout; r != nil {
-			i.Canary = &proxy.ImportedCanary{Targets: r.Targets, ReadTargets: r.ReadTargets, By: r.By, Weight: r.Weight, Values: r.Values}
+			i.Canary = &proxy.ImportedCanary{Targets: r.Targets, ReadTargets: r.ReadTargets, By: r.By, Weight: r.Weight, Values: r.Values, Off: r.Off}
 		}
 		document, err := i.Document(before, now)
 		if err == nil {

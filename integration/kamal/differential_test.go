@@ -115,6 +115,7 @@ func (d difference) explains(requests *regexp.Regexp, r request, field, theirs, 
 // TestAnswersAreThoseOfKamalProxy gives both the same commands and requests. It fails for a
 // difference that is not in the list, and for one in the list that is not there.
 func TestAnswersAreThoseOfKamalProxy(t *testing.T) {
+	t.Parallel()
 	theirs, ours := newServer(t, kamalProxy(t)), newServer(t, parachute(t))
 	one, two := startApp(t, "one"), startApp(t, "two")
 	pair := certificateFiles(t, "tls.test", "both.test")

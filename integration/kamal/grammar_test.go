@@ -143,3 +143,36 @@ func TestEnvironmentAndFlagsOfRunCount(t *testing.T) {
 		t.Errorf("PARACHUTE_MAX_HEADER_SIZE is not heeded: %d", status)
 	}
 }
+
+// TestRolloutIsTurnedOffAndOn as a newer kamal-proxy than the one beside it does.
+func TestRolloutIsTurnedOffAndOn(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, parachute(t)).start()
+	one, two := startApp(t, "one"), startApp(t, "two")
+	s.do("deploy", "web", "--target="+one.addr(), "--host=app.test")
+	for line, want := range map[string]string{
+		"rollout enable nobody": "Error: service not found\n", "rollout disable web": "Error: rollout target not set\n",
+	} {
+		if r := s.run(strings.Fields(line)...); r.Code != 1 || r.Stderr != want {
+			t.Errorf("%s: %+v", line, r)
+		}
+	}
+	s.do("rollout", "deploy", "web", "--target="+two.addr())
+	if r := s.run("rollout", "disable", "web"); r.Code != 1 || r.Stderr != "Error: rollout split not set\n" {
+		t.Errorf("%+v", r)
+	}
+	s.do("rollout", "set", "web", "--percent=0", "--list=vip")
+	s.do("rollout", "disable", "web")
+	s.expect("app.test", "/x", http.StatusOK, `"App":"one"`, "Cookie", "kamal-rollout=vip")
+	if list := s.do("list").Stdout; !strings.Contains(list, "0% and 1 listed, disabled: "+two.addr()) {
+		t.Error(list)
+	}
+	s.stop()
+	s.start()
+	s.expect("app.test", "/x", http.StatusOK, `"App":"one"`, "Cookie", "kamal-rollout=vip")
+	s.do("rollout", "enable", "web")
+	s.expect("app.test", "/x", http.StatusOK, `"App":"two"`, "Cookie", "kamal-rollout=vip")
+	s.expect("app.test", "/x", http.StatusOK, `"App":"one"`)
+	s.do("rollout", "stop", "web")
+	s.expect("app.test", "/x", http.StatusOK, `"App":"one"`, "Cookie", "kamal-rollout=vip")
+}

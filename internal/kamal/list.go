@@ -81,6 +81,9 @@ func rolloutOf(s api.ServiceStatus) string {
 		if n := len(s.Rollout.Values); n > 0 {
 			split += fmt.Sprintf(" and %d listed", n)
 		}
+		if s.Rollout.Off {
+			split += ", disabled"
+		}
 	}
 	return split + ": " + targetsOf(s.Candidate)
 }

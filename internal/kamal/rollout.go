@@ -15,7 +15,7 @@ const rolloutCookie = "kamal-rollout"
 
 var (
 	errRolloutNotSet = errors.New("rollout target not set")
-	errUseSet        = errors.New(`not supported yet by this version of parachute: "rollout set --percent 0" has nobody get the rollout, and keeps its targets`)
+	errSplitNotSet   = errors.New("rollout split not set")
 )
 
 // A rollout is a canary whose clients are known by that cookie. The targets in kamal-proxy's slot
@@ -24,12 +24,7 @@ var (
 func (p *program) rolloutCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "rollout", Short: "Manage rollout settings"}
 	cmd.AddCommand(p.rolloutDeployCommand(), p.rolloutSetCommand(), p.rolloutStopCommand())
-	for _, name := range []string{"enable", "disable"} {
-		cmd.AddCommand(&cobra.Command{
-			Use: name + " <service>", Short: "Turn the split of a rollout on or off", Args: cobra.ExactArgs(1), Hidden: true,
-			RunE: func(*cobra.Command, []string) error { return fmt.Errorf("rollout %s: %w", name, errUseSet) },
-		})
-	}
+	cmd.AddCommand(p.rolloutSwitchCommand("enable", "Turn the split of a rollout on again", false), p.rolloutSwitchCommand("disable", "Turn the split of a rollout off, and keep it", true))
 	return cmd
 }
 
@@ -82,6 +77,25 @@ func (p *program) rolloutSetCommand() *cobra.Command {
 		return p.change(args[0], api.RolloutRequest{Action: api.ActionSet, Weight: &weight, Values: values})
 	}
 	return cmd
+}
+
+// rolloutSwitchCommand returns the command that turns a split on or off.
+func (p *program) rolloutSwitchCommand(name, short string, off bool) *cobra.Command {
+	return &cobra.Command{
+		Use: name + " <service>", Short: short, Args: cobra.ExactArgs(1), ValidArgs: []string{"service"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			s, err := p.service(args[0])
+			switch {
+			case err != nil:
+				return err
+			case s.Candidate == nil || s.Rollout == nil:
+				return errRolloutNotSet
+			case s.Rollout.Weight == 0 && len(s.Rollout.Values) == 0:
+				return errSplitNotSet
+			}
+			return p.change(args[0], api.RolloutRequest{Action: api.ActionSet, Weight: &s.Rollout.Weight, Values: s.Rollout.Values, Off: off})
+		},
+	}
 }
 
 func (p *program) rolloutStopCommand() *cobra.Command {

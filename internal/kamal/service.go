@@ -37,6 +37,8 @@ type Rollout struct {
 	By          string
 	Weight      api.Percent
 	Values      []string
+	// Off says that nobody gets it.
+	Off bool
 }
 
 // note adds what is not as it was.
@@ -235,11 +237,7 @@ func (s *Service) rollout(saved *savedService) error {
 	}
 	r := Rollout{Targets: withPorts(targets), ReadTargets: withPorts(s.addresses(saved.RolloutReaders)), By: "cookie:" + rolloutCookie}
 	if split := saved.Rollout; split != nil {
-		r.Weight, r.Values = api.PercentOf(float64(split.Percentage)/100), split.Allowlist
-		if split.Disabled {
-			r.Weight, r.Values = 0, nil
-			s.note("its rollout is off: to turn it on, use rollout set with --percent %d", split.Percentage)
-		}
+		r.Weight, r.Values, r.Off = api.PercentOf(float64(split.Percentage)/100), split.Allowlist, split.Disabled
 	}
 	if err := api.ValidateCanaryValues(r.Values); err != nil {
 		s.note("nobody gets its rollout: %v", err)

@@ -105,6 +105,9 @@ func (l *Legacy) tellService(s Service) {
 		if len(r.Values) > 0 {
 			text += " and to the clients listed"
 		}
+		if r.Off {
+			text += ", disabled"
+		}
 	}
 	l.tell(false, "%s", text)
 	for _, note := range s.Notes {
