@@ -119,10 +119,10 @@ func TestHandlersOfOneService(t *testing.T) {
 
 	// What is wrong changes nothing, and is told with its line.
 	for _, tt := range []struct{ text, want string }{
-		{"encode gzip\n\nnonsense\n", "--with, line 3: unrecognized directive: nonsense"},
-		{"encode gzip\nfile_server\n", "--with, line 2: the handler file_server is not allowed here"},
-		{"respond {env.HOME}", "--with, line 1: the placeholder {env.NAME} is not allowed here"},
-		{"parachute", "--with, line 1: the handler parachute is not for services"},
+		{"encode gzip\n\nnonsense\n", "app.caddyfile, line 3: unrecognized directive: nonsense"},
+		{"encode gzip\nfile_server\n", "app.caddyfile, line 2: the handler file_server is not allowed here"},
+		{"respond {env.HOME}", "app.caddyfile, line 1: the placeholder {env.NAME} is not allowed here"},
+		{"parachute", "app.caddyfile, line 1: the handler parachute is not for services"},
 		{" \n", "is empty"},
 	} {
 		wantOutput(t, p, 2, tt.want, "deploy", app.addr(), "--host", "closed.test", "--with", directives(t, tt.text))

@@ -138,7 +138,14 @@ func TestRecipes(t *testing.T) {
 			k.want(301, "http://app1.example.com/", nil, "Strict-Transport-Security", "")
 		},
 		3: func(k *kitchen, r rig.Recipe) {
-			k.follow(r)
+			k.follow(r, r.Commands[0])
+			if body := k.want(200, "https://staging.example.com/", basicAuth("bob", "hiccup")); !strings.Contains(body, "authorization=1") {
+				k.Errorf("the application does not get the password: %.200s", body)
+			}
+			k.follow(r, r.Commands[1])
+			if body := k.want(200, "https://staging.example.com/", basicAuth("bob", "hiccup")); !strings.Contains(body, "authorization=0") {
+				k.Errorf("the application gets the password: %.200s", body)
+			}
 			k.follow(rig.Recipe{}, "parachute deploy web-2:3000 --host app1.example.com --tls")
 			k.want(401, "https://staging.example.com/", nil, "Www-Authenticate", `Basic realm="restricted"`, "X-Robots-Tag", "noindex")
 			k.want(401, "https://staging.example.com/", basicAuth("ada", "hiccup"))
@@ -231,8 +238,8 @@ func TestRecipes(t *testing.T) {
 				h.Set("Server", "app")
 				h.Set("X-Frame-Options", "app's own")
 				h.Set("Cache-Control", "app's own")
-				fmt.Fprintf(w, "%s %s user=%v groups=%v email=%v %s", r.Method, r.URL.Path, append(r.Header["Remote-User"], r.Header["Remote_user"]...),
-					r.Header["Remote-Groups"], r.Header["Remote-Email"], strings.Repeat("compress me ", 100))
+				fmt.Fprintf(w, "%s %s user=%v groups=%v email=%v authorization=%d %s", r.Method, r.URL.Path, append(r.Header["Remote-User"], r.Header["Remote_user"]...),
+					r.Header["Remote-Groups"], r.Header["Remote-Email"], len(r.Header["Authorization"]), strings.Repeat("compress me ", 100))
 			})
 			k.replaced = strings.NewReplacer("web-2:3000", k.app.addr(), "staging-2:3000", k.app.addr(), "api-2:8080", k.app.addr(), "wordpress:80", k.app.addr(),
 				"authelia:9091", authelia.addr(), "--tls", "--tls=internal")

@@ -40,7 +40,7 @@ func ParsePatch(b []byte) (Patch, error) {
 		for name := range fields {
 			// Go takes a name in any case, which would be another name to the merge.
 			if _, ok := fieldsByName[of][name]; !ok {
-				return nil, fmt.Errorf("unknown field %q", name)
+				return nil, unknownField(name)
 			}
 		}
 	}
@@ -78,7 +78,26 @@ func describeDecoding(err error) error {
 			return fmt.Errorf("%s has to be %s, and is a JSON %s", wrong.Field, wanted, wrong.Value)
 		}
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
+		return unknownField(strings.Trim(name, `"`))
+	}
+	return errors.New(text)
+}
+
+// unknownField returns the error of a name that no field has. Who knows the command line may have
+// written the name of a flag.
+func unknownField(name string) error {
+	i := slices.IndexFunc(settings, func(s Setting) bool {
+		return name != s.Field && (name == s.Name || name == strings.ReplaceAll(s.Name, "-", "_"))
+	})
+	switch {
+	case i < 0:
+		return fmt.Errorf("unknown field %q", name)
+	case settings[i].Secret:
+		return fmt.Errorf("unknown field %q; use %s with a list of NAME:HASH, since the hashes themselves are there and no file is read", name, settings[i].Field)
+	}
+	return fmt.Errorf("unknown field %q; use %s", name, settings[i].Field)
 }
 
 // Patch returns the patch that names what r does not leave out.

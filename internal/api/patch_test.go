@@ -231,3 +231,18 @@ func TestMergeIsThatOfTheRFC(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesOfFlagsAreNoFields, and who writes one is told the field.
+func TestNamesOfFlagsAreNoFields(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"basic_auth_file": "people"}`: `unknown field "basic_auth_file"; use basic_auth with a list of NAME:HASH`,
+		`{"basic-auth-file": "people"}`: `unknown field "basic-auth-file"; use basic_auth with`,
+		`{"host": "a.test"}`:            `unknown field "host"; use hosts`,
+		`{"nonsense": 1}`:               `unknown field "nonsense"`,
+		`{"Hosts": []}`:                 `unknown field "Hosts"`,
+	} {
+		if _, err := ParsePatch([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}

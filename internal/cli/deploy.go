@@ -29,6 +29,9 @@ func AddDeploy(env *Env, cmd *cobra.Command) {
 		if err == nil {
 			err = runDeploy(env, cmd, c, p, *dryRun, *output, *quiet)
 		}
+		if file := cmd.Flags().Lookup("with"); file.Changed {
+			nameFile(err, "with", file.Value.String())
+		}
 		if api.ErrorCode(err) == api.CodeInvalid {
 			return cmp.Or(RefuseStrayValues(cmd.Flags(), env.Args, targets), err)
 		}

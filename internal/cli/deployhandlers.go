@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -44,6 +45,17 @@ func readSettingFiles(p api.Patch, service existing) error {
 		p.Set("basic_auth", hashed)
 	}
 	return nil
+}
+
+// nameFile has an error of the proxy that tells a line of a setting name the file that the line is in,
+// which the proxy does not know.
+func nameFile(err error, place, file string) {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		field := api.Field(place).String() + ", line "
+		if rest, ok := strings.CutPrefix(e.Message, field); ok {
+			e.Message = fmt.Sprintf("%s %s, line %s", api.Field(place), file, rest)
+		}
+	}
 }
 
 // readSettingFile returns the text of a file that a flag names.

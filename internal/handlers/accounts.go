@@ -17,7 +17,7 @@ type accountError struct {
 }
 
 func (e *accountError) Error() string {
-	return fmt.Sprintf("what is behind the name %.64q is %v; make one by htpasswd -B or caddy hash-password", e.name, e.err)
+	return fmt.Sprintf("what is behind the name %.64q is %v; make one by htpasswd -B or parachute caddy hash-password", e.name, e.err)
 }
 
 // checkAccounts refuses passwords that are not hashed, and hashes that cost too much: anybody

@@ -1,20 +1,27 @@
 package handlers
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
+
+var errOwnProxy = errors.New("leave reverse_proxy out: behind the directives, requests come to the targets of the service by themselves; " +
+	"for other addresses, who runs the proxy can allow it with --allow-handlers all")
 
 // onlyForwardAuth accepts of all reverse proxies the one that the directive forward_auth makes.
 // It asks a gateway by GET whether a request may pass. What the gateway answers with 2xx reaches
 // nobody, so the form has to be exact: any other way to handle an answer of 2xx would give
 // clients what the service at that address says, which may be any that the proxy reaches.
 func onlyForwardAuth(handler object) error {
+	rewrite := at(handler, "rewrite")
+	if protocol := at(handler, "transport")["protocol"]; rewrite["method"] == nil && (protocol == nil || protocol == "http") {
+		return errOwnProxy
+	}
 	if err := only("option of reverse_proxy", handler, "handler", "handle_response", "headers", "rewrite", "transport", "upstreams", "trusted_proxies"); err != nil {
 		return err
 	}
-	rewrite := at(handler, "rewrite")
 	responses, _ := handler["handle_response"].([]any)
 	if rewrite["method"] != "GET" || len(responses) != 1 || !onlyPasses(responses[0]) {
 		return forbidden("handler", "reverse_proxy")

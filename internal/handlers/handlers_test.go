@@ -144,7 +144,7 @@ func TestWrongDirectivesAreExplainedWithTheirLine(t *testing.T) {
 	for with, want := range map[string]string{
 		"nonsense": "line 1: unrecognized directive: nonsense",
 		"\n# a comment\nencode gzip\nnonsense here\n":              "line 4: unrecognized directive: nonsense",
-		"encode gzip\nencode nope":                                 "line 2: finding encoder module '': module not registered: http.encoders.nope",
+		"encode gzip\nencode nope":                                 "line 2: this program has no encoder nope, but gzip, zstd",
 		"handle /x {\n\thandle /y {\n\t\tnonsense\n\t}\n}\nencode": "line 3: unrecognized directive: nonsense",
 		"encode\nuri {\n\tnonsense\n}":                             "line 2: ",
 		"encode\n\nbasic_auth {\n\tbob nohash\n}":                  "line 4: what is behind the name \"bob\" is no hash by bcrypt or argon2id; make one by ",
@@ -169,6 +169,8 @@ func TestWrongDirectivesAreExplainedWithTheirLine(t *testing.T) {
 		"handle {\n\terror hi 42\n}":                               "line 1: 42 is not a status of HTTP",
 		"encode\nheader content-length 3":                          "line 2: the proxy itself sets the field Content-Length",
 		"header {\n\tX-A b\n\t>Connection close\n}":                "line 1: the proxy itself sets the field Connection",
+		"# mine\na.localhost {\n\tencode\n}":                       "line 2: a.localhost is the address of a site: write only what is inside its block",
+		"localhost, :80 {\n\tencode\n}":                            "line 1: localhost, is the address of a site",
 		"# nothing":                                                "line 1: there is no directive",
 	} {
 		_, err := adapt(h, with)
@@ -192,7 +194,7 @@ func TestSmallTextsCostLittle(t *testing.T) {
 		"handle {\n" + strings.Repeat("header a b\n", 2000) + "}":                           "line 2001: there can be at most 2000 lines",
 		strings.Repeat("header a b\n", 1999) + "nonsense":                                   "line 2000: unrecognized directive: nonsense",
 		strings.Repeat("header a b\n", 1000) + "nope\n" + strings.Repeat("method A\n", 999): "line 1001: unrecognized directive: nope",
-		"encode\nhandle_errors {\n\tencode\n}\nhandle_errors {\n\tencode nope\n}\nmethod A": "line 6: finding encoder module",
+		"encode\nhandle_errors {\n\tencode\n}\nhandle_errors {\n\tencode nope\n}\nmethod A": "line 6: this program has no encoder nope",
 		"encode\nmap {host} {a} {\n\tdefault b\n}\nmap {a} {c} {\n\tdefault d\n}\nmethod A": "line 5: a map uses the placeholder {a}",
 	} {
 		began := time.Now()
@@ -299,6 +301,19 @@ var unsafe = []string{
 	"log_append a b",
 	"intercept {\n\treplace_status 200\n}",
 	"acme_server",
+}
+
+// TestServicesNeedNoReverseProxy, which everybody writes who has had a Caddyfile.
+func TestServicesNeedNoReverseProxy(t *testing.T) {
+	h := newHost(t, Safe)
+	for _, with := range []string{"reverse_proxy 127.0.0.1:1", "handle {\n\treverse_proxy web:1 {\n\t\tlb_policy first\n\t}\n}"} {
+		if _, err := adapt(h, with); api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "line 1: leave reverse_proxy out: ") {
+			t.Errorf("%q: %v", with, err)
+		}
+	}
+	if _, err := adapt(newHost(t, All), "reverse_proxy 127.0.0.1:1"); err != nil {
+		t.Errorf("where all is allowed: %v", err)
+	}
 }
 
 func TestOnlySafeHandlersAreAllowedByDefault(t *testing.T) {

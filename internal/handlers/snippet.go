@@ -8,7 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // fileName is what directives are called in what Caddy says of them.
@@ -50,6 +53,8 @@ func parseSnippet(text string) (*snippet, error) {
 			s.matchers = append(s.matchers, segment)
 		case name == "handle_errors":
 			s.errors = append(s.errors, segment)
+		case isSiteAddress(name):
+			return nil, wrong(segment[0], "%.64s is the address of a site: write only what is inside its block; the hosts of the service are those of %s", name, api.Field("hosts"))
 		default:
 			s.directives = append(s.directives, segment)
 		}
@@ -58,6 +63,12 @@ func parseSnippet(text string) (*snippet, error) {
 		return nil, &lineError{1, "there is no directive"}
 	}
 	return s, nil
+}
+
+// isSiteAddress reports whether the first word of a line is what a site of a Caddyfile begins with. No
+// directive has a name like that.
+func isSiteAddress(word string) bool {
+	return strings.ContainsAny(word, ".:*/") || strings.TrimRight(word, ",") == "localhost"
 }
 
 // append adds the directives of another snippet behind those of s.
@@ -188,7 +199,8 @@ var (
 	notRoute     = regexp.MustCompile(`(\w+) directive returned something other than an HTTP route`)
 	around       = regexp.MustCompile(`^(?:(?:parsing caddyfile tokens for|loading module|module name) '[\w.]+': |provision [\w.]+: |setting up (?:error )?subroutes: |` +
 		`loading (?:handler|matcher) modules: |loading authentication providers: |position \d+: |route \d+: )+`)
-	inside = regexp.MustCompile(` - are you sure your Caddyfile structure \(nesting and braces\) is correct\?`)
+	noEncoder = regexp.MustCompile(`module not registered: http\.encoders\.([^\s,]+)`)
+	inside    = regexp.MustCompile(` - are you sure your Caddyfile structure \(nesting and braces\) is correct\?`)
 )
 
 // locate returns what Caddy says of a directive with the line that it says it of.
@@ -225,6 +237,17 @@ func lineThatBeginsWith(word string, segment caddyfile.Segment, otherwise int) i
 
 // short returns what Caddy says without where it says it.
 func short(text string) string {
+	if missing := noEncoder.FindStringSubmatch(text); missing != nil {
+		return fmt.Sprintf("this program has no encoder %s, but %s", missing[1], strings.Join(encoders(), ", "))
+	}
 	text = inside.ReplaceAllString(place.ReplaceAllString(text, ""), "")
 	return around.ReplaceAllString(text, "")
+}
+
+// encoders returns the names of the encoders that the program has.
+func encoders() (names []string) {
+	for _, module := range caddy.GetModules("http.encoders") {
+		names = append(names, module.ID.Name())
+	}
+	return names
 }
