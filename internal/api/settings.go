@@ -97,17 +97,17 @@ var settings = withPlaces([]Setting{
 	{Name: "tls-private-key-path", Field: "tls.private_key_path", Text: "PEM `file` on the proxy's machine with its private key", Absent: "none", NotEmpty: true},
 	{Name: "tls-on-demand-url", Field: "tls.on_demand_url", Text: "`URL`, or path of the service, that answers 200 for names that may get a certificate at their first handshake", Absent: "none", NotEmpty: true},
 	{Name: "before-switch", Text: "`URL` that is asked before the switch whether it may happen, and can refuse it", Absent: "none", NotEmpty: true},
-	{Name: "header", Field: "headers", Text: "`field` that every answer has, such as 'X-Frame-Options: DENY', or one that none has, as -Server; for several, give it several times", Absent: "none", NotEmpty: true, Verbatim: true},
+	{Name: "header", Field: "headers", Text: "`field` that every answer has, such as 'X-Frame-Options: DENY', or one that none has, as -Server; for several, give it several times: what is given replaces all that the service has", Absent: "none", NotEmpty: true, Verbatim: true},
 	{Name: "hsts", Text: "`value` of Strict-Transport-Security, with which browsers use HTTPS alone; without a value: " + DefaultHSTS, Absent: "none", NotEmpty: true},
-	{Name: "deny-ip", Text: "`addresses` or ranges, such as 192.0.2.0/24, of clients that are refused", Absent: "none", NotEmpty: true},
-	{Name: "allow-ip", Text: "`addresses` or ranges of the only clients that are not refused", Absent: "all", NotEmpty: true},
-	{Name: "redirect", Field: "redirects", Text: "`paths` and where to send their clients, as '/old /new' or '/blog/* https://blog.example.com{uri} 301'; for several, give it several times", Absent: "none", NotEmpty: true, Verbatim: true},
+	{Name: "deny-ip", Text: "`addresses` or ranges, such as 192.0.2.0/24, of clients that are refused; they replace those that the service has", Absent: "none", NotEmpty: true},
+	{Name: "allow-ip", Text: "`addresses` or ranges of the only clients that are not refused; they replace those that the service has", Absent: "all", NotEmpty: true},
+	{Name: "redirect", Field: "redirects", Text: "`paths` and where to send their clients, as '/old /new' or '/blog/* https://blog.example.com{uri} 301'; for several, give it several times: what is given replaces all that the service has", Absent: "none", NotEmpty: true, Verbatim: true},
 	{Name: "rate-limit", Text: "`number` of requests that a client may make in a time, such as 100/1m; the program needs a plugin for it", Absent: "none", NotEmpty: true},
 	{Name: "basic-auth-file", Field: "basic_auth", Text: "`file` with a name and a password, or its hash, in each line, as name:password: nobody else gets in", Absent: "none", NotEmpty: true, Secret: true},
 	{Name: "forward-auth", Text: "`URL` that is asked of every request whether it may pass, such as http://authelia:9091/api/authz/forward-auth", Absent: "none", NotEmpty: true},
 	{Name: "forward-auth-header", Field: "forward_auth_headers", Text: "header `fields` of its answer that the target gets, such as Remote-User", Absent: "none", NotEmpty: true},
 	{Name: "compress", Text: "compress answers for clients that accept it", Default: false},
-	{Name: "rewrite", Field: "rewrites", Text: "`paths` and what the target is asked for instead, as '/old /new' or '/app/* /v2{uri}'; for several, give it several times", Absent: "none", NotEmpty: true, Verbatim: true},
+	{Name: "rewrite", Field: "rewrites", Text: "`paths` and what the target is asked for instead, as '/old /new' or '/app/* /v2{uri}'; for several, give it several times: what is given replaces all that the service has", Absent: "none", NotEmpty: true, Verbatim: true},
 	{Name: "with", Text: "`file` with directives of a Caddyfile, such as encode or request_body, for this service alone", Absent: "none", NotEmpty: true, Lines: true},
 	{Name: "watch", Text: "`time` to watch the new release while the old one stays ready: if it fails more than it may, the old one serves again"},
 	{Name: "canary", Text: "`share` of the clients that get the new release, such as 10%, until it is promoted or aborted with parachute rollout", NotEmpty: true},
@@ -270,7 +270,9 @@ func defaultOptions(tls bool) Options {
 }
 
 // Changes describes, for people, what differs between the hosts and settings of two
-// releases, each as "name: old -> new". Targets always differ and are left out.
+// releases, each as "name: old -> new". Of a list whose values can have commas in them, each value that
+// comes or goes is told by itself, as "name: + value" or "name: - value". Targets always differ and are
+// left out.
 func Changes(oldHosts []string, a Options, nextHosts []string, b Options) []string {
 	var all []string
 	for _, s := range settings {
@@ -280,9 +282,32 @@ func Changes(oldHosts []string, a Options, nextHosts []string, b Options) []stri
 			from, to = strings.Join(oldHosts, ","), strings.Join(nextHosts, ",")
 			from, to, inA, inB = cmp.Or(from, s.Absent), cmp.Or(to, s.Absent), true, true
 		}
-		if inA && inB && from != to {
+		if s.Verbatim && inA && inB {
+			all = append(all, s.changesOf(&a, &b)...)
+		} else if inA && inB && from != to {
 			all = append(all, fmt.Sprintf("%s: %s -> %s", s.Name, from, to))
 		}
+	}
+	return all
+}
+
+// changesOf describes what differs between the lists that two releases have.
+func (s Setting) changesOf(a, b *Options) (all []string) {
+	from, _ := s.In(a)
+	to, _ := s.In(b)
+	old, next := from.Interface().([]string), to.Interface().([]string)
+	for _, v := range old {
+		if !slices.Contains(next, v) {
+			all = append(all, fmt.Sprintf("%s: - %s", s.Name, v))
+		}
+	}
+	for _, v := range next {
+		if !slices.Contains(old, v) {
+			all = append(all, fmt.Sprintf("%s: + %s", s.Name, v))
+		}
+	}
+	if len(all) == 0 && !slices.Equal(old, next) {
+		all = append(all, s.Name+": the order has changed")
 	}
 	return all
 }

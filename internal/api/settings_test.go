@@ -98,3 +98,13 @@ func BenchmarkResolve(b *testing.B) {
 		}
 	}
 }
+
+// TestListsWithCommasAreToldValueByValue: who reads one line of them all cannot tell where a value ends.
+func TestListsWithCommasAreToldValueByValue(t *testing.T) {
+	a := Options{Headers: []string{"X-A: b, c", "-Server"}, Redirects: []string{"/a /b", "/c /d"}}
+	b := Options{Headers: []string{"-Server", "X-A: b, d", "X-E: f"}, Redirects: []string{"/c /d", "/a /b"}}
+	want := []string{"header: - X-A: b, c", "header: + X-A: b, d", "header: + X-E: f", "redirect: the order has changed"}
+	if got := Changes(nil, a, nil, b); !slices.Equal(got, want) {
+		t.Errorf("told is %q, want %q", got, want)
+	}
+}
