@@ -408,12 +408,12 @@ func TestTracesNameServiceReleaseAndTarget(t *testing.T) {
 	}
 }
 
-// TestAccessLogNamesTheServiceOfWhatHandlersAnswer and who has got in.
+// TestAccessLogNamesTheServiceOfWhatHandlersAnswer, why they refuse a request, and who has got in.
 func TestAccessLogNamesTheServiceOfWhatHandlersAnswer(t *testing.T) {
 	p := startProxy(t, "--access-log", "--metrics-port", "0")
 	app := startApp(t, "app", nil)
 	deploy(t, p, api.DeployRequest{Service: "closed-service", Targets: []string{app.addr()}, BasicAuth: []string{"bob:" + bobsHash}})
-	if resp, _ := askTwice(t, p, "any.test", "/refused", nil); resp.StatusCode != 401 {
+	if resp, _ := askTwice(t, p, "any.test", "/refused", func(r *http.Request) { r.Header.Set("X-Request-Id", "mine") }); resp.StatusCode != 401 {
 		t.Error(resp.Status)
 	}
 	if resp, _ := askTwice(t, p, "any.test", "/served", asBob); resp.StatusCode != 200 {
@@ -424,9 +424,9 @@ func TestAccessLogNamesTheServiceOfWhatHandlersAnswer(t *testing.T) {
 		if !strings.Contains(line, `"handled request"`) {
 			continue
 		}
-		wants := []string{`"service":"closed-service","release":1`, `"status":401`, `"user_id":""`}
+		wants := []string{`"service":"closed-service","release":1`, `"status":401`, `"user_id":""`, `"request_id":"mine"`, `"reason":"not authenticated"`}
 		if strings.Contains(line, "/served") {
-			wants = []string{`"service":"closed-service","release":1,"target":"` + app.addr(), `"status":200`, `"user_id":"bob"`}
+			wants = []string{`"service":"closed-service","release":1,"target":"` + app.addr(), `"status":200`, `"user_id":"bob"`, `"request_id":"`}
 		}
 		for _, want := range wants {
 			if !strings.Contains(line, want) {

@@ -8,8 +8,11 @@ type Record struct {
 	Release int
 	// Target is the last one that the request was sent to; empty if it came to none.
 	Target string
-	// RequestID is what the target was told as X-Request-Id.
+	// RequestID is what the target was told as X-Request-Id, or would have been if a handler of the
+	// service had not answered.
 	RequestID string
+	// Reason is why a handler of the service has refused the request; empty if none has.
+	Reason string
 	// UpstreamDuration is the time from the last attempt to send the request to the
 	// beginning of the answer, or to the failure.
 	UpstreamDuration time.Duration

@@ -124,6 +124,17 @@ func (x *exchange) nameTarget(out *http.Request, u *upstream) {
 	}
 }
 
+// EnsureRequestID returns the X-Request-Id of a request, which gets one if it has none: a target is told
+// the same one. began is when the request began.
+func EnsureRequestID(h http.Header, began time.Time) string {
+	if id := h["X-Request-Id"]; len(id) > 0 && id[0] != "" {
+		return id[0][:min(len(id[0]), maxRequestID)]
+	}
+	_, id := startAndID(began)
+	h["X-Request-Id"] = []string{id}
+	return id
+}
+
 // startAndID returns when the request began as "t=" and milliseconds, which is how
 // monitoring agents read X-Request-Start, and a random request id of 128 bits. The
 // id is to be unique, not secret.

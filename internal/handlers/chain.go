@@ -191,9 +191,13 @@ func statusOf(err error) int {
 
 // asProxyError returns an error of handlers as the engine knows it.
 func asProxyError(err error) error {
-	_, refused := errors.AsType[caddyhttp.HandlerError](err)
+	refusal, refused := errors.AsType[caddyhttp.HandlerError](err)
 	if own, ok := errors.AsType[forwardError](err); ok && !refused {
 		return own.error
 	}
-	return &proxy.HandlerError{Status: statusOf(err), Err: err}
+	reason := err.Error()
+	if refused && refusal.Err != nil {
+		reason = refusal.Err.Error() // without the place in the code
+	}
+	return &proxy.HandlerError{Status: statusOf(err), Reason: reason, Err: err}
 }

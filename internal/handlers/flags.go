@@ -79,12 +79,12 @@ func ofSettings(o *api.Options) (*snippet, error) {
 	if len(o.DenyIP) > 0 {
 		w := s.of("deny_ip")
 		w.match(append([]string{denied, "client_ip"}, bothForms(o.DenyIP)...))
-		w.add([]string{"error", denied, "403"})
+		w.add([]string{"error", denied, "the client's address is denied", "403"})
 	}
 	if len(o.AllowIP) > 0 {
 		w := s.of("allow_ip")
 		w.match(append([]string{notAllowed, "not", "client_ip"}, bothForms(o.AllowIP)...))
-		w.add([]string{"error", notAllowed, "403"})
+		w.add([]string{"error", notAllowed, "the client's address is not allowed", "403"})
 	}
 	w = s.of("redirects")
 	for _, v := range o.Redirects {

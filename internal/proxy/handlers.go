@@ -48,6 +48,8 @@ type Visit struct {
 type HandlerError struct {
 	// Status is the status to answer with.
 	Status int
+	// Reason says why in short, for a log.
+	Reason string
 	// Err says why; nil if there is nothing to say.
 	Err error
 }

@@ -73,6 +73,8 @@ type pass struct {
 	release *release
 	prefix  string
 	answer  answerWriter
+	// id is the X-Request-Id of the request; empty if nobody logs it.
+	id string
 	// waiting is the context of the request.
 	waiting *waitingContext
 
@@ -98,6 +100,8 @@ const (
 func (p *pass) through(chain Chain, r *http.Request) (err error) {
 	if p.v.client.Record == nil {
 		p.v.client.Record = new(forward.Record)
+	} else {
+		p.id = forward.EnsureRequestID(r.Header, p.v.client.Began)
 	}
 	*p.v.client.Record = p.release.Record()
 	defer func() { p.end(recover(), &err) }()
@@ -157,6 +161,7 @@ func (p *pass) end(panicked any, err *error) {
 	if at == passedToHandler {
 		p.release.Done()
 		*err = p.answered(panicked, *err)
+		p.v.client.Record.RequestID = p.id
 	}
 	if panicked != nil {
 		panic(panicked)
@@ -168,6 +173,10 @@ func (p *pass) end(panicked any, err *error) {
 		*err = nil
 	}
 }
+
+// maxReason is how many bytes the log gets of why a handler has refused a request. A client may have
+// a part in the text.
+const maxReason = 256
 
 // answered counts a request that no target has seen, and returns how it has ended.
 func (p *pass) answered(panicked any, err error) error {
@@ -184,10 +193,14 @@ func (p *pass) answered(panicked any, err error) error {
 		p.release.count(p.v.in, p.answer.statusOr(http.StatusOK), p.v.client)
 		return err
 	}
+	reason := err.Error()
 	if errors.Is(err, forward.ErrLargeBody) {
 		err = forward.ErrLargeBody // whatever the handler has made of it that read the body
 	} else if refusal, ok := errors.AsType[*HandlerError](err); ok {
 		p.release.Refused(p.v.in, &p.v.client, refusal.Status)
+		reason = refusal.Reason
 	}
-	return p.release.fail(err, p.v.in, p.v.client)
+	err = p.release.fail(err, p.v.in, p.v.client)
+	p.v.client.Record.Reason = reason[:min(len(reason), maxReason)]
+	return err
 }

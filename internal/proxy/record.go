@@ -36,6 +36,9 @@ func (r record) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if r.RequestID != "" {
 		enc.AddString("request_id", r.RequestID)
 	}
+	if r.Reason != "" {
+		enc.AddString("reason", r.Reason)
+	}
 	if r.UpstreamDuration > 0 {
 		enc.AddDuration("upstream_duration", r.UpstreamDuration)
 	}
