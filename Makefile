@@ -106,15 +106,21 @@ uninstall: ## remove what install has installed; the state stays
 		$(DESTDIR)$(PREFIX)/lib/systemd/system/parachute.service $(DESTDIR)$(PREFIX)/lib/systemd/system/parachute.socket \
 		$(DESTDIR)$(PREFIX)/lib/sysusers.d/parachute.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/parachute.conf
 
-# The race detector needs cgo, and that a C compiler. The programs that the tests build,
-# the proxy above all, have it if the tests have it. The tests run in another order each
+# The race detector needs cgo, and that a C compiler. The proxy that the tests start, which is
+# built once for all of them, has it if the tests have it. The tests run in another order each
 # time; a failure names the seed, for -shuffle. Vet is `make lint`'s. What clients have to
 # get, they have to get from services with handlers, too, so those tests run twice.
 test: ## run every test, the integration tests included, under the race detector
 	@cc=$$(go env CC); \
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
 	else echo "WARNING: no C compiler ($$cc): testing WITHOUT the race detector." >&2; fi; \
-	set -ex; go test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 25m ./...; \
+	set -ex; \
+	if [ -z "$$PARACHUTE_BIN" ]; then \
+		programs=$$(mktemp -d); trap 'rm -r "$$programs"' EXIT; \
+		go build $$race -buildvcs=false $(GO_FLAGS) -o "$$programs/parachute" ./caddy/parachute; \
+		export PARACHUTE_BIN="$$programs/parachute"; \
+	fi; \
+	go test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 25m ./...; \
 	for module in $(MODULES); do \
 		go -C $$module test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...; \
 	done; \
