@@ -44,6 +44,8 @@ interrupted.`,
 		Example: `  parachute deploy web-1:3000
   parachute deploy web-2:3000 --host app1.example.com --tls
   parachute deploy web-3:3000 --host app1.example.com --watch 2m
+  parachute deploy web-3:3000 --host app1.example.com --compress --hsts \
+      --header 'X-Frame-Options: DENY' --basic-auth-file people
   parachute deploy api-1:8080 api-2:8080 --service api --host example.com --path-prefix /api`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -23,6 +23,7 @@ func AddDeploy(env *Env, cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("service", env.CompleteServices)
 	unset := addUnsetFlag(cmd)
 	dryRun := cmd.Flags().Bool("dry-run", false, "show what would change, and change nothing")
+	groupFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, targets []string) error {
 		c := sync.OnceValues(func() (*client.Client, error) { return env.Client(cmd) })
 		p, err := deployPatch(cmd.Flags(), targets, *unset, newExisting(cmd.Context(), c))
