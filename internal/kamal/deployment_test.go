@@ -3,6 +3,7 @@ package kamal
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +38,11 @@ func command(t *testing.T, args ...string) ran {
 	return result
 }
 
+// quietEnv returns an Env that prints nowhere.
+func quietEnv() *cli.Env {
+	return &cli.Env{Out: &cli.Stream{Writer: io.Discard}, Err: &cli.Stream{Writer: io.Discard}}
+}
+
 // TestFieldsOfFlagsExist: a field that no deploy has would be ignored.
 func TestFieldsOfFlagsExist(t *testing.T) {
 	t.Parallel()
@@ -60,8 +66,7 @@ func TestEveryFlagIsASettingOrHasAnEffect(t *testing.T) {
 	for _, m := range mappings {
 		handled = append(handled, m.flag)
 	}
-	env := &cli.Env{Out: &cli.Stream{Writer: new(bytes.Buffer)}, Err: &cli.Stream{Writer: new(bytes.Buffer)}}
-	deploy, _, err := Command(env, nil, nil).Find([]string{"deploy"})
+	deploy, _, err := Command(quietEnv(), nil, nil).Find([]string{"deploy"})
 	if err != nil {
 		t.Fatal(err)
 	}
