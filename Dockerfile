@@ -1,6 +1,6 @@
-# Two images: the proxy (the default), and with `--target example` the sample
-# web application of docker-compose.yml. The classic builder builds every stage
-# above its target, so the cheap ones come first.
+# Three images: the proxy (the default), with `--target parachute-kamal` the proxy for
+# Kamal, and with `--target example` the sample web application of docker-compose.yml.
+# The classic builder builds every stage above its target, so the cheap ones come first.
 
 FROM golang:1.26-bookworm AS example-build
 WORKDIR /src
@@ -39,6 +39,32 @@ COPY *.go ./
 COPY internal internal
 ARG VERSION=dev
 RUN make build VERSION="$VERSION"
+
+
+# The proxy in the place of kamal-proxy: see docs/KAMAL.md. What Kamal relies on is as in
+# kamal-proxy's image: the user, the paths, the label, and that there is no entry point.
+FROM debian:bookworm-slim AS parachute-kamal
+RUN groupadd --gid 1001 kamal-proxy && \
+    useradd --uid 1001 --gid kamal-proxy --no-log-init --create-home --home-dir /home/kamal-proxy \
+        --shell /usr/sbin/nologin kamal-proxy && \
+    install -d -o kamal-proxy -g kamal-proxy /home/kamal-proxy/.config && \
+    install -d -o kamal-proxy -g kamal-proxy -m 0700 /home/kamal-proxy/.config/kamal-proxy && \
+    ln -s parachute /usr/local/bin/kamal-proxy
+ENV HOME=/home/kamal-proxy
+USER kamal-proxy:kamal-proxy
+EXPOSE 80 443
+STOPSIGNAL SIGTERM
+# No VOLUME: Kamal names one. No HEALTHCHECK: Kamal does not look at it.
+CMD ["kamal-proxy", "run"]
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /src/bin/parachute /usr/local/bin/
+ARG VERSION=dev
+# Kamal finds the proxy by its title, to remove it.
+LABEL org.opencontainers.image.title="kamal-proxy" \
+      org.opencontainers.image.description="parachute in the place of kamal-proxy" \
+      org.opencontainers.image.source="https://github.com/parachute-proxy/parachute" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION"
 
 
 FROM debian:bookworm-slim AS parachute
