@@ -260,7 +260,7 @@ func TestCutRequestsAreReported(t *testing.T) {
 	if r.Code != 0 || !strings.Contains(r.Stderr, "1 request was cut") {
 		t.Errorf("deploy ended with %d: %s", r.Code, r.Stderr)
 	}
-	if got := arrive(t, "the cut answer", slow); !strings.HasPrefix(got, "502") {
+	if got := arrive(t, "the cut answer", slow); !strings.HasPrefix(got, "504") {
 		t.Errorf("the cut request got %q", got)
 	}
 }

@@ -58,7 +58,7 @@ func StatusOf(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, ErrNoRoom):
 		return http.StatusInsufficientStorage
-	case errors.Is(err, ErrTimeout):
+	case errors.Is(err, ErrTimeout), errors.Is(err, ErrCut):
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusBadGateway
