@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/errorpage"
@@ -37,12 +38,14 @@ func (x *exchange) intercept(resp *http.Response) error {
 	if !x.release.intercepted.Contain(resp.StatusCode) || errorpage.PreferenceOf(x.in.Header) != errorpage.Wants || endless(resp) {
 		return nil
 	}
+	x.scopeCookies(resp.Header)
 	h := x.w.Header()
 	for _, name := range keptOfErrors {
 		if values := resp.Header[name]; len(values) > 0 {
-			h[name] = values
+			h[name] = append(slices.Clip(h[name]), values...) // there may be cookies of the proxy's own
 		}
 	}
+	x.addCookies(h, resp.Header)
 	if n := resp.ContentLength; n > 0 && n <= maxThrownAway {
 		slow := time.AfterFunc(thrownAwayWithin, x.abort)
 		_, _ = io.CopyN(io.Discard, resp.Body, n)

@@ -53,11 +53,11 @@ func (x *exchange) wroteLately() bool {
 	return err == nil && left > 0 && left <= time.Duration(x.release.Spec.Options.WriterAffinity)+maxClockDifference
 }
 
-// keepWithWriter tells the client that has written, and gets the answer h, to ask the targets
-// that write for a while.
-func (x *exchange) keepWithWriter(h http.Header) {
+// keepWithWriter tells the client that has written, and gets h for answer, to ask the targets that
+// write for a while.
+func (x *exchange) keepWithWriter(h, answer http.Header) {
 	r := x.release
-	unwanted := h.Get(noAffinityField) == "false"
+	unwanted := answer.Get(noAffinityField) == "false"
 	delete(h, noAffinityField)
 	affinity := time.Duration(r.Spec.Options.WriterAffinity)
 	if unwanted || affinity == 0 || x.reads() {
@@ -69,7 +69,7 @@ func (x *exchange) keepWithWriter(h http.Header) {
 		Name: writerCookie(r.Spec.Service), Value: strconv.FormatInt(until.UnixMilli(), 10),
 		// The browser may drop it a little late: the value is what counts.
 		MaxAge: int(affinity/time.Second) + 1,
-		Path:   x.prefix, HttpOnly: true, Secure: secure, SameSite: sameSite("", secure),
+		Path:   "/", HttpOnly: true, Secure: secure, SameSite: sameSite("", secure),
 	}
 	h.Add("Set-Cookie", cookie.String())
 }

@@ -45,9 +45,7 @@ func (x *exchange) relay(resp *http.Response) error {
 // copyAnswerHeader copies what is for the client into h.
 func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 	deleteNamed(resp.Header, resp.Header["Connection"])
-	if x.release.Spec.Options.ScopeCookiePaths && x.stripsPrefix() {
-		scopeCookies(resp.Header["Set-Cookie"], x.prefix, x.in.Host)
-	}
+	x.scopeCookies(resp.Header)
 	for name, values := range resp.Header {
 		if hopByHop(name) {
 			continue
@@ -64,12 +62,25 @@ func (x *exchange) copyAnswerHeader(h http.Header, resp *http.Response) {
 	if resp.StatusCode == http.StatusNoContent {
 		delete(h, "Content-Length") // RFC 9110, section 8.6
 	}
-	x.stick(h)
-	if x.release.hasReadTargets() {
-		x.keepWithWriter(h)
-	}
+	x.addCookies(h, resp.Header)
 	if len(resp.Trailer) > 0 {
 		h["Trailer"] = []string{strings.Join(slices.Sorted(maps.Keys(resp.Trailer)), ", ")}
+	}
+}
+
+// scopeCookies puts the prefix before the paths of the cookies of an answer, if the service wants
+// that.
+func (x *exchange) scopeCookies(answer http.Header) {
+	if x.release.Spec.Options.ScopeCookiePaths && x.stripsPrefix() {
+		scopeCookies(answer["Set-Cookie"], x.prefix, x.in.Host)
+	}
+}
+
+// addCookies adds the cookies of the proxy's own to h, which the client gets for answer.
+func (x *exchange) addCookies(h, answer http.Header) {
+	x.stick(h)
+	if x.release.hasReadTargets() {
+		x.keepWithWriter(h, answer)
 	}
 }
 
