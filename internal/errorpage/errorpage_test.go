@@ -2,6 +2,8 @@ package errorpage
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -88,5 +90,40 @@ func TestHTMLIsForThoseWhoTakeIt(t *testing.T) {
 	}
 	if got := PreferenceOf(http.Header{"Accept": {"application/json", "text/html"}}); got != Wants {
 		t.Errorf("in two fields: %d, want %d", got, Wants)
+	}
+}
+
+func TestLinksOutOfTheDirectoryAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	for path, text := range map[string]string{secret: "secret", filepath.Join(dir, "502.html"): "sorry"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{"503.html": secret, "504.html": "502.html"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	if files, err := Read(dir); err == nil {
+		t.Errorf("a link out of the directory was followed: %q", files)
+	}
+	if err := os.Remove(filepath.Join(dir, "503.html")); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := Read(dir); err != nil || files["504.html"] != "sorry" {
+		t.Errorf("a link within the directory: %q, %v", files, err)
+	}
+}
+
+func TestPagesAreBounded(t *testing.T) {
+	t.Parallel()
+	set, err := Parse(map[string]string{"503.html": "{{if .RequestID}}{{range 30000000}}x{{end}}{{end}}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err := set.Render(Page{Status: 503, RequestID: "id"}); err == nil {
+		t.Errorf("a page has %d bytes", len(page))
 	}
 }

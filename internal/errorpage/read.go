@@ -3,8 +3,8 @@ package errorpage
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -25,24 +25,29 @@ func Read(dir string) (map[string]string, error) {
 	return files, err
 }
 
-// readFiles returns the files of a directory whose names end in .html.
+// readFiles returns the files of a directory whose names end in .html. Links lead nowhere outside of it:
+// what is read is shown to everybody.
 func readFiles(dir string) (map[string]string, error) {
-	entries, err := os.ReadDir(dir)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return nil, err
 	}
 	files, room := make(map[string]string), int64(MaxBytes)
 	for _, entry := range entries {
-		path := filepath.Join(dir, entry.Name())
 		if !strings.HasSuffix(entry.Name(), ".html") {
 			continue
 		}
-		if info, err := os.Stat(path); err != nil {
+		if info, err := root.Stat(entry.Name()); err != nil {
 			return nil, err
 		} else if !info.Mode().IsRegular() {
 			continue
 		}
-		text, err := readUpTo(path, room+1)
+		text, err := readUpTo(root, entry.Name(), room+1)
 		if err != nil {
 			return nil, err
 		}
@@ -55,8 +60,8 @@ func readFiles(dir string) (map[string]string, error) {
 }
 
 // readUpTo returns at most so many bytes of a file.
-func readUpTo(path string, most int64) (string, error) {
-	file, err := os.Open(path)
+func readUpTo(root *os.Root, name string, most int64) (string, error) {
+	file, err := root.Open(name)
 	if err != nil {
 		return "", err
 	}

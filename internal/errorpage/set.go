@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -45,12 +44,26 @@ func Parse(files map[string]string) (*Set, error) {
 	}
 	for status, page := range set.pages {
 		for _, message := range []string{"", "message"} {
-			if err := page.Execute(io.Discard, Page{Status: status, Message: message}); err != nil {
+			if err := page.Execute(new(bounded), Page{Status: status, Message: message}); err != nil {
 				return nil, plain(err)
 			}
 		}
 	}
 	return set, nil
+}
+
+// maxPage is how large a page may be, in bytes.
+const maxPage = 1 << 20
+
+// bounded is the text of a page that is being made.
+type bounded struct{ bytes.Buffer }
+
+// Write implements [io.Writer]. It fails behind maxPage bytes, which ends a template that would go on.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxPage {
+		return 0, fmt.Errorf("the page is larger than %d KiB", maxPage>>10)
+	}
+	return b.Buffer.Write(p)
 }
 
 // plain returns an error of a template without what it says of Go.
@@ -63,7 +76,7 @@ func (s *Set) Render(p Page) ([]byte, error) {
 	if s == nil || s.pages[p.Status] == nil {
 		return nil, nil
 	}
-	var b bytes.Buffer
+	var b bounded
 	if err := s.pages[p.Status].Execute(&b, p); err != nil {
 		return nil, fmt.Errorf("the page for %d: %w", p.Status, err)
 	}
