@@ -64,7 +64,7 @@ func (b *BasicAuth) Authenticate(w http.ResponseWriter, r *http.Request) (caddya
 		hash = b.other
 	}
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	same, done, err := passwords.check(r.Context(), passwordClient(address), hash, []byte(password), b.Hash.Compare)
+	same, done, err := passwords.check(r.Context(), passwordClient(address), name, hash, []byte(password), b.Hash.Compare)
 	switch {
 	case !done:
 		if p, ok := r.Context().Value(passageKey{}).(*passage); ok {

@@ -47,7 +47,7 @@ type passwordChecks struct {
 	waiting int
 }
 
-// passwordKey stands for a hash and a password.
+// passwordKey stands for a name, the hash of its account, and a password.
 type passwordKey [sha256.Size]byte
 
 // passwordTurn is the turn of a client.
@@ -70,10 +70,11 @@ func newPasswordChecks(atOnce int, patience time.Duration) *passwordChecks {
 	return c
 }
 
-// check reports whether a password is that of a hash, by compare, unless that is known. done is
-// false if the client has left, or its turn did not come in time.
-func (c *passwordChecks) check(ctx context.Context, client string, hash, password []byte, compare func(hash, password []byte) (bool, error)) (same, done bool, err error) {
-	key := c.keyOf(hash, password)
+// check reports whether a password is that of a hash, by compare, unless that is known. name is
+// whom the client says it is: a name without an account is checked as well, and must take as long as
+// one with an account. done is false if the client has left, or its turn did not come in time.
+func (c *passwordChecks) check(ctx context.Context, client, name string, hash, password []byte, compare func(hash, password []byte) (bool, error)) (same, done bool, err error) {
+	key := c.keyOf(name, hash, password)
 	if same, known := c.known(key); known {
 		return same, true, nil
 	}
@@ -92,11 +93,12 @@ func (c *passwordChecks) check(ctx context.Context, client string, hash, passwor
 	return same, true, err
 }
 
-func (c *passwordChecks) keyOf(hash, password []byte) (key passwordKey) {
+func (c *passwordChecks) keyOf(name string, hash, password []byte) (key passwordKey) {
 	mac := hmac.New(sha256.New, c.secret[:])
-	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(hash))))
-	mac.Write(hash)
-	mac.Write(password)
+	for _, part := range [][]byte{[]byte(name), hash, password} {
+		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		mac.Write(part)
+	}
 	mac.Sum(key[:0])
 	return key
 }
@@ -166,12 +168,17 @@ func take(ctx context.Context, room chan<- struct{}) bool {
 	}
 }
 
-// join counts a password of a client. It returns nil if too many wait.
+// join counts a password of a client. It returns nil if too many wait. One of a client of which none
+// waits finds room unless very many other clients wait: no few clients can take it all.
 func (c *passwordChecks) join(client string) *passwordTurn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	turn := c.clients[client]
-	if c.waiting >= maxPasswordsWaiting || turn != nil && turn.waiting >= maxPasswordsOfAClient {
+	full := len(c.clients) >= maxPasswordsWaiting
+	if turn != nil {
+		full = c.waiting >= maxPasswordsWaiting || turn.waiting >= maxPasswordsOfAClient
+	}
+	if full {
 		return nil
 	}
 	if turn == nil {

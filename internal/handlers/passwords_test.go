@@ -36,24 +36,24 @@ func TestWhoGuessesPasswordsDelaysNobodyElse(t *testing.T) {
 		var late atomic.Int64
 		for i := range 20 {
 			go func() {
-				if _, done, _ := c.check(t.Context(), "stranger", []byte("hash"), fmt.Append(nil, i), slow); !done {
+				if _, done, _ := c.check(t.Context(), "stranger", "ada", []byte("hash"), fmt.Append(nil, i), slow); !done {
 					late.Add(1)
 				}
 			}()
 		}
 		synctest.Wait()
 		began := time.Now()
-		same, done, err := c.check(t.Context(), "user", []byte("hash"), []byte("right"), slow)
+		same, done, err := c.check(t.Context(), "user", "ada", []byte("hash"), []byte("right"), slow)
 		if took := time.Since(began); !same || !done || err != nil || took > 2*time.Second {
 			t.Errorf("the user has waited %v: %t, %t (%v)", took, same, done, err)
 		}
 		began = time.Now()
-		if same, done, _ := c.check(t.Context(), "another", []byte("hash"), []byte("right"), nil); !same || !done || time.Since(began) > 0 {
+		if same, done, _ := c.check(t.Context(), "another", "ada", []byte("hash"), []byte("right"), nil); !same || !done || time.Since(began) > 0 {
 			t.Error("a password that was right is computed again")
 		}
 		gone, leave := context.WithCancel(t.Context())
 		leave()
-		if _, done, _ := c.check(gone, "gone", []byte("hash"), []byte("x"), slow); done {
+		if _, done, _ := c.check(gone, "gone", "ada", []byte("hash"), []byte("x"), slow); done {
 			t.Error("a password is checked whose client has left")
 		}
 		time.Sleep(20 * time.Second)
@@ -66,7 +66,8 @@ func TestWhoGuessesPasswordsDelaysNobodyElse(t *testing.T) {
 	})
 }
 
-// TestPasswordsThatWaitAreBounded: those of a client, and those of all.
+// TestPasswordsThatWaitAreBounded: those of a client, and those of all. Few clients cannot take all
+// the room.
 func TestPasswordsThatWaitAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPasswordChecks(1, time.Minute)
@@ -86,16 +87,42 @@ func TestPasswordsThatWaitAreBounded(t *testing.T) {
 		if _, ok := c.begin(ctx, "one"); ok || c.waiting != maxPasswordsOfAClient {
 			t.Errorf("%d passwords of a client wait", c.waiting)
 		}
+		for i := range maxPasswordsWaiting {
+			guess(fmt.Sprint("few ", i%(maxPasswordsWaiting/maxPasswordsOfAClient+1)))
+		}
+		synctest.Wait()
+		if c.waiting != maxPasswordsWaiting {
+			t.Errorf("%d passwords of few clients wait", c.waiting)
+		}
+		guess("another")
+		synctest.Wait()
+		if c.waiting != maxPasswordsWaiting+1 {
+			t.Error("few clients have taken all the room")
+		}
 		for i := range 2 * maxPasswordsWaiting {
 			guess(fmt.Sprint(i))
 		}
 		synctest.Wait()
-		if c.waiting != maxPasswordsWaiting {
-			t.Errorf("%d passwords wait", c.waiting)
+		if len(c.clients) != maxPasswordsWaiting {
+			t.Errorf("passwords of %d clients wait", len(c.clients))
 		}
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// TestTimesDoNotTellWhichAccountsExist: a guess for a name without an account is checked against the
+// hash of another one, and is known for that name alone.
+func TestTimesDoNotTellWhichAccountsExist(t *testing.T) {
+	c := newPasswordChecks(1, time.Minute)
+	checked := 0
+	is := func(_, _ []byte) (bool, error) { checked++; return false, nil }
+	for _, name := range []string{"nobody", "ada", "mallory", "ada"} {
+		_, _, _ = c.check(t.Context(), "", name, []byte("ada's hash"), []byte("guess"), is)
+	}
+	if checked != 3 {
+		t.Errorf("one guess for three names was checked %d times", checked)
+	}
 }
 
 // TestGuessesDoNotMakeRightPasswordsForgotten, and guesses themselves are bounded.
@@ -104,17 +131,17 @@ func TestGuessesDoNotMakeRightPasswordsForgotten(t *testing.T) {
 	is := func(_, password []byte) (bool, error) { return string(password) == "right", nil }
 	for i := range 3 * maxWrongPasswords {
 		if i == 7 {
-			_, _, _ = c.check(t.Context(), "", []byte("hash"), []byte("right"), is)
+			_, _, _ = c.check(t.Context(), "", "ada", []byte("hash"), []byte("right"), is)
 		}
-		_, _, _ = c.check(t.Context(), "", []byte("hash"), fmt.Append(nil, i), is)
+		_, _, _ = c.check(t.Context(), "", "ada", []byte("hash"), fmt.Append(nil, i), is)
 	}
 	if len(c.wrong) != maxWrongPasswords || len(c.right) != 1 {
 		t.Errorf("%d wrong and %d right passwords are known", len(c.wrong), len(c.right))
 	}
-	if same, _, _ := c.check(t.Context(), "", []byte("other hash"), []byte("right"), func(_, _ []byte) (bool, error) { return false, nil }); same {
+	if same, _, _ := c.check(t.Context(), "", "ada", []byte("other hash"), []byte("right"), func(_, _ []byte) (bool, error) { return false, nil }); same {
 		t.Error("a password that was right for another hash is taken")
 	}
-	if _, _, err := c.check(t.Context(), "", []byte("broken"), []byte("x"), func(_, _ []byte) (bool, error) { return false, errors.New("broken") }); err == nil {
+	if _, _, err := c.check(t.Context(), "", "ada", []byte("broken"), []byte("x"), func(_, _ []byte) (bool, error) { return false, errors.New("broken") }); err == nil {
 		t.Error("the error of a hash is lost")
 	}
 }
