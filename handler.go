@@ -139,6 +139,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // connection is not one of ours.
 func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
 	if h.isPing(r) {
+		forward.EndAmbiguous(w, r)
 		answerPing(w)
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 // fails.
 func (x *exchange) takeAnswer(resp *http.Response) error {
 	o := &x.release.Spec.Options
-	if o.MaxResponseBody == 0 && !o.BufferResponses || resp.Body == http.NoBody || resp.StatusCode == http.StatusNotModified || endless(resp) {
+	if o.MaxResponseBody == 0 && !o.BufferResponses || resp.Body == http.NoBody || x.in.Method == http.MethodHead || resp.StatusCode == http.StatusNotModified || endless(resp) {
 		return nil
 	}
 	most := int64(o.MaxResponseBody)
@@ -71,12 +71,12 @@ func (x *exchange) bufferAnswer(resp *http.Response) error {
 			} else {
 				rest = append(rest, errorReader{err})
 			}
-			resp.Body = &bufferedAnswer{io.MultiReader(rest...), kept, resp.Body}
+			resp.Body = &bufferedAnswer{x, io.MultiReader(rest...), kept, resp.Body}
 			return nil
 		}
 		switch {
 		case err == io.EOF:
-			resp.Body = &bufferedAnswer{kept.Reader(), kept, resp.Body}
+			resp.Body = &bufferedAnswer{x, kept.Reader(), kept, resp.Body}
 			return nil
 		case err != nil:
 			_ = kept.Close()
@@ -88,9 +88,18 @@ func (x *exchange) bufferAnswer(resp *http.Response) error {
 
 // bufferedAnswer is the body of an answer of which at least the beginning has been read before.
 type bufferedAnswer struct {
-	io.Reader
+	x    *exchange
+	from io.Reader
 	kept *spool.Spool
 	rest io.Closer
+}
+
+// Read ends with a cut, as does that of an answer that comes from a target.
+func (b *bufferedAnswer) Read(p []byte) (int, error) {
+	if err := b.x.Err(); err != nil {
+		return 0, err
+	}
+	return b.from.Read(p)
 }
 
 // Close implements [io.Closer].

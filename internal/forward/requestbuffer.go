@@ -57,6 +57,8 @@ func (r *Release) Buffer(w http.ResponseWriter, in *http.Request) (Buffered, err
 	if kept.Size() == 0 {
 		_ = kept.Close()
 		out.Body, out.ContentLength = http.NoBody, 0
+		out.Header = in.Header.Clone()
+		out.Header.Del("Expect") // a target would have nothing to wait for
 		return Buffered{out, kept}, nil
 	}
 	b.spool, b.kept = kept, kept.Reader()

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -539,5 +540,61 @@ func TestPauseCountsFromWhenTheBodyIsThere(t *testing.T) {
 		if err := v.wait(h, nil); err != nil {
 			t.Fatalf("a request that has just begun to wait: %v", err)
 		}
+	}
+}
+
+// HEAD is answered with the length of a body that is not there, whatever the target speaks.
+func TestAnswerToHeadIsNeverTooLarge(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"", "h2c://"} {
+		e := newTestEngine(t)
+		app := testkit.NewApp("app")
+		app.Handler = func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "5000") }
+		app.Server.Protocols = new(http.Protocols)
+		app.Server.Protocols.SetHTTP1(true)
+		app.Server.Protocols.SetUnencryptedHTTP2(true)
+		l := testkit.Listen(t, "tcp", "127.0.0.1:0")
+		app.Start(t, l)
+		e.deploy(api.DeployRequest{Service: "app", Targets: []string{scheme + l.Addr().String()}, Hosts: []string{"h"}, MaxResponseBody: 1000})
+		if status, body := e.do(e.request(http.MethodHead, "h", "/", nil)); status != http.StatusOK {
+			t.Errorf("%sHEAD: %d %s, want 200", scheme, status, body)
+		}
+	}
+}
+
+// An answer that waits in the buffer for a slow client is cut with the drain, as any other.
+func TestBufferedAnswerIsCutWhenItsDrainIsOver(t *testing.T) {
+	t.Parallel()
+	e := newTestEngine(t)
+	const size = 64 << 20 // more than the buffers of sockets take
+	req := requestFor("app", testkit.StartHandler(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(make([]byte, size))
+	}))
+	req.BufferResponses, req.DrainTimeout = true, testkit.Milliseconds(100)
+	e.deploy(req)
+	conn, in := e.dial()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan int64)
+	go func() {
+		var n int64
+		for { // slowly, but without a pause that a write could not see the end of
+			part, err := io.CopyN(io.Discard, resp.Body, 64<<10)
+			if n += part; err != nil {
+				got <- n
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if drained := e.deploy(requestFor("app", testkit.StartApp(t, "new"))).Drained; len(drained) != 1 || drained[0].CutRequests != 1 || time.Duration(drained[0].Elapsed) > 3*time.Second {
+		t.Errorf("the drain: %+v", drained)
+	}
+	if n := testkit.Receive(t, got, "the end of the answer"); n >= size {
+		t.Error("an answer that was told to be cut came whole")
 	}
 }
