@@ -47,6 +47,14 @@ func TestStateOfKamalProxyIsTakenOver(t *testing.T) {
 			t.Errorf("the plan has no %q: %+v", text, plan)
 		}
 	}
+	// What a storage has already is replaced by nobody who has not said so.
+	storage := t.TempDir()
+	for i, want := range []int{0, 2, 0} {
+		args := []string{"import", "kamal", filepath.Join(ours.data(), "kamal-proxy.state"), "--storage", storage, "--overwrite"}
+		if r := ours.parachute(args[:len(args)-1+i/2]...); r.Code != want {
+			t.Errorf("import %d: %+v, want the exit code %d", i+1, r, want)
+		}
+	}
 	ours.start()
 	for _, text := range []string{"taking over from kamal-proxy", "service web: app.test", `"msg":"Restored saved state"`} {
 		ours.awaitLog(text)

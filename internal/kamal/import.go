@@ -9,6 +9,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/cli"
+	"github.com/parachute-proxy/parachute/internal/run"
 )
 
 // ImportCommand returns the command that takes over what another program has left. store puts it
@@ -21,7 +22,7 @@ func ImportCommand(env *cli.Env, store Store, lock func(storage string) (unlock 
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var storage, certificates string
-	var dryRun bool
+	var dryRun, overwrite bool
 	from := &cobra.Command{
 		Use:   "kamal FILE",
 		Short: "Take over the services and certificates of a kamal-proxy",
@@ -30,7 +31,8 @@ certificates beside it. What cannot be taken over becomes a broken service, with
 reason. The files of kamal-proxy stay as they are.
 
 With --dry-run, it shows what it would do. Otherwise it writes to the storage of a proxy
-that does not run, which serves all of it from its next start on.
+that does not run, which serves all of it from its next start on. A storage that has
+services already needs --overwrite, which replaces those of the same names.
 
 kamal-proxy run, as the image parachute-kamal has it, does this by itself.
 
@@ -45,6 +47,7 @@ Exit codes: 0 done; 1 the file or the storage cannot be read or written; 2 inval
 		},
 	}
 	from.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be taken over, and change nothing")
+	from.Flags().BoolVar(&overwrite, "overwrite", false, "write to a storage that has services already, and replace those of the same names")
 	from.Flags().StringVar(&storage, "storage", "", "`directory` for state and certificates, as that of run")
 	from.Flags().StringVar(&certificates, "certificates", "", "`directory` with the certificates of kamal-proxy (default: certs beside the file)")
 	from.RunE = func(_ *cobra.Command, args []string) error {
@@ -75,6 +78,10 @@ Exit codes: 0 done; 1 the file or the storage cannot be read or written; 2 inval
 			return err
 		}
 		defer unlock()
+		if n := run.StoredServices(storage); n > 0 && !overwrite {
+			return api.Invalid("the storage in %s has %s already", api.Printable(storage), api.Count(n, "service")).
+				WithHint("import into the storage of a new proxy; or look at what is there, and replace services of the same names with --overwrite")
+		}
 		if err := store(storage, l); err != nil {
 			return err
 		}

@@ -51,8 +51,13 @@ func (c *Compat) prepare(storage string, takesOver bool) (restored bool, err err
 			return false, err
 		}
 	}
+	return StoredServices(storage) > 0, nil
+}
+
+// StoredServices returns how many services there are in the storage in a directory.
+func StoredServices(storage string) int {
 	entries, _ := os.ReadDir(filepath.Join(storage, "parachute", "services"))
-	return len(entries) > 0, nil
+	return len(entries)
 }
 
 // adapt changes the config of the proxy's own servers.
