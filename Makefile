@@ -52,7 +52,7 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install uninstall test test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker docker-kamal clean help FORCE
+.PHONY: build install uninstall test test-root $(MODULES:%=test-%) test-with-handlers test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker docker-kamal clean help FORCE
 
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
@@ -108,8 +108,8 @@ uninstall: ## remove what install has installed; the state stays
 
 # The race detector needs cgo, and that a C compiler. The proxy that the tests start, which is
 # built once for all of them, has it if the tests have it. The tests run in another order each
-# time; a failure names the seed, for -shuffle. Vet is `make lint`'s. What clients have to
-# get, they have to get from services with handlers, too, so those tests run twice.
+# time; a failure names the seed, for -shuffle. Vet is `make lint`'s. Many tests wait more than
+# they compute, so two modules are tested at a time.
 test: ## run every test, the integration tests included, under the race detector
 	@cc=$$(go env CC); \
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
@@ -120,11 +120,18 @@ test: ## run every test, the integration tests included, under the race detector
 		go build $$race -buildvcs=false $(GO_FLAGS) -o "$$programs/parachute" ./caddy/parachute; \
 		export PARACHUTE_BIN="$$programs/parachute"; \
 	fi; \
-	go test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 25m ./...; \
-	for module in $(MODULES); do \
-		go -C $$module test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...; \
-	done; \
-	PARACHUTE_TEST_HANDLERS=1 go -C integration/clients test $$race -shuffle=on -vet=off $(GO_FLAGS) -timeout 10m ./...
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-root $(MODULES:%=test-%) test-with-handlers \
+		TEST_FLAGS="$$race -shuffle=on -vet=off $(GO_FLAGS)"
+
+test-root:
+	go test $(TEST_FLAGS) -timeout 25m ./...
+
+$(MODULES:%=test-%): test-%:
+	go -C $* test $(TEST_FLAGS) -timeout 10m ./...
+
+# What clients have to get, they have to get from services with handlers, too.
+test-with-handlers:
+	PARACHUTE_TEST_HANDLERS=1 go -C integration/clients test $(TEST_FLAGS) -timeout 10m ./...
 
 # The servers that are not installed are skipped. With Debian's packages: gunicorn uvicorn
 # python3-django puma ruby-railties ruby-actionpack nodejs php-cli nginx
