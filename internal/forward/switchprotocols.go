@@ -127,7 +127,9 @@ func (x *exchange) hijack(resp *http.Response, up *tunnelConn) (bool, error) {
 	x.status = http.StatusSwitchingProtocols
 	x.w.WriteHeader(http.StatusSwitchingProtocols)
 	x.releaseClient() // which is the tunnel's from here on
-	client, buffered, err := http.NewResponseController(x.w).Hijack()
+	// The writers around the server's may count what is said on the connection for the access log, as
+	// Caddy's do. Its line is written when the handler returns, while the tunnel goes on.
+	client, buffered, err := http.NewResponseController(unwrapWriter(x.w)).Hijack()
 	if err != nil {
 		_ = up.Close()
 		return false, wrap(ErrBrokenOff, err) // the answer is on its way
