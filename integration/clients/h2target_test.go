@@ -279,9 +279,11 @@ func TestHeldRequestKeepsItsBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachKindOfTarget(t, func(t *testing.T, start startTarget) {
 				eachProtocol(t, func(t *testing.T, protocol string) {
-					x := newSiteWith(t, plain.Get(t), api.DeployRequest{
-						Targets: []string{startOld(t)}, Force: true, HoldTimeout: duration(patience),
-					})
+					old := startOld(t)
+					// While the old one listens: the port that it gives up would make the new one the
+					// same target, which the request that is held then goes to.
+					_, next := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+					x := newSiteWith(t, plain.Get(t), api.DeployRequest{Targets: []string{old}, Force: true, HoldTimeout: duration(patience)})
 					c := x.client(t, protocol)
 					body, upload := io.Pipe()
 					t.Cleanup(func() { upload.Close() })
@@ -296,7 +298,6 @@ func TestHeldRequestKeepsItsBody(t *testing.T) {
 						active := x.status(t).Active
 						return active.Requests == 1 && active.Targets[0].Health == api.HealthFailing
 					})
-					_, next := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 					x.deployTo(t, next)
 					_, err = io.WriteString(upload, "lo")
 					must(t, err)
