@@ -121,7 +121,7 @@ test: ## run every test, the integration tests included, under the race detector
 		export PARACHUTE_BIN="$$programs/parachute"; \
 	fi; \
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-root $(MODULES:%=test-%) test-with-handlers \
-		TEST_FLAGS="$$race -shuffle=on -vet=off $(GO_FLAGS)"
+		CGO_ENABLED="$$CGO_ENABLED" TEST_FLAGS="$$race -shuffle=on -vet=off $(GO_FLAGS)"
 
 test-root:
 	go test $(TEST_FLAGS) -timeout 25m ./...
