@@ -168,6 +168,9 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 
 // addToLog adds what became of a request to its line in the access log.
 func (h *Handler) addToLog(w http.ResponseWriter, r *http.Request, record *forward.Record) {
+	if record.RequestID == "" { // it was answered before it came to a service
+		record.RequestID = forward.EnsureRequestID(r.Header, time.Now())
+	}
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Add(proxy.RecordField(record, r.Header, w.Header()))
 	}

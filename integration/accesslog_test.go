@@ -74,6 +74,22 @@ func TestAccessLogSaysWhereARequestWentAndHowLongThatTook(t *testing.T) {
 	if line := lineAbout(t, p, "handled request", "/given"); line.RequestID != "mine" || arrive(t, "the request", ids) != "mine" {
 		t.Errorf("%+v has not the id that the client sent", line)
 	}
+
+	// What the proxy answers by itself is looked for as well.
+	run(t, p, "stop", "web")
+	for path, id := range map[string]string{"/stopped": "", "/stopped-mine": "mine"} {
+		req, err := http.NewRequest(http.MethodGet, p.URL()+path, nil)
+		must(t, err)
+		if id != "" {
+			req.Header.Set("X-Request-Id", id)
+		}
+		resp, err := (&http.Client{Timeout: patience}).Do(req)
+		must(t, err)
+		must(t, resp.Body.Close())
+		if line := lineAbout(t, p, "handled request", path); line.Status != 503 || line.RequestID == "" || id != "" && line.RequestID != id {
+			t.Errorf("%+v, and the client sent the id %q", line, id)
+		}
+	}
 }
 
 func TestFailedRequestIsLoggedWithTheTimeThatWasOver(t *testing.T) {
