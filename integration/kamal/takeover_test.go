@@ -62,9 +62,11 @@ func TestStateOfKamalProxyIsTakenOver(t *testing.T) {
 	check(ours)
 	// A start later takes over nothing, for it would undo what has been deployed since.
 	ours.do("remove", "api")
+	ours.do("resume", "down")
 	ours.stop()
 	ours.start()
 	ours.expect("app.test", "/api/x", http.StatusOK, `"App":"one"`)
+	ours.expect("down.test", "/x", http.StatusOK, `"App":"one"`)
 	ours.stop()
 	now, err := os.ReadFile(filepath.Join(ours.data(), "kamal-proxy.state"))
 	must(t, err)
@@ -72,7 +74,8 @@ func TestStateOfKamalProxyIsTakenOver(t *testing.T) {
 		t.Error("the state of kamal-proxy has changed")
 	}
 
-	// The way back, and forth again once kamal-proxy has deployed something.
+	// The way back, and forth again once kamal-proxy has deployed something. What that has not touched
+	// is as parachute had it: its state of that is the older one.
 	must(t, os.MkdirAll(theirs.home, 0o700))
 	must(t, os.RemoveAll(theirs.home))
 	must(t, os.Rename(ours.home, theirs.home))
@@ -84,7 +87,9 @@ func TestStateOfKamalProxyIsTakenOver(t *testing.T) {
 	must(t, os.MkdirAll(theirs.home, 0o700))
 	ours.start()
 	ours.expect("app.test", "/x", http.StatusOK, `"App":"two"`)
-	ours.expect("app.test", "/api/x", http.StatusOK, `"URI":"/x"`)
+	ours.expect("app.test", "/api/x", http.StatusOK, `"App":"two"`)
+	ours.expect("down.test", "/x", http.StatusOK, `"App":"one"`)
+	ours.awaitLog("service down: kamal-proxy has not changed it since it was taken over")
 }
 
 // parachute runs a command of parachute's own.

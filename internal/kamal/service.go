@@ -27,6 +27,9 @@ type Service struct {
 	Notes []string
 	// Broken says why it cannot be taken over; empty if it can.
 	Broken string
+
+	// hash is that of what the state file has of it; empty if that is torn.
+	hash string
 }
 
 // Rollout is a release that some clients get. By is what they are known by; see
@@ -49,7 +52,7 @@ func (s *Service) note(format string, args ...any) {
 // serviceOf returns the service that an element of the state file is. What it cannot be is said in
 // the service: it is never left out.
 func serviceOf(e element) Service {
-	s := Service{Name: e.name}
+	s := Service{Name: e.name, hash: e.hash}
 	if api.ValidateServiceName(s.Name) != nil {
 		s.Name = validName(e.name)
 		s.note("parachute has another name for it than kamal-proxy, which called it %q", e.name)

@@ -2,6 +2,8 @@ package kamal
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +101,8 @@ type element struct {
 	name  string
 	saved *savedService
 	err   error
+	// hash is that of all that the file has of it; empty if it cannot be read.
+	hash string
 }
 
 // parseState returns the services in a state file. kamal-proxy does not write it in one step, so it
@@ -155,7 +159,8 @@ func parseElement(raw []byte) element {
 		_ = json.Unmarshal(raw, &named)
 		return element{name: named.Name, err: fmt.Errorf("its entry in the state of kamal-proxy cannot be read: %w", err)}
 	}
-	return element{name: s.Name, saved: &s}
+	sum := sha256.Sum256(raw)
+	return element{name: s.Name, saved: &s, hash: hex.EncodeToString(sum[:])}
 }
 
 // skipTo leaves d before the value of a member of the object that it is in.

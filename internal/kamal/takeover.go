@@ -27,6 +27,8 @@ type Legacy struct {
 
 	file string
 	hash string
+	// hashes are those of the services in the file, by name.
+	hashes map[string]string
 }
 
 // Line is a line of a report.
@@ -44,6 +46,12 @@ func (l *Legacy) tell(bad bool, format string, args ...any) {
 // and in those that the state names. It changes nothing, and returns an error only if the file
 // cannot be read at all.
 func Read(file, certificates string, now time.Time) (*Legacy, error) {
+	return readSince(nil, file, certificates, now)
+}
+
+// readSince is Read without the services that are as they were when they were taken over before.
+// kamal-proxy has not touched them since, and what was deployed with parachute is newer.
+func readSince(before map[string]string, file, certificates string, now time.Time) (*Legacy, error) {
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
@@ -56,18 +64,23 @@ func Read(file, certificates string, now time.Time) (*Legacy, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(state)
-	l := &Legacy{file: file, hash: hex.EncodeToString(sum[:])}
+	l := &Legacy{file: file, hash: hex.EncodeToString(sum[:]), hashes: make(map[string]string)}
 	elements, _ := parseState(state)
-	var problem error
-	l.Services, problem = services(state)
+	all, problem := services(state)
 	if problem != nil {
 		l.tell(true, "the state of kamal-proxy in %s: %v; deploy the apps again whose services are missing", file, problem)
 	}
-	for _, s := range l.Services {
+	for _, s := range all {
+		l.hashes[s.Name] = s.hash
+		if s.hash != "" && before[s.Name] == s.hash {
+			l.tell(false, "service %s: kamal-proxy has not changed it since it was taken over, so it stays as it is", s.Name)
+			continue
+		}
+		l.Services = append(l.Services, s)
 		l.tellService(s)
 	}
 	l.readCertificates(elements, certificates, now)
-	if len(l.Services) == 0 && problem == nil {
+	if len(all) == 0 && problem == nil {
 		l.tell(false, "the state of kamal-proxy in %s has no services", file)
 	}
 	return l, nil
@@ -156,6 +169,8 @@ type mark struct {
 	File   string    `json:"file"`
 	At     time.Time `json:"at"`
 	By     string    `json:"by"`
+	// Services are the hashes of what the file had of each service, by the service's name.
+	Services map[string]string `json:"services,omitempty"`
 }
 
 // markName is the file with the mark, in parachute's directory of the storage.
@@ -163,16 +178,18 @@ const markName = "taken-over-from-kamal-proxy.json"
 
 func markFile(storage string) string { return filepath.Join(storage, "parachute", markName) }
 
-// TakenOver reports whether everything of l is in a storage already.
-func (l *Legacy) TakenOver(storage string) bool {
-	var m mark
+// markOf returns the mark of a storage; an empty one if nothing has been taken over.
+func markOf(storage string) (m mark) {
 	b, err := os.ReadFile(markFile(storage))
-	return err == nil && json.Unmarshal(b, &m) == nil && m.SHA256 == l.hash
+	if err != nil || json.Unmarshal(b, &m) != nil {
+		return mark{}
+	}
+	return m
 }
 
 // Mark notes in a storage that everything of l is there.
 func (l *Legacy) Mark(storage string, now time.Time) error {
-	b, err := json.MarshalIndent(mark{SHA256: l.hash, File: l.file, At: now.UTC(), By: version.Version()}, "", "  ")
+	b, err := json.MarshalIndent(mark{SHA256: l.hash, File: l.file, At: now.UTC(), By: version.Version(), Services: l.hashes}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -196,13 +213,14 @@ type Store func(storage string, l *Legacy) error
 // takeOver puts what kamal-proxy has left into a storage, unless that has been done, and says on
 // say what it does.
 func takeOver(storage string, store Store, say func(Line)) error {
-	l, err := Read(stateFile(), certificateDir(), time.Now())
+	before := markOf(storage)
+	l, err := readSince(before.Services, stateFile(), certificateDir(), time.Now())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading the state of kamal-proxy: %w; to start without it, move it away", err)
-	case l.TakenOver(storage):
+	case before.SHA256 == l.hash:
 		return nil
 	}
 	say(Line{Text: fmt.Sprintf("taking over from kamal-proxy: %s, which stays as it is", stateFile())})
