@@ -65,7 +65,10 @@ func describe(err error) string {
 	} else {
 		text = failure.Message
 	}
-	if failure.Hint != "" {
+	switch {
+	case failure.Code == api.CodeRouteConflict: // whose hint names options that kamal-proxy has not
+		text += " (to give the host to this one, remove the other one: kamal-proxy remove SERVICE)"
+	case failure.Hint != "":
 		text += " (" + failure.Hint + ")"
 	}
 	return strings.ReplaceAll(cli.WithFlags(text), "\n", " ")

@@ -157,7 +157,7 @@ func checkWritable(dir string) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("the directory of the state cannot be written: %w; give it to the user of this process: chown -R %d:%d %s (for a volume of Docker, in a container of this image with --user root)", err, os.Getuid(), os.Getgid(), dir)
+	return fmt.Errorf("the directory of the state cannot be written: %w; give it to the user of this process: chown -R %d:%d %[4]s; for the volume of a container: docker run --rm --user root --volumes-from kamal-proxy IMAGE chown -R %[2]d:%[3]d %[4]s", err, os.Getuid(), os.Getgid(), dir)
 }
 
 // greet tells the log what people and the tests of Kamal look for.
