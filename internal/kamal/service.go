@@ -274,10 +274,8 @@ func one(s string) []string {
 	return []string{s}
 }
 
-// services returns the services in a state file, under names that are all different, and what is
-// wrong with the file.
-func services(state []byte) ([]Service, error) {
-	elements, problem := parseState(state)
+// services returns the services of a state file, under names that are all different.
+func services(elements []element) []Service {
 	var all []Service
 	seen := make(map[string]int)
 	for _, e := range elements {
@@ -295,5 +293,5 @@ func services(state []byte) ([]Service, error) {
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
-	return all, problem
+	return all
 }

@@ -159,8 +159,13 @@ func parseElement(raw []byte) element {
 		_ = json.Unmarshal(raw, &named)
 		return element{name: named.Name, err: fmt.Errorf("its entry in the state of kamal-proxy cannot be read: %w", err)}
 	}
-	sum := sha256.Sum256(raw)
-	return element{name: s.Name, saved: &s, hash: hex.EncodeToString(sum[:])}
+	return element{name: s.Name, saved: &s, hash: hashOf(raw)}
+}
+
+// hashOf returns what is kept of a text to see whether it changes.
+func hashOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // skipTo leaves d before the value of a member of the object that it is in.

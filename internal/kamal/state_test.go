@@ -19,10 +19,16 @@ func fixture(t testing.TB, name string) []byte {
 	return b
 }
 
+// servicesIn returns the services in a state file, and what is wrong with it.
+func servicesIn(state []byte) ([]Service, error) {
+	elements, problem := parseState(state)
+	return services(elements), problem
+}
+
 // byName returns the services in a state file.
 func byName(t *testing.T, state []byte) map[string]Service {
 	t.Helper()
-	all, problem := services(state)
+	all, problem := servicesIn(state)
 	if problem != nil {
 		t.Fatal(problem)
 	}
@@ -133,7 +139,7 @@ func TestTornStateLosesNoServiceThatItNames(t *testing.T) {
 	whole := len(strings.TrimRight(string(state), "\n"))
 	for n := range whole {
 		torn := state[:n]
-		all, problem := services(torn)
+		all, problem := servicesIn(torn)
 		if problem == nil {
 			t.Fatalf("cut off at byte %d, nothing is wrong with it", n)
 		}
@@ -150,7 +156,7 @@ func TestTornStateLosesNoServiceThatItNames(t *testing.T) {
 			}
 		}
 	}
-	if _, problem := services(state[:whole]); problem != nil {
+	if _, problem := servicesIn(state[:whole]); problem != nil {
 		t.Errorf("without the line end: %v", problem)
 	}
 }
@@ -158,12 +164,12 @@ func TestTornStateLosesNoServiceThatItNames(t *testing.T) {
 func TestFilesThatAreNoStateAreRefused(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[string]string{"": "is empty", "\n": "is empty", "{}": "no state", `{"version":2}`: "no state", "7": "no list", "PNG": "no state"} {
-		if all, problem := services([]byte(state)); len(all) > 0 || problem == nil || !strings.Contains(problem.Error(), want) {
+		if all, problem := servicesIn([]byte(state)); len(all) > 0 || problem == nil || !strings.Contains(problem.Error(), want) {
 			t.Errorf("%q: %v, %v", state, all, problem)
 		}
 	}
 	for _, state := range []string{"[]", "[]\n", "null"} {
-		if all, problem := services([]byte(state)); len(all) > 0 || problem != nil {
+		if all, problem := servicesIn([]byte(state)); len(all) > 0 || problem != nil {
 			t.Errorf("%q: %v, %v", state, all, problem)
 		}
 	}
@@ -179,7 +185,7 @@ func FuzzState(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, state []byte) {
-		all, _ := services(state)
+		all, _ := servicesIn(state)
 		seen := make(map[string]bool)
 		for _, s := range all {
 			if err := api.ValidateServiceName(s.Name); err != nil {

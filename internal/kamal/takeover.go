@@ -1,8 +1,6 @@
 package kamal
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -63,10 +61,9 @@ func readSince(before map[string]string, file, certificates string, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(state)
-	l := &Legacy{file: file, hash: hex.EncodeToString(sum[:]), hashes: make(map[string]string)}
-	elements, _ := parseState(state)
-	all, problem := services(state)
+	l := &Legacy{file: file, hash: hashOf(state), hashes: make(map[string]string)}
+	elements, problem := parseState(state)
+	all := services(elements)
 	if problem != nil {
 		l.tell(true, "the state of kamal-proxy in %s: %v; deploy the apps again whose services are missing", file, problem)
 	}
