@@ -14,17 +14,8 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
-
-// docker runs a command of Docker, and returns what it prints.
-func docker(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
 
 // sleeper is a program that does nothing, in place of the one that images have.
 const sleeper = "package main\n\nimport (\n\t\"os\"\n\t\"os/signal\"\n\t\"syscall\"\n)\n\nfunc main() {\n\tc := make(chan os.Signal, 1)\n\tsignal.Notify(c, syscall.SIGTERM)\n\t<-c\n}\n"
@@ -75,12 +66,12 @@ func dockerNetwork(t *testing.T, name string) {
 		t.Skipf("this Docker makes no networks: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		for _, id := range strings.Fields(docker(t, "ps", "-aq", "--filter", "name="+name)) {
-			docker(t, "rm", "-f", id)
+		for _, id := range strings.Fields(rigtest.Docker(t, "ps", "-aq", "--filter", "name="+name)) {
+			rigtest.Docker(t, "rm", "-f", id)
 		}
-		docker(t, "network", "rm", name)
-		for _, volume := range strings.Fields(docker(t, "volume", "ls", "-q", "--filter", "name="+name)) {
-			docker(t, "volume", "rm", volume)
+		rigtest.Docker(t, "network", "rm", name)
+		for _, volume := range strings.Fields(rigtest.Docker(t, "volume", "ls", "-q", "--filter", "name="+name)) {
+			rigtest.Docker(t, "volume", "rm", volume)
 		}
 	})
 	port, err := rig.FreePort()
@@ -163,15 +154,15 @@ func upgradeInDocker(t *testing.T, port int, recipeFor func(name string) dockerR
 			t.Fatalf("%s: %v\n%s", what, err, out)
 		}
 	}
-	proxies := func() []string { return strings.Fields(docker(t, "ps", "-q", "--filter", recipe.proxies)) }
+	proxies := func() []string { return strings.Fields(rigtest.Docker(t, "ps", "-q", "--filter", recipe.proxies)) }
 	dockerNetwork(t, name)
-	docker(t, "run", "-d", "--name", name+"-app", "--network", name, "-e", "PORT=3000", "--entrypoint", "example", name)
+	rigtest.Docker(t, "run", "-d", "--name", name+"-app", "--network", name, "-e", "PORT=3000", "--entrypoint", "example", name)
 	script("start")
 	waitFor(t, "the proxy", func() bool {
 		all := proxies()
 		return len(all) == 1 && exec.Command("docker", "exec", all[0], "parachute", "list", "-q").Run() == nil
 	})
-	docker(t, "exec", proxies()[0], "parachute", "deploy", name+"-app:3000")
+	rigtest.Docker(t, "exec", proxies()[0], "parachute", "deploy", name+"-app:3000")
 
 	load := rig.StartRawLoad(rig.RawTarget{Plain: fmt.Sprintf("127.0.0.1:%d", port), PlainHost: plainHost, Path: "/"}, 2)
 	for range 2 {

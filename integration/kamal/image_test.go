@@ -11,16 +11,6 @@ import (
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
-// docker runs a command of Docker, and returns what it prints.
-func docker(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
 // TestImageIsUsedAsKamalUsesIt needs the image of `make docker-kamal`.
 func TestImageIsUsedAsKamalUsesIt(t *testing.T) {
 	t.Parallel()
@@ -36,7 +26,7 @@ func TestImageIsUsedAsKamalUsesIt(t *testing.T) {
 		"{{json .Config.Healthcheck}}":                              "null",
 		"{{json .Config.Volumes}}":                                  "null",
 	} {
-		if got := docker(t, "image", "inspect", "--format", format, image); got != want {
+		if got := rigtest.Docker(t, "image", "inspect", "--format", format, image); got != want {
 			t.Errorf("%s is %s, and not %s", format, got, want)
 		}
 	}
@@ -60,33 +50,33 @@ func TestImageIsUsedAsKamalUsesIt(t *testing.T) {
 	}
 	logs := func(text string) {
 		t.Helper()
-		rigtest.WaitFor(t, text, func() bool { return strings.Contains(docker(t, "logs", name), text) })
+		rigtest.WaitFor(t, text, func() bool { return strings.Contains(rigtest.Docker(t, "logs", name), text) })
 	}
 	serves()
 	logs("No previous state to restore")
-	if ids := docker(t, "exec", name, "sh", "-c", "id -u; id -g; stat -c %u:%g /home/kamal-proxy/.config/kamal-proxy"); ids != "1001\n1001\n1001:1001" {
+	if ids := rigtest.Docker(t, "exec", name, "sh", "-c", "id -u; id -g; stat -c %u:%g /home/kamal-proxy/.config/kamal-proxy"); ids != "1001\n1001\n1001:1001" {
 		t.Errorf("the user and the owner of the volume are %q", ids)
 	}
 	// The port of the metrics is an application that is there.
-	docker(t, "exec", name, "kamal-proxy", "deploy", "app", `--target=localhost:9090`, "--host=app.test", "--health-check-path=/metrics", `--buffer-requests=false`)
+	rigtest.Docker(t, "exec", name, "kamal-proxy", "deploy", "app", `--target=localhost:9090`, "--host=app.test", "--health-check-path=/metrics", `--buffer-requests=false`)
 	for _, program := range [][]string{{"kamal-proxy", "list"}, {"parachute", "status"}} {
-		if out := docker(t, append([]string{"exec", name}, program...)...); !strings.Contains(out, "app.test") {
+		if out := rigtest.Docker(t, append([]string{"exec", name}, program...)...); !strings.Contains(out, "app.test") {
 			t.Errorf("%v: %s", program, out)
 		}
 	}
 	began := time.Now()
-	docker(t, "stop", name)
+	rigtest.Docker(t, "stop", name)
 	if took := time.Since(began); took > 9*time.Second {
 		t.Errorf("it took %s to stop it", took)
 	}
-	if code := docker(t, "inspect", "--format", "{{.State.ExitCode}}", name); code != "0" {
+	if code := rigtest.Docker(t, "inspect", "--format", "{{.State.ExitCode}}", name); code != "0" {
 		t.Errorf("it ended with %s", code)
 	}
-	docker(t, "start", name)
+	rigtest.Docker(t, "start", name)
 	serves()
 	logs("Restored saved state")
-	if out := docker(t, "exec", name, "kamal-proxy", "list"); !strings.Contains(out, "app.test") {
+	if out := rigtest.Docker(t, "exec", name, "kamal-proxy", "list"); !strings.Contains(out, "app.test") {
 		t.Errorf("after the restart: %s", out)
 	}
-	docker(t, "stop", name)
+	rigtest.Docker(t, "stop", name)
 }
