@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -40,71 +39,74 @@ type kamalDeploy struct {
 	}
 }
 
-// kamalServer is a program that runs as kamal-proxy.
-type kamalServer struct {
-	t       *testing.T
-	program string
-	env     []string
-	cmd     *exec.Cmd
-	log     rig.LockedBuffer
-}
-
-func (s *kamalServer) start() {
-	s.t.Helper()
-	s.cmd = exec.Command(s.program, "run")
-	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env, &s.log, &s.log
-	must(s.t, s.cmd.Start())
-	s.t.Cleanup(func() {
-		_ = s.cmd.Process.Kill() // it has ended by then, if all is well
-		if s.t.Failed() {
-			s.t.Log(s.log.String())
-		}
-	})
-	waitFor(s.t, "the proxy", func() bool { return s.run("list").Code == 0 })
-}
-
-func (s *kamalServer) stop() {
-	must(s.t, s.cmd.Process.Signal(syscall.SIGTERM))
-	_ = s.cmd.Wait()
-}
-
-func (s *kamalServer) run(args ...string) rig.Result {
-	s.t.Helper()
-	var out, errs strings.Builder
-	cmd := exec.Command(s.program, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, &out, &errs
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		s.t.Fatal(err)
-	}
-	return rig.Result{Code: cmd.ProcessState.ExitCode(), Stdout: out.String(), Stderr: errs.String()}
-}
-
-// TestParachuteTakesThePlaceOfKamalProxy on the same directory: with the same answers of three services,
-// the same certificate, and no new order.
+// TestParachuteTakesThePlaceOfKamalProxy on the same directory, or volume: with the same answers of three
+// services, the same certificate, and no new order.
 func TestParachuteTakesThePlaceOfKamalProxy(t *testing.T) {
 	t.Parallel()
-	home, err := os.MkdirTemp("", "kamal-")
+	t.Run("as a process", func(t *testing.T) {
+		t.Parallel()
+		home := kamalHome(t)
+		binary, err := rig.ParachuteBinary()
+		must(t, err)
+		ours := filepath.Join(home, "kamal-proxy")
+		must(t, os.Symlink(binary, ours))
+		env := append(os.Environ(), "HOME="+home)
+		takeKamalProxysPlace(t, home, home, func(program string, settings []string) kamalProxy {
+			if program == "" {
+				program = ours
+			}
+			return &kamalProcess{t: t, program: program, env: append(env, settings...)}
+		})
+	})
+	t.Run("as a container", func(t *testing.T) {
+		t.Parallel()
+		home := kamalHome(t)
+		volume := kamalVolume(t)
+		takeKamalProxysPlace(t, home, "/home/kamal-proxy", func(program string, settings []string) kamalProxy {
+			return &kamalContainer{t: t, program: program, shared: home, volume: volume, env: settings}
+		})
+	})
+}
+
+// kamalHome returns a directory whose path is short enough for a socket, and that every user may write
+// to: kamal-proxy has a user of its own in a container.
+func kamalHome(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kamal-")
 	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(home) })
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o777))
+	return dir
+}
+
+// takeKamalProxysPlace has a kamal-proxy serve, and then parachute. shared is a directory of this machine's
+// that both reach, and home is their own one, as they see it. server returns one that is not started:
+// a program, or parachute if that is "".
+func takeKamalProxysPlace(t *testing.T, shared, home string, server func(program string, settings []string) kamalProxy) {
 	httpPort, err := rig.FreePort()
 	must(t, err)
 	httpsPort, err := rig.FreePort()
 	must(t, err)
-	ca, err := startAuthority(authorityOptions{lifetime: 90 * 24 * time.Hour}, home, httpPort, httpsPort)
+	ca, err := startAuthority(authorityOptions{lifetime: 90 * 24 * time.Hour}, shared, httpPort, httpsPort)
 	must(t, err)
 	t.Cleanup(ca.close)
-	env := append(os.Environ(), "HOME="+home, "XDG_RUNTIME_DIR="+home, "SSL_CERT_FILE="+ca.rootFile,
+	must(t, os.Chmod(ca.rootFile, 0o644))
+	settings := []string{
+		"XDG_RUNTIME_DIR=" + shared, "SSL_CERT_FILE=" + ca.rootFile,
 		fmt.Sprintf("HTTP_PORT=%d", httpPort), fmt.Sprintf("HTTPS_PORT=%d", httpsPort),
-		"PARACHUTE_ADMIN=unix/"+home+"/admin.sock", "PARACHUTE_ACME_CA="+ca.url, "PARACHUTE_ACME_CA_ROOT="+ca.rootFile)
+		"PARACHUTE_ADMIN=unix/" + shared + "/admin.sock", "PARACHUTE_ACME_CA=" + ca.url, "PARACHUTE_ACME_CA_ROOT=" + ca.rootFile,
+	}
 	a, other := startApp(t, named("one")), startApp(t, named("two"))
 
-	theirs := &kamalServer{t: t, program: filepath.Join(home, "theirs"), env: env}
-	build := exec.Command("go", "build", "-trimpath", "-o", theirs.program, "github.com/basecamp/kamal-proxy/cmd/kamal-proxy")
+	program := filepath.Join(shared, "theirs")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/basecamp/kamal-proxy/cmd/kamal-proxy")
 	build.Dir, build.Env = "../../bench/kamal-proxy", append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building kamal-proxy: %v\n%s", err, out)
 	}
+	theirs := server(program, settings)
 	theirs.start()
+	t.Log("kamal-proxy is", theirs)
 	host := "kamal." + domain
 	deploy := kamalDeploy{Service: "web", TargetURLs: []string{a.addr()}}
 	deploy.DeploymentOptions.DeployTimeout, deploy.DeploymentOptions.DrainTimeout = 10*time.Second, time.Second
@@ -114,7 +116,7 @@ func TestParachuteTakesThePlaceOfKamalProxy(t *testing.T) {
 	check := &deploy.TargetOptions.HealthCheckConfig
 	check.Path, check.Interval, check.Timeout = "/up", time.Second, time.Second
 	deploy.TargetOptions.ResponseTimeout = 10 * time.Second
-	client, err := rpc.Dial("unix", filepath.Join(home, "kamal-proxy.sock"))
+	client, err := rpc.Dial("unix", filepath.Join(shared, "kamal-proxy.sock"))
 	must(t, err)
 	defer client.Close()
 	var done bool
@@ -170,10 +172,7 @@ func TestParachuteTakesThePlaceOfKamalProxy(t *testing.T) {
 	theirs.stop()
 	orders := ca.ordersFor(host)
 
-	binary, err := rig.ParachuteBinary()
-	must(t, err)
-	ours := &kamalServer{t: t, program: filepath.Join(home, "kamal-proxy"), env: env}
-	must(t, os.Symlink(binary, ours.program))
+	ours := server("", settings)
 	ours.start()
 	answers()
 	if after := serial(); after != before {
@@ -182,8 +181,9 @@ func TestParachuteTakesThePlaceOfKamalProxy(t *testing.T) {
 	if now := ca.ordersFor(host); now != orders || orders == 0 {
 		t.Errorf("there were %d orders, and now there are %d", orders, now)
 	}
-	if log := ours.log.String(); !strings.Contains(log, "certificate of "+host+", valid until") || !strings.Contains(log, "the account at "+ca.url) {
+	if log := ours.output(); !strings.Contains(log, "certificate of "+host+", valid until") || !strings.Contains(log, "the account at "+ca.url) {
 		t.Error("the log does not tell what was taken over")
 	}
+	t.Logf("parachute is %s; the serial number of the certificate is %s, and %d order was made", ours, before, orders)
 	ours.stop()
 }
