@@ -54,16 +54,22 @@ export GOWORK := off
 .DELETE_ON_ERROR:
 .PHONY: build install uninstall test test-root $(MODULES:%=test-%) test-with-handlers test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker docker-kamal clean help FORCE
 
+# Only what `run` needs: see caddy/lean. xcaddy always puts all of Caddy's modules in.
+LEAN ?=
+
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
 # What goes into the binary: the plugin's sources, and whatever they embed.
-SOURCES := go.mod go.sum $(wildcard $(PGO)) $(filter-out %_test.go,$(wildcard *.go)) \
+SOURCES := go.mod go.sum $(wildcard $(PGO)) $(filter-out %_test.go,$(wildcard *.go caddy/lean/*.go)) \
 	$(shell find internal -type f ! -name '*_test.go' ! -path '*/testdata/*' 2>/dev/null)
 
 # The explicit v0.0.0 keeps Go from looking for a published version of the
 # plugin; "=." then takes it from here. xcaddy runs on this machine whatever
 # GOOS and GOARCH it builds for, which `go tool` alone would not arrange.
 $(BIN): $(SOURCES) bin/.inputs
+	@set -x; if [ -n "$(LEAN)" ]; then \
+		exec go build -buildvcs=false $(GO_FLAGS) -pgo=$(PGO) -ldflags "$(LDFLAGS)" -o $@ ./caddy/lean; \
+	fi; \
 	xcaddy=$$(GOOS= GOARCH= $(TOOL) -n xcaddy) && \
 	XCADDY_GO_BUILD_FLAGS='$(GO_FLAGS) -pgo=$(PGO) -ldflags "$(LDFLAGS)"' \
 	$$xcaddy build $(CADDY_VERSION) --with $(MODULE)@v0.0.0=. --output $@
@@ -72,7 +78,7 @@ $(BIN): $(SOURCES) bin/.inputs
 # version, toolchain or platform, or a deleted source, makes the binary stale.
 bin/.inputs: FORCE
 	@mkdir -p bin
-	@inputs="$(VERSION) $(CADDY_VERSION) $(GO_FLAGS) $(PGO) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
+	@inputs="$(VERSION) $(LEAN) $(CADDY_VERSION) $(GO_FLAGS) $(PGO) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
 	echo "$$inputs" | cmp -s - $@ || echo "$$inputs" >$@
 
 # What has been built, as it is: root's PATH often has no Go, and root has no business

@@ -15,8 +15,9 @@ import (
 
 // idlePause is how long nothing happens before memory is measured: time for a
 // runtime to give back what it does not need, at its own pace. Nobody is told to
-// collect garbage, because nobody is in production either.
-const idlePause = 3 * time.Second
+// collect garbage, because nobody is in production either. Parachute gives back what only its
+// start has needed when nothing has happened for ten seconds.
+const idlePause = 15 * time.Second
 
 // restPause is the same for a proxy that has done a lot of work shortly before.
 const restPause = 25 * time.Second

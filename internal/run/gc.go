@@ -51,7 +51,7 @@ func paceGC() {
 	go collectWhenIdle()
 }
 
-// collectWhenIdle returns what a burst has left to the system when it is over: without
+// collectWhenIdle returns what the start or a burst has left to the system when it is over: without
 // allocations there are no collections, and what is garbage would stay.
 func collectWhenIdle() {
 	sample := []metrics.Sample{
@@ -68,6 +68,9 @@ func collectWhenIdle() {
 		allocated = sample[0].Value.Uint64()
 		inUse := sample[1].Value.Uint64() + sample[2].Value.Uint64()
 		idle = allocated-before < idleAllocations
+		if idle && !wasIdle {
+			_ = releaseProgram() // without it, there is less memory for others, and nothing else
+		}
 		if idle && inUse > sample[3].Value.Uint64()+idleGarbage {
 			if !wasIdle {
 				runtime.GC() // what the work has left in a sync.Pool outlives one collection

@@ -122,6 +122,7 @@ var layers = map[string]layer{
 		host: true,
 		why:  "the root joins the parts with Caddy",
 	},
+	"caddy/lean":      {ours: []string{"."}, host: true, why: "it is a main package with fewer of Caddy's modules"},
 	"caddy/parachute": {ours: []string{"."}, host: true, why: "it is the main package that xcaddy would generate"},
 }
 
