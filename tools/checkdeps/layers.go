@@ -73,6 +73,8 @@ var layers = map[string]layer{
 		host: true,
 		why:  "it works between a client's socket and Caddy's server, and knows nothing of services",
 	},
+	"internal/http1":        {why: "heads of requests are parsed by whoever reads them"},
+	"internal/http1/corpus": {why: "it is data for tests"},
 	"internal/packets": {
 		outside: []string{"golang.org/x/net/ipv4", "golang.org/x/sys"},
 		why:     "packets are passed on by the ids of their connections, whatever is in them",

@@ -1,0 +1,303 @@
+package http1
+
+// Field is a field line of a head, as it was sent. Value has no white space around it. Both point into
+// the bytes that were parsed.
+type Field struct{ Name, Value []byte }
+
+// Request is the head of a request. Its slices point into the bytes that were parsed. A Request can be
+// used again: Parse keeps the room of Fields.
+type Request struct {
+	// Method and Target are as they were sent.
+	Method, Target []byte
+	// Minor is 1 for HTTP/1.1, and 0 for HTTP/1.0.
+	Minor int
+	// Fields are in the order in which they were sent.
+	Fields []Field
+	// Host is the value of the Host field; nil if there is none, which HTTP/1.0 allows.
+	Host []byte
+	// ContentLength is -1 if there is none.
+	ContentLength int64
+	// Chunked says that the content is chunked.
+	Chunked bool
+	// Close says that the client wants no more of the connection: Connection has close, or it is HTTP/1.0
+	// without keep-alive (RFC 9112, section 9.3).
+	Close bool
+	// Upgrade says that the client would like to change the protocol: there is an Upgrade field
+	// (RFC 9110, section 7.8).
+	Upgrade bool
+	// Expect says that there is an Expect field (RFC 9110, section 10.1.1).
+	Expect bool
+
+	keepAlive, hasCoding bool
+}
+
+// Parse reads a head from the beginning of b and returns its size. One empty line before it is skipped
+// and counted (RFC 9112, section 2.2). The error is ErrIncomplete if b has only a beginning of a head, and
+// otherwise an [*Error], which is found as soon as its line is there.
+//
+// Parse begins at the beginning each time. The caller bounds the size of b, and with that the work.
+func (r *Request) Parse(b []byte) (size int, err error) {
+	*r = Request{Fields: r.Fields[:0], ContentLength: -1}
+	i := 0
+	if len(b) > 0 && b[0] == '\r' {
+		if len(b) == 1 {
+			return 0, ErrIncomplete
+		}
+		if b[1] != '\n' {
+			return 0, errBareCR
+		}
+		i = 2
+	}
+	if i, err = r.requestLine(b, i); err != nil {
+		return 0, err
+	}
+	for {
+		if i == len(b) {
+			return 0, ErrIncomplete
+		}
+		if b[i] == '\r' {
+			if i, err = endOfLine(b, i); err != nil {
+				return 0, err
+			}
+			return i, r.finish()
+		}
+		if i, err = r.field(b, i); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// requestLine reads the request line at i, and returns where the next line begins.
+func (r *Request) requestLine(b []byte, i int) (int, error) {
+	start := i
+	i = skip(b, i, tokenByte)
+	if i == len(b) {
+		return 0, ErrIncomplete
+	}
+	if b[i] != ' ' || i == start {
+		return 0, errMethod
+	}
+	r.Method = b[start:i]
+	i++
+	start = i
+	i = skip(b, i, targetByte)
+	if i == len(b) {
+		return 0, ErrIncomplete
+	}
+	if b[i] != ' ' || i == start {
+		return 0, errTarget
+	}
+	r.Target = b[start:i]
+	i++
+	const version = "HTTP/1.1"
+	for j := range min(len(version), len(b)-i) {
+		c := b[i+j]
+		if isDigit := c >= '0' && c <= '9'; version[j] == '1' && !isDigit || version[j] != '1' && c != version[j] {
+			return 0, errVersion
+		}
+	}
+	if len(b) < i+len(version) {
+		return 0, ErrIncomplete
+	}
+	major, minor := b[i+len(version)-3], b[i+len(version)-1]
+	i += len(version)
+	if i < len(b) && b[i] != '\r' && b[i] != '\n' {
+		return 0, errRequestLine
+	}
+	if major != '1' || minor > '1' {
+		return 0, errOtherVersion
+	}
+	r.Minor = int(minor - '0')
+	i, err := endOfLine(b, i)
+	if err != nil {
+		return 0, err
+	}
+	return i, r.checkTarget()
+}
+
+// checkTarget holds the target against the forms that there are (RFC 9112, section 3.2). Which form a method
+// may have is for whom the request is served by.
+func (r *Request) checkTarget() error {
+	t := r.Target
+	switch {
+	case string(r.Method) == "CONNECT": // the authority form, and only that
+		if skip(t, 0, hostByte) != len(t) {
+			return errTarget
+		}
+	case t[0] == '/', len(t) == 1 && t[0] == '*' && string(r.Method) == "OPTIONS":
+	case len(t) > len("http://") && equalFold(t[:len("http://")], "http://"):
+	case len(t) > len("https://") && equalFold(t[:len("https://")], "https://"):
+	default:
+		return errTarget
+	}
+	return nil
+}
+
+// endOfLine expects the end of a line at i, and returns where the next one begins.
+func endOfLine(b []byte, i int) (int, error) {
+	switch {
+	case i == len(b):
+		return 0, ErrIncomplete
+	case b[i] == '\n':
+		return 0, errBareLF
+	case i+1 == len(b):
+		return 0, ErrIncomplete
+	case b[i+1] != '\n':
+		return 0, errBareCR
+	}
+	return i + 2, nil
+}
+
+// field reads the field line at i, and returns where the next line begins.
+func (r *Request) field(b []byte, i int) (int, error) {
+	start := i
+	i = skip(b, i, tokenByte)
+	if i == len(b) {
+		return 0, ErrIncomplete
+	}
+	name := b[start:i]
+	if b[i] != ':' {
+		switch {
+		case b[i] == '\n':
+			return 0, errBareLF
+		case b[i] == ' ' || b[i] == '\t':
+			if len(name) == 0 {
+				return 0, errFolded
+			}
+			return 0, errSpace
+		}
+		return 0, errName
+	}
+	if len(name) == 0 {
+		return 0, errName
+	}
+	i++
+	start = i
+	i = skip(b, i, valueByte)
+	if i < len(b) && b[i] != '\r' && b[i] != '\n' {
+		return 0, errControl
+	}
+	value := b[start:i]
+	i, err := endOfLine(b, i)
+	if err != nil {
+		return 0, err
+	}
+	value = trim(value)
+	r.Fields = append(r.Fields, Field{name, value})
+	return i, r.known(name, value)
+}
+
+// known looks at a field that says something about the message itself.
+func (r *Request) known(name, value []byte) error {
+	switch len(name) {
+	case len("host"):
+		if equalFold(name, "host") {
+			return r.host(value)
+		}
+	case len("expect"):
+		r.Expect = r.Expect || equalFold(name, "expect")
+	case len("upgrade"):
+		r.Upgrade = r.Upgrade || equalFold(name, "upgrade")
+	case len("connection"):
+		if equalFold(name, "connection") {
+			r.connection(value)
+		}
+	case len("content-length"):
+		if equalFold(name, "content-length") {
+			return r.length(value)
+		}
+	case len("transfer-encoding"):
+		if equalFold(name, "transfer-encoding") {
+			return r.coding(value)
+		}
+	}
+	return nil
+}
+
+func (r *Request) host(value []byte) error {
+	if r.Host != nil {
+		return errHosts
+	}
+	if skip(value, 0, hostByte) != len(value) {
+		return errHost
+	}
+	r.Host = value[:len(value):len(value)]
+	return nil
+}
+
+func (r *Request) connection(value []byte) {
+	for more := true; more; {
+		var option []byte
+		option, value, more = next(value)
+		switch {
+		case equalFold(option, "close"):
+			r.Close = true
+		case equalFold(option, "keep-alive"):
+			r.keepAlive = true
+		}
+	}
+}
+
+// length reads a Content-Length. A list of equal ones may be taken for one, and may be refused
+// (RFC 9112, section 6.3). We refuse it, as no client of today's sends it.
+func (r *Request) length(value []byte) error {
+	if r.ContentLength >= 0 {
+		return errLengths
+	}
+	const digits = 18 // more do not fit into an int64
+	if len(value) == 0 || len(value) > digits {
+		return errLength
+	}
+	n := int64(0)
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return errLength
+		}
+		n = n*10 + int64(c-'0')
+	}
+	r.ContentLength = n
+	return nil
+}
+
+// coding reads a Transfer-Encoding. The only one that is known is chunked.
+func (r *Request) coding(value []byte) error {
+	if r.Chunked { // and it was not the last
+		return errCodings
+	}
+	r.hasCoding = true
+	for more := true; more; {
+		var coding []byte
+		coding, value, more = next(value)
+		end := skip(coding, 0, tokenByte)
+		switch {
+		case end == 0:
+			return errCoding
+		case r.Chunked:
+			return errCodings
+		case end == len(coding) && equalFold(coding, "chunked"):
+			r.Chunked = true
+		case end < len(coding):
+			return errCoding // parameters, which no coding has that is in use
+		default:
+			r.Chunked = false
+			return errOtherCoding
+		}
+	}
+	return nil
+}
+
+// finish checks what can be told when all fields are there.
+func (r *Request) finish() error {
+	switch {
+	case r.Host == nil && r.Minor > 0:
+		return errNoHost
+	case r.hasCoding && r.Minor == 0:
+		return errOldCoding
+	case r.hasCoding && r.ContentLength >= 0:
+		return errBoth
+	}
+	if r.Minor == 0 && !r.keepAlive {
+		r.Close = true
+	}
+	return nil
+}
