@@ -3,11 +3,9 @@ package clientconn
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,6 +35,10 @@ type Conn struct {
 	stall atomic.Pointer[systemLimit]
 	// lingers says that the client may still be sending when the connection is closed.
 	lingers atomic.Bool
+	// serverTells says that the context of a request always tells when the client goes away.
+	serverTells bool
+	// unread is what was read before another server got the connection.
+	unread []byte
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -108,7 +110,7 @@ func Of(r *http.Request) *Conn {
 // else while they are served, and the engine reads nothing at all. Below TLS, c cannot
 // tell the server's read in the background from its other reads.
 func (c *Conn) beginWatch(r *http.Request) bool {
-	if c == nil || r.ProtoMajor != 1 || r.ContentLength != 0 || r.TLS != nil || !canWatchClient {
+	if c == nil || r.ProtoMajor != 1 || r.ContentLength != 0 || r.TLS != nil || !canWatchClient || c.serverTells {
 		return false
 	}
 	c.watcher.Store(undecided)
@@ -124,9 +126,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 1 && c.watcher.CompareAndSwap(undecided, weWatch) {
 		return 0, nil // once: who calls again would do so forever
 	}
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
+	}
 	for {
 		n, err := c.TCPConn.Read(p)
-		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || c.late() {
+		if n > 0 || err == nil || !c.isEarly(err) {
 			return n, err
 		}
 	}
