@@ -19,8 +19,8 @@ import (
 var fronts front.Fronts
 
 // Front is a listener wrapper that keeps the connections of clients over reloads: they
-// belong to the process, and each request on them goes to the newest config. It has no
-// settings. It is the last of the wrappers of a server.
+// belong to the process, and each request on them goes to the newest config. It is the last of
+// the wrappers of a server.
 //
 // A reload loses nothing if the sockets are kept as well. The networks parachute,
 // parachute4, parachute6 and unix+parachute do that, in place of tcp, tcp4, tcp6 and unix.
@@ -29,6 +29,10 @@ var fronts front.Fronts
 // When a config has other timeouts, protocols or TLS connection policies than the one before,
 // the connections that were made by the old ones are asked to end, which loses no request.
 type Front struct {
+	// Edge has connections over HTTP/1.1 served by a server of parachute's own in the place of
+	// net/http's, if they come through the wrapper "parachute". Default: false.
+	Edge bool `json:"edge,omitempty"`
+
 	app     *App
 	wrapper *front.Wrapper
 }
@@ -57,6 +61,7 @@ func (f *Front) Provision(ctx caddy.Context) error {
 	f.wrapper = &front.Wrapper{
 		Config:   f.app.fronts,
 		Settings: string(policies),
+		Edge:     f.Edge,
 		Secure:   func(l net.Listener) bool { return f.app.servesTLS(server, l.Addr()) },
 		Handler:  server,
 		HTTP3: func(l net.Listener) *front.HTTP3 {
@@ -88,15 +93,23 @@ func (f *Front) WrapListener(l net.Listener) net.Listener {
 //
 //	listener_wrappers {
 //		tls
-//		parachute_front
+//		parachute_front {
+//			edge
+//		}
 //	}
 func (f *Front) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the wrapper's name
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	if d.NextBlock(0) {
-		return d.Errf("unrecognized option %q; the wrapper has none", d.Val())
+	for d.NextBlock(0) {
+		if d.Val() != "edge" {
+			return d.Errf("unrecognized option %q", d.Val())
+		}
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		f.Edge = true
 	}
 	return nil
 }

@@ -149,8 +149,15 @@ func (p *Proxy) RunArgs() []string {
 		"--bind", "127.0.0.1", "--http-port", fmt.Sprint(p.HTTPPort), "--https-port", fmt.Sprint(p.HTTPSPort),
 		"--storage", filepath.Join(p.Dir, "storage"), "--admin", p.Admin(),
 	}
+	if edge := os.Getenv(testEdge); edge != "" {
+		args = append(args, "--edge", edge)
+	}
 	return append(args, p.Args...)
 }
+
+// testEdge names an environment variable. If it is set, it is what every proxy of a test is
+// given as --edge: what a test promises, it promises for both servers of HTTP/1.1.
+const testEdge = "PARACHUTE_TEST_EDGE"
 
 // Environ is an environment in which no command finds another proxy.
 func (p *Proxy) Environ() []string {

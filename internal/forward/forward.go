@@ -87,8 +87,13 @@ func (r *Release) Forward(w http.ResponseWriter, in *http.Request, prefix string
 // elsewhere. There may have been a Content-Length beside its Transfer-Encoding, which net/http
 // drops before anybody can see it. To a client or a proxy before us that goes by that length,
 // what follows would be the answer to something else (RFC 9112, section 6.3).
+//
+// A server that refuses such requests says so by its writer.
 func EndAmbiguous(w http.ResponseWriter, in *http.Request) {
 	if _, again := in.Body.(*requestBody); !again && in.ProtoMajor == 1 && len(in.TransferEncoding) > 0 {
+		if _, strict := unwrapWriter(w).(interface{ FramesStrictly() }); strict {
+			return
+		}
 		w.Header()["Connection"] = []string{"close"}
 	}
 }

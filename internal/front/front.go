@@ -56,7 +56,9 @@ type entry struct {
 	handler  http.Handler
 	http3    *HTTP3
 	settings string
-	front    *front
+	// edge says that HTTP/1.1 is served by the edge.
+	edge  bool
+	front *front
 	// server is where the config's connections go.
 	server atomic.Pointer[server]
 }
@@ -108,7 +110,7 @@ func (f *Fronts) join(addr net.Addr, e *entry) *front {
 		}
 	}
 	if at.servers[settings] == nil {
-		at.servers[settings] = newServer(at, e.std)
+		at.servers[settings] = newServer(at, e.std, e.edge)
 	}
 	e.server.Store(at.servers[settings])
 	at.chooseHTTP3()

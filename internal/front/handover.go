@@ -236,7 +236,7 @@ func (f *Fronts) Renew() {
 		for _, e := range at.entries {
 			settings := e.settings + connectionSettings(e.std)
 			if at.servers[settings] == nil {
-				at.servers[settings] = newServer(at, e.std)
+				at.servers[settings] = newServer(at, e.std, e.edge)
 			}
 			e.server.Store(at.servers[settings])
 		}

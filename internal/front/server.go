@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/edge"
 )
 
 // server serves connections that have the same settings, whichever config they came by.
@@ -17,6 +19,8 @@ type server struct {
 	front *front
 	http  *http.Server
 	queue *queue
+	// edge serves HTTP/1.1 in the place of http, whose settings it has; nil if it does not.
+	edge  *edge.Server
 	conns connections
 	// polite says that clients are told to come by another connection.
 	polite atomic.Bool
@@ -41,8 +45,9 @@ func connectionSettings(std *http.Server) string {
 	return fmt.Sprint(std.ReadTimeout, std.ReadHeaderTimeout, std.WriteTimeout, std.IdleTimeout, std.MaxHeaderBytes, std.Protocols)
 }
 
-// newServer returns a server with the settings of one of Caddy's.
-func newServer(f *front, std *http.Server) *server {
+// newServer returns a server with the settings of one of Caddy's. withEdge says that HTTP/1.1 is
+// served by the edge.
+func newServer(f *front, std *http.Server, withEdge bool) *server {
 	s := &server{front: f, queue: newQueue(f.addr), ended: make(chan struct{}), hurried: make(chan struct{}), h2: make(map[*h2Conn]struct{}), h3: make(map[*h3Conn]struct{})}
 	var protocols http.Protocols
 	if std.Protocols != nil {
@@ -66,6 +71,9 @@ func newServer(f *front, std *http.Server) *server {
 		s.configureHTTP2()
 	} else {
 		s.http.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	}
+	if withEdge && protocols.HTTP1() {
+		s.edge = &edge.Server{Std: s.http, HandOver: s.enqueue}
 	}
 	go func() { _ = s.http.Serve(s.queue) }()
 	return s
@@ -115,6 +123,15 @@ func (f *front) serve(c net.Conn, e *entry) {
 	}
 	s := e.server.Load()
 	s.conns.add(1)
+	if s.edge != nil && edge.CanServe(c) {
+		go s.edge.Serve(c)
+		return
+	}
+	s.enqueue(c)
+}
+
+// enqueue hands c, which has been counted, to net/http's server.
+func (s *server) enqueue(c net.Conn) {
 	if !s.queue.put(c) {
 		s.conns.add(-1)
 		_ = c.Close()
@@ -149,6 +166,9 @@ func (s *server) retire(ctx context.Context, politely time.Duration) {
 	var ending sync.WaitGroup
 	ending.Go(func() { _ = s.http.Shutdown(ctx) })
 	ending.Go(func() { s.shutdownHTTP3(ctx) })
+	if s.edge != nil {
+		ending.Go(func() { _ = s.edge.Shutdown(ctx) })
+	}
 	ending.Wait()
 }
 

@@ -60,6 +60,8 @@ type Wrapper struct {
 	// begins by the address of a listener. Both are nil where no front serves HTTP/3.
 	Handler http.Handler
 	HTTP3   func(net.Listener) *HTTP3
+	// Edge says that connections over HTTP/1.1 are served by the edge and not by net/http.
+	Edge bool
 	// Exiting reports whether the process is exiting. Then the end of the listener lasts for
 	// as long as there are connections, but no longer than Grace, if that is not 0.
 	Exiting func() bool
@@ -153,11 +155,11 @@ func (l *listener) start() {
 
 // entry returns what a config has of the front of a listener.
 func (w *Wrapper) entry(l net.Listener) *entry {
-	e := &entry{std: w.std.Load(), handler: w.Handler}
+	e := &entry{std: w.std.Load(), handler: w.Handler, edge: w.Edge}
 	if w.HTTP3 != nil {
 		e.http3 = w.HTTP3(l)
 	}
-	e.settings = fmt.Sprint(w.Secure(l), e.http3 != nil, w.Settings)
+	e.settings = fmt.Sprint(w.Secure(l), e.http3 != nil, w.Edge, w.Settings)
 	return e
 }
 

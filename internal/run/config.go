@@ -59,7 +59,7 @@ func (o *options) buildConfig() ([]byte, error) {
 		config["storage"] = o.fileStorage()
 	}
 	o.trustAdminSocket(config)
-	throughFront(config)
+	o.throughFront(config)
 	return json.Marshal(config)
 }
 

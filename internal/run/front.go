@@ -10,8 +10,8 @@ import (
 // throughFront has the process keep the sockets and the connections of all servers, and of the
 // admin endpoint, when it reloads its config. It comes last: what is done with a config before
 // compares addresses, and would not know those that it makes.
-func throughFront(config object) {
-	for _, v := range at(config, "apps", "http", "servers") {
+func (o *options) throughFront(config object) {
+	for name, v := range at(config, "apps", "http", "servers") {
 		server, ok := v.(object)
 		if !ok {
 			continue // Caddy will say what is wrong with it
@@ -31,12 +31,22 @@ func throughFront(config object) {
 			server["listen"] = list
 		}
 		wrappers, _ := server["listener_wrappers"].([]any)
-		server["listener_wrappers"] = append(slices.Clip(wrappers), object{"wrapper": "parachute_front"})
+		server["listener_wrappers"] = append(slices.Clip(wrappers), o.frontWrapper(name))
 	}
 	admin := at(config, "admin")
 	if address, ok := admin["listen"].(string); ok {
 		admin["listen"] = sharedAddress(address, front.SharedAdmin)
 	}
+}
+
+// frontWrapper returns the wrapper of the server of a name. Handlers of the user's own servers
+// stay with the server that they were made for.
+func (o *options) frontWrapper(server string) object {
+	wrapper := object{"wrapper": "parachute_front"}
+	if o.edge == "on" && (server == httpServer || server == httpsServer) {
+		wrapper["edge"] = true
+	}
+	return wrapper
 }
 
 // hasCaddysHTTP3 reports whether HTTP/3 has to be left to Caddy on an address of a server: packets

@@ -43,6 +43,7 @@ type options struct {
 	clientTimeout  api.Duration
 	maxHeaderSize  api.Size
 	dropOddNames   bool
+	edge           string
 	allowSiteHosts bool
 	takeover       bool
 	linger         api.Duration
@@ -82,6 +83,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	o.maxHeaderSize = 64 << 10
 	flags.Var(&o.maxHeaderSize, "max-header-size", "largest `size` of the head of a request: its request line and header fields")
 	flags.BoolVar(&o.dropOddNames, "drop-odd-header-names", false, "drop all header fields of requests that have an underscore or a dot in their names, not only ambiguous ones")
+	flags.StringVar(&o.edge, "edge", "off", "`whether` HTTP/1.1 is served by parachute's own server, which costs less: on, or off for that of Go's library")
 	flags.BoolVar(&o.takeover, "takeover", false, "take over from the proxy that runs with the same --admin, if one does, without losing a request; parachute upgrade does it by itself")
 	o.linger = api.Duration(DefaultLinger)
 	flags.Var(&o.linger, "linger", "`time` that this process stays for the clients that it has, once another one has taken over from it")

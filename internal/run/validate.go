@@ -56,6 +56,9 @@ func (o *options) validate() error {
 	if o.maxHeaderSize < 1<<10 || o.maxHeaderSize > 16<<20 {
 		return fmt.Errorf("--max-header-size %s is out of range; use a value from 1KiB to 16MiB", o.maxHeaderSize.String())
 	}
+	if o.edge != "on" && o.edge != "off" {
+		return fmt.Errorf("unknown --edge %q; use on or off", o.edge)
+	}
 	if o.bufferDisk < 1<<20 {
 		return fmt.Errorf("--buffer-disk %s is out of range; use a value from 1MiB", o.bufferDisk)
 	}

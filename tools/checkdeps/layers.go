@@ -75,12 +75,17 @@ var layers = map[string]layer{
 	},
 	"internal/http1":        {why: "heads of requests are parsed by whoever reads them"},
 	"internal/http1/corpus": {why: "it is data for tests"},
+	"internal/edge": {
+		ours: []string{"internal/clientconn", "internal/http1"},
+		host: true,
+		why:  "it serves connections of clientconn, and knows nothing of services",
+	},
 	"internal/packets": {
 		outside: []string{"golang.org/x/net/ipv4", "golang.org/x/sys"},
 		why:     "packets are passed on by the ids of their connections, whatever is in them",
 	},
 	"internal/front": {
-		ours: []string{"internal/packets"},
+		ours: []string{"internal/edge", "internal/packets"},
 		host: true,
 		why:  "it keeps sockets and connections for Caddy's servers, and knows nothing of services",
 	},
