@@ -2,8 +2,9 @@ package http1
 
 import "errors"
 
-// ErrIncomplete is that what there is of a head is right so far, and that more of it has to come.
-var ErrIncomplete = errors.New("the head of the request is not complete")
+// ErrIncomplete is that what there is of a head or of a chunked body is right so far, and that more of it
+// has to come.
+var ErrIncomplete = errors.New("the request is not complete")
 
 // Error is that a request is refused. The connection has to end, because it is not known where the next
 // request begins.
@@ -42,4 +43,11 @@ var (
 	errCodings      = bad("chunked is not the last transfer coding, or not once") // 6.1, 6.3
 	errOldCoding    = bad("there is a Transfer-Encoding in HTTP/1.0")             // 6.1
 	errOtherCoding  = &Error{501, "the transfer coding is not known"}             // 6.1
+	errChunkSize    = bad("the size of a chunk is malformed")                     // 7.1
+	errChunkLine    = bad("the line with the size of a chunk is too long")        // 7.1.1
+	errChunkEnd     = bad("no end of line is behind the content of a chunk")      // 7.1
+	errExtension    = bad("an extension of a chunk is malformed")                 // 7.1.1
+	errExtensions   = bad("the extensions of the chunks are too long")            // 7.1.1
+	errTrailers     = bad("the trailers are too long")                            // 7.1.2
+	errTrailer      = bad("a field is among the trailers that must not be there") // RFC 9110, 6.5.1
 )

@@ -150,41 +150,49 @@ func endOfLine(b []byte, i int) (int, error) {
 
 // field reads the field line at i, and returns where the next line begins.
 func (r *Request) field(b []byte, i int) (int, error) {
+	f, i, err := fieldLine(b, i)
+	if err != nil {
+		return 0, err
+	}
+	r.Fields = append(r.Fields, f)
+	return i, r.known(f.Name, f.Value)
+}
+
+// fieldLine reads the field line at i, and returns where the next line begins.
+func fieldLine(b []byte, i int) (Field, int, error) {
 	start := i
 	i = skip(b, i, tokenByte)
 	if i == len(b) {
-		return 0, ErrIncomplete
+		return Field{}, 0, ErrIncomplete
 	}
 	name := b[start:i]
 	if b[i] != ':' {
 		switch {
 		case b[i] == '\n':
-			return 0, errBareLF
+			return Field{}, 0, errBareLF
 		case b[i] == ' ' || b[i] == '\t':
 			if len(name) == 0 {
-				return 0, errFolded
+				return Field{}, 0, errFolded
 			}
-			return 0, errSpace
+			return Field{}, 0, errSpace
 		}
-		return 0, errName
+		return Field{}, 0, errName
 	}
 	if len(name) == 0 {
-		return 0, errName
+		return Field{}, 0, errName
 	}
 	i++
 	start = i
 	i = skip(b, i, valueByte)
 	if i < len(b) && b[i] != '\r' && b[i] != '\n' {
-		return 0, errControl
+		return Field{}, 0, errControl
 	}
 	value := b[start:i]
 	i, err := endOfLine(b, i)
 	if err != nil {
-		return 0, err
+		return Field{}, 0, err
 	}
-	value = trim(value)
-	r.Fields = append(r.Fields, Field{name, value})
-	return i, r.known(name, value)
+	return Field{name, trim(value)}, i, nil
 }
 
 // known looks at a field that says something about the message itself.

@@ -158,8 +158,10 @@ func framing() (all []Case) {
 		refuse("6.3", "Content-Length: "+lengths[0]+"\r\nContent-Length: "+lengths[1]+"\r\n", 400)
 		refuse("6.3", "Content-Length: "+lengths[0]+"\r\ncontent-length: "+lengths[1]+"\r\n", 400)
 	}
-	for _, coding := range []string{"", " ", ",", ",chunked", "chunked,", ", chunked", "chunked, ", "chunked,,", "chunked, chunked", "chunked,chunked", "chunked chunked", "chunked;", "chunked;q=1", "chunked; a=b", "\"chunked\"", "chunked\v", "\fchunked", "\x00chunked", "chunked\x00", "chunked\x7f", "ch\x01unked",
-		"(chunked)", "chunked, gzip", "chunked, identity", "chunked, a", "chunked\xa0", "\xa0chunked", "chünked", "chunked/1", "chunked=1", "[chunked]", "chunked:", ":chunked", "a=b", "gzip;q=1", "gz ip", "@gzip"} {
+	for _, coding := range []string{
+		"", " ", ",", ",chunked", "chunked,", ", chunked", "chunked, ", "chunked,,", "chunked, chunked", "chunked,chunked", "chunked chunked", "chunked;", "chunked;q=1", "chunked; a=b", "\"chunked\"", "chunked\v", "\fchunked", "\x00chunked", "chunked\x00", "chunked\x7f", "ch\x01unked",
+		"(chunked)", "chunked, gzip", "chunked, identity", "chunked, a", "chunked\xa0", "\xa0chunked", "chünked", "chunked/1", "chunked=1", "[chunked]", "chunked:", ":chunked", "a=b", "gzip;q=1", "gz ip", "@gzip",
+	} {
 		refuse("6.1", "Transfer-Encoding: "+coding+"\r\n", 400)
 	}
 	for _, coding := range []string{"gzip", "identity", "deflate", "compress", "x-gzip", "gzip, chunked", "identity, chunked", "gzip,chunked", "xchunked", "chunkedx", "chunk", "CHUNKE", "'chunked", "'chunked'", "gzip, gzip", "gzip,", "identity,identity"} {
