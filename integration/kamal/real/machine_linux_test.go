@@ -76,18 +76,11 @@ func (m *machine) startEngine() {
 	m.t.Helper()
 	driver, err := os.ReadFile(m.path("driver"))
 	rigtest.Must(m.t, err)
-	config := m.write("daemon.json", fmt.Sprintf(`{"storage-driver": %q, "log-driver": "json-file"}`, driver))
+	config := m.write("daemon.json", fmt.Sprintf(`{"storage-driver": %q, "log-driver": "json-file", "cgroup-parent": %q}`, driver, "/"+filepath.Base(m.folder)))
 	m.start("dockerd", "--config-file", config, "--data-root", m.path("docker"), "--group", userName)
 	rigtest.WaitFor(m.t, "the Docker Engine", func() bool {
 		time.Sleep(50 * time.Millisecond)
 		return exec.Command("docker", "info").Run() == nil
-	})
-	// Containers that are killed along with the engine would leave their control groups.
-	m.t.Cleanup(func() {
-		ids, _ := exec.Command("docker", "ps", "-aq").Output()
-		for _, id := range bytes.Fields(ids) {
-			_ = exec.Command("docker", "rm", "-f", string(id)).Run()
-		}
 	})
 }
 

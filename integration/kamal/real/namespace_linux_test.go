@@ -3,9 +3,11 @@ package real
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -53,6 +55,37 @@ func isolate(folder string) error {
 	}
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return fmt.Errorf("loopback: %w: %s", err, out)
+	}
+	return nil
+}
+
+// removeControlGroups removes the control groups of a name, which outlive the processes that
+// were in them.
+func removeControlGroups(name string) error {
+	var groups []string
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		found, err := filepath.Glob(pattern + name)
+		if err != nil {
+			return err
+		}
+		groups = append(groups, found...)
+	}
+	for _, group := range groups {
+		var folders []string
+		err := filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				folders = append(folders, path)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, folder := range slices.Backward(folders) {
+			if err := syscall.Rmdir(folder); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

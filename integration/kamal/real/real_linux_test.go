@@ -58,7 +58,7 @@ func TestRealKamalDrivesTheImage(t *testing.T) {
 	t.Cleanup(func() {
 		rigtest.WaitFor(t, "the folder to be removed", func() bool {
 			time.Sleep(50 * time.Millisecond)
-			return os.RemoveAll(folder) == nil
+			return removeControlGroups(filepath.Base(folder)) == nil && os.RemoveAll(folder) == nil
 		})
 	})
 	rigtest.Must(t, os.Chmod(folder, 0o755))

@@ -264,7 +264,7 @@ func (s *scenario) stopAndStart() {
 	s.serves("app.test", "v2")
 	s.serves("api.test", "v2")
 	s.begin("app boot")
-	s.succeeds(s.app.kamal("v3", "app", "boot"))
+	s.succeeds(s.app.kamal("v3", "app", "boot", "--version", "v3"))
 	s.serves("app.test", "v3")
 }
 
