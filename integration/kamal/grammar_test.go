@@ -35,6 +35,16 @@ func TestDeployEndsWith0OnceTheSwitchHasHappened(t *testing.T) {
 	s.expect("app.test", "/x", http.StatusOK, `"App":"two"`)
 }
 
+// TestFailedDeployTellsWhatTheTargetAnswered in the one line that Kamal shows of it.
+func TestFailedDeployTellsWhatTheTargetAnswered(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, parachute(t)).start()
+	r := s.run("deploy", "web", "--target="+startApp(t, "ill").addr(), "--health-check-path=/status/503", "--deploy-timeout=1s")
+	if r.Code != 1 || !strings.Contains(r.Stderr, "target failed to become healthy within configured timeout (1s)") || !strings.Contains(r.Stderr, "503 Service Unavailable") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestMaintenanceOutlivesDeploys as Kamal's app maintenance and app live have it.
 func TestMaintenanceOutlivesDeploys(t *testing.T) {
 	t.Parallel()

@@ -215,9 +215,9 @@ func failureOf(d api.DeploymentStatus, now time.Time) string {
 		switch {
 		case r.Healthy:
 		case len(d.Error.Details) == 1:
-			text += ": " + failuresOf(r)
+			text += ": " + FailuresOf(r)
 		default:
-			text += "; " + r.Target + ": " + failuresOf(r)
+			text += "; " + r.Target + ": " + FailuresOf(r)
 		}
 	}
 	return text

@@ -20,7 +20,7 @@ func (e *Env) printError(err error) {
 	fmt.Fprintf(w, "error: %s\n", e.named(failure.Message))
 	for _, r := range failure.Details {
 		if !r.Healthy {
-			fmt.Fprintf(w, "  GET %s   %s\n", r.URL, failuresOf(r))
+			fmt.Fprintf(w, "  GET %s   %s\n", r.URL, FailuresOf(r))
 		}
 	}
 	if failure.Hint != "" {
@@ -38,8 +38,8 @@ func (e *Env) WarnOfCut(outcome string, cut *api.Cut) {
 	e.note("  hint: raise --drain-timeout if requests need longer, or --stream-timeout for streams; --fail-on-cut makes this exit code 7")
 }
 
-// failuresOf tells the failures of a target in their order.
-func failuresOf(r api.ProbeReport) string {
+// FailuresOf tells the failures of the health checks of a target in their order, in one line.
+func FailuresOf(r api.ProbeReport) string {
 	if len(r.Failures) == 0 {
 		return "no check was finished"
 	}

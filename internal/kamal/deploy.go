@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/cli"
 	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
@@ -135,6 +137,9 @@ func (p *program) deploy(d *deployment, patch api.Patch, path string) error {
 		return d.ofDeploy(err)
 	case result.Error != nil && result.Error.Code != api.CodeUndecided:
 		failed := *result.Error
+		if failed.Code == api.CodeNotHealthy {
+			failed.Message += failuresOf(result.Probes)
+		}
 		if result.Serving > 0 {
 			failed.Message += "; the release before still serves"
 		}
@@ -143,6 +148,18 @@ func (p *program) deploy(d *deployment, patch api.Patch, path string) error {
 		p.warn("the new release serves, but %s to drain the old one", result.Cut)
 	}
 	return nil
+}
+
+// failuresOf tells what each target that is not healthy has answered: who deploys with Kamal
+// sees nothing but the error.
+func failuresOf(reports []api.ProbeReport) string {
+	var text strings.Builder
+	for _, r := range reports {
+		if !r.Healthy {
+			fmt.Fprintf(&text, "; %s: %s", r.Target, cli.FailuresOf(r))
+		}
+	}
+	return text.String()
 }
 
 // follow asks for a deployment and returns how it has ended.
