@@ -126,7 +126,9 @@ func (a *asserter) that(holds bool, name string, detail any) {
 }
 
 // contains asserts that a text has another one in it.
-func (a *asserter) contains(text, part, name string) { a.that(strings.Contains(text, part), name, text) }
+func (a *asserter) contains(text, part, name string) {
+	a.that(strings.Contains(text, part), name, text)
+}
 
 // succeeds asserts that a command of Kamal has ended with 0.
 func (a *asserter) succeeds(r result) { a.that(r.code == 0, "Kamal ends with 0", r.output) }
