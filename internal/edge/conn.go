@@ -351,7 +351,7 @@ func (c *conn) serveRequest(size int) bool {
 		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
 	if !x.reusable() {
-		if x.body.gaveUp {
+		if !x.body.ended() { // and the client may still be sending it
 			c.linger()
 		}
 		return false
