@@ -192,6 +192,13 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 			[]string{"--drop-odd-header-names", "--trusted-proxies=10.0.0.0/8"},
 			map[string]string{httpAt + "/trusted_proxies": `{"source": "static", "ranges": ["10.0.0.0/8"]}`},
 		},
+		"the edge": {
+			[]string{"--edge=on"},
+			map[string]string{
+				httpAt + "/listener_wrappers":  `[{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front", "edge": true}]`,
+				httpsAt + "/listener_wrappers": `[{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front", "edge": true}]`,
+			},
+		},
 		"certificate authority": {
 			[]string{"--acme-ca=https://ca.test/dir", "--acme-ca-root=" + root, "--acme-email=ops@example.com"},
 			map[string]string{"apps/tls/automation/policies": `[{` + askUs + `, "issuers": [{"module": "acme", "challenges": ` + challenges + `,
