@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -62,11 +63,14 @@ func (b *body) read(p []byte) (n int, err error) {
 	case err == io.EOF:
 		b.atEnd = true
 		b.exchange.ctx.bodyEnded()
-	case err != nil && !isTimeout(err):
-		b.err = err
-		b.exchange.ctx.end()
 	case err != nil:
-		b.exchange.ctx.end() // as with net/http; a later read may succeed
+		refusal := (*http1.Error)(nil)
+		if !errors.As(err, &refusal) {
+			b.exchange.ctx.end() // a client that sends nonsense is still there
+		}
+		if !isTimeout(err) { // after which a later read may succeed
+			b.err = err
+		}
 	}
 	return n, err
 }
