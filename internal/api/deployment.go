@@ -74,6 +74,8 @@ type DeploymentStatus struct {
 	// Certificates are those of the hosts, by host.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	Drained      []Drain       `json:"drained,omitempty"`
+	// Fleet is how far each proxy of the fleet has come, by name; absent without a fleet.
+	Fleet []FleetStep `json:"fleet,omitempty"`
 	// Cut is what had to be cut to drain the old release; absent if nothing had to be.
 	Cut   *Cut   `json:"cut,omitempty"`
 	Error *Error `json:"error,omitempty"`

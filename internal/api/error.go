@@ -49,6 +49,15 @@ const (
 	CodeStorage Code = "storage_failed"
 	// CodeUpgrade marks an upgrade in which no process has taken over: the one before goes on.
 	CodeUpgrade Code = "upgrade_failed"
+	// CodeFleet marks an operation that changed nothing, because the fleet could not decide on
+	// it: its store cannot be reached, or a proxy of it is missing.
+	CodeFleet Code = "fleet_unavailable"
+	// CodeFleetUnknown marks an operation of which it is not known whether the fleet has decided
+	// on it, because its store has not answered.
+	CodeFleetUnknown Code = "fleet_unknown"
+	// CodeFleetIncomplete marks an operation that took effect, but that not every proxy of the
+	// fleet has confirmed: some may still send requests to the release before.
+	CodeFleetIncomplete Code = "fleet_incomplete"
 	// CodeStopping marks an operation refused because the proxy is stopping.
 	CodeStopping Code = "stopping"
 )

@@ -26,6 +26,8 @@ const (
 	EventPromoted  EventKind = "promoted"
 	EventReverted  EventKind = "reverted"
 	EventUndecided EventKind = "undecided"
+	// EventFleet tells how far one proxy of the fleet has come.
+	EventFleet     EventKind = "fleet"
 	EventDraining  EventKind = "draining"
 	EventDrained   EventKind = "drained"
 	// EventEnded is the last event; it carries the whole deployment.
@@ -91,6 +93,8 @@ type Event struct {
 	Changes    []string    `json:"changes,omitempty"`
 	Warnings   []string    `json:"warnings,omitempty"`
 	TakenOver  []TakenOver `json:"taken_over,omitempty"`
+	// Fleet is how far one proxy of the fleet has come.
+	Fleet *FleetStep `json:"fleet,omitempty"`
 	// Rollout is a rollout as it is at that moment.
 	Rollout *RolloutStatus `json:"rollout,omitempty"`
 	// Targets, Requests and Streams tell of a drain that is under way.

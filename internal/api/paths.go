@@ -22,6 +22,8 @@ const (
 	PathProcesses = "/parachute/processes"
 	// PathUpgrade has another process take over.
 	PathUpgrade = "/parachute/upgrade"
+	// PathFleet tells of the fleet that the proxy is part of, and is where a member of it is.
+	PathFleet = "/parachute/fleet"
 	// PathVersion tells the versions of the proxy and of the Caddy in it.
 	PathVersion = "/parachute/version"
 )
@@ -48,6 +50,9 @@ func PreviewPath(service string) string { return ServicePath(service) + "/previe
 func PausePath(service string) string  { return ServicePath(service) + "/pause" }
 func StopPath(service string) string   { return ServicePath(service) + "/stop" }
 func ResumePath(service string) string { return ServicePath(service) + "/resume" }
+
+// FleetMemberPath is the path of a proxy of the fleet.
+func FleetMemberPath(name string) string { return PathFleet + "/members/" + url.PathEscape(name) }
 
 // DeploymentPath is the path of a deployment.
 func DeploymentPath(id string) string { return PathDeployments + "/" + url.PathEscape(id) }

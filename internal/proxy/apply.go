@@ -23,7 +23,11 @@ import (
 // An error means that nothing has changed: the document cannot be read ([ErrNewerFormat] if it
 // is of a newer version), other services cannot keep the rest of their routes, or the engine
 // stops.
-func (e *Engine) Apply(name string, document []byte) error {
+func (e *Engine) Apply(name string, document []byte) error { return e.apply(name, document, nil) }
+
+// apply is Apply, also for what a fleet has decided: kept then has it stored, once nobody else
+// changes the service, and reports false if that has been applied already. It may be nil.
+func (e *Engine) apply(name string, document []byte, kept func(svc *service) (bool, error)) error {
 	if err := api.ValidateServiceName(name); err != nil {
 		return err
 	}
@@ -41,10 +45,9 @@ func (e *Engine) Apply(name string, document []byte) error {
 	}
 	defer e.operated(svc)
 	if s == nil {
-		e.applyRemoval(svc)
-		return nil
+		return e.applyRemoval(svc, kept)
 	}
-	return e.applyLineup(svc, s)
+	return e.applyLineup(svc, s, kept)
 }
 
 // beginApply begins an operation on a service that need not exist, and ends deployments of it.
@@ -64,14 +67,19 @@ func (e *Engine) beginApply(name string) (*service, error) {
 }
 
 // applyRemoval has a service go.
-func (e *Engine) applyRemoval(svc *service) {
+func (e *Engine) applyRemoval(svc *service, kept func(*service) (bool, error)) error {
 	svc.committing <- struct{}{}
 	defer func() { <-svc.committing }()
+	if kept != nil {
+		if changes, err := kept(svc); !changes || err != nil {
+			return err
+		}
+	}
 	e.mu.Lock()
 	l := e.unroute(svc)
 	e.mu.Unlock()
 	if l == nil {
-		return
+		return nil
 	}
 	e.endFollowed(l)
 	for _, r := range l.releases() {
@@ -79,15 +87,21 @@ func (e *Engine) applyRemoval(svc *service) {
 	}
 	e.drainAside(svc, l.releases(), l.active.Spec.Options.Drain(), e.publishDrainedOf(svc))
 	e.feed.publish(api.Event{Kind: api.EventRemoved, Followed: true, Service: svc.name})
+	return nil
 }
 
 // applyLineup makes a service what was stored.
-func (e *Engine) applyLineup(svc *service, s *stored) error {
+func (e *Engine) applyLineup(svc *service, s *stored, kept func(*service) (bool, error)) error {
 	unlock := e.lockRoutes(svc, s.active.Routes)
 	defer unlock()
 	e.mu.Lock()
 	before := svc.lineup()
 	e.mu.Unlock()
+	if kept != nil {
+		if changes, err := kept(svc); !changes || err != nil {
+			return err
+		}
+	}
 	next := e.restoreLineup(s, before)
 	e.mu.Lock()
 	taken, err := e.checkTakeover(next.active.Spec, true)

@@ -36,6 +36,9 @@ func (e *Engine) deployAs(id string, p api.Patch, rollbackTo int, ifMatch string
 		if err != nil {
 			return nil, err
 		}
+		if err := e.checkFleet(s); err != nil {
+			return nil, err
+		}
 		e.mu.Lock()
 		d, uptodate, err := e.accept(id, p, s, from, ifMatch)
 		if d != nil {

@@ -40,6 +40,12 @@ type Engine struct {
 	life lifetime
 	// following says that another process decides about the services.
 	following bool
+	// fleet is what this proxy is part of; nil without one. It is set before anything happens.
+	fleet Fleet
+	// revisions are those of the decisions of the fleet that the services here are of.
+	revisions map[string]uint64
+	// prepared are the releases of proposals that the fleet has not decided on, by service.
+	prepared map[string]*preparation
 	// operations counts deployments and removals.
 	operations sync.WaitGroup
 	// stopped is closed when the engine stops.
@@ -73,6 +79,8 @@ func NewEngine(opts EngineOptions) *Engine {
 		deployments: newDeploymentLog(),
 		feed:        newFeed(),
 		stopped:     make(chan struct{}),
+		revisions:   make(map[string]uint64),
+		prepared:    make(map[string]*preparation),
 		askPause:    defaultAskPause,
 
 		permissionTimeout: defaultPermissionTimeout,

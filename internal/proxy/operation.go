@@ -17,6 +17,10 @@ type operation struct {
 	rollout *rollout
 	// healthySince is when the gate saw the first target healthy.
 	healthySince time.Time
+	// ballot is what the fleet decides with; nil without a fleet.
+	ballot Ballot
+	// unfinished says which proxies of the fleet do not serve the release; nil if all do.
+	unfinished error
 	// certifying says that certificates have been asked for.
 	certifying bool
 }

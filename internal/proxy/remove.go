@@ -42,9 +42,11 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	}
 	e.mu.Unlock()
 	var l *lineup
+	ballot := Ballot(noBallot{})
 	if err == nil {
-		l, err = e.forget(svc)
+		l, ballot, err = e.forget(svc)
 	}
+	defer ballot.Close()
 	if l != nil && l.rollout != nil {
 		l.rollout.finish(end{how: removed, reason: "the service was removed"})
 	}
@@ -52,6 +54,7 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 	if err != nil {
 		return removal, err
 	}
+	applied := ballot.Applied(context.Background())
 	e.log().Info("service removed", zap.String("service", name))
 	var limits api.DrainLimits
 	var old *release
@@ -73,8 +76,13 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 		}
 		removal.Cut = api.CutOf(drains...)
 	}
+	if err == nil {
+		if err = applied; err == nil {
+			_, err = ballot.Drained(context.Background(), limits)
+		}
+	}
 	e.feed.publish(api.Event{Kind: api.EventRemoved, Service: name, Drain: removal.Drained})
-	if cut, ok := errors.AsType[*api.Error](err); ok {
+	if cut, ok := errors.AsType[*api.Error](err); ok && cut.Code == api.CodeDrainTimeout {
 		cut.Message = name + " is removed, but " + cut.Message
 	}
 	return removal, err
@@ -82,11 +90,15 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 
 // forget deletes the state of a service and takes it out of the table. For what it returns see
 // unroute.
-func (e *Engine) forget(svc *service) (*lineup, error) {
+func (e *Engine) forget(svc *service) (*lineup, Ballot, error) {
+	ballot, revision, err := e.agree(svc, nil)
+	if err != nil {
+		return nil, ballot, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := e.currentStore().Delete(ctx, svc.name); err != nil {
-		return nil, &api.Error{
+		return nil, ballot, &api.Error{
 			Code:    api.CodeStorage,
 			Message: fmt.Sprintf("deleting the state of %s failed: %s", svc.name, api.Printable(err.Error())),
 			Hint:    "check the permissions of the storage directory; nothing has changed",
@@ -96,7 +108,8 @@ func (e *Engine) forget(svc *service) (*lineup, error) {
 	e.tellFollowers(svc.name, nil)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.unroute(svc), nil
+	e.follows(svc.name, revision)
+	return e.unroute(svc), ballot, nil
 }
 
 // unroute takes a service out of the table. It returns the line-up that it had, whose releases

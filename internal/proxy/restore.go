@@ -89,6 +89,9 @@ func (e *Engine) restoreLineup(s *stored, before *lineup) *lineup {
 		if r := before.stored(from); r != nil {
 			return r
 		}
+		if r := e.takePrepared(spec.Service, from); r != nil {
+			return r
+		}
 		return e.restoreRelease(from, spec)
 	}
 	l := &lineup{active: restore(&s.storedRelease, s.active), linkKey: s.LinkKey}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,12 +61,18 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 	}
 	next.sign(l)
 	// Nobody else changes the line-up while the commit slot is taken.
+	ballot, revision, err := e.agree(svc, &next)
+	if err != nil {
+		return nil, err
+	}
+	defer ballot.Close()
 	if err := e.save(svc, &next); err != nil {
 		return nil, notStored(c.failed, err)
 	}
 	start := time.Now()
 	e.mu.Lock()
 	e.switchTo(svc, &next, nil)
+	e.follows(svc.name, revision)
 	left = e.leave(svc, l.without(&next))
 	e.mu.Unlock()
 	took := api.Since(start)
@@ -79,7 +86,7 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 		c.done(took)
 	}
 	e.drainAside(svc, left, next.active.Spec.Options.Drain(), c.drained)
-	return left, nil
+	return left, ballot.Applied(context.Background())
 }
 
 // rolloutChange is a change of a rollout. Fields may be left out.

@@ -31,13 +31,21 @@ var steps = []step{
 	{"certify", (*operation).certify},
 	{"ask", (*operation).askBeforeSwitch},
 	{"confirm", (*operation).confirm},
+	{"propose", (*operation).propose},
 	{"commit", (*operation).commit},
+	{"spread", (*operation).spread},
 	{"try", (*operation).try},
 	{"drain", (*operation).drain},
+	{"drained", (*operation).drainedEverywhere},
 }
 
 // run does the steps in their order, up to the first that fails.
 func (o *operation) run() error {
+	defer func() {
+		if o.ballot != nil {
+			o.ballot.Close()
+		}
+	}()
 	for _, s := range steps {
 		start := time.Now()
 		if err := s.do(o); err != nil {
@@ -99,12 +107,21 @@ func (o *operation) commit() error {
 	e.mu.Lock()
 	before, after := svc.lineup(), o.lineup()
 	e.mu.Unlock()
-	if err := e.save(svc, after); err != nil {
+	revision, err := o.decide()
+	if err == nil {
+		if err = e.save(svc, after); err != nil {
+			err = notStored("storing the release failed", err)
+			if o.ballot != nil {
+				err = decidedNotStored(err)
+			}
+		}
+	}
+	if err != nil {
 		e.mu.Lock()
 		o.giveBack()
 		d.notCommitted()
 		e.mu.Unlock()
-		return notStored("storing the release failed", err)
+		return err
 	}
 
 	start := time.Now()
@@ -122,6 +139,7 @@ func (o *operation) commit() error {
 		recovered = next.Inherit(o.old.Release)
 	}
 	e.switchTo(svc, after, o.taken)
+	e.follows(svc.name, revision)
 	d.inService = true
 	// A release that is in service keeps the claims of its deployment; those of releases
 	// that leave are free.
@@ -281,7 +299,11 @@ func (o *operation) begin() error {
 			Hint:    "deploy again",
 		}
 	}
-	next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
+	if o.ballot == nil {
+		next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
+	} else if next.Version != svc.lastVersion+1 {
+		return decidedMeanwhile(svc.name)
+	}
 	next.Traffic = svc.traffic
 	if o.old = svc.release(); o.old != nil {
 		next.takenFrom = o.old.takenFrom

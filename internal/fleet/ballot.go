@@ -1,0 +1,382 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// finishTimeout bounds how long is waited for proxies that live to apply what was decided, and is
+// added to the limits of a drain.
+const finishTimeout = 30 * time.Second
+
+// ballot is a plan of this proxy's own.
+type ballot struct {
+	a    *Agent
+	plan Plan
+	step func(api.FleetStep)
+	// asked are the other proxies that have got ready.
+	asked []string
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// told is what step was told last of each proxy.
+	told map[string]api.FleetPhase
+	// absent are those that were missing for so long that nobody waits for them.
+	absent map[string]bool
+	closed bool
+	// decided says that the change stands, unknown that nobody could tell.
+	decided, unknown bool
+}
+
+// Propose implements [proxy.Fleet].
+func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.FleetStep)) (proxy.Ballot, error) {
+	if err := a.mayCoordinate(); err != nil {
+		return nil, err
+	}
+	if err := a.readLeases(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	live, missing := a.leases.others(a.opts.Name, time.Now())
+	b := &ballot{
+		a: a, step: step, asked: live, told: make(map[string]api.FleetPhase), absent: make(map[string]bool),
+		plan: Plan{
+			ID: p.Deployment, Service: p.Service, Coordinator: a.opts.Name, Base: p.Base, Document: p.Document, Routes: p.Routes,
+			Force: p.Force, Timeout: p.Timeout + a.opts.Patience,
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		since := missing[name]
+		if since < a.opts.MissingAfter {
+			return nil, missingError(name, since, a.opts.MissingAfter-since)
+		}
+		b.absent[name] = true
+		b.tell(api.FleetStep{Proxy: name, Phase: api.FleetMissing, Reason: absence(since)})
+	}
+	a.mu.Lock()
+	a.coordinates[b.plan.ID] = true
+	a.mu.Unlock()
+	err := a.call(ctx, func(ctx context.Context) (err error) {
+		b.plan.Revision, err = a.opts.Backend.Propose(ctx, b.plan)
+		return err
+	})
+	if err == nil {
+		waiting, stop := context.WithTimeout(ctx, p.Timeout)
+		err = b.awaitPrepared(waiting)
+		stop()
+	}
+	if err != nil {
+		b.Close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, b.explain(err)
+	}
+	return b, nil
+}
+
+// mayCoordinate returns why this proxy cannot have the fleet decide.
+func (a *Agent) mayCoordinate() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.left || a.taken:
+		return &api.Error{Code: api.CodeFleet, Message: a.problem.Error() + "; nothing has changed", Hint: "ask another proxy of the fleet"}
+	case !a.self.Ready:
+		return &api.Error{Code: api.CodeFleet, Message: "the proxy has not caught up with its fleet yet: " + a.problem.Error() + "; nothing has changed", Hint: "try again in a moment, or ask another proxy of the fleet"}
+	}
+	return nil
+}
+
+// call calls the backend, and again if it does not answer, for as long as there is patience.
+// [ErrSuperseded] and a [*ClaimedError] are answers.
+func (a *Agent) call(ctx context.Context, do func(context.Context) error) error {
+	over := time.Now().Add(a.opts.Patience)
+	for {
+		err := bounded(ctx, max(time.Until(over), time.Millisecond), do)
+		if err == nil || isAnswer(err) || ctx.Err() != nil || time.Now().After(over) {
+			return err
+		}
+		sleep(ctx, a.opts.Poll)
+	}
+}
+
+func isAnswer(err error) bool {
+	_, claimed := errors.AsType[*ClaimedError](err)
+	return claimed || errors.Is(err, ErrSuperseded)
+}
+
+// explain says why a plan was not decided.
+func (b *ballot) explain(err error) error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e
+	}
+	if claimed, ok := errors.AsType[*ClaimedError](err); ok {
+		return &api.Error{Code: api.CodeRouteConflict, Message: claimed.Error() + "; nothing has changed", Hint: "another deploy has got it first", Cause: err}
+	}
+	if errors.Is(err, ErrSuperseded) {
+		return &api.Error{
+			Code: api.CodeSuperseded, Message: fmt.Sprintf("a newer change of %s has come to another proxy of the fleet, or was decided; this one has changed nothing", b.plan.Service),
+			Hint: "see what serves now, and decide anew", Cause: err,
+		}
+	}
+	return unreachable(err)
+}
+
+func absence(since time.Duration) string {
+	return fmt.Sprintf("it has not been heard of for %s, and may still serve what it did then", since.Round(time.Second))
+}
+
+func missingError(name string, since, left time.Duration) error {
+	err := &api.Error{
+		Code:    api.CodeFleet,
+		Message: fmt.Sprintf("%s has not been heard of for %s, and has not said goodbye: it may still send requests to the release that serves; nothing has changed", name, since.Round(time.Second)),
+	}
+	return err.WithHint("if it is gone for good, run %s; if not, bring it back, or wait: in %s, the fleet goes on without it",
+		api.Operation("fleet forget "+api.ShellWord(name)), max(left, time.Second).Round(time.Second))
+}
+
+// tell tells of a proxy, if there is something new.
+func (b *ballot) tell(s api.FleetStep) {
+	b.mu.Lock()
+	isNew := b.told[s.Proxy] != s.Phase
+	b.told[s.Proxy] = s.Phase
+	b.mu.Unlock()
+	if isNew {
+		b.step(s)
+	}
+}
+
+// awaitPrepared waits until all proxies that were asked are ready.
+func (b *ballot) awaitPrepared(ctx context.Context) error {
+	return b.poll(ctx, func(acks map[string]Ack) (done bool, err error) {
+		for _, name := range b.asked {
+			if ack := acks[name]; ack.Step.Phase == api.FleetRefused {
+				b.tell(ack.Step)
+			}
+		}
+		var refused []Ack
+		waits := 0
+		_, missing := b.a.leases.others(b.a.opts.Name, time.Now())
+		for _, name := range b.asked {
+			ack, ok := acks[name]
+			since, isMissing := missing[name]
+			switch {
+			case ok && ack.Step.Phase == api.FleetRefused:
+				refused = append(refused, ack)
+			case ok:
+				b.tell(ack.Step)
+			case isMissing:
+				return false, missingError(name, since, b.a.opts.MissingAfter-since)
+			case b.a.isMember(name):
+				waits++
+			}
+		}
+		if len(refused) > 0 {
+			return false, b.refusal(refused)
+		}
+		state, err := b.a.look(ctx)
+		if err != nil {
+			return false, err
+		}
+		if newest, ok := state.Plan(b.plan.Service); !ok || newest.Revision != b.plan.Revision {
+			return false, ErrSuperseded
+		}
+		return waits == 0, nil
+	})
+}
+
+// refusal says which proxies have refused, and why.
+func (b *ballot) refusal(refused []Ack) error {
+	var reasons []string
+	for _, ack := range refused {
+		reasons = append(reasons, ack.Step.Proxy+" says: "+ack.Step.Reason)
+	}
+	err := &api.Error{Code: api.CodeNotHealthy}
+	if first := refused[0].Error; first != nil {
+		copied := *first
+		err = &copied
+	}
+	err.Message = fmt.Sprintf("%d of %d proxies cannot serve it: %s; nothing has changed", len(refused), len(b.asked)+1, strings.Join(reasons, "; "))
+	return err
+}
+
+// isMember reports whether a proxy has not said goodbye.
+func (a *Agent) isMember(name string) bool {
+	live, missing := a.leases.others(a.opts.Name, time.Now())
+	_, isMissing := missing[name]
+	return isMissing || slices.Contains(live, name)
+}
+
+// look reads the state of the backend.
+func (a *Agent) look(ctx context.Context) (state State, err error) {
+	err = bounded(ctx, a.opts.Patience, func(ctx context.Context) (err error) {
+		state, err = a.opts.Backend.Look(ctx)
+		return err
+	})
+	return state, err
+}
+
+// poll reads the acknowledgements, and who is there, until done says that it is over. It returns
+// the error of the backend if that does not answer for longer than there is patience.
+func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool, error)) error {
+	answered := time.Now()
+	for {
+		var all []Ack
+		err := bounded(ctx, b.a.opts.Patience, func(ctx context.Context) (err error) {
+			all, err = b.a.opts.Backend.Acks(ctx, b.plan.ID)
+			return err
+		})
+		if err == nil {
+			err = b.a.readLeases(ctx)
+		}
+		if err == nil {
+			acks := make(map[string]Ack, len(all))
+			for _, ack := range all {
+				acks[ack.Step.Proxy] = ack
+			}
+			var over bool
+			over, err = done(acks)
+			if over && err == nil {
+				return nil
+			}
+			if err != nil && (isAnswer(err) || isFinal(err)) {
+				return err
+			}
+		}
+		if err == nil {
+			answered = time.Now()
+		} else if time.Since(answered) > b.a.opts.Patience {
+			return err
+		}
+		if ctx.Err() != nil {
+			return &api.Error{Code: api.CodeFleet, Message: "not all proxies of the fleet have got ready in time; nothing has changed", Hint: "see which in " + "the log of the deployment", Cause: ctx.Err()}
+		}
+		sleep(ctx, b.a.opts.Poll)
+	}
+}
+
+// isFinal reports whether an error is about the plan, and not about the backend.
+func isFinal(err error) bool {
+	e, ok := errors.AsType[*api.Error](err)
+	return ok && e.Cause == nil
+}
+
+// Decide implements [proxy.Ballot].
+func (b *ballot) Decide() (uint64, error) {
+	var revision uint64
+	err := b.a.call(b.a.ctx, func(ctx context.Context) (err error) {
+		revision, err = b.a.opts.Backend.Decide(ctx, b.plan)
+		return err
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.decided = true
+		return revision, nil
+	}
+	if isAnswer(err) {
+		return 0, b.explain(err)
+	}
+	b.unknown = true
+	return 0, &api.Error{
+		Code:    api.CodeFleetUnknown,
+		Message: fmt.Sprintf("it is not known whether the fleet has decided on this change of %s: its store has not answered: %s", b.plan.Service, api.Printable(err.Error())),
+		Hint:    "do not remove the instances of either release; see what serves when the store answers: if it was decided, all proxies make it so by themselves", Cause: err,
+	}
+}
+
+// Applied implements [proxy.Ballot].
+func (b *ballot) Applied(ctx context.Context) error {
+	b.tell(api.FleetStep{Proxy: b.a.opts.Name, Phase: api.FleetApplied})
+	_, err := b.await(ctx, finishTimeout, api.FleetApplied)
+	return err
+}
+
+// Drained implements [proxy.Ballot].
+func (b *ballot) Drained(ctx context.Context, limits api.DrainLimits) ([]api.FleetStep, error) {
+	b.tell(api.FleetStep{Proxy: b.a.opts.Name, Phase: api.FleetDrained})
+	return b.await(ctx, limits.Requests+limits.Streams+finishTimeout, api.FleetDrained)
+}
+
+// await waits until every other proxy that is there has come to a phase.
+func (b *ballot) await(ctx context.Context, timeout time.Duration, phase api.FleetPhase) ([]api.FleetStep, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var steps []api.FleetStep
+	var lost []string
+	err := b.poll(ctx, func(acks map[string]Ack) (bool, error) {
+		live, missing := b.a.leases.others(b.a.opts.Name, time.Now())
+		steps, lost = nil, nil
+		waits := false
+		for _, name := range append(live, slices.Sorted(maps.Keys(missing))...) {
+			step := acks[name].Step
+			_, isMissing := missing[name]
+			switch {
+			case ranks[step.Phase] >= ranks[phase]:
+				b.tell(step)
+				steps = append(steps, step)
+			case isMissing && b.isAbsent(name):
+			case isMissing:
+				step = api.FleetStep{Proxy: name, Phase: api.FleetMissing, Reason: absence(missing[name])}
+				b.tell(step)
+				lost = append(lost, name+": "+step.Reason)
+			default:
+				waits = true
+				lost = append(lost, name+": "+cmp.Or(step.Reason, "it has not said that it has "+string(phase)))
+			}
+		}
+		return !waits, nil
+	})
+	switch {
+	case err != nil && len(lost) == 0:
+		lost = append(lost, api.AsError(err).Message)
+	case len(lost) == 0:
+		return steps, nil
+	}
+	return steps, &api.Error{
+		Code:    api.CodeFleetIncomplete,
+		Message: fmt.Sprintf("the change of %s is decided and this proxy goes by it, but not all others are known to: %s", b.plan.Service, strings.Join(lost, "; ")),
+		Hint:    "do not remove the instances of the release before until they are; a proxy that comes back catches up by itself",
+	}
+}
+
+// isAbsent reports whether the change was made without a proxy.
+func (b *ballot) isAbsent(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.absent[name]
+}
+
+// Close implements [proxy.Ballot].
+func (b *ballot) Close() {
+	b.mu.Lock()
+	closed, unknown := b.closed, b.unknown
+	b.closed = true
+	b.mu.Unlock()
+	if closed {
+		return
+	}
+	b.a.mu.Lock()
+	delete(b.a.coordinates, b.plan.ID)
+	b.a.mu.Unlock()
+	if unknown || b.plan.Revision == 0 {
+		return // the plan is to stay until somebody knows; it is over with the next one
+	}
+	// Nobody waits for that: a plan that stays is presumed to be given up when its time is over.
+	b.a.work.Go(func() {
+		_ = bounded(b.a.ctx, b.a.opts.Patience, func(ctx context.Context) error { return b.a.opts.Backend.Withdraw(ctx, b.plan) })
+	})
+}

@@ -1,0 +1,27 @@
+// Package fleet has several proxies decide together what their services are: all of them, or
+// none. It knows neither where the decisions are kept, which is a [Backend], nor how a proxy
+// serves, which is a [Proxy].
+//
+// # A change
+//
+//	propose ─→ every live proxy prepares ─→ all acknowledge ─→ decide ─→ each applies ─→ each drains
+//	              └──── refused, missing, superseded ───→ nothing has changed
+//
+// Whoever is asked for a change coordinates it. The decision is one compare-and-set in the
+// backend: before it nothing has changed anywhere, after it the change stands, whatever becomes of
+// the coordinator. What the coordinator answers is made of acknowledgements alone.
+//
+// # Rules
+//
+//  1. Of two proposals for a service the newer wins, by the revision that the backend has given
+//     it. Ids and clocks order nothing.
+//  2. An answer that was lost is no answer: an unknown outcome of a decision is looked up before
+//     anything is said of it.
+//  3. A backend that cannot be reached is never told as a proposal that was superseded.
+//  4. A watch is a hint and a poll is the truth: every proxy looks for what was decided, also if
+//     nobody has told it to.
+//  5. A proxy has a lease that is alive as long as its counter moves. Each observer measures
+//     that by its own monotonic clock; no two clocks are compared.
+//  6. A proxy beats before it reads the decisions, and a coordinator reads the proxies after it
+//     has decided. So a proxy that joins is waited for, or has read the decision.
+package fleet

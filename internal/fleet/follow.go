@@ -1,0 +1,189 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/proxy"
+)
+
+// heard is a plan that this proxy has heard of.
+type heard struct {
+	plan Plan
+	// cancel ends that it gets ready.
+	cancel context.CancelCauseFunc
+}
+
+// errOver ends what is done for a plan that is not the newest any more.
+var errOver = errors.New("the proposal is over")
+
+// ranks orders the phases of a proxy: what it has said last is never taken back.
+var ranks = map[api.FleetPhase]int{
+	api.FleetPrepared: 1, api.FleetRefused: 1, api.FleetFailed: 2, api.FleetApplied: 3, api.FleetDrained: 4,
+}
+
+// follow does what a state asks of this proxy. It returns an error if there are decisions that this
+// proxy has not applied.
+func (a *Agent) follow(state State) error {
+	a.hear(state)
+	var failed error
+	for _, d := range state.Decisions {
+		if a.isOwn(d.Plan) {
+			continue // whoever coordinates it applies it
+		}
+		a.mu.Lock()
+		isNew := a.applied[d.Service] < d.Revision
+		a.applied[d.Service] = max(a.applied[d.Service], d.Revision)
+		a.mu.Unlock()
+		newest, _ := state.Plan(d.Service)
+		awaited := newest.ID == d.Plan
+		if !isNew && a.proxy.Revision(d.Service) >= d.Revision {
+			continue
+		}
+		if err := a.apply(d, awaited); err != nil {
+			failed = fmt.Errorf("%s could not be made what the fleet has decided: %w", d.Service, err)
+		}
+	}
+	return failed
+}
+
+// isOwn reports whether this proxy coordinates a plan.
+func (a *Agent) isOwn(plan string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.coordinates[plan]
+}
+
+// hear gets the proxy ready for plans that are new, and gives up what it has prepared for those that
+// are over.
+func (a *Agent) hear(state State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	newest := make(map[string]Plan, len(state.Plans))
+	for _, p := range state.Plans {
+		newest[p.Service] = p
+	}
+	for service, h := range a.known {
+		if newest[service].ID != h.plan.ID {
+			h.cancel(errOver)
+			delete(a.known, service)
+		}
+	}
+	for plan := range a.acks {
+		isAwaited := false
+		for _, p := range state.Plans {
+			isAwaited = isAwaited || p.ID == plan
+		}
+		if !isAwaited && !a.coordinates[plan] {
+			delete(a.acks, plan)
+		}
+	}
+	for service, p := range newest {
+		d, _ := state.Decision(service)
+		if a.known[service] != nil || a.coordinates[p.ID] || d.Plan == p.ID {
+			continue
+		}
+		// Presumed abort: what nobody has decided within the time is given up, by this clock.
+		ctx, cancel := context.WithCancelCause(a.ctx)
+		a.known[service] = &heard{p, cancel}
+		a.work.Go(func() { a.prepare(ctx, p) })
+	}
+}
+
+// prepare gets the proxy ready for a plan, and keeps what it has for it until ctx or the plan's time
+// is over.
+func (a *Agent) prepare(ctx context.Context, p Plan) {
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	err := a.proxy.Prepare(ctx, proxy.Proposal{
+		Deployment: p.ID, Service: p.Service, Document: p.Document, Routes: p.Routes, Base: p.Base, Force: p.Force, Timeout: p.Timeout,
+	})
+	if ctx.Err() == nil {
+		ack := Ack{Plan: p.ID, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetPrepared}}
+		if err != nil {
+			refusal := api.AsError(err)
+			ack.Step.Phase, ack.Step.Reason, ack.Error = api.FleetRefused, refusal.Message, refusal
+		}
+		a.acknowledge(ctx, ack)
+	}
+	<-ctx.Done()
+	if !a.isDecided(p) {
+		a.proxy.GiveUp(p.Service, p.ID)
+	}
+}
+
+// isDecided reports whether this proxy is about to apply a decision of a plan's service: that takes
+// what was prepared.
+func (a *Agent) isDecided(p Plan) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.applied[p.Service] > p.Revision && a.ctx.Err() == nil
+}
+
+// apply makes a service what was decided, and acknowledges that if somebody waits for it.
+func (a *Agent) apply(d Decision, awaited bool) error {
+	err := a.proxy.ApplyDecision(d.Service, d.Document, d.Revision)
+	a.mu.Lock()
+	if h := a.known[d.Service]; h != nil && h.plan.ID == d.Plan {
+		h.cancel(errOver)
+		delete(a.known, d.Service)
+	}
+	a.mu.Unlock()
+	if err != nil {
+		a.opts.Logger.Error("a service could not be made what the fleet has decided; this is tried again", zap.String("service", d.Service), zap.Error(err))
+		if awaited {
+			a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetFailed, Reason: api.AsError(err).Message}})
+		}
+		return err
+	}
+	a.proxy.GiveUp(d.Service, d.Plan) // if it was not of use
+	if !awaited {
+		return nil
+	}
+	a.work.Go(func() {
+		a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}})
+		drain, err := a.proxy.AwaitDrains(a.ctx, d.Service)
+		if err != nil {
+			return
+		}
+		a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetDrained, Drain: &drain}})
+	})
+	return nil
+}
+
+// acknowledge writes what this proxy says of a plan, until it is written or ctx ends.
+func (a *Agent) acknowledge(ctx context.Context, ack Ack) {
+	for {
+		a.mu.Lock()
+		if before, ok := a.acks[ack.Plan]; ok && ranks[before.Step.Phase] > ranks[ack.Step.Phase] {
+			a.mu.Unlock()
+			return
+		}
+		a.acks[ack.Plan] = ack
+		a.mu.Unlock()
+		err := bounded(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Ack(ctx, ack) })
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if !sleep(ctx, a.opts.Poll) {
+			return
+		}
+	}
+}
+
+// sleep returns false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
