@@ -54,6 +54,9 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"POST " + api.PathServices + "/{service}/preview":     previewService,
 		"GET " + api.PathDeployments + "/{id}":                getDeployment,
 		"GET " + api.PathEvents:                               followEvents,
+		"GET " + api.PathFleet:                                fleetStatus,
+		"DELETE " + api.PathFleet:                             leaveTheFleet,
+		"DELETE " + api.PathFleet + "/members/{name}":         forgetMember,
 		"GET " + api.PathProcesses:                            listProcesses,
 		"POST " + api.PathUpgrade:                             upgradeProxy,
 		"GET " + api.PathVersion:                              getVersion,
@@ -351,6 +354,10 @@ var errorStatus = map[api.Code]int{
 	api.CodeStorage:       http.StatusInsufficientStorage,
 	api.CodeStopping:      http.StatusServiceUnavailable,
 	api.CodeUpgrade:       http.StatusBadGateway,
+	api.CodeFleet:         http.StatusServiceUnavailable,
+	api.CodeFleetUnknown:  http.StatusGatewayTimeout,
+
+	api.CodeFleetIncomplete: http.StatusGatewayTimeout,
 }
 
 // writeError answers with err, and with the outcome it belongs to, if any.

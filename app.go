@@ -19,6 +19,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/certs"
+	"github.com/parachute-proxy/parachute/internal/fleet"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/handlers"
@@ -69,7 +70,13 @@ type App struct {
 	// BufferDisk is how much those files may take in all, in bytes. Default: 10 GiB.
 	BufferDisk int64 `json:"buffer_disk,omitempty"`
 
-	engine       *proxy.Engine
+	// Fleet makes the proxy one of several that serve the same services and share the storage of
+	// the config. Default: it is alone.
+	Fleet *Fleet `json:"fleet,omitempty"`
+
+	engine *proxy.Engine
+	// agent takes part in the fleet; nil without one.
+	agent        *fleet.Agent
 	certificates *certs.Manager
 	// fronts are the listeners of the config that share connections with other configs.
 	fronts *front.Config
@@ -151,6 +158,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.logger, a.ctx = ctx.Logger(), ctx
 	a.store = &store{storage: ctx.Storage(), logger: a.logger}
+	if a.Fleet != nil {
+		if err := a.Fleet.validate(); err != nil {
+			return err
+		}
+		a.store.storage = &certmagic.FileStorage{Path: a.Fleet.Dir}
+	}
 	events, err := ctx.App("events")
 	if err != nil {
 		return err
@@ -160,7 +173,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := bindLife(a, a.events); err != nil {
 		return err
 	}
-	key := storageKey(ctx.Storage())
+	key := storageKey(a.store.storage)
+	if a.Fleet != nil {
+		key += "fleet" + a.Fleet.Name + storageKey(ctx.Storage())
+	}
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		c := certs.New()
 		engine := proxy.NewEngine(proxy.EngineOptions{
@@ -181,12 +197,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if thisProcess.is(following) {
 			engine.Follow()
 		}
-		return sharedEngine{engine, c}, engine.Load(context.Background())
+		return sharedEngine{engine, c, a.Fleet.join(engine, ctx.Storage(), a.logger)}, engine.Load(context.Background())
 	})
 	if err != nil {
 		return err
 	}
-	a.key, a.engine, a.certificates = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates
+	a.key, a.engine, a.certificates, a.agent = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates, shared.(sharedEngine).agent
 	a.closeStreams = sync.OnceFunc(a.shutdown)
 	return registerMetrics(ctx, a.engine)
 }
@@ -209,6 +225,9 @@ func (a *App) Start() error {
 	}
 	a.attach()
 	a.engine.Start()
+	if a.agent != nil {
+		a.agent.Start()
+	}
 	go removeLeftovers(a.store.storage)
 	running.add(a)
 	a.warnOfSites()
@@ -303,11 +322,14 @@ var engines = caddy.NewUsagePool()
 type sharedEngine struct {
 	*proxy.Engine
 	certificates *certs.Manager
+	// agent takes part in the fleet; nil without one.
+	agent *fleet.Agent
 }
 
 // Destruct is called when the last config that used the engine is gone. Its
 // servers may still be busy with requests.
 func (e sharedEngine) Destruct() error {
+	leaveFleet(e.agent) // by now this proxy sends no requests to anything
 	if caddy.Exiting() {
 		e.Close()
 	} else {

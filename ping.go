@@ -15,8 +15,11 @@ func (h *Handler) isPing(r *http.Request) bool {
 // answerPing says that clients should come, unless the process has been told to stop.
 func answerPing(w http.ResponseWriter) {
 	status, text := http.StatusOK, "ready\n"
-	if caddy.Exiting() {
+	switch agent := currentAgent(); {
+	case caddy.Exiting():
 		status, text = http.StatusServiceUnavailable, "stopping\n"
+	case agent != nil && !agent.Ready():
+		status, text = http.StatusServiceUnavailable, "joining the fleet\n"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

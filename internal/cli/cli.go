@@ -46,7 +46,7 @@ has returned, the old instance can be removed.`
 	}
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.AddCommand(more...)
-	cmd.AddCommand(newApplyCommand(env), newEventsCommand(env), newHistoryCommand(env), newListCommand(env), newStatusCommand(env),
+	cmd.AddCommand(newApplyCommand(env), newEventsCommand(env), newFleetCommand(env), newHistoryCommand(env), newListCommand(env), newStatusCommand(env),
 		newPauseCommand(env), newRemoveCommand(env), newResumeCommand(env), newRollbackCommand(env), newRolloutCommand(env), newStopCommand(env), newUpgradeCommand(env), newVersionCommand(env), newWaitCommand(env))
 	for _, c := range cmd.Commands() {
 		if c.Name() != "run" {

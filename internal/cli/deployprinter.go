@@ -124,6 +124,8 @@ func (p *textPrinter) Event(ev api.Event) error {
 		p.now("getting the certificate of " + ev.Host)
 	case api.EventCertified:
 		p.done("certificate "+ev.Host, "valid until "+ev.Certificate.NotAfter.Format(time.DateOnly))
+	case api.EventFleet:
+		p.fleetStep(*ev.Fleet)
 	case api.EventSwitched:
 		step := fmt.Sprintf("switched to v%d", ev.Release)
 		if ev.Previous > 0 {
@@ -233,6 +235,16 @@ func (p *textPrinter) visited(ev api.Event) {
 			continue
 		}
 		p.line(fmt.Sprintf(" %s %-32s %s", p.style.red("✘"), fmt.Sprintf("%s %s", what, v.Target), v))
+	}
+}
+
+// fleetStep shows how far a proxy of the fleet has come.
+func (p *textPrinter) fleetStep(s api.FleetStep) {
+	switch s.Phase {
+	case api.FleetRefused, api.FleetFailed, api.FleetMissing:
+		p.line(fmt.Sprintf(" %s %-32s %s", p.style.red("✘"), s.Proxy+" "+string(s.Phase), s.Reason))
+	default:
+		p.done(s.Proxy+" "+string(s.Phase), "")
 	}
 }
 

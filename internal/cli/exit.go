@@ -26,6 +26,7 @@ const (
 	exitWouldChange  = 10
 	exitVetoed       = 11
 	exitCertificate  = 12
+	exitFleet        = 13
 	exitGaveUp       = 124
 	exitInterrupted  = 130
 )
@@ -44,8 +45,12 @@ var exitCodes = map[api.Code]int{
 	api.CodeVetoed:         exitVetoed,
 	api.CodeCertificate:    exitCertificate,
 	client.CodeUnreachable: exitUnreachable,
-	codeGaveUp:             exitGaveUp,
-	client.CodeInterrupted: exitInterrupted,
+	api.CodeFleet:          exitUnreachable,
+	api.CodeFleetUnknown:   exitFleet,
+
+	api.CodeFleetIncomplete: exitFleet,
+	codeGaveUp:              exitGaveUp,
+	client.CodeInterrupted:  exitInterrupted,
 }
 
 // UsageError returns err, which is about a command line, as an error with the hint

@@ -66,6 +66,9 @@ interrupted.`,
 		if err := o.print(env, services); err != nil || *o.output == outputJSON {
 			return err
 		}
+		if err := noteFleet(cmd, env); err != nil {
+			return err
+		}
 		return noteProcesses(cmd, env)
 	}
 	return cmd

@@ -97,8 +97,10 @@ type Agent struct {
 	coordinates map[string]bool
 	// known are the plans that this proxy has heard of, by service.
 	known map[string]*heard
-	// applied are the last decisions that this proxy has begun to apply, by service.
-	applied map[string]uint64
+	// applied are the plans that this proxy has begun to apply last, by service, and applying the
+	// services of which it is at it.
+	applied  map[string]string
+	applying map[string]bool
 	// acks are the newest acknowledgements of this proxy, by plan.
 	acks map[string]Ack
 }
@@ -111,7 +113,7 @@ func New(opts Options, p Proxy) *Agent {
 		opts: opts, proxy: p, leases: newLeases(opts.Lease), ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		self:        Lease{Name: opts.Name, Incarnation: rand.Text(), Version: opts.Version},
 		problem:     errors.New("the proxy is joining the fleet"),
-		coordinates: make(map[string]bool), known: make(map[string]*heard), applied: make(map[string]uint64), acks: make(map[string]Ack),
+		coordinates: make(map[string]bool), known: make(map[string]*heard), applied: make(map[string]string), applying: make(map[string]bool), acks: make(map[string]Ack),
 	}
 }
 

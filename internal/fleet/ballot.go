@@ -126,6 +126,9 @@ func (b *ballot) explain(err error) error {
 	if claimed, ok := errors.AsType[*ClaimedError](err); ok {
 		return &api.Error{Code: api.CodeRouteConflict, Message: claimed.Error() + "; nothing has changed", Hint: "another deploy has got it first", Cause: err}
 	}
+	if errors.Is(err, errTimeout) {
+		return &api.Error{Code: api.CodeFleet, Message: errTimeout.Error() + "; nothing has changed", Cause: err}
+	}
 	if errors.Is(err, ErrSuperseded) {
 		return &api.Error{
 			Code: api.CodeSuperseded, Message: fmt.Sprintf("a newer change of %s has come to another proxy of the fleet, or was decided; this one has changed nothing", b.plan.Service),
@@ -262,11 +265,14 @@ func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool,
 			return err
 		}
 		if ctx.Err() != nil {
-			return &api.Error{Code: api.CodeFleet, Message: "not all proxies of the fleet have got ready in time; nothing has changed", Hint: "see which in " + "the log of the deployment", Cause: ctx.Err()}
+			return errTimeout
 		}
 		sleep(ctx, b.a.opts.Poll)
 	}
 }
+
+// errTimeout means that the proxies have not come to a phase in time.
+var errTimeout = errors.New("not all proxies of the fleet have answered in time")
 
 // isFinal reports whether an error is about the plan, and not about the backend.
 func isFinal(err error) bool {

@@ -27,29 +27,42 @@ var ranks = map[api.FleetPhase]int{
 	api.FleetPrepared: 1, api.FleetRefused: 1, api.FleetFailed: 2, api.FleetApplied: 3, api.FleetDrained: 4,
 }
 
-// follow does what a state asks of this proxy. It returns an error if there are decisions that this
-// proxy has not applied.
+// follow does what a state asks of this proxy. It returns an error as long as there are decisions
+// that this proxy has not applied.
 func (a *Agent) follow(state State) error {
 	a.hear(state)
-	var failed error
+	behind := 0
 	for _, d := range state.Decisions {
 		if a.isOwn(d.Plan) {
 			continue // whoever coordinates it applies it
 		}
-		a.mu.Lock()
-		isNew := a.applied[d.Service] < d.Revision
-		a.applied[d.Service] = max(a.applied[d.Service], d.Revision)
-		a.mu.Unlock()
 		newest, _ := state.Plan(d.Service)
-		awaited := newest.ID == d.Plan
-		if !isNew && a.proxy.Revision(d.Service) >= d.Revision {
+		isAwaited := newest.ID == d.Plan
+		if a.proxy.Revision(d.Service) >= d.Revision && (!isAwaited || a.hasSaid(d.Plan)) {
 			continue
 		}
-		if err := a.apply(d, awaited); err != nil {
-			failed = fmt.Errorf("%s could not be made what the fleet has decided: %w", d.Service, err)
+		if a.proxy.Revision(d.Service) < d.Revision {
+			behind++
 		}
+		a.mu.Lock()
+		if !a.applying[d.Service] {
+			a.applying[d.Service] = true
+			a.applied[d.Service] = d.Plan
+			a.work.Go(func() { a.apply(d, isAwaited) })
+		}
+		a.mu.Unlock()
 	}
-	return failed
+	if behind > 0 {
+		return fmt.Errorf("the proxy is catching up with its fleet: %s of %s", api.Count(behind, "service"), api.Count(len(state.Decisions), "decision"))
+	}
+	return nil
+}
+
+// hasSaid reports whether this proxy has acknowledged that it goes by a plan.
+func (a *Agent) hasSaid(plan string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return ranks[a.acks[plan].Step.Phase] >= ranks[api.FleetApplied]
 }
 
 // isOwn reports whether this proxy coordinates a plan.
@@ -117,18 +130,21 @@ func (a *Agent) prepare(ctx context.Context, p Plan) {
 	}
 }
 
-// isDecided reports whether this proxy is about to apply a decision of a plan's service: that takes
-// what was prepared.
+// isDecided reports whether this proxy applies a plan: that takes what was prepared.
 func (a *Agent) isDecided(p Plan) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.applied[p.Service] > p.Revision && a.ctx.Err() == nil
+	return a.applied[p.Service] == p.ID
 }
 
 // apply makes a service what was decided, and acknowledges that if somebody waits for it.
-func (a *Agent) apply(d Decision, awaited bool) error {
+func (a *Agent) apply(d Decision, awaited bool) {
 	err := a.proxy.ApplyDecision(d.Service, d.Document, d.Revision)
+	if err != nil {
+		sleep(a.ctx, a.opts.Poll)
+	}
 	a.mu.Lock()
+	delete(a.applying, d.Service)
 	if h := a.known[d.Service]; h != nil && h.plan.ID == d.Plan {
 		h.cancel(errOver)
 		delete(a.known, d.Service)
@@ -139,21 +155,16 @@ func (a *Agent) apply(d Decision, awaited bool) error {
 		if awaited {
 			a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetFailed, Reason: api.AsError(err).Message}})
 		}
-		return err
+		return
 	}
 	a.proxy.GiveUp(d.Service, d.Plan) // if it was not of use
 	if !awaited {
-		return nil
+		return
 	}
-	a.work.Go(func() {
-		a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}})
-		drain, err := a.proxy.AwaitDrains(a.ctx, d.Service)
-		if err != nil {
-			return
-		}
+	a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}})
+	if drain, err := a.proxy.AwaitDrains(a.ctx, d.Service); err == nil {
 		a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetDrained, Drain: &drain}})
-	})
-	return nil
+	}
 }
 
 // acknowledge writes what this proxy says of a plan, until it is written or ctx ends.

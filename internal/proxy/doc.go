@@ -1,7 +1,7 @@
 // Package proxy is parachute's engine, the control plane: the table of services, the
 // readiness gate, the switch, and the order of drains. Package forward carries the
 // requests. The engine knows neither Caddy nor Prometheus; what it needs from its host it
-// declares in [Store], [Certifier] and [Followers].
+// declares in [Store], [Certifier], [Followers] and [Fleet].
 //
 // # Words
 //

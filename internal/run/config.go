@@ -129,6 +129,9 @@ func (o *options) baseConfig() object {
 	if len(o.webhooks) > 0 {
 		parachute["webhooks"] = o.webhookObjects()
 	}
+	if o.fleet != "" {
+		parachute["fleet"] = object{"name": o.fleetMember(), "dir": absolute(o.fleetDirectory())}
+	}
 	apps := object{"http": httpApp, "parachute": parachute}
 	if o.httpsPort != 0 {
 		apps["tls"] = object{"automation": o.automation()}

@@ -15,31 +15,35 @@ import (
 // lockStorage keeps a second proxy away from the state of the first, for as long as the file is
 // open in any process.
 func (o *options) lockStorage() (lock *os.File, err error) {
-	if !filepath.IsAbs(o.storageDir()) && o.storage == "" {
+	root, flag := o.storageDir(), "--storage"
+	if o.fleet != "" {
+		root, flag = o.fleetDirectory(), "--fleet-dir" // the storage is that of all proxies
+	}
+	if !filepath.IsAbs(root) && o.storage == "" && o.fleetDir == "" {
 		return nil, cli.FailedStart("give a directory with --storage, such as /var/lib/parachute",
 			"there is no directory for the state: HOME and XDG_DATA_HOME are both not set")
 	}
-	dir := filepath.Join(o.storageDir(), "parachute")
+	dir := filepath.Join(root, "parachute")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		if failed, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, syscall.ENOTDIR) {
-			return nil, cli.FailedStart("give a directory with --storage, such as /var/lib/parachute",
-				"the storage directory cannot be %s: %s is not a directory", o.storageDir(), failed.Path)
+			return nil, cli.FailedStart("give a directory with "+flag+", such as /var/lib/parachute",
+				"the storage directory cannot be %s: %s is not a directory", root, failed.Path)
 		}
-		return nil, cli.FailedStart("make it writable for this user, or choose another with --storage", "making the storage directory: %v", err)
+		return nil, cli.FailedStart("make it writable for this user, or choose another with "+flag, "making the storage directory: %v", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, cli.FailedStart("make it writable for this user, or choose another with --storage", "opening the storage directory: %v", err)
+		return nil, cli.FailedStart("make it writable for this user, or choose another with "+flag, "opening the storage directory: %v", err)
 	}
 	locked, err := tryLock(f)
 	switch {
 	case err != nil:
 		f.Close()
-		return nil, cli.FailedStart("", "locking the storage %s: %v", o.storageDir(), err)
+		return nil, cli.FailedStart("", "locking the storage %s: %v", root, err)
 	case !locked:
 		f.Close()
-		return nil, cli.FailedStart("stop it, or give this proxy its own storage with --storage",
-			"another proxy is running with the storage %s", o.storageDir())
+		return nil, cli.FailedStart("stop it, or give this proxy its own storage with "+flag,
+			"another proxy is running with the storage %s", root)
 	}
 	return f, nil
 }

@@ -53,6 +53,16 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/net", "go.uber.org/zap"},
 		why:     "the engine does not know its host: it declares what it needs as interfaces",
 	},
+	"internal/fleet": {
+		ours:    []string{"internal/api", "internal/proxy"},
+		outside: []string{"go.uber.org/zap"},
+		why:     "proxies decide together by a protocol, wherever the decisions are kept",
+	},
+	"internal/fleetstorage": {
+		ours: []string{"internal/api", "internal/fleet"},
+		host: true,
+		why:  "it keeps what a fleet decides in Caddy's storage, and decides nothing",
+	},
 	"internal/testkit": {ours: []string{"internal/api"}, why: "it is for tests, whatever they test"},
 	"internal/client": {
 		ours: []string{"internal/api"},
@@ -124,7 +134,7 @@ var layers = map[string]layer{
 	".": {
 		ours: []string{
 			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/errorpage", "internal/extendedconnect",
-			"internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/kamal", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
+			"internal/fleet", "internal/fleetstorage", "internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/kamal", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",
