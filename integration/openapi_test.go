@@ -146,6 +146,8 @@ func TestAPIDescriptionHasEveryField(t *testing.T) {
 		"Drain":            reflect.TypeFor[api.Drain](),
 		"Removal":          reflect.TypeFor[api.Removal](),
 		"Plan":             reflect.TypeFor[api.Plan](),
+		"FleetStep":        reflect.TypeFor[api.FleetStep](),
+		"FleetStatus":      reflect.TypeFor[api.FleetStatus](),
 		"Cut":              reflect.TypeFor[api.Cut](),
 		"Note":             reflect.TypeFor[api.Note](),
 		"History":          reflect.TypeFor[api.History](),

@@ -27,9 +27,9 @@ const (
 	EventReverted  EventKind = "reverted"
 	EventUndecided EventKind = "undecided"
 	// EventFleet tells how far one proxy of the fleet has come.
-	EventFleet     EventKind = "fleet"
-	EventDraining  EventKind = "draining"
-	EventDrained   EventKind = "drained"
+	EventFleet    EventKind = "fleet"
+	EventDraining EventKind = "draining"
+	EventDrained  EventKind = "drained"
 	// EventEnded is the last event; it carries the whole deployment.
 	EventEnded EventKind = "ended"
 )

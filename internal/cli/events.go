@@ -108,6 +108,8 @@ func describeEvent(ev api.Event) string {
 		return text + "gets the certificate of " + ev.Host
 	case api.EventCertified:
 		return text + "has the certificate of " + ev.Host
+	case api.EventFleet:
+		return text + because(ev.Fleet.Proxy+": "+string(ev.Fleet.Phase), ev.Fleet.Reason)
 	case api.EventSwitched:
 		if ev.Previous > 0 {
 			return text + fmt.Sprintf("switched v%d -> v%d", ev.Previous, ev.Release)

@@ -14,7 +14,7 @@ var quoted = regexp.MustCompile("`[^`]+`")
 
 // operations are those that messages of the API name, each with the words that lead to
 // the command.
-var operations = map[string]string{"remove": "run: parachute ", "list": "parachute ", "rollout": "parachute ", "wait": "parachute "}
+var operations = map[string]string{"remove": "run: parachute ", "list": "parachute ", "rollout": "parachute ", "wait": "parachute ", "fleet": "parachute "}
 
 // WithFlags returns a message of the API in the words of the command line: flags of deploy
 // for the settings, and commands for the operations that it names.

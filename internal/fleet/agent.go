@@ -171,7 +171,7 @@ func (a *Agent) Forget(ctx context.Context, name string) error {
 	if err := bounded(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Leave(ctx, name) }); err != nil {
 		return unreachable(err)
 	}
-	return nil
+	return a.readLeases(ctx)
 }
 
 // Status describes the fleet as this proxy sees it.

@@ -1,0 +1,66 @@
+package integration
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/integration/rig"
+)
+
+// Three proxies deploy together, also while requests come, and go on without one that was killed once
+// somebody says so.
+func TestFleetDeploysTogetherAndGoesOnWithoutADeadProxy(t *testing.T) {
+	shared := t.TempDir()
+	var proxies []*rig.Proxy
+	for _, name := range []string{"proxy-1", "proxy-2", "proxy-3"} {
+		proxies = append(proxies, startProxy(t, "--storage", shared, "--fleet", "storage", "--fleet-name", name, "--fleet-dir", filepath.Join(t.TempDir(), name)))
+	}
+	for _, p := range proxies {
+		waitFor(t, "all proxies", func() bool { return strings.Count(run(t, p, "fleet").Stdout, " live ") == 3 })
+	}
+	first, next := startExample(t, "first"), startExample(t, "next")
+	if r := run(t, proxies[0], "deploy", first.Addr, "--service", "web"); r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	var loads []*rig.Load
+	for _, p := range proxies {
+		loads = append(loads, rig.StartLoad(p.Addr(), 2, 2*time.Millisecond))
+	}
+	r := run(t, proxies[1], "deploy", next.Addr, "--service", "web")
+	for _, want := range []string{"proxy-1 prepared", "proxy-3 prepared", "proxy-1 drained", "proxy-2 drained", "proxy-3 drained"} {
+		if r.Code != 0 || !strings.Contains(r.Stderr, want) {
+			t.Fatalf("%d, want %q in\n%s", r.Code, want, r.Stderr)
+		}
+	}
+	first.Stop() // which nobody needs any more
+	for i, load := range loads {
+		before, _ := load.Requests()
+		waitFor(t, "more requests", func() bool { n, _ := load.Requests(); return n > before+50 })
+		load.Stop()
+		if n, failed := load.Requests(); failed > 0 {
+			t.Errorf("proxy-%d: %d of %d requests failed: %v", i+1, failed, n, load.Errors())
+		}
+	}
+
+	proxies[2].Kill()
+	waitFor(t, "the proxy is missed", func() bool { return strings.Contains(run(t, proxies[0], "fleet").Stdout, "missing") })
+	again := startExample(t, "again")
+	r = run(t, proxies[0], "deploy", again.Addr, "--service", "web")
+	if r.Code != 6 || !strings.Contains(r.Stderr, "proxy-3 has not been heard of") || !strings.Contains(r.Stderr, "parachute fleet forget proxy-3") {
+		t.Fatalf("%d %s", r.Code, r.Stderr)
+	}
+	if r := run(t, proxies[0], "fleet", "forget", "proxy-3"); r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	if r := run(t, proxies[1], "deploy", again.Addr, "--service", "web"); r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	must(t, proxies[2].Start())
+	waitFor(t, "the proxy has caught up", func() bool {
+		s := services(t, proxies[2])
+		return len(s) == 1 && s[0].Active != nil && s[0].Active.Targets[0].Address == again.Addr
+	})
+	waitFor(t, "it is part of the fleet", func() bool { return strings.Count(run(t, proxies[1], "fleet").Stdout, " live ") == 3 })
+}
