@@ -80,13 +80,13 @@ type node struct {
 	files  *files
 }
 
-const testLease = 400 * time.Millisecond
+const testLease = time.Second
 
 func startNode(t *testing.T, m *memory, name string, f *files) *node {
 	t.Helper()
 	n := &node{link: &link{memory: m}, files: f}
 	n.engine = proxy.NewEngine(proxy.EngineOptions{Store: f})
-	n.agent = New(Options{Name: name, Backend: n.link, Poll: 5 * time.Millisecond, Lease: testLease, MissingAfter: 2 * time.Second, Patience: 300 * time.Millisecond}, n.engine)
+	n.agent = New(Options{Name: name, Backend: n.link, Poll: 10 * time.Millisecond, Lease: testLease, MissingAfter: 20 * time.Second, Patience: time.Second}, n.engine)
 	n.engine.Join(n.agent)
 	if err := n.engine.Load(t.Context()); err != nil {
 		t.Fatal(err)

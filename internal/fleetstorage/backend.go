@@ -16,6 +16,7 @@ import (
 	"path"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/certmagic"
 
@@ -31,6 +32,8 @@ const fullLook = 20
 // Backend keeps what a fleet decides in a storage. Its zero value is not usable; call [New].
 type Backend struct {
 	storage certmagic.Storage
+	// used says that there has been something in the storage.
+	used atomic.Bool
 
 	// mu guards what follows, and makes one look at a time.
 	mu sync.Mutex
@@ -48,6 +51,9 @@ func New(storage certmagic.Storage) *Backend { return &Backend{storage: storage}
 func key(folder, name string) string { return path.Join(root, folder, url.PathEscape(name)+".json") }
 
 func ackKey(plan, proxy string) string { return key(path.Join("acks", url.PathEscape(plan)), proxy) }
+
+// errLost means that the storage is empty, and was not: a folder that is not mounted looks so.
+var errLost = errors.New("what the fleet has decided is not there any more; is the storage mounted?")
 
 const counterKey = root + "/revision"
 
@@ -151,11 +157,15 @@ func (b *Backend) locked(ctx context.Context, do func(s fleet.State, next uint64
 func (b *Backend) counter(ctx context.Context) (uint64, error) {
 	content, err := b.storage.Load(ctx, counterKey)
 	if errors.Is(err, fs.ErrNotExist) {
+		if b.used.Load() {
+			return 0, errLost
+		}
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
+	b.used.Store(true)
 	return strconv.ParseUint(string(content), 10, 64)
 }
 
