@@ -8,7 +8,7 @@ const (
 	// (RFC 9110, section 5.5).
 	valueByte
 	// targetByte may be in a request target: what RFC 3986 has, and what clients send although it
-	// is not there, but no space, control character, fragment nor byte above ASCII.
+	// is not there, such as bytes above ASCII; but no space, control character nor fragment.
 	targetByte
 	// hostByte may be in a Host field: what uri-host and port of RFC 3986 consist of.
 	hostByte
@@ -24,7 +24,7 @@ var classes = func() (c [256]byte) {
 		if b >= ' ' && b != 0x7f || b == '\t' {
 			c[i] |= valueByte
 		}
-		if b > ' ' && b < 0x7f && b != '#' {
+		if b > ' ' && b != 0x7f && b != '#' {
 			c[i] |= targetByte
 		}
 		if alphanumeric || contains("-._~%!$&'()*+,;=:[]", b) {
