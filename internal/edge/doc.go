@@ -2,12 +2,13 @@
 // one of net/http, for less. It serves a request in the goroutine of its connection, reads heads
 // with internal/http1, and holds buffers only while it serves something.
 //
-// What a handler sees is what net/http's server would show it, with these exceptions, each of
-// which has a row in the test of differences:
+// What a handler sees is what net/http's server would show it, with these exceptions:
 //
-//   - Requests that can be read in two ways are refused, whatever net/http makes of them.
-//   - The context of a request ends when the client goes away, also when the client has sent
-//     the next request. It is watched only if somebody waits for that.
+//   - Requests that can be read in two ways are refused, whatever net/http makes of them. The test
+//     TestEdgeIsStricter has the list.
+//   - The context of a request watches the client only from when somebody waits for its end.
+//   - A Content-Length of the handler's that is no number is left out, and not sent.
+//   - If a body is malformed or breaks off, the answer says that the connection ends.
 //
 // Connections that turn out to be for HTTP/2 are handed to another server, with all bytes that
 // were read.
