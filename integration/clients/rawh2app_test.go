@@ -16,6 +16,7 @@ import (
 type rawH2App struct {
 	addr          string
 	stopListening func() error
+	port          keptPort
 	// conns counts its connections.
 	conns atomic.Int64
 }
@@ -47,7 +48,13 @@ func startRawH2App(t *testing.T, serve func(c *rawH2Conn, f http2.Frame) bool, s
 		_ = c.WriteSettings(settings...)
 		c.serve(serve)
 	})
-	a.addr, a.stopListening = l.Addr().String(), l.Close
+	t.Cleanup(a.port.release)
+	a.addr = l.Addr().String()
+	a.stopListening = func() error {
+		err := l.Close()
+		a.port.keep(l.Addr())
+		return err
+	}
 	return a
 }
 

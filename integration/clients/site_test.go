@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/parachute-proxy/parachute/integration/rig/selfsigned"
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -111,8 +109,7 @@ type app struct {
 	*httptest.Server
 	// requests counts what it was sent, health checks not included.
 	requests atomic.Int64
-	// taken is a socket that has the port of the app after its end; 0 for none.
-	taken atomic.Int64
+	port     keptPort
 }
 
 // startApp starts an application over HTTP/1.1 that does what handler does. The
@@ -121,7 +118,7 @@ func startApp(t *testing.T, handler http.HandlerFunc) *app {
 	t.Helper()
 	a := newApp(handler)
 	a.Start()
-	t.Cleanup(a.release)
+	t.Cleanup(a.port.release)
 	t.Cleanup(a.stop)
 	return a
 }
@@ -133,7 +130,7 @@ func startH2CApp(t *testing.T, handler http.HandlerFunc) *app {
 	a.Config.Protocols = new(http.Protocols)
 	a.Config.Protocols.SetUnencryptedHTTP2(true)
 	a.Start()
-	t.Cleanup(a.release)
+	t.Cleanup(a.port.release)
 	t.Cleanup(a.stop)
 	return a
 }
@@ -153,7 +150,7 @@ func startTLSApp(t *testing.T, http2 bool, handler http.HandlerFunc) (a *app, ta
 	a.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	a.EnableHTTP2 = http2
 	a.StartTLS()
-	t.Cleanup(a.release)
+	t.Cleanup(a.port.release)
 	t.Cleanup(a.stop)
 	_, port, err := net.SplitHostPort(a.addr())
 	must(t, err)
@@ -197,29 +194,11 @@ func newApp(handler http.HandlerFunc) *app {
 	return a
 }
 
-// stop stops the app. Its port stays taken until the end of the test, or another test could get it, and would
-// answer what is sent to this one.
+// stop stops the app. Another test does not get its port.
 func (a *app) stop() {
 	a.CloseClientConnections()
 	a.Close()
-	tcp := a.Listener.Addr().(*net.TCPAddr)
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // connections of the app may linger
-	if unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte(tcp.IP.To4()), Port: tcp.Port}) != nil || !a.taken.CompareAndSwap(0, int64(fd)) {
-		_ = unix.Close(fd)
-		return
-	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0) // for the port not to be given to another one
-}
-
-// release gives the port of an app that was stopped free.
-func (a *app) release() {
-	if fd := a.taken.Swap(0); fd != 0 {
-		_ = unix.Close(int(fd))
-	}
+	a.port.keep(a.Listener.Addr())
 }
 
 func (a *app) addr() string { return a.Listener.Addr().String() }
