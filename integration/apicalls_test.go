@@ -87,6 +87,9 @@ func targets(apps ...*app) string {
 
 // neverSeen are the answers that no test can bring about.
 var neverSeen = map[string]string{
+	"GET /parachute/fleet 200 application/json":                           "the proxy is in no fleet",
+	"DELETE /parachute/fleet 200 application/json":                        "the proxy is in no fleet",
+	"DELETE /parachute/fleet/members/{name} 200 application/json":         "the proxy is in no fleet",
 	"DELETE /parachute/services/{service} 500 application/json":           "no way to it is known",
 	"POST /parachute/services/{service}/deployments 500 application/json": "no way to it is known",
 	"POST /parachute/deployments 500 application/json":                    "no way to it is known",
@@ -119,6 +122,9 @@ func callEverything(c apiCaller) {
 	c.call(404, "GET", "/parachute/deployments/none", "")
 	c.call(404, "GET", "/parachute/nothing", "")
 	c.call(404, "PATCH", "/parachute/services", "")
+	c.call(404, "GET", "/parachute/fleet", "")
+	c.call(404, "DELETE", "/parachute/fleet", "")
+	c.call(404, "DELETE", "/parachute/fleet/members/b", "")
 	callDeployments(c)
 	callRollback(c)
 	callHolds(c)
@@ -249,6 +255,9 @@ var everyCall = [][2]string{
 	{"GET", "/parachute/version"},
 	{"GET", "/parachute/processes"},
 	{"POST", "/parachute/upgrade"},
+	{"GET", "/parachute/fleet"},
+	{"DELETE", "/parachute/fleet"},
+	{"DELETE", "/parachute/fleet/members/b"},
 }
 
 // callUpgrade has another process take over, while one takes over already as well.

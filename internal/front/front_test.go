@@ -89,6 +89,16 @@ func (c *config) stop(t *testing.T) {
 	if err := c.Shutdown(ctx); err != nil {
 		t.Errorf("the server's Shutdown ends with %v", err)
 	}
+	// Its Shutdown does not wait for what the front notices of it.
+	l, ok := c.listener.(*listener)
+	if !ok {
+		return
+	}
+	select {
+	case <-l.over:
+	case <-ctx.Done():
+		t.Error("the front still hands requests to a config that has ended")
+	}
 }
 
 func answer(text string) http.HandlerFunc {

@@ -146,6 +146,11 @@ func (l *listener) start() {
 		case <-l.closed:
 			return
 		}
+		select {
+		case <-l.closed: // as well
+			return
+		default:
+		}
 		l.entry = l.wrapper.entry(l.Listener)
 		l.entry.front = l.wrapper.Config.fronts.join(l.Addr(), l.entry)
 		l.serveHTTP3()
