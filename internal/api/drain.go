@@ -33,6 +33,15 @@ type Drain struct {
 // Clean reports whether nothing had to be cut.
 func (d Drain) Clean() bool { return d.CutRequests == 0 && d.CutStreams == 0 }
 
+// Add adds what another process or release has held to d. Elapsed is that of the slower one.
+func (d *Drain) Add(other Drain) {
+	d.Requests += other.Requests
+	d.Streams += other.Streams
+	d.CutRequests += other.CutRequests
+	d.CutStreams += other.CutStreams
+	d.Elapsed = max(d.Elapsed, other.Elapsed)
+}
+
 // Cut tells how much had to be cut because its time was over.
 type Cut struct {
 	Requests int `json:"requests"`

@@ -224,9 +224,7 @@ func (e *Engine) AwaitDrains(ctx context.Context, service string) (api.Drain, er
 		}
 		d := r.drain.result
 		all.Release, all.Targets = max(all.Release, d.Release), append(all.Targets, d.Targets...)
-		all.Requests, all.Streams = all.Requests+d.Requests, all.Streams+d.Streams
-		all.CutRequests, all.CutStreams = all.CutRequests+d.CutRequests, all.CutStreams+d.CutStreams
-		all.Elapsed = max(all.Elapsed, d.Elapsed)
+		all.Add(d)
 	}
 	return all, nil
 }

@@ -198,11 +198,7 @@ func (d *drains) addTo(result *api.Drain) {
 	d.inFlight, d.streams = 0, 0
 	d.mu.Unlock()
 	for _, other := range <-d.done {
-		result.Requests += other.Requests
-		result.Streams += other.Streams
-		result.CutRequests += other.CutRequests
-		result.CutStreams += other.CutStreams
-		result.Elapsed = max(result.Elapsed, other.Elapsed)
+		result.Add(other)
 		d.e.log().Info("a process that this one has taken over from holds nothing of a release any more", zap.String("service", d.service),
 			zap.Int("release", d.release), zap.Int("requests", other.Requests), zap.Int("streams", other.Streams))
 	}
