@@ -59,7 +59,7 @@ func (e *Engine) run(svc *service, d *Deployment) {
 	log.Info("deployment accepted", zap.Stringers("targets", d.spec.AllTargets()))
 	next := e.newRelease(d.spec)
 	next.from = d.status.From
-	err := (&operation{e: e, svc: svc, d: d, next: next}).run()
+	err := (&operation{e: e, svc: svc, d: d, next: next, ballot: noBallot{}}).run()
 
 	e.end(svc, d, err)
 	if err != nil {

@@ -17,7 +17,7 @@ type operation struct {
 	rollout *rollout
 	// healthySince is when the gate saw the first target healthy.
 	healthySince time.Time
-	// ballot is what the fleet decides with; nil without a fleet.
+	// ballot is what the fleet decides with, or a proxy that is alone.
 	ballot Ballot
 	// unfinished says which proxies of the fleet do not serve the release; nil if all do.
 	unfinished error

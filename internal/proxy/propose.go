@@ -66,35 +66,24 @@ func (o *operation) propose() error {
 	if d.spec.WaitForCertificates && d.spec.Options.TLS != nil {
 		timeout += certifyTimeoutFor(len(d.spec.Hosts))
 	}
-	o.ballot, err = e.fleet.Propose(d.ctx, Proposal{
+	ballot, err := e.fleet.Propose(d.ctx, Proposal{
 		Deployment: d.id, Service: svc.name, Document: document, Routes: next.Spec.Routes, Base: base,
 		Force: d.spec.Force, Timeout: timeout + operationTimeout,
 	}, d.fleetStep)
-	return err
-}
-
-// decide has the fleet decide on the release. The commit slot must be held.
-func (o *operation) decide() (uint64, error) {
-	if o.ballot == nil {
-		return 0, nil
+	if err == nil {
+		o.ballot = ballot
 	}
-	return o.ballot.Decide()
+	return err
 }
 
 // spread waits until all proxies of the fleet serve the release.
 func (o *operation) spread() error {
-	if o.ballot == nil {
-		return nil
-	}
 	o.unfinished = o.ballot.Applied(context.Background())
 	return nil // the old release drains here, whatever the others do
 }
 
 // drainedEverywhere waits until no proxy of the fleet holds anything of the old release.
 func (o *operation) drainedEverywhere() error {
-	if o.ballot == nil {
-		return nil
-	}
 	if o.unfinished != nil {
 		return o.unfinished
 	}

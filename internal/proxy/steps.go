@@ -41,11 +41,7 @@ var steps = []step{
 
 // run does the steps in their order, up to the first that fails.
 func (o *operation) run() error {
-	defer func() {
-		if o.ballot != nil {
-			o.ballot.Close()
-		}
-	}()
+	defer func() { o.ballot.Close() }()
 	for _, s := range steps {
 		start := time.Now()
 		if err := s.do(o); err != nil {
@@ -107,11 +103,11 @@ func (o *operation) commit() error {
 	e.mu.Lock()
 	before, after := svc.lineup(), o.lineup()
 	e.mu.Unlock()
-	revision, err := o.decide()
+	revision, err := o.ballot.Decide()
 	if err == nil {
 		if err = e.save(svc, after); err != nil {
 			err = notStored("storing the release failed", err)
-			if o.ballot != nil {
+			if e.fleet != nil {
 				err = decidedNotStored(err)
 			}
 		}
@@ -299,7 +295,7 @@ func (o *operation) begin() error {
 			Hint:    "deploy again",
 		}
 	}
-	if o.ballot == nil {
+	if o.e.fleet == nil {
 		next.Version, next.DeployedAt = svc.lastVersion+1, time.Now().UTC()
 	} else if next.Version != svc.lastVersion+1 {
 		return decidedMeanwhile(svc.name)
