@@ -69,26 +69,13 @@ func (r *Request) Parse(b []byte) (size int, err error) {
 
 // requestLine reads the request line at i, and returns where the next line begins.
 func (r *Request) requestLine(b []byte, i int) (int, error) {
-	start := i
-	i = skip(b, i, tokenByte)
-	if i == len(b) {
-		return 0, ErrIncomplete
+	var err error
+	if r.Method, i, err = word(b, i, tokenByte, errMethod); err != nil {
+		return 0, err
 	}
-	if b[i] != ' ' || i == start {
-		return 0, errMethod
+	if r.Target, i, err = word(b, i, targetByte, errTarget); err != nil {
+		return 0, err
 	}
-	r.Method = b[start:i]
-	i++
-	start = i
-	i = skip(b, i, targetByte)
-	if i == len(b) {
-		return 0, ErrIncomplete
-	}
-	if b[i] != ' ' || i == start {
-		return 0, errTarget
-	}
-	r.Target = b[start:i]
-	i++
 	const version = "HTTP/1.1"
 	for j := range min(len(version), len(b)-i) {
 		c := b[i+j]
@@ -108,11 +95,23 @@ func (r *Request) requestLine(b []byte, i int) (int, error) {
 		return 0, errOtherVersion
 	}
 	r.Minor = int(minor - '0')
-	i, err := endOfLine(b, i)
-	if err != nil {
+	if i, err = endOfLine(b, i); err != nil {
 		return 0, err
 	}
 	return i, r.checkTarget()
+}
+
+// word reads bytes of a class at i, which a space ends, and returns where the next word begins. The error is
+// malformed if there are none, or another byte ends them.
+func word(b []byte, i int, class byte, malformed *Error) (found []byte, next int, err error) {
+	end := skip(b, i, class)
+	switch {
+	case end == len(b):
+		return nil, 0, ErrIncomplete
+	case b[end] != ' ' || end == i:
+		return nil, 0, malformed
+	}
+	return b[i:end], end + 1, nil
 }
 
 // checkTarget holds the target against the forms that there are (RFC 9112, section 3.2). Which form a method
