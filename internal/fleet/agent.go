@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,10 +162,8 @@ func (a *Agent) Forget(ctx context.Context, name string) error {
 	}
 	live, missing := a.leases.others(a.opts.Name, time.Now())
 	if _, ok := missing[name]; !ok {
-		for _, n := range append(live, a.opts.Name) {
-			if n == name {
-				return api.Invalid("%s is heard of: it is part of the fleet", name).WithHint("stop it, or have it leave: run %s there", api.Operation("fleet leave"))
-			}
+		if name == a.opts.Name || slices.Contains(live, name) {
+			return api.Invalid("%s is heard of: it is part of the fleet", name).WithHint("stop it, or have it leave: run %s there", api.Operation("fleet leave"))
 		}
 		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no proxy %s in the fleet", api.Printable(name))}
 	}
@@ -218,10 +217,7 @@ func (a *Agent) round() {
 	}
 	var state State
 	if err == nil {
-		err = bounded(a.ctx, a.opts.Patience, func(ctx context.Context) (err error) {
-			state, err = a.opts.Backend.Look(ctx)
-			return err
-		})
+		state, err = a.look(a.ctx)
 	}
 	if err == nil {
 		err = a.follow(state)
@@ -287,6 +283,15 @@ func (a *Agent) readLeases(ctx context.Context) error {
 	}
 	a.leases.saw(all, time.Now())
 	return nil
+}
+
+// look reads the state of the backend.
+func (a *Agent) look(ctx context.Context) (state State, err error) {
+	err = bounded(ctx, a.opts.Patience, func(ctx context.Context) (err error) {
+		state, err = a.opts.Backend.Look(ctx)
+		return err
+	})
+	return state, err
 }
 
 // bounded calls a backend, and gives up on it after a time, also if it does not heed its context.

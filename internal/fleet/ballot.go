@@ -223,15 +223,6 @@ func (a *Agent) isMember(name string) bool {
 	return isMissing || slices.Contains(live, name)
 }
 
-// look reads the state of the backend.
-func (a *Agent) look(ctx context.Context) (state State, err error) {
-	err = bounded(ctx, a.opts.Patience, func(ctx context.Context) (err error) {
-		state, err = a.opts.Backend.Look(ctx)
-		return err
-	})
-	return state, err
-}
-
 // poll reads the acknowledgements, and who is there, until done says that it is over. It returns
 // the error of the backend if that does not answer for longer than there is patience.
 func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool, error)) error {

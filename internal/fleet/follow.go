@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -88,10 +89,7 @@ func (a *Agent) hear(state State) {
 		}
 	}
 	for plan := range a.acks {
-		isAwaited := false
-		for _, p := range state.Plans {
-			isAwaited = isAwaited || p.ID == plan
-		}
+		isAwaited := slices.ContainsFunc(state.Plans, func(p Plan) bool { return p.ID == plan })
 		if !isAwaited && !a.coordinates[plan] {
 			delete(a.acks, plan)
 		}
