@@ -54,27 +54,25 @@ func (x *exchange) beginHead() {
 				h.hasEncoding = len(values) > 0 && values[0] != ""
 			case name == "Trailer":
 				h.hasTrailers = true
-				x.announce(values)
+				for trailer := range announced(values) {
+					if httpguts.ValidTrailerHeader(trailer) {
+						h.trailers = append(h.trailers, trailer)
+					}
+				}
 			}
 			names = append(names, name)
 		}
 	}
+	x.writeFields(names)
+}
+
+// writeFields writes fields into the buffer, in the order of their names, which it keeps the room of.
+func (x *exchange) writeFields(names []string) {
+	b := x.conn.buf
 	slices.Sort(names)
 	b.names = names
 	for _, name := range names {
 		b.out = appendField(b.out, name, x.header[name])
-	}
-}
-
-// announce notes the trailers that the answer announces.
-func (x *exchange) announce(lists []string) {
-	for _, list := range lists {
-		for name := range strings.SplitSeq(list, ",") {
-			name = http.CanonicalHeaderKey(strings.Trim(name, " \t"))
-			if name != "" && httpguts.ValidTrailerHeader(name) {
-				x.answer.trailers = append(x.answer.trailers, name)
-			}
-		}
 	}
 }
 
@@ -123,11 +121,7 @@ func (x *exchange) inform(status int) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
-	b.names = names
-	for _, name := range names {
-		b.out = appendField(b.out, name, x.header[name])
-	}
+	x.writeFields(names)
 	b.out = append(b.out, "\r\n"...)
 	sent := x.sent
 	x.flush()

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"iter"
 	"net/http"
 	"net/url"
 	"strings"
@@ -56,10 +57,6 @@ func (c *conn) newExchange() (*exchange, error) {
 			continue
 		case "Transfer-Encoding":
 			continue
-		case "Content-Length":
-			if r.Header["Content-Length"] != nil {
-				continue // the same again, or the head would have been refused
-			}
 		}
 		if before, again := r.Header[name]; again {
 			r.Header[name] = append(before, value)
@@ -108,22 +105,31 @@ func (x *exchange) announceTrailers() error {
 		return nil
 	}
 	delete(r.Header, "Trailer")
-	for _, list := range lists {
-		for name := range strings.SplitSeq(list, ",") {
-			name = http.CanonicalHeaderKey(strings.Trim(name, " \t"))
-			switch name {
-			case "":
-				continue
-			case "Transfer-Encoding", "Trailer", "Content-Length":
-				return errors.New("a trailer is announced that must not be one")
-			}
-			if r.Trailer == nil {
-				r.Trailer = make(http.Header)
-			}
-			r.Trailer[name] = nil
+	for name := range announced(lists) {
+		switch name {
+		case "Transfer-Encoding", "Trailer", "Content-Length":
+			return errors.New("a trailer is announced that must not be one")
 		}
+		if r.Trailer == nil {
+			r.Trailer = make(http.Header)
+		}
+		r.Trailer[name] = nil
 	}
 	return nil
+}
+
+// announced yields the names that the lists of a Trailer field have, in their canonical form.
+func announced(lists []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, list := range lists {
+			for name := range strings.SplitSeq(list, ",") {
+				name = http.CanonicalHeaderKey(strings.Trim(name, " \t"))
+				if name != "" && !yield(name) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // text returns the strings of a request one after the other, as takeText takes them: one
@@ -153,7 +159,7 @@ func (x *exchange) parseTarget() error {
 		return nil
 	}
 	target := r.RequestURI
-	authority := r.Method == http.MethodConnect && target[0] != '/'
+	authority := r.Method == http.MethodConnect // whose target has no path
 	if authority {
 		target = "http://" + target
 	}

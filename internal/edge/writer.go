@@ -147,12 +147,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 		return x.count(p)
 	}
 	if len(x.pending)+len(p) <= pendingSize {
-		if x.pendingIn == nil {
-			x.pendingIn = pendingPool.Get().(*[pendingSize]byte)
-			x.pending = x.pendingIn[:0]
-		}
-		x.pending = append(x.pending, p...)
-		return x.count(p)
+		return x.keep(p)
 	}
 	if !x.committed && len(x.pending) == 0 {
 		x.commit(p, false)
@@ -166,12 +161,13 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return x.count(p)
 }
 
-// keep keeps p for the next chunk.
+// keep keeps p, which pending has room for.
 func (x *exchange) keep(p []byte) (int, error) {
 	if x.pendingIn == nil {
 		x.pendingIn = pendingPool.Get().(*[pendingSize]byte)
+		x.pending = x.pendingIn[:0]
 	}
-	x.pending = append(x.pendingIn[:0], p...)
+	x.pending = append(x.pending, p...)
 	return x.count(p)
 }
 
