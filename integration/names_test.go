@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,8 +93,7 @@ func runAs(t *testing.T, p *rig.Proxy, name string, args ...string) rig.Result {
 	must(t, err)
 	as := exec.Command(cmd.Path, args...)
 	as.Args[0], as.Env = name, cmd.Env
-	var stdout, stderr bytes.Buffer
-	as.Stdout, as.Stderr = &stdout, &stderr
-	_ = as.Run()
-	return rig.Result{Code: as.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
+	r, err := rig.ResultOf(as)
+	must(t, err)
+	return r
 }

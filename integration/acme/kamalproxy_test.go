@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -67,12 +66,9 @@ func (s *kamalProcess) String() string { return s.program }
 // resultOf runs a command.
 func resultOf(t *testing.T, cmd *exec.Cmd) rig.Result {
 	t.Helper()
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		t.Fatal(err)
-	}
-	return rig.Result{Code: cmd.ProcessState.ExitCode(), Stdout: out.String(), Stderr: errs.String()}
+	r, err := rig.ResultOf(cmd)
+	must(t, err)
+	return r
 }
 
 // kamalImage is what `make docker-kamal` builds.

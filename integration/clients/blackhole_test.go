@@ -17,10 +17,9 @@ import (
 // boundSocket returns a socket that has an address and does not listen on it.
 func boundSocket(t *testing.T) (fd int, addr string) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := bind(0)
 	must(t, err)
 	t.Cleanup(func() { _ = unix.Close(fd) })
-	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	name, err := unix.Getsockname(fd)
 	must(t, err)
 	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)

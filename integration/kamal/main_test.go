@@ -196,13 +196,11 @@ func (s *server) run(args ...string) rig.Result {
 
 func (s *server) runProgram(program string, args ...string) rig.Result {
 	s.t.Helper()
-	var out, errs strings.Builder
 	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = s.environ(), &out, &errs
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		s.t.Fatal(err)
-	}
-	return rig.Result{Code: cmd.ProcessState.ExitCode(), Stdout: out.String(), Stderr: errs.String()}
+	cmd.Env = s.environ()
+	r, err := rig.ResultOf(cmd)
+	must(s.t, err)
+	return r
 }
 
 // do runs a command that has to succeed.

@@ -324,9 +324,14 @@ func (p *Proxy) Run(args ...string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	return ResultOf(cmd)
+}
+
+// ResultOf runs a command to its end. The error is that it could not be run.
+func ResultOf(cmd *exec.Cmd) (Result, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
+	err := cmd.Run()
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		return Result{}, err
 	}
