@@ -456,8 +456,11 @@ func (s *scenario) removeSecondApp() {
 
 func (s *scenario) removeAll() {
 	s.begin("remove")
-	// Kamal removes the proxy before it asks it to remove an accessory, which fails whatever proxy it is.
+	// Kamal removes the proxy before it asks it to remove an accessory that deploy.yml names, which fails
+	// whatever proxy it is.
 	s.succeeds(s.app.kamal("v3", "accessory", "remove", "side", "-y"))
+	alone, _, _ := strings.Cut(appConfig, "accessories:\n")
+	s.app.configure(alone)
 	// Kamal removes the containers of all roles at a time, and Docker refuses that if the
 	// roles are on one host.
 	r := s.app.kamal("v3", "remove", "-y")
