@@ -151,7 +151,7 @@ func (a *Agent) Leave(ctx context.Context) error {
 	if taken {
 		return nil // the lease is another one's
 	}
-	return bounded(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Leave(ctx, a.opts.Name) })
+	return a.remove(ctx, a.opts.Name)
 }
 
 // Forget removes a proxy that is gone for good. It returns an [api.Error] if there is none of that
@@ -167,10 +167,15 @@ func (a *Agent) Forget(ctx context.Context, name string) error {
 		}
 		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no proxy %s in the fleet", api.Printable(name))}
 	}
-	if err := bounded(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Leave(ctx, name) }); err != nil {
+	if err := a.remove(ctx, name); err != nil {
 		return unreachable(err)
 	}
 	return a.readLeases(ctx)
+}
+
+// remove removes the lease of a proxy.
+func (a *Agent) remove(ctx context.Context, name string) error {
+	return boundedDo(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Leave(ctx, name) })
 }
 
 // Status describes the fleet as this proxy sees it.
@@ -251,11 +256,7 @@ func (a *Agent) beat() error {
 	a.self.Beats++
 	l := a.self
 	a.mu.Unlock()
-	var before Lease
-	err := bounded(a.ctx, a.opts.Patience, func(ctx context.Context) (err error) {
-		before, err = a.opts.Backend.Beat(ctx, l)
-		return err
-	})
+	before, err := bounded(a.ctx, a.opts.Patience, func(ctx context.Context) (Lease, error) { return a.opts.Backend.Beat(ctx, l) })
 	if err != nil {
 		return unreachable(err)
 	}
@@ -273,11 +274,7 @@ func (a *Agent) beat() error {
 
 // readLeases reads who is there.
 func (a *Agent) readLeases(ctx context.Context) error {
-	var all []Lease
-	err := bounded(ctx, a.opts.Patience, func(ctx context.Context) (err error) {
-		all, err = a.opts.Backend.Leases(ctx)
-		return err
-	})
+	all, err := bounded(ctx, a.opts.Patience, a.opts.Backend.Leases)
 	if err != nil {
 		return unreachable(err)
 	}
@@ -286,33 +283,41 @@ func (a *Agent) readLeases(ctx context.Context) error {
 }
 
 // look reads the state of the backend.
-func (a *Agent) look(ctx context.Context) (state State, err error) {
-	err = bounded(ctx, a.opts.Patience, func(ctx context.Context) (err error) {
-		state, err = a.opts.Backend.Look(ctx)
-		return err
-	})
-	return state, err
+func (a *Agent) look(ctx context.Context) (State, error) {
+	return bounded(ctx, a.opts.Patience, a.opts.Backend.Look)
 }
 
-// bounded calls a backend, and gives up on it after a time, also if it does not heed its context.
-func bounded(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
+// bounded calls a backend, and gives up on it after a time, also if it does not heed its context. What
+// comes of a call that was given up goes nowhere: so it is returned, and call must not keep it elsewhere.
+func bounded[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (result T, err error) {
+	type outcome struct {
+		result T
+		err    error
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
-	done := make(chan error, 1)
+	done := make(chan outcome, 1)
 	go func() {
 		defer cancel()
-		done <- call(ctx)
+		result, err := call(ctx)
+		done <- outcome{result, err}
 	}()
 	select {
-	case err := <-done:
-		return err
+	case o := <-done:
+		return o.result, o.err
 	case <-ctx.Done():
 		select {
-		case err := <-done:
-			return err
+		case o := <-done:
+			return o.result, o.err
 		default:
-			return context.Cause(ctx)
+			return result, context.Cause(ctx)
 		}
 	}
+}
+
+// boundedDo is bounded for a call that returns nothing else than an error.
+func boundedDo(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
+	_, err := bounded(ctx, timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
+	return err
 }
 
 // unreachable says that the backend has not answered, and nothing has changed.

@@ -68,10 +68,9 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 	a.mu.Lock()
 	a.coordinates[b.plan.ID] = true
 	a.mu.Unlock()
-	err := a.call(ctx, func(ctx context.Context) (err error) {
-		b.plan.Revision, err = a.opts.Backend.Propose(ctx, b.plan)
-		return err
-	})
+	plan := b.plan // the call may outlive its time, and b.plan gets a revision
+	var err error
+	b.plan.Revision, err = a.call(ctx, func(ctx context.Context) (uint64, error) { return a.opts.Backend.Propose(ctx, plan) })
 	if err == nil {
 		waiting, stop := context.WithTimeout(ctx, p.Timeout)
 		err = b.awaitPrepared(waiting)
@@ -100,14 +99,14 @@ func (a *Agent) mayCoordinate() error {
 	return nil
 }
 
-// call calls the backend, and again if it does not answer, for as long as there is patience.
-// [ErrSuperseded] and a [*ClaimedError] are answers.
-func (a *Agent) call(ctx context.Context, do func(context.Context) error) error {
+// call calls the backend for a revision, and again if it does not answer, for as long as there is
+// patience. [ErrSuperseded] and a [*ClaimedError] are answers.
+func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, error)) (uint64, error) {
 	over := time.Now().Add(a.opts.Patience)
 	for {
-		err := bounded(ctx, max(time.Until(over), time.Millisecond), do)
+		revision, err := bounded(ctx, max(time.Until(over), time.Millisecond), ask)
 		if err == nil || isAnswer(err) || ctx.Err() != nil || time.Now().After(over) {
-			return err
+			return revision, err
 		}
 		sleep(ctx, a.opts.Poll)
 	}
@@ -228,11 +227,7 @@ func (a *Agent) isMember(name string) bool {
 func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool, error)) error {
 	answered := time.Now()
 	for {
-		var all []Ack
-		err := bounded(ctx, b.a.opts.Patience, func(ctx context.Context) (err error) {
-			all, err = b.a.opts.Backend.Acks(ctx, b.plan.ID)
-			return err
-		})
+		all, err := bounded(ctx, b.a.opts.Patience, func(ctx context.Context) ([]Ack, error) { return b.a.opts.Backend.Acks(ctx, b.plan.ID) })
 		if err == nil {
 			err = b.a.readLeases(ctx)
 		}
@@ -273,11 +268,7 @@ func isFinal(err error) bool {
 
 // Decide implements [proxy.Ballot].
 func (b *ballot) Decide() (uint64, error) {
-	var revision uint64
-	err := b.a.call(b.a.ctx, func(ctx context.Context) (err error) {
-		revision, err = b.a.opts.Backend.Decide(ctx, b.plan)
-		return err
-	})
+	revision, err := b.a.call(b.a.ctx, func(ctx context.Context) (uint64, error) { return b.a.opts.Backend.Decide(ctx, b.plan) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
@@ -374,6 +365,6 @@ func (b *ballot) Close() {
 	}
 	// Nobody waits for that: a plan that stays is presumed to be given up when its time is over.
 	b.a.work.Go(func() {
-		_ = bounded(b.a.ctx, b.a.opts.Patience, func(ctx context.Context) error { return b.a.opts.Backend.Withdraw(ctx, b.plan) })
+		_ = boundedDo(b.a.ctx, b.a.opts.Patience, func(ctx context.Context) error { return b.a.opts.Backend.Withdraw(ctx, b.plan) })
 	})
 }

@@ -175,7 +175,7 @@ func (a *Agent) acknowledge(ctx context.Context, ack Ack) {
 		}
 		a.acks[ack.Plan] = ack
 		a.mu.Unlock()
-		err := bounded(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Ack(ctx, ack) })
+		err := boundedDo(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Ack(ctx, ack) })
 		if err == nil || ctx.Err() != nil {
 			return
 		}
