@@ -208,7 +208,7 @@ var heads = []string{
 	"GET /a|b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET http://other/path?q HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET http://other HTTP/1.1\r\nHost: x\r\n\r\n",
-	"GET http://user:pass@other:80/ HTTP/1.1\r\nHost: x\r\n\r\n",
+	"GET http://other:80/ HTTP/1.1\r\nHost: x\r\n\r\n",
 	"GET a/b HTTP/1.1\r\nHost: x\r\n\r\n",
 	"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
 	"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n",
@@ -245,6 +245,11 @@ var heads = []string{
 // stricter are requests that the edge refuses and net/http serves, with the section of RFC 9112
 // that allows that or asks for it.
 var stricter = map[string]string{
+	"GET http://user:pass@other:80/ HTTP/1.1\r\nHost: x\r\n\r\n":                                     "RFC 9110, 4.2.4: a name and a password deceive about the host",
+	"GET / HTTP/1.1\r\nHost: x:y\r\n\r\n":                                                            "3.2: the port of a host is a number",
+	"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n":                                                           "3.2: what has brackets is an address of IPv6",
+	"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n":                                                          "RFC 9110, 9.3.6: CONNECT has no default port",
+	"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked, chunked\r\n\r\n":                "6.1: chunked is applied once, and last",
 	"CONNECT /a HTTP/1.1\r\nHost: a:80\r\n\r\n":                                                      "3.2.3: CONNECT has an authority as its target, and nothing else",
 	"GET * HTTP/1.1\r\nHost: x\r\n\r\n":                                                              "3.2.4: the asterisk is for OPTIONS alone",
 	"GET /a%20b/%2f?q=%zz&x#y HTTP/1.1\r\nHost: x\r\n\r\n":                                           "3.2: a target has no fragment, and servers differ in whether it is part of the path",

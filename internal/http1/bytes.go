@@ -10,7 +10,7 @@ const (
 	// targetByte may be in a request target: what RFC 3986 has, and what clients send although it
 	// is not there, such as bytes above ASCII; but no space, control character nor fragment.
 	targetByte
-	// hostByte may be in a Host field: what uri-host and port of RFC 3986 consist of.
+	// hostByte may be in a name of a host: reg-name of RFC 3986, section 3.2.2.
 	hostByte
 )
 
@@ -27,7 +27,7 @@ var classes = func() (c [256]byte) {
 		if b > ' ' && b != 0x7f && b != '#' {
 			c[i] |= targetByte
 		}
-		if alphanumeric || contains("-._~%!$&'()*+,;=:[]", b) {
+		if alphanumeric || contains("-._~%!$&'()*+,;=", b) {
 			c[i] |= hostByte
 		}
 	}

@@ -1,5 +1,7 @@
 package http1
 
+import "bytes"
+
 // Field is a field line of a head, as it was sent. Value has no white space around it. Both point into
 // the bytes that were parsed.
 type Field struct{ Name, Value []byte }
@@ -28,7 +30,7 @@ type Request struct {
 	// Expect says that there is an Expect field (RFC 9110, section 10.1.1).
 	Expect bool
 
-	keepAlive, hasCoding bool
+	keepAlive, hasCoding, otherCoding bool
 }
 
 // Parse reads a head from the beginning of b and returns its size. One empty line before it is skipped
@@ -118,18 +120,27 @@ func word(b []byte, i int, class byte, malformed *Error) (found []byte, next int
 // may have is for whom the request is served by.
 func (r *Request) checkTarget() error {
 	t := r.Target
-	switch {
-	case string(r.Method) == "CONNECT": // the authority form, and only that
-		if skip(t, 0, hostByte) != len(t) {
+	if string(r.Method) == "CONNECT" { // the authority form, and only that; there is no default port
+		if a, ok := parseAuthority(t); !ok || len(a.host) == 0 || len(a.port) == 0 {
 			return errTarget
 		}
-	case t[0] == '/', len(t) == 1 && t[0] == '*' && string(r.Method) == "OPTIONS":
-	case len(t) > len("http://") && equalFold(t[:len("http://")], "http://"):
-	case len(t) > len("https://") && equalFold(t[:len("https://")], "https://"):
-	default:
-		return errTarget
+		return nil
 	}
-	return nil
+	if t[0] == '/' || len(t) == 1 && t[0] == '*' && string(r.Method) == "OPTIONS" {
+		return nil
+	}
+	for _, scheme := range []string{"http://", "https://"} {
+		if len(t) > len(scheme) && equalFold(t[:len(scheme)], scheme) {
+			rest := t[len(scheme):]
+			if end := bytes.IndexAny(rest, "/?"); end >= 0 {
+				rest = rest[:end]
+			}
+			if a, ok := parseAuthority(rest); ok && len(a.host) > 0 { // RFC 9110, section 4.2.1
+				return nil
+			}
+		}
+	}
+	return errTarget
 }
 
 // endOfLine expects the end of a line at i, and returns where the next one begins.
@@ -225,7 +236,7 @@ func (r *Request) host(value []byte) error {
 	if r.Host != nil {
 		return errHosts
 	}
-	if skip(value, 0, hostByte) != len(value) {
+	if a, ok := parseAuthority(value); !ok || len(a.host) == 0 && a.port != nil {
 		return errHost
 	}
 	r.Host = value[:len(value):len(value)]
@@ -266,28 +277,23 @@ func (r *Request) length(value []byte) error {
 	return nil
 }
 
-// coding reads a Transfer-Encoding. The only one that is known is chunked.
+// coding reads a Transfer-Encoding. The only one that is known is chunked. What is malformed is refused
+// before what is not known.
 func (r *Request) coding(value []byte) error {
-	if r.Chunked { // and it was not the last
-		return errCodings
-	}
 	r.hasCoding = true
 	for more := true; more; {
 		var coding []byte
 		coding, value, more = next(value)
 		end := skip(coding, 0, tokenByte)
 		switch {
-		case end == 0:
+		case end == 0, end < len(coding): // an empty element, or parameters, which no coding has that is in use
 			return errCoding
-		case r.Chunked:
+		case r.Chunked: // and it was not the last
 			return errCodings
-		case end == len(coding) && equalFold(coding, "chunked"):
+		case equalFold(coding, "chunked"):
 			r.Chunked = true
-		case end < len(coding):
-			return errCoding // parameters, which no coding has that is in use
 		default:
-			r.Chunked = false
-			return errOtherCoding
+			r.otherCoding = true
 		}
 	}
 	return nil
@@ -302,6 +308,8 @@ func (r *Request) finish() error {
 		return errOldCoding
 	case r.hasCoding && r.ContentLength >= 0:
 		return errBoth
+	case r.otherCoding:
+		return errOtherCoding
 	}
 	if r.Minor == 0 && !r.keepAlive {
 		r.Close = true

@@ -41,6 +41,12 @@ func served() (all []Case) {
 	add("an escaped path", "3.2.1", "GET /%2e%2E/a%20b HTTP/1.1\r\nHost: app.test\r\n\r\n")
 	add("a port in the host", "3.2", "GET / HTTP/1.1\r\nHost: app.test:8080\r\n\r\n")
 	add("an address of IPv6", "3.2", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n")
+	add("an address of IPv6 with one of IPv4 in it", "3.2", "GET / HTTP/1.1\r\nHost: [::ffff:192.0.2.1]\r\n\r\n")
+	add("an address of IPv4", "3.2", "GET / HTTP/1.1\r\nHost: 192.0.2.1:80\r\n\r\n")
+	add("an empty port in the host", "RFC 3986, 3.2.3", "GET / HTTP/1.1\r\nHost: app.test:\r\n\r\n")
+	add("an escape in the host", "RFC 3986, 3.2.2", "GET / HTTP/1.1\r\nHost: a%2db_c.test\r\n\r\n")
+	add("a target with scheme and host", "3.2.2", "GET http://app.test/a HTTP/1.1\r\nHost: app.test\r\n\r\n")
+	add("a target with scheme, host, port and query", "3.2.2", "GET HTTP://app.test:80?a HTTP/1.1\r\nHost: app.test:80\r\n\r\n")
 	add("no white space behind the colon", "5.1", plain+"X-A:b\r\n\r\n")
 	add("white space around a value", "5.1", plain+"X-A: \t b \t \r\n\r\n")
 	add("an empty value", "5.1", plain+"X-A:\r\n\r\n")
@@ -71,7 +77,9 @@ func lines() (all []Case) {
 		"GET", "GET /", "GET / ", "/ HTTP/1.1", "GET HTTP/1.1", "GET / HTTP", "GET / HTTP/", "GET / HTTP/1", "GET / HTTP/1.", "GET / HTTP/1.1x", "GET / HTTP/1.1.1", "GET / HTTP/11", "GET / HTTP/01.1",
 		"GET / http/1.1", "GET / HTTPS/1.1", "GET / HTTP /1.1", "GET / HTTP/ 1.1", "GET / HTTP/1 .1", "GET / HTTP/1,1", "GET / HTTP/-1.1", "GET / HTTP/+1.1", "GET / HTTP/a.1", "GET / HTTP/1.a", "GET / ICAP/1.0",
 		"G@T / HTTP/1.1", "G:T / HTTP/1.1", "(GET) / HTTP/1.1", "GET a HTTP/1.1", "GET a/b HTTP/1.1", "GET ?a HTTP/1.1", "GET * HTTP/1.1", "GET /a#b HTTP/1.1", "GET /#b HTTP/1.1", "GET ftp://app.test/ HTTP/1.1", "GET http:/a HTTP/1.1", "GET http:// HTTP/1.1",
-		"GET app.test:80 HTTP/1.1", "CONNECT /a HTTP/1.1", "CONNECT http://app.test/ HTTP/1.1", "OPTIONS ** HTTP/1.1", "OPTIONS *a HTTP/1.1", "POST * HTTP/1.1",
+		"GET app.test:80 HTTP/1.1", "CONNECT /a HTTP/1.1", "CONNECT http://app.test/ HTTP/1.1", "CONNECT app.test HTTP/1.1", "CONNECT app.test: HTTP/1.1", "CONNECT :443 HTTP/1.1", "CONNECT app.test:443:443 HTTP/1.1", "CONNECT app.test:https HTTP/1.1", "CONNECT user@app.test:443 HTTP/1.1", "CONNECT [::1 HTTP/1.1", "CONNECT * HTTP/1.1",
+		"GET http:///a HTTP/1.1", "GET http://:80/a HTTP/1.1", "GET http://?a HTTP/1.1", "GET http://user@app.test/ HTTP/1.1", "GET http://user:pw@app.test/ HTTP/1.1", "GET http://app.test:a/ HTTP/1.1", "GET http://app.test:80:80/ HTTP/1.1", "GET http://app[test/ HTTP/1.1", "GET http://[::1/ HTTP/1.1", "GET http://app.test\\a HTTP/1.1", "GET https:///a HTTP/1.1", "GET https://%zz/ HTTP/1.1", "GET http://ä/ HTTP/1.1",
+		"OPTIONS ** HTTP/1.1", "OPTIONS *a HTTP/1.1", "POST * HTTP/1.1",
 	} {
 		refuse("3", fmt.Sprintf("the request line %q", line), line+rest, 400)
 	}
@@ -137,7 +145,10 @@ func fields() (all []Case) {
 	} {
 		all = append(all, Case{name, "5.1, 5.2", post + lines + "\r\n", 400})
 	}
-	for _, host := range []string{"a b", "a/b", "a@b", "user:pw@a", "a?b", "a#b", "a\\b", "a\"b", "<a>", "a\tb", "{a}", "a|b", "a^b", "a`b", "http://a/", "//a", "ä"} {
+	for _, host := range []string{"a b", "a/b", "a@b", "user:pw@a", "a?b", "a#b", "a\\b", "a\"b", "<a>", "a\tb", "{a}", "a|b", "a^b", "a`b", "http://a/", "//a", "ä",
+		"a:b", "a:b:c", "a:80:80", "a::80", "a:-1", "a:+1", "a: 80", "a:8o", "a:80,b", ":", ":80", "a[b", "a]b", "[", "]", "[]", "[a]", "[::1", "::1]", "::1", "[::1]a", "[::1]80", "[::1]:a", "[::1]:80:80", "[[::1]]", "[::1%25eth0]", "[::1%eth0]",
+		"[192.0.2.1]", "[1:2:3:4:5:6:7:8:9]", "[::ffff:192.0.2.256]", "[v1.a]", "[vF.a:b]", "%", "%4", "a%", "a%4", "a%zz", "%zz", "a%4g", "%%41",
+	} {
 		all = append(all, Case{fmt.Sprintf("the host %q", host), "3.2", "GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n", 400})
 	}
 	for _, lines := range []string{"Host: app.test\r\nHost: app.test\r\n", "Host: app.test\r\nHost: other.test\r\n", "Host: app.test\r\nhost: other.test\r\n", "Host:\r\nHost: app.test\r\n", "Host: app.test, other.test other\r\n"} {
@@ -160,15 +171,16 @@ func framing() (all []Case) {
 	}
 	for _, coding := range []string{
 		"", " ", ",", ",chunked", "chunked,", ", chunked", "chunked, ", "chunked,,", "chunked, chunked", "chunked,chunked", "chunked chunked", "chunked;", "chunked;q=1", "chunked; a=b", "\"chunked\"", "chunked\v", "\fchunked", "\x00chunked", "chunked\x00", "chunked\x7f", "ch\x01unked",
-		"(chunked)", "chunked, gzip", "chunked, identity", "chunked, a", "chunked\xa0", "\xa0chunked", "chünked", "chunked/1", "chunked=1", "[chunked]", "chunked:", ":chunked", "a=b", "gzip;q=1", "gz ip", "@gzip",
+		"(chunked)", "chunked, gzip", "chunked, identity", "chunked, a", "chunked\xa0", "\xa0chunked", "chünked", "chunked/1", "chunked=1", "[chunked]", "chunked:", ":chunked", "a=b", "gzip;q=1", "gz ip", "@gzip", "gzip,", ",gzip", "gzip,,chunked", "gzip, ,chunked", "gzip, chunked, chunked", "gzip, chunked, gzip", "gzip, chunked;q=1", "gzip; a=b, chunked",
 	} {
 		refuse("6.1", "Transfer-Encoding: "+coding+"\r\n", 400)
 	}
-	for _, coding := range []string{"gzip", "identity", "deflate", "compress", "x-gzip", "gzip, chunked", "identity, chunked", "gzip,chunked", "xchunked", "chunkedx", "chunk", "CHUNKE", "'chunked", "'chunked'", "gzip, gzip", "gzip,", "identity,identity"} {
+	for _, coding := range []string{"gzip", "identity", "deflate", "compress", "x-gzip", "gzip, chunked", "identity, chunked", "gzip,chunked", "xchunked", "chunkedx", "chunk", "CHUNKE", "'chunked", "'chunked'", "gzip, gzip", "identity,identity", "gzip, br, chunked"} {
 		refuse("6.1", "Transfer-Encoding: "+coding+"\r\n", 501)
 	}
 	for _, lines := range []string{
 		"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "Transfer-Encoding: chunked\r\nTransfer-Encoding:\r\n", "Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n",
+		"Transfer-Encoding: gzip\r\nTransfer-Encoding:\r\n", "Transfer-Encoding: gzip, chunked\r\nTransfer-Encoding: gzip\r\n", "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nTransfer-Encoding: gzip, chunked\r\n",
 		"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", "transfer-encoding: CHUNKED\r\ncontent-length: 5\r\n", "Content-Length: 5\r\nX-A: b\r\nTransfer-Encoding: chunked\r\nX-C: d\r\n",
 	} {
 		refuse("6.1, 6.3", lines, 400)
@@ -183,7 +195,7 @@ func framing() (all []Case) {
 func everyByte() (all []Case) {
 	const (
 		token  = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-		inHost = "-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		inHost = "-._~!$&'()*+,;=:0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	)
 	for i := range 256 {
 		b := string([]byte{byte(i)})
