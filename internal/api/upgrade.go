@@ -60,7 +60,7 @@ type Process struct {
 }
 
 // ProcessList are the processes of the proxy: the one that decides about services, and those that
-// it has taken over from and that still have clients.
+// it has taken over from and that still have clients, the newest first.
 type ProcessList struct {
 	Processes []Process `json:"processes"`
 }

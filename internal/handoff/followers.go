@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -188,7 +189,8 @@ func (f *Followers) Drain(service string, release int, progress func(requests, s
 	return all, err
 }
 
-// Processes returns what each of them still has, without those that do not answer in time.
+// Processes returns what each of them still has, the newest first, without those that do not answer in
+// time.
 func (f *Followers) Processes() (all []api.Process) {
 	var mu sync.Mutex
 	_ = f.each(func(one *follower) error {
@@ -200,6 +202,7 @@ func (f *Followers) Processes() (all []api.Process) {
 		}
 		return nil
 	})
+	slices.SortFunc(all, func(a, b api.Process) int { return cmp.Compare(b.Generation, a.Generation) })
 	return all
 }
 
