@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,31 +21,34 @@ import (
 // sleeper is a program that does nothing, in place of the one that images have.
 const sleeper = "package main\n\nimport (\n\t\"os\"\n\t\"os/signal\"\n\t\"syscall\"\n)\n\nfunc main() {\n\tc := make(chan os.Signal, 1)\n\tsignal.Notify(c, syscall.SIGTERM)\n\t<-c\n}\n"
 
-// dockerImage makes an image of the proxy, without a registry: programs of Go need no others.
+// dockerImage makes an image of the proxy that is tested, without a registry: it has the programs, and the
+// libraries that they need.
 func dockerImage(t *testing.T, name string) {
 	t.Helper()
-	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "sleep.go"), []byte(sleeper), 0o600))
-	build := func(output string, args ...string) {
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-tags", "nobadger,nomysql,nopgx", "-pgo=off", "-o", filepath.Join(dir, output)}, args...)...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("building %s: %v\n%s", output, err, out)
+	source := filepath.Join(t.TempDir(), "sleep.go")
+	must(t, os.WriteFile(source, []byte(sleeper), 0o600))
+	sleep, err := rig.Build("sleep", source)
+	must(t, err)
+	parachute, err := rig.ParachuteBinary()
+	must(t, err)
+	example, err := rig.ExampleBinary()
+	must(t, err)
+
+	image := map[string]string{"usr/bin/sleep": sleep, "usr/bin/parachute": parachute, "usr/bin/example": example}
+	for _, program := range []string{sleep, parachute, example} {
+		for _, library := range librariesOf(program) {
+			image[strings.TrimPrefix(library, "/")] = library
 		}
 	}
-	build("sleep", filepath.Join(dir, "sleep.go"))
-	build("parachute", "../caddy/parachute")
-	build("example", "../example")
-
 	var files bytes.Buffer
 	w := tar.NewWriter(&files)
-	for _, folder := range []string{"usr/", "usr/bin/", "tmp/", "data/", "run/", "run/parachute/"} {
+	for _, folder := range []string{"tmp/", "data/", "run/", "run/parachute/"} {
 		must(t, w.WriteHeader(&tar.Header{Name: folder, Mode: 0o700, Typeflag: tar.TypeDir}))
 	}
-	for _, program := range []string{"sleep", "parachute", "example"} {
-		content, err := os.ReadFile(filepath.Join(dir, program))
+	for path, from := range image {
+		content, err := os.ReadFile(from)
 		must(t, err)
-		must(t, w.WriteHeader(&tar.Header{Name: "usr/bin/" + program, Mode: 0o755, Size: int64(len(content))}))
+		must(t, w.WriteHeader(&tar.Header{Name: path, Mode: 0o755, Size: int64(len(content))}))
 		_, err = w.Write(content)
 		must(t, err)
 	}
@@ -56,6 +60,20 @@ func dockerImage(t *testing.T, name string) {
 		t.Skipf("this Docker takes no images: %v: %s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("docker", "rmi", name).Run() })
+}
+
+var libraryPath = regexp.MustCompile(`(/\S+) \(0x`)
+
+// librariesOf returns the libraries that are loaded with a program: none if it is linked statically.
+func librariesOf(program string) (paths []string) {
+	loaded, err := exec.Command("ldd", program).Output()
+	if err != nil {
+		return nil
+	}
+	for _, found := range libraryPath.FindAllSubmatch(loaded, -1) {
+		paths = append(paths, string(found[1]))
+	}
+	return paths
 }
 
 // dockerNetwork makes a network, and skips the test where none can be made, or no port be

@@ -27,13 +27,13 @@ var ParachuteBinary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("PARACHUTE_BIN"); path != "" {
 		return path, nil
 	}
-	return build("parachute", "./caddy/parachute")
+	return Build("parachute", "./caddy/parachute")
 })
 
 // ExampleBinary returns the path of the sample application, built once per
 // process.
 var ExampleBinary = sync.OnceValues(func() (string, error) {
-	return build("example", "./example")
+	return Build("example", "./example")
 })
 
 // binaries is where built programs are put. RemoveBinaries removes it.
@@ -48,7 +48,9 @@ func RemoveBinaries() {
 	}
 }
 
-func build(name, pkg string) (string, error) {
+// Build builds a program of ours, or of a file with the whole path, as the other programs are built, and
+// returns its path. RemoveBinaries removes it.
+func Build(name, pkg string) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
