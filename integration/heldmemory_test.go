@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // TestAThousandHeldUploadsCostLittleMemory and all of them are answered by the release that was
@@ -28,11 +29,17 @@ func TestAThousandHeldUploadsCostLittleMemory(t *testing.T) {
 			w.Header().Set("X-Read", fmt.Sprint(n, err))
 		})
 	}
-	deploy(t, p, to(answer("before")))
+	// They are all served at once, which takes its time with the race detector.
+	release := func(name string) api.DeployRequest {
+		req := to(answer(name))
+		req.TargetTimeout = duration(4 * patience)
+		return req
+	}
+	deploy(t, p, release("before"))
 	wantRun(t, p, 0, "pause", "default", "--queue", strconv.Itoa(held), "--max-wait", "5m")
 	before := residentMiB(t, p.PID())
 
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: held}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: held}, Timeout: 4 * patience}
 	body := bytes.Repeat([]byte("x"), size)
 	answered := make(chan string, held)
 	for range held {
@@ -55,7 +62,7 @@ func TestAThousandHeldUploadsCostLittleMemory(t *testing.T) {
 	if resp, _ := get(t, p, "app.test", "/"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("one more gets %d, to come again in %q", resp.StatusCode, resp.Header.Get("Retry-After"))
 	}
-	deploy(t, p, to(answer("next")))
+	deploy(t, p, release("next"))
 	wantRun(t, p, 0, "resume", "default")
 	for range held {
 		if got, want := <-answered, fmt.Sprintf("200 next %d <nil>", size); got != want {
