@@ -26,7 +26,7 @@ PGO ?= $(CURDIR)/caddy/parachute/default.pgo
 
 # Modules of their own, so that nothing they need gets into a Caddy build. The last only
 # says how kamal-proxy is built: it has no package.
-MODULES := tools bench integration/clients integration/acme integration/kamal integration/plugins
+MODULES := tools bench integration/clients integration/acme integration/kamal integration/parsers integration/plugins
 ALL_MODULES := $(MODULES) bench/kamal-proxy
 
 # What `make cross` builds for, and what of it: the black-box tests need Linux.
