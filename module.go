@@ -33,6 +33,7 @@ func init() {
 	caddy.RegisterModule(Handler{})
 	caddy.RegisterModule(new(ClientListener))
 	caddy.RegisterModule(new(Front))
+	caddy.RegisterModule(front.TicketKeys{})
 	caddy.RegisterModule(TrustedProxies{})
 	caddy.RegisterModule(Upstreams{})
 	caddy.RegisterModule(CertificateGetter{})
@@ -66,6 +67,8 @@ var (
 
 	_ caddy.ListenerWrapper = (*ClientListener)(nil)
 	_ caddy.Provisioner     = (*ClientListener)(nil)
+
+	_ caddytls.STEKProvider = (*front.TicketKeys)(nil)
 
 	_ caddy.ListenerWrapper = (*Front)(nil)
 	_ caddy.Provisioner     = (*Front)(nil)

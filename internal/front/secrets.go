@@ -23,6 +23,13 @@ type secrets struct {
 	Tokens quic.TokenGeneratorKey
 }
 
+// handedOver is what the next process gets besides the sockets.
+type handedOver struct {
+	secrets
+	// Tickets are missing if the process before did not hand them over.
+	Tickets ticketKeys
+}
+
 // newSecrets returns those of the first process.
 func newSecrets() (*secrets, error) {
 	s := new(secrets)
@@ -55,7 +62,7 @@ func (s *sockets) marshalSecrets() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(own)
+	return json.Marshal(handedOver{*own, s.tickets.handOver()})
 }
 
 // inheritSecrets takes over what another process had, whose place this one takes. s.mu must be
@@ -64,11 +71,12 @@ func (s *sockets) inheritSecrets(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
-	inherited := new(secrets)
-	if err := json.Unmarshal(text, inherited); err != nil {
+	var inherited handedOver
+	if err := json.Unmarshal(text, &inherited); err != nil {
 		return fmt.Errorf("reading the secrets of the process before: %w", err)
 	}
 	inherited.Epoch++ // as often as it takes: of 256 processes, all but a few have ended
-	s.secrets = inherited
+	s.secrets = &inherited.secrets
+	s.tickets.inherit(inherited.Tickets)
 	return nil
 }

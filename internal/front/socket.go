@@ -24,6 +24,8 @@ type sockets struct {
 	// secrets are those of the sockets for QUIC; nil as long as there was none.
 	secrets *secrets
 
+	// tickets are the keys of TLS session tickets.
+	tickets tickets
 	// gate is closed while another process has the sockets.
 	gate gate
 	// serveHTTP3 says that fronts serve HTTP/3.

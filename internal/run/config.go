@@ -134,7 +134,10 @@ func (o *options) baseConfig() object {
 	}
 	apps := object{"http": httpApp, "parachute": parachute}
 	if o.httpsPort != 0 {
-		apps["tls"] = object{"automation": o.automation()}
+		apps["tls"] = object{
+			"automation":      o.automation(),
+			"session_tickets": object{"key_source": object{"provider": "parachute"}}, // which upgrades hand over
+		}
 		// For --tls=internal. Whom to trust is not for a server to decide.
 		apps["pki"] = object{"certificate_authorities": object{"local": object{"install_trust": false}}}
 	}
