@@ -24,7 +24,7 @@ func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 	targets := []string{
 		"/", "/?", "/x?", "/a;b?c;d=1;e", "/?a=%zz&b=%&c=%1", "/?a;b&c=%zz", "/a%2Fb%2fc", "//", "//x", "//x/y//", "//x|y", "//x:80/y",
 		"/a/../b", "/a/./b", "/..", "/../", "/.", "/a/..%2f..%2fb", "/a/%2e%2e/b", "/a|b", "/{a}", "/a^b`c", "/a\\b", "/\"a\"", "/<a>", "/[a]",
-		"/%7Euser/~user", "/%E2%82%AC", "/%00", "/%0d%0a", "/a+b?q=a+b&&=&", "/?q=http://x/?y#", "/:a", "/@a:b@c", "/*", "/a?b?c",
+		"/%7Euser/~user", "/%E2%82%AC", "/%00", "/%0d%0a", "/a+b?q=a+b&&=&", "/?q=http://x/?y", "/:a", "/@a:b@c", "/*", "/a?b?c",
 	}
 	// What a target gets without its prefix is what is left of the clean path. One that leads
 	// out of the prefix is not for its service.
@@ -32,8 +32,9 @@ func TestRequestTargetIsPassedOnByteForByte(t *testing.T) {
 		"//": "/", "//x": "/x", "//x/y//": "/x/y/", "//x|y": "/x|y", "//x:80/y": "/x:80/y", "/a/../b": "/b", "/a/./b": "/a/b",
 		"/..": "/app/..", "/../": "/app/../", "/.": "/", "/a/%2e%2e/b": "/b",
 	}
-	// What is no valid escape may be refused, but never mended.
-	invalid := []string{"/%", "/%zz", "/%2"}
+	// What is no valid escape, and a fragment, which no target has (RFC 9112, section 3.2), may be
+	// refused, but never mended. The edge refuses fragments: servers differ in whether one ends the path.
+	invalid := []string{"/%", "/%zz", "/%2", "/?q=http://x/?y#", "/a#b"}
 	eachProtocol(t, func(t *testing.T, protocol string) {
 		a := lineApp(t)
 		x := newSite(t, plain.Get(t), a.addr)
