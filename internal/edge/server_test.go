@@ -1,11 +1,14 @@
 package edge
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -255,5 +258,46 @@ func TestHijackedConnectionsAreTheHandlers(t *testing.T) {
 	}
 	if err := s.server.Shutdown(context.Background()); err != nil {
 		t.Error(err) // which waits for no such connection
+	}
+}
+
+// A handler that has had enough of a body says so. The client gets that, whatever it still sends.
+func TestAnswersToBodiesThatAreTooLargeArrive(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, 1000)); err == nil {
+			t.Error("there is no limit")
+		}
+		http.Error(w, "it is too large", http.StatusRequestEntityTooLarge)
+	})
+	certificates := httptest.NewTLSServer(nil)
+	defer certificates.Close()
+	const size = 8 << 20
+	for _, secure := range []bool{false, true} {
+		for head, end := range map[string]string{
+			fmt.Sprintf("Content-Length: %d\r\n\r\n", size):               "",
+			fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", size): "\r\n0\r\n\r\n",
+		} {
+			t.Run(fmt.Sprintf("tls %t, %.10s", secure, head), func(t *testing.T) {
+				s := serve(t, true, handler, func(std *http.Server) {
+					if secure {
+						std.TLSConfig = certificates.TLS
+					}
+				})
+				c := s.dial()
+				if secure {
+					c.Conn = tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true})
+					c.r = bufio.NewReader(c.Conn)
+				}
+				c.send("POST / HTTP/1.1\r\nHost: x\r\n" + head)
+				for range size / 1024 {
+					c.send(strings.Repeat("b", 1024))
+				}
+				c.send(end)
+				if resp, _ := c.answer("POST"); resp.StatusCode != 413 || !resp.Close {
+					t.Error(resp)
+				}
+				c.ends()
+			})
+		}
 	}
 }
