@@ -38,7 +38,9 @@ type conn struct {
 	base  *http.Request
 	began time.Time
 	state atomic.Int32
-	lent  *clientconn.LentReader // nil over TLS
+	// settled says that the connection is not to be handed over.
+	settled atomic.Bool
+	lent    *clientconn.LentReader // nil over TLS
 
 	// buf is nil while the connection is idle. What has been read and not been used yet is
 	// buf.in[r:w].
@@ -158,6 +160,7 @@ func (c *conn) handshake(ctx context.Context, secure *tls.Conn) bool {
 		return false
 	}
 	c.secure = &state
+	c.settled.Store(true)
 	return true
 }
 
@@ -180,7 +183,6 @@ func (c *conn) handOver() {
 	}
 	_ = c.nc.SetReadDeadline(time.Time{})
 	c.handed = true
-	c.server.untrack(c)
 	c.server.HandOver(c.nc)
 }
 
@@ -241,12 +243,14 @@ func (c *conn) readHead(first bool) (int, error) {
 	tried := -1    // how much of a head has been looked at
 	for {
 		have := c.buf.in[c.r:c.w]
-		if first && c.secure == nil && have[0] == 'P' {
+		if first && c.secure == nil {
 			switch {
-			case bytes.HasPrefix(have, preface):
+			case have[0] == 'P' && bytes.HasPrefix(have, preface):
 				return 0, nil
-			case bytes.HasPrefix(preface, have):
+			case have[0] == 'P' && bytes.HasPrefix(preface, have):
 				tried = len(have) // wait for more
+			default:
+				c.settled.Store(true)
 			}
 		}
 		// A head that comes in many pieces is not to be looked at for each.

@@ -19,7 +19,7 @@ type Server struct {
 	// hooks are told of connections, and its timeouts and limits hold. Requests have it in their
 	// contexts.
 	Std *http.Server
-	// HandOver gets connections that are for HTTP/2.
+	// HandOver gets connections that are for HTTP/2. It returns when they are the other server's.
 	HandOver func(net.Conn)
 
 	ending atomic.Bool
@@ -87,16 +87,35 @@ const maxPause = 100 * time.Millisecond
 // begun to arrive are served.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.ending.Store(true)
-	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
-		if s.closeIdle() == 0 {
-			return nil
+	return await(ctx, func() bool { return s.closeIdle() == 0 })
+}
+
+// Settle returns when none of the connections that the server has can come to be handed over any
+// more, or when ctx has ended, with its error. A client that says nothing is not waited for longer
+// than Shutdown does.
+func (s *Server) Settle(ctx context.Context) error { return await(ctx, s.settled) }
+
+func (s *Server) settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if !c.settled.Load() && (c.state.Load() != stateNew || time.Since(c.began) <= silence) {
+			return false
 		}
+	}
+	return true
+}
+
+// await returns when done returns true, or when ctx has ended, with its error.
+func await(ctx context.Context, done func() bool) error {
+	for pause := time.Millisecond; !done(); pause = min(2*pause, maxPause) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(pause):
 		}
 	}
+	return nil
 }
 
 // closeIdle closes the connections that are idle, and returns how many others there are.

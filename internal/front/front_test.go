@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/clientconn"
 )
 
 // site is what configs of a test have in common: an address.
@@ -64,10 +66,11 @@ func (s *site) load(handler http.HandlerFunc, change ...func(*http.Server, *Wrap
 	for _, f := range change {
 		f(c.Server, w)
 	}
+	accepted := clientconn.NewListener(head)
 	if s.tls != nil {
-		head = tls.NewListener(head, s.tls)
+		accepted = tls.NewListener(accepted, s.tls)
 	}
-	c.listener = w.Wrap(head)
+	c.listener = w.Wrap(accepted)
 	go func() { c.served <- c.Serve(c.listener) }()
 	return c
 }

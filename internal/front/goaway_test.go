@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -128,6 +129,42 @@ func TestRequestsThatCrossWithGoAwayAreServed(t *testing.T) {
 			if g := c.read(func(f http2.Frame) bool { return f.Header().Type == http2.FrameGoAway }).(*http2.GoAwayFrame); g.LastStreamID != 3 || g.ErrCode != http2.ErrCodeNo {
 				t.Errorf("the second GOAWAY is %v", g)
 			}
+			c.read(nil) // the end
+		})
+	}
+}
+
+// The edge reads the beginning of all connections, and may find only while its server ends that one
+// is for HTTP/2.
+func TestHTTP2ThatBeginsWhileItsServerEndsIsServed(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tls %t", secure), func(t *testing.T) {
+			s := newSite(t)
+			s.fronts.atOnce = true
+			if secure {
+				s.tls = testTLS(t)
+			}
+			first := s.start(answer("first"), func(_ *http.Server, w *Wrapper) { w.Edge = true })
+			at := first.entryOf(t).server.Load()
+			conn := dial(t, first.listener)
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			for end := time.Now().Add(patience); at.conns.count() == 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("the connection is not accepted")
+				}
+			}
+			first.stop(t)
+			select {
+			case <-at.queue.closed:
+				t.Error("nobody would serve HTTP/2")
+			case <-time.After(100 * time.Millisecond):
+			}
+			if secure {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+			}
+			c := newRawH2(t, conn)
+			c.request(1)
+			c.expect(1)
 			c.read(nil) // the end
 		})
 	}

@@ -164,7 +164,12 @@ func (s *server) retire(ctx context.Context, politely time.Duration) {
 	case <-ctx.Done():
 	}
 	var ending sync.WaitGroup
-	ending.Go(func() { _ = s.http.Shutdown(ctx) })
+	ending.Go(func() {
+		if s.edge != nil {
+			_ = s.edge.Settle(ctx) // since it hands no connection over to a server that has closed its queue
+		}
+		_ = s.http.Shutdown(ctx)
+	})
 	ending.Go(func() { s.shutdownHTTP3(ctx) })
 	if s.edge != nil {
 		ending.Go(func() { _ = s.edge.Shutdown(ctx) })
