@@ -26,11 +26,15 @@ type Options struct {
 	Seed      uint64 // of the order of contestants
 	Parachute string // path of the binary
 	Baseline  string // path of another binary, or empty
-	JSON      string // path of a file to write, or empty
-	Markdown  string // path of a file to write, or empty
-	From      string // path of a JSON report to show instead of measuring, or empty
-	Profiles  string // directory for CPU profiles of parachute, or empty
-	List      bool   // list the scenarios and do nothing
+	// RunFlags and BaselineFlags are flags of run for the two of them, with spaces between.
+	RunFlags      string
+	BaselineFlags string
+
+	JSON     string // path of a file to write, or empty
+	Markdown string // path of a file to write, or empty
+	From     string // path of a JSON report to show instead of measuring, or empty
+	Profiles string // directory for CPU profiles of parachute, or empty
+	List     bool   // list the scenarios and do nothing
 }
 
 // parseOptions parses the command line.
@@ -45,6 +49,8 @@ func parseOptions(args []string) (Options, error) {
 	flags.Uint64Var(&o.Seed, "seed", rand.Uint64N(1e6), "seed of the order of the proxies within a round")
 	flags.StringVar(&o.Parachute, "parachute", "../bin/parachute", "the parachute `binary`")
 	flags.StringVar(&o.Baseline, "baseline", "", "another parachute `binary` to measure as well, as parachute-old")
+	flags.StringVar(&o.RunFlags, "run-flags", "", "more `flags` that parachute is run with, such as '--edge on'")
+	flags.StringVar(&o.BaselineFlags, "baseline-flags", "", "more `flags` that parachute-old is run with")
 	flags.StringVar(&o.JSON, "json", "", "write all samples to this `file`")
 	flags.StringVar(&o.Markdown, "markdown", "", "write the report to this `file`")
 	flags.StringVar(&o.From, "from", "", "measure nothing, and report what -json has written to this `file`")

@@ -117,9 +117,9 @@ func measureAll(ctx context.Context, o Options, pinning process.Pinning, chosen 
 
 // findPeers returns the proxies that are here, and notes them in the report.
 func findPeers(ctx context.Context, e *Environment, report *Report, out io.Writer) ([]peer.Peer, error) {
-	candidates := []peer.Peer{peer.Parachute{Label: parachute, Binary: e.Parachute}}
+	candidates := []peer.Peer{peer.Parachute{Label: parachute, Binary: e.Parachute, Flags: e.RunFlags}}
 	if e.Baseline != "" {
-		candidates = append(candidates, peer.Parachute{Label: parachuteOld, Binary: e.Baseline})
+		candidates = append(candidates, peer.Parachute{Label: parachuteOld, Binary: e.Baseline, Flags: e.BaselineFlags})
 	}
 	kamal := peer.Kamal{Binary: e.path("kamal-proxy")}
 	for _, p := range []peer.Peer{peer.Caddy{Binary: e.Parachute}, kamal, peer.Nginx{}, peer.HAProxy{}} {

@@ -20,6 +20,7 @@ import (
 type Parachute struct {
 	Label  string // name in tables
 	Binary string // path
+	Flags  string // more flags of run, with spaces between them
 }
 
 // Name implements Peer.
@@ -54,6 +55,7 @@ func (p Parachute) Start(ctx context.Context, s Setup) (*Proxy, error) {
 	if r.HTTPPort, err = rig.FreePort(); err != nil {
 		return nil, err
 	}
+	r.Args = strings.Fields(p.Flags)
 	if s.AccessLog {
 		r.Args = append(r.Args, "--access-log")
 	}
