@@ -138,7 +138,9 @@ func (c *conn) lose() {
 func (c *conn) handshake(ctx context.Context, secure *tls.Conn) bool {
 	limit := c.server.handshakeTimeout()
 	if limit > 0 {
-		_ = secure.SetDeadline(c.began.Add(limit))
+		// Not by SetDeadline, which would mean to the socket that it is given away.
+		_ = secure.SetReadDeadline(c.began.Add(limit))
+		_ = secure.SetWriteDeadline(c.began.Add(limit))
 	}
 	if err := secure.HandshakeContext(ctx); err != nil {
 		reason := err.Error()
@@ -345,6 +347,7 @@ func (c *conn) serveRequest(size int) bool {
 		x.WriteHeader(http.StatusExpectationFailed)
 		x.ctx.end()
 		x.finish()
+		c.lingerAfter(x)
 		return false
 	}
 	if !c.call(x) || c.hijacked {
@@ -355,9 +358,7 @@ func (c *conn) serveRequest(size int) bool {
 		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
 	if !x.reusable() {
-		if !x.body.ended() { // and the client may still be sending it
-			c.linger()
-		}
+		c.lingerAfter(x)
 		return false
 	}
 	return true
@@ -394,6 +395,13 @@ func (c *conn) call(x *exchange) (returned bool) {
 func answerOptions(x *exchange) {
 	x.Header()["Content-Length"] = []string{"0"}
 	_, _ = io.CopyN(io.Discard, x.request.Body, 4<<10)
+}
+
+// lingerAfter has the end of the connection linger if the client may still be sending the body of x.
+func (c *conn) lingerAfter(x *exchange) {
+	if !x.body.ended() {
+		c.linger()
+	}
 }
 
 // linger has the end of the connection wait for what the client may still be sending.

@@ -1,17 +1,18 @@
 package edge
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/clientconn"
 )
 
 func newLog(w io.Writer) *log.Logger { return log.New(w, "", 0) }
@@ -285,8 +286,7 @@ func TestAnswersToBodiesThatAreTooLargeArrive(t *testing.T) {
 				})
 				c := s.dial()
 				if secure {
-					c.Conn = tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true})
-					c.r = bufio.NewReader(c.Conn)
+					c.secure()
 				}
 				c.send("POST / HTTP/1.1\r\nHost: x\r\n" + head)
 				for range size / 1024 {
@@ -299,5 +299,41 @@ func TestAnswersToBodiesThatAreTooLargeArrive(t *testing.T) {
 				c.ends()
 			})
 		}
+	}
+}
+
+// What is left of a request is read before its answer, so that the connection can go on, but a client
+// that stalls gets its answer nevertheless.
+func TestAnswersReachClientsThatStall(t *testing.T) {
+	certificates := httptest.NewTLSServer(nil)
+	defer certificates.Close()
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tls %t", secure), func(t *testing.T) {
+			type socketKey struct{}
+			var guards clientconn.Guards
+			s := serve(t, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w, r, guarded := guards.Begin(r.Context().Value(socketKey{}).(*clientconn.Conn), w, r)
+				defer guarded.Done()
+				hello(w, r)
+			}), func(std *http.Server) {
+				std.ReadHeaderTimeout = patience
+				std.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+					socket, _ := below(c)
+					return context.WithValue(ctx, socketKey{}, socket)
+				}
+				if secure {
+					std.TLSConfig = certificates.TLS
+				}
+			})
+			c := s.dial()
+			if secure {
+				c.secure()
+			}
+			c.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nthe beginning")
+			if resp, body := c.answer("POST"); body != "hello /a" || !resp.Close {
+				t.Errorf("got %v with %q", resp, body)
+			}
+			c.ends()
+		})
 	}
 }
