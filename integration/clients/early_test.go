@@ -104,6 +104,29 @@ func TestEarlyAnswerToALargeUploadArrives(t *testing.T) {
 	}
 }
 
+// A client may stop sending when it has half of its request out, and wait for what the app has to
+// say. An early answer must not wait for the rest of the request.
+func TestEarlyAnswerReachesAClientThatStalls(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, protocol string) {
+		a := startEarly(t, "", func(c *rawConn, length int) bool { return c.readOn(length) })
+		x := newSite(t, plain.Get(t), a.addr)
+		for _, lines := range [][]field{nil, {{"Content-Length", "1000"}}} {
+			w := x.dialWire(t, protocol)
+			w.begin(http.MethodPost, "/early", true, lines...)
+			w.send("the beginning")
+			if got := w.answer(); got.status != http.StatusRequestEntityTooLarge || got.body != "mine" {
+				t.Errorf("%v: %s", lines, got)
+			}
+			if h1, ok := w.(*h1Wire); ok {
+				if rest, err := io.ReadAll(h1.in); err != nil || len(rest) > 0 {
+					t.Errorf("%v: after the answer, %q, %v", lines, rest, err)
+				}
+			}
+		}
+	})
+}
+
 // A server over HTTP/2 resets the rest of the upload when it has answered (RFC 9113,
 // section 8.1), which ends neither the answer nor the connection of the client.
 func TestEarlyAnswerOverHTTP2Arrives(t *testing.T) {
