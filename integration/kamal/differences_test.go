@@ -9,10 +9,10 @@ var differences = []difference{
 
 	// Paths.
 	{`/%2Fy|/%61$`, "app uri", "*", "*", "an application gets the path as it was sent, less the prefix; kamal-proxy decodes it"},
-	{`/a\\b|/a\|b|/'"|#x`, "app uri", "*", "*", "an application gets the path as it was sent; kamal-proxy encodes it anew"},
+	{`/a\\b|/a\|b|/'"`, "app uri", "*", "*", "an application gets the path as it was sent; kamal-proxy encodes it anew"},
 	{`//x|/\./|/\.\.`, "app uri", "*", "*", "what is left of a path without its prefix is clean: no empty segment and no dots lead out of it. So does a newer kamal-proxy"},
 	{`/\.\./|/%2e%2e/|//api`, "app", "*", "*", "the service is that of the clean path: /api/../x is /x. So does a newer kamal-proxy"},
-	{`/ä`, "status", "200", "400", "a request target with bytes that it cannot have is refused (RFC 9112, section 3.2)"},
+	{`/ä|#x`, "status", "200", "400", "a request target with bytes that it cannot have is refused (RFC 9112, section 3.2)"},
 
 	// Hosts.
 	{`APP\.TEST|app\.test\./|B\.Wild\.test/(x|api)`, "status", "404", "200", "the names of hosts have no case, and may end with a dot (RFC 9110, section 4.2.3)"},

@@ -116,11 +116,11 @@ func oneLength(in *http.Request) bool {
 // Forwardable reports whether a request may be sent to a target: no CONNECT, which
 // asks for a tunnel to somewhere else, unless it is the way in which HTTP/2 and 3
 // ask for a WebSocket; and no request target that is no path (RFC 9112, section
-// 3.2) or is not ASCII, which apps read in different ways.
+// 3.2), has a fragment or is not ASCII, which apps read in different ways.
 func Forwardable(in *http.Request) bool {
 	path := in.URL.Path
 	return httpguts.ValidHeaderFieldName(in.Method) &&
 		(in.Method != http.MethodConnect || extendedConnect(in) != "") &&
 		in.URL.Opaque == "" && oneLength(in) && (path == "" || path[0] == '/') &&
-		!strings.ContainsFunc(in.RequestURI, func(r rune) bool { return r >= 0x7f || r <= ' ' })
+		!strings.ContainsFunc(in.RequestURI, func(r rune) bool { return r >= 0x7f || r <= ' ' || r == '#' })
 }

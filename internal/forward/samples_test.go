@@ -29,7 +29,7 @@ var targets = []string{
 }
 
 // unforwardables are request targets that are refused.
-var unforwardables = []string{"*", "/\xc3\xbc", "/?q=\xfc", "http:x/y"}
+var unforwardables = []string{"*", "/\xc3\xbc", "/?q=\xfc", "http:x/y", "/a#b"}
 
 // chunks puts a body in chunks of odd sizes.
 func chunks(rnd *rand.Rand, body string) string {
