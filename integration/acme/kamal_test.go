@@ -91,11 +91,11 @@ func takeKamalProxysPlace(t *testing.T, shared, home string, server func(program
 	must(t, err)
 	t.Cleanup(ca.close)
 	must(t, os.Chmod(ca.rootFile, 0o644))
-	settings := []string{
-		"XDG_RUNTIME_DIR=" + shared, "SSL_CERT_FILE=" + ca.rootFile,
+	settings := append(rig.EdgeEnviron(),
+		"XDG_RUNTIME_DIR="+shared, "SSL_CERT_FILE="+ca.rootFile,
 		fmt.Sprintf("HTTP_PORT=%d", httpPort), fmt.Sprintf("HTTPS_PORT=%d", httpsPort),
-		"PARACHUTE_ADMIN=unix/" + shared + "/admin.sock", "PARACHUTE_ACME_CA=" + ca.url, "PARACHUTE_ACME_CA_ROOT=" + ca.rootFile,
-	}
+		"PARACHUTE_ADMIN=unix/"+shared+"/admin.sock", "PARACHUTE_ACME_CA="+ca.url, "PARACHUTE_ACME_CA_ROOT="+ca.rootFile,
+	)
 	a, other := startApp(t, named("one")), startApp(t, named("two"))
 
 	program := filepath.Join(shared, "theirs")

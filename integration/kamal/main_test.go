@@ -137,6 +137,7 @@ func (s *server) environ() []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "PARACHUTE_") || strings.HasPrefix(v, "KAMAL_PROXY_")
 	})
+	env = append(env, rig.EdgeEnviron()...)
 	return append(append(env, "HOME="+s.home, "XDG_RUNTIME_DIR="+s.home, "PARACHUTE_ADMIN=unix/"+s.home+"/admin.sock", "PARACHUTE_BIND=127.0.0.1",
 		fmt.Sprintf("HTTP_PORT=%d", s.http), fmt.Sprintf("KAMAL_PROXY_HTTPS_PORT=%d", s.https)), s.env...)
 }

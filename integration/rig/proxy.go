@@ -145,19 +145,21 @@ func (p *Proxy) Answers() bool {
 
 // RunArgs are the flags that Start gives to run.
 func (p *Proxy) RunArgs() []string {
-	args := []string{
+	return append([]string{
 		"--bind", "127.0.0.1", "--http-port", fmt.Sprint(p.HTTPPort), "--https-port", fmt.Sprint(p.HTTPSPort),
 		"--storage", filepath.Join(p.Dir, "storage"), "--admin", p.Admin(),
-	}
-	if edge := os.Getenv(testEdge); edge != "" {
-		args = append(args, "--edge", edge)
-	}
-	return append(args, p.Args...)
+	}, p.Args...)
 }
 
-// testEdge names an environment variable. If it is set, it is what every proxy of a test is
-// given as --edge: what a test promises, it promises for both servers of HTTP/1.1.
-const testEdge = "PARACHUTE_TEST_EDGE"
+// EdgeEnviron is what every proxy of a test has in its environment: run takes --edge from there
+// as PARACHUTE_TEST_EDGE says, if that is set. What a test promises, it promises for both servers
+// of HTTP/1.1.
+func EdgeEnviron() []string {
+	if edge := os.Getenv("PARACHUTE_TEST_EDGE"); edge != "" {
+		return []string{"PARACHUTE_EDGE=" + edge}
+	}
+	return nil
+}
 
 // Environ is an environment in which no command finds another proxy.
 func (p *Proxy) Environ() []string {
@@ -167,6 +169,7 @@ func (p *Proxy) Environ() []string {
 			env = append(env, v)
 		}
 	}
+	env = append(env, EdgeEnviron()...)
 	return append(env, "HOME="+p.Dir, "XDG_CONFIG_HOME="+p.Dir, "XDG_DATA_HOME="+p.Dir, "XDG_RUNTIME_DIR="+p.Dir, "NO_COLOR=1")
 }
 
