@@ -70,8 +70,7 @@ type App struct {
 	// BufferDisk is how much those files may take in all, in bytes. Default: 10 GiB.
 	BufferDisk int64 `json:"buffer_disk,omitempty"`
 
-	// Fleet makes the proxy one of several that serve the same services and share the storage of
-	// the config. Default: it is alone.
+	// Fleet makes the proxy one of several that serve the same services. Default: it is alone.
 	Fleet *Fleet `json:"fleet,omitempty"`
 
 	engine *proxy.Engine
@@ -159,7 +158,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger, a.ctx = ctx.Logger(), ctx
 	a.store = &store{storage: ctx.Storage(), logger: a.logger}
 	if a.Fleet != nil {
-		if err := a.Fleet.validate(); err != nil {
+		if err := a.Fleet.provision(ctx); err != nil {
 			return err
 		}
 		a.store.storage = &certmagic.FileStorage{Path: a.Fleet.Dir}
@@ -175,7 +174,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	key := storageKey(a.store.storage)
 	if a.Fleet != nil {
-		key += "fleet" + a.Fleet.Name + storageKey(ctx.Storage())
+		key += "fleet" + a.Fleet.Name + string(a.Fleet.BackendRaw) + storageKey(ctx.Storage())
 	}
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		c := certs.New()
@@ -197,12 +196,20 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if thisProcess.is(following) {
 			engine.Follow()
 		}
-		return sharedEngine{engine, c, a.Fleet.join(engine, ctx.Storage(), a.logger)}, engine.Load(context.Background())
+		member, err := a.Fleet.join(engine, ctx.Storage(), a.logger)
+		if err != nil {
+			return nil, err
+		}
+		if err := engine.Load(context.Background()); err != nil {
+			member.leave()
+			return nil, err
+		}
+		return sharedEngine{engine, c, member}, nil
 	})
 	if err != nil {
 		return err
 	}
-	a.key, a.engine, a.certificates, a.agent = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates, shared.(sharedEngine).agent
+	a.key, a.engine, a.certificates, a.agent = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates, shared.(sharedEngine).member.agent
 	a.closeStreams = sync.OnceFunc(a.shutdown)
 	return registerMetrics(ctx, a.engine)
 }
@@ -322,14 +329,13 @@ var engines = caddy.NewUsagePool()
 type sharedEngine struct {
 	*proxy.Engine
 	certificates *certs.Manager
-	// agent takes part in the fleet; nil without one.
-	agent *fleet.Agent
+	member       membership
 }
 
 // Destruct is called when the last config that used the engine is gone. Its
 // servers may still be busy with requests.
 func (e sharedEngine) Destruct() error {
-	leaveFleet(e.agent) // by now this proxy sends no requests to anything
+	e.member.leave() // by now this proxy sends no requests to anything
 	if caddy.Exiting() {
 		e.Close()
 	} else {

@@ -2,10 +2,13 @@ package parachute
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
@@ -16,43 +19,78 @@ import (
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
-// Fleet makes a proxy one of several that decide together, in the storage that they share.
+// Fleet makes a proxy one of several that decide together.
 type Fleet struct {
 	// Name is that of this proxy, which no other one has. Required.
 	Name string `json:"name"`
 	// Dir is a directory of this proxy's own for what it keeps of the services, so that it
 	// starts without the others. Required.
 	Dir string `json:"dir"`
+	// BackendRaw is where the proxies meet. Default: in the storage of the config, which all of
+	// them share.
+	BackendRaw json.RawMessage `json:"backend,omitempty" caddy:"namespace=parachute.fleet inline_key=module"`
+
+	// opener opens what BackendRaw says; nil for the storage.
+	opener fleet.Opener
 }
 
-func (f *Fleet) validate() error {
+// provision checks the config, and loads the module of the backend.
+func (f *Fleet) provision(ctx caddy.Context) error {
 	if f.Name == "" || f.Dir == "" {
 		return errors.New("fleet: name and dir are required")
 	}
+	if f.BackendRaw == nil {
+		return nil
+	}
+	module, err := ctx.LoadModule(f, "BackendRaw")
+	if err != nil {
+		return fmt.Errorf("fleet: %w", err)
+	}
+	opener, ok := module.(fleet.Opener)
+	if !ok {
+		return fmt.Errorf("fleet: %T is no backend of a fleet", module)
+	}
+	f.opener = opener
 	return nil
 }
 
-// join makes an engine one of the fleet, and returns what takes part for it; nil without a fleet.
-func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logger) *fleet.Agent {
+// membership is how a proxy takes part in a fleet. Its zero value takes part in none.
+type membership struct {
+	agent *fleet.Agent
+	// closeBackend ends what the agent meets the others by; nil if nothing has to be ended.
+	closeBackend func()
+}
+
+// join makes an engine one of the fleet. f may be nil.
+func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logger) (m membership, err error) {
 	if f == nil {
-		return nil
+		return m, nil
 	}
-	agent := fleet.New(fleet.Options{Name: f.Name, Version: version.Version(), Backend: fleetstorage.New(shared), Logger: logger.Named("fleet")}, e)
-	e.Join(agent)
-	return agent
+	logger = logger.Named("fleet")
+	var backend fleet.Backend = fleetstorage.New(shared)
+	if f.opener != nil {
+		if backend, m.closeBackend, err = f.opener.Open(f.Name, f.Dir, logger); err != nil {
+			return m, fmt.Errorf("fleet: %w", err)
+		}
+	}
+	m.agent = fleet.New(fleet.Options{Name: f.Name, Version: version.Version(), Backend: backend, Logger: logger}, e)
+	e.Join(m.agent)
+	return m, nil
 }
 
 // leaveTimeout bounds how long a proxy that stops tries to say goodbye.
 const leaveTimeout = 2 * time.Second
 
-// leaveFleet has the fleet go on without this proxy. agent may be nil.
-func leaveFleet(agent *fleet.Agent) {
-	if agent == nil {
-		return
+// leave has the fleet, if there is one, go on without this proxy.
+func (m membership) leave() {
+	if m.agent != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+		defer cancel()
+		_ = m.agent.Leave(ctx) // the others then miss it for a minute
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
-	_ = agent.Leave(ctx) // the others then miss it for a minute
+	if m.closeBackend != nil {
+		m.closeBackend()
+	}
 }
 
 // currentAgent returns what takes part in the fleet; nil without one.

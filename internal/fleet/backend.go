@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
@@ -39,6 +41,14 @@ type Backend interface {
 	Look(ctx context.Context) (State, error)
 	// Changed receives when there may be something new. It may be nil.
 	Changed() <-chan struct{}
+}
+
+// Opener opens a backend. The modules of Caddy's namespace parachute.fleet implement it.
+type Opener interface {
+	// Open returns the backend for the proxy of a name, which has a directory of its own, and what
+	// ends it. It neither reaches nor starts anything, since a config that is only validated is
+	// opened, too: the first call of the backend does.
+	Open(name, dir string, logger *zap.Logger) (Backend, func(), error)
 }
 
 // ErrSuperseded means that a newer proposal for the service has come, or was decided.

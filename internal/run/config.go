@@ -130,7 +130,7 @@ func (o *options) baseConfig() object {
 		parachute["webhooks"] = o.webhookObjects()
 	}
 	if o.fleet != "" {
-		parachute["fleet"] = object{"name": o.fleetMember(), "dir": absolute(o.fleetDirectory())}
+		parachute["fleet"] = o.fleetObject()
 	}
 	apps := object{"http": httpApp, "parachute": parachute}
 	if o.httpsPort != 0 {

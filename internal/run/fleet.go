@@ -1,9 +1,12 @@
 package run
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -27,4 +30,61 @@ func (o *options) fleetDirectory() string {
 		return o.fleetDir
 	}
 	return filepath.Join(caddy.AppDataDir(), "parachute-fleet", o.fleetMember())
+}
+
+// fleetModules are the modules of Caddy's namespace parachute.fleet that an address of --fleet means,
+// by its scheme. None of them is part of this module: they are built in with xcaddy.
+var fleetModules = map[string]string{"nats": "nats", "tls": "nats"}
+
+// fleetModule returns the module that --fleet means; none for the shared storage.
+func (o *options) fleetModule() string {
+	scheme, _, ok := strings.Cut(o.fleet, "://")
+	if !ok {
+		return ""
+	}
+	return fleetModules[scheme]
+}
+
+func (o *options) validateFleet() error {
+	module := o.fleetModule()
+	switch {
+	case o.fleet == "" && (o.fleetName != "" || o.fleetDir != "" || o.fleetServer != "" || o.fleetSecret != ""):
+		return errors.New("--fleet-name, --fleet-dir, --fleet-server and --fleet-secret-file need --fleet")
+	case o.fleet == "":
+		return nil
+	case o.fleet != "storage" && module == "":
+		scheme, _, _ := strings.Cut(o.fleet, "://") // what is behind it may be a password
+		return fmt.Errorf("unknown --fleet %.20q; use storage, or an address that begins with nats:// or tls://", scheme)
+	case module == "" && (o.fleetServer != "" || o.fleetSecret != ""):
+		return errors.New("--fleet-server and --fleet-secret-file need --fleet with the addresses of the servers, such as nats://10.0.0.1,10.0.0.2,10.0.0.3")
+	case o.fleetServer != "" && o.fleetSecret == "":
+		return errors.New("--fleet-server needs --fleet-secret-file: whoever reaches the server could change what all proxies serve")
+	case o.takeover:
+		return errors.New("--takeover does not go with --fleet: proxies of a fleet are restarted one after the other")
+	case !isFleetName(o.fleetMember()):
+		return fmt.Errorf("--fleet-name %q is not a name; use up to 63 letters, digits, dots and hyphens", o.fleetMember())
+	}
+	if module == "" {
+		return nil
+	}
+	if _, err := caddy.GetModule("parachute.fleet." + module); err != nil {
+		return fmt.Errorf("this program has no fleet on %s built in; build one that has: xcaddy build --with github.com/parachute-proxy/parachute/%s", strings.ToUpper(module), module)
+	}
+	return nil
+}
+
+// fleetObject returns the fleet as the app has it.
+func (o *options) fleetObject() object {
+	fleet := object{"name": o.fleetMember(), "dir": absolute(o.fleetDirectory())}
+	if module := o.fleetModule(); module != "" {
+		backend := object{"module": module, "url": o.fleet}
+		if o.fleetServer != "" {
+			backend["server"] = o.fleetServer
+		}
+		if o.fleetSecret != "" {
+			backend["secret_file"] = absolute(o.fleetSecret)
+		}
+		fleet["backend"] = backend
+	}
+	return fleet
 }

@@ -67,16 +67,8 @@ func (o *options) validate() error {
 			return fmt.Errorf("--buffer-dir %s is not a directory; create it, and let the user of the proxy write to it", o.bufferDir)
 		}
 	}
-	switch {
-	case o.fleet == "" && (o.fleetName != "" || o.fleetDir != ""):
-		return errors.New("--fleet-name and --fleet-dir need --fleet")
-	case o.fleet == "":
-	case o.fleet != "storage":
-		return fmt.Errorf("unknown --fleet %q; use storage", o.fleet)
-	case o.takeover:
-		return errors.New("--takeover does not go with --fleet: proxies of a fleet are restarted one after the other")
-	case !isFleetName(o.fleetMember()):
-		return fmt.Errorf("--fleet-name %q is not a name; use up to 63 letters, digits, dots and hyphens", o.fleetMember())
+	if err := o.validateFleet(); err != nil {
+		return err
 	}
 	if o.minTLS != "1.2" && o.minTLS != "1.3" {
 		return fmt.Errorf("unknown --min-tls %q; use 1.2 or 1.3", o.minTLS)
