@@ -58,6 +58,10 @@ var layers = map[string]layer{
 		outside: []string{"go.uber.org/zap"},
 		why:     "proxies decide together by a protocol, wherever the decisions are kept",
 	},
+	"internal/fleet/fleettest": {
+		ours: []string{"internal/api", "internal/fleet", "internal/proxy"},
+		why:  "it tests backends, whatever they keep things in",
+	},
 	"internal/fleetstorage": {
 		ours: []string{"internal/api", "internal/fleet"},
 		host: true,

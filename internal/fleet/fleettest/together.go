@@ -1,0 +1,127 @@
+package fleettest
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/fleet"
+)
+
+// EveryOperation tests that every operation is done by all proxies of a fleet of a size. open is as for
+// [Conform].
+func EveryOperation(t *testing.T, size int, open func(t *testing.T) fleet.Backend) {
+	nodes := StartAll(t, size, open)
+	a, b := App(t), App(t)
+	if s, err := nodes[0].Deploy(t, "web", a); err != nil || len(s.Fleet) != size {
+		t.Fatalf("%+v, %v", s.Fleet, err)
+	}
+	Converged(t, nodes, "web", "v1 "+a+" false")
+	s, err := nodes[1].Deploy(t, "web", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range s.Fleet {
+		if step.Phase != api.FleetDrained {
+			t.Errorf("%+v", step)
+		}
+	}
+	Converged(t, nodes, "web", "v2 "+b+" false")
+	if _, err := nodes[2].Engine.Hold(t.Context(), "web", api.Paused, api.HoldRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	Converged(t, nodes, "web", "v2 "+b+" true")
+	if _, err := nodes[0].Engine.Resume("web", ""); err != nil {
+		t.Fatal(err)
+	}
+	d, err := nodes[2].Engine.Rollback(t.Context(), "web", api.RollbackRequest{})
+	if err == nil {
+		_, err = d.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	Converged(t, nodes, "web", "v3 "+a+" false")
+	if _, err := nodes[1].Engine.Remove("web", api.RemoveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	Converged(t, nodes, "web", "")
+}
+
+// Rivals tests that of deployments at once exactly one wins, and of two services that want a host one
+// gets it.
+func Rivals(t *testing.T, open func(t *testing.T) fleet.Backend) {
+	nodes := StartAll(t, 3, open)
+	for round := range 5 {
+		targets := []string{App(t), App(t), App(t)}
+		won := make([]bool, len(nodes))
+		var rivals sync.WaitGroup
+		for i, n := range nodes {
+			rivals.Go(func() {
+				_, err := n.Deploy(t, "web", targets[i])
+				if won[i] = err == nil; err != nil && api.ErrorCode(err) != api.CodeSuperseded {
+					t.Errorf("round %d: %v", round, err)
+				}
+			})
+		}
+		rivals.Wait()
+		// A rival that began after another one had been decided wins after it.
+		Converged(t, nodes, "web", nodes[0].Serves("web"))
+		if !won[0] && !won[1] && !won[2] {
+			t.Errorf("round %d: nobody has won", round)
+		}
+	}
+	errs := make([]error, 2)
+	var rivals sync.WaitGroup
+	for i, name := range []string{"one", "two"} {
+		target := App(t)
+		rivals.Go(func() { _, errs[i] = nodes[i].DeployHost(t, name, target, "shop.test") })
+	}
+	rivals.Wait()
+	if (errs[0] == nil) == (errs[1] == nil) {
+		t.Fatalf("%v, %v", errs[0], errs[1])
+	}
+}
+
+// Absence tests that a proxy that is cut off is named, keeps the others from deciding until it is
+// forgotten, and catches up.
+func Absence(t *testing.T, open func(t *testing.T) fleet.Backend) {
+	nodes := StartAll(t, 3, open)
+	a, b := App(t), App(t)
+	if _, err := nodes[0].Deploy(t, "web", a); err != nil {
+		t.Fatal(err)
+	}
+	nodes[2].Link.SetCut(true)
+	Await(t, "proxy-3 is missed", func() bool { return nodes[0].Misses("proxy-3") })
+	_, err := nodes[0].Deploy(t, "web", b)
+	if api.ErrorCode(err) != api.CodeFleet || !strings.Contains(err.Error(), "proxy-3") {
+		t.Fatal(err)
+	}
+	if err := nodes[0].Agent.Forget(t.Context(), "proxy-3"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[0].Deploy(t, "web", b); err != nil {
+		t.Fatal(err)
+	}
+	Converged(t, nodes[2:], "web", "v1 "+a+" false")
+	nodes[2].Link.SetCut(false)
+	Await(t, "proxy-3 has caught up", func() bool { return nodes[2].Serves("web") == "v2 "+b+" false" })
+}
+
+// LostAnswer tests that a decision of which the answer was lost is looked up, and that one that was not
+// made has changed nothing.
+func LostAnswer(t *testing.T, open func(t *testing.T) fleet.Backend) {
+	nodes := StartAll(t, 3, open)
+	a := App(t)
+	nodes[0].Link.LoseDecision()
+	if _, err := nodes[0].Deploy(t, "web", a); err != nil {
+		t.Fatal(err)
+	}
+	Converged(t, nodes, "web", "v1 "+a+" false")
+	nodes[0].Link.CutBeforeDecision()
+	if _, err := nodes[0].Deploy(t, "web", App(t)); api.ErrorCode(err) != api.CodeFleetUnknown {
+		t.Fatal(err)
+	}
+	Converged(t, nodes, "web", "v1 "+a+" false")
+}
