@@ -1,0 +1,461 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/fleet"
+)
+
+// Keys of the bucket of decisions, which is on disk:
+//
+//	index          the newest plan and the decision of every service, by reference: the one
+//	               cell that is decided on by compare-and-set
+//	plan.PLAN      what a plan says, which never changes
+//	member.PROXY   a proxy that has not said goodbye
+//
+// And of the bucket of the moment, which is in memory:
+//
+//	beat.PROXY     a lease
+//	ack.PLAN.PROXY an acknowledgement, for ackTTL
+//
+// mark is in both; see [replica.sync].
+const (
+	keyIndex    = "index"
+	keyMark     = "mark"
+	prefixPlan  = "plan."
+	prefixProxy = "member."
+	prefixBeat  = "beat."
+	prefixAck   = "ack."
+)
+
+// ackTTL is how long an acknowledgement is kept: longer than any change takes.
+const ackTTL = 48 * time.Hour
+
+// index is the cell that is decided on.
+type index struct {
+	// Revision counts the changes of the index.
+	Revision uint64          `json:"revision"`
+	Services map[string]cell `json:"services"`
+}
+
+// cell is what the index has of one service.
+type cell struct {
+	Plan     *reference `json:"plan,omitempty"`
+	Decision *reference `json:"decision,omitempty"`
+}
+
+// reference names a plan, and the revision that it was proposed or decided with.
+type reference struct {
+	ID       string `json:"id"`
+	Revision uint64 `json:"revision"`
+}
+
+// state is the index with all that it refers to.
+type state struct {
+	fleet.State
+	index index
+	// revision is the number of the message with the index; 0 if there is none.
+	revision uint64
+	// plans are the numbers of the messages with the plans that the index refers to, by their ids.
+	plans map[string]uint64
+}
+
+// backend is a [fleet.Backend] on NATS.
+type backend struct {
+	link    *link
+	changed chan struct{}
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// last is the state that was read last.
+	last state
+	// beat is the lease of this proxy as it was written last, with the number of its message.
+	beat       fleet.Lease
+	beatNumber uint64
+	// own are the plans that this proxy has proposed last, by service.
+	own map[string]string
+}
+
+var _ fleet.Backend = (*backend)(nil)
+
+func newBackend(l *link) *backend {
+	b := &backend{link: l, changed: make(chan struct{}, 1), own: make(map[string]string)}
+	l.heard = b.hear
+	return b
+}
+
+// hear has the agent look if a key that has come is of interest to it.
+func (b *backend) hear(key string) {
+	if plan, ok := planOfAck(key); ok && !b.isOwn(plan) || !ok && key != keyIndex {
+		return
+	}
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
+// isOwn reports whether this proxy has proposed a plan, by the token of its id.
+func (b *backend) isOwn(plan string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, own := range b.own {
+		if token(own) == plan {
+			return true
+		}
+	}
+	return false
+}
+
+// Changed implements [fleet.Backend].
+func (b *backend) Changed() <-chan struct{} { return b.changed }
+
+func marshal(v any) []byte {
+	content, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // none of the types has anything that JSON does not
+	}
+	return content
+}
+
+// Beat implements [fleet.Backend].
+func (b *backend) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, err error) {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return before, err
+	}
+	if _, known := c.decisions.get(prefixProxy + token(l.Name)); !known {
+		// Before the beat, so that there is no proxy that a NATS that loses its memory forgets.
+		if _, err := c.decisions.put(ctx, prefixProxy+token(l.Name), marshal(l)); err != nil {
+			return before, err
+		}
+	}
+	b.mu.Lock()
+	before, number := b.beat, b.beatNumber
+	b.mu.Unlock()
+	key := prefixBeat + token(l.Name)
+	written, err := c.moment.put(ctx, key, marshal(l), jetstream.WithExpectLastSequencePerSubject(number))
+	if isConflict(err) {
+		// Another process has written it, or one before this one, or the answer was lost.
+		before = fleet.Lease{}
+		var content []byte
+		if content, err = c.moment.read(ctx, key); err == nil && content != nil {
+			err = json.Unmarshal(content, &before)
+		}
+		if err == nil {
+			written, err = c.moment.put(ctx, key, marshal(l))
+		}
+	}
+	if err != nil {
+		return before, err
+	}
+	b.mu.Lock()
+	b.beat, b.beatNumber = l, written
+	b.mu.Unlock()
+	return before, nil
+}
+
+// Leave implements [fleet.Backend].
+func (b *backend) Leave(ctx context.Context, name string) error {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.moment.remove(ctx, prefixBeat+token(name)); err != nil {
+		return err
+	}
+	return c.decisions.remove(ctx, prefixProxy+token(name))
+}
+
+// Leases implements [fleet.Backend]. A proxy of which there is no beat, as after a restart of all servers, has
+// one that does not move.
+func (b *backend) Leases(ctx context.Context) (all []fleet.Lease, err error) {
+	c, err := b.link.connect(ctx)
+	if err == nil {
+		err = c.decisions.sync(ctx)
+	}
+	if err == nil {
+		err = c.moment.sync(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	leases := c.decisions.all(prefixProxy)
+	for name, v := range c.moment.all(prefixBeat) {
+		leases[name] = v
+	}
+	for _, v := range leases {
+		var l fleet.Lease
+		if err := json.Unmarshal(v.data, &l); err != nil {
+			return nil, fmt.Errorf("reading a lease: %w", err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// read returns the state as of now, or later.
+func (b *backend) read(ctx context.Context, c *connection) (state, error) {
+	if err := c.decisions.sync(ctx); err != nil {
+		return state{}, err
+	}
+	for {
+		news := c.decisions.coming()
+		s, err := b.assemble(c)
+		if !errors.Is(err, errBehind) {
+			return s, err
+		}
+		// What an index refers to is removed only after the next index: that one is on its way.
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return s, err
+		}
+	}
+}
+
+// assemble returns the state that the replica has.
+func (b *backend) assemble(c *connection) (s state, err error) {
+	at, ok := c.decisions.get(keyIndex)
+	b.mu.Lock()
+	last := b.last
+	b.mu.Unlock()
+	if !ok || at.revision == last.revision {
+		return last, nil
+	}
+	s = state{revision: at.revision, plans: make(map[string]uint64)}
+	if err := json.Unmarshal(at.data, &s.index); err != nil {
+		return s, fmt.Errorf("reading the index: %w", err)
+	}
+	for service, refs := range s.index.Services {
+		for _, ref := range []*reference{refs.Plan, refs.Decision} {
+			if ref == nil {
+				continue
+			}
+			v, ok := c.decisions.get(prefixPlan + token(ref.ID))
+			if !ok {
+				return s, fmt.Errorf("%w: the plan %s of %s", errBehind, ref.ID, service)
+			}
+			var p fleet.Plan
+			if err := json.Unmarshal(v.data, &p); err != nil {
+				return s, fmt.Errorf("reading the plan %s: %w", ref.ID, err)
+			}
+			p.Revision, s.plans[ref.ID] = ref.Revision, v.revision
+			if ref == refs.Plan {
+				s.Plans = append(s.Plans, p)
+			} else {
+				s.Decisions = append(s.Decisions, fleet.Decision{Service: service, Revision: ref.Revision, Plan: p.ID, Document: p.Document, Routes: p.Routes})
+			}
+		}
+	}
+	for id, number := range last.plans {
+		if s.plans[id] == 0 {
+			c.decisions.forget(func(key string, v value) bool { return key == prefixPlan+token(id) && v.revision == number })
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.revision > b.last.revision {
+		b.last = s
+	}
+	return s, nil
+}
+
+// Look implements [fleet.Backend].
+func (b *backend) Look(ctx context.Context) (fleet.State, error) {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return fleet.State{}, err
+	}
+	s, err := b.read(ctx, c)
+	return s.State, err
+}
+
+// errNoChange ends a change that has nothing to do.
+var errNoChange = errors.New("there is nothing to change")
+
+// change makes one change of the index, again whenever another one has come first. next is the revision that it
+// gets. The errors of edit end it.
+func (b *backend) change(ctx context.Context, c *connection, edit func(s state, next uint64) error) error {
+	for {
+		s, err := b.read(ctx, c)
+		if err != nil {
+			return err
+		}
+		s.index = s.index.clone()
+		s.index.Revision++
+		if err := edit(s, s.index.Revision); err != nil {
+			if errors.Is(err, errNoChange) {
+				return nil
+			}
+			return err
+		}
+		_, err = c.decisions.put(ctx, keyIndex, marshal(s.index), jetstream.WithExpectLastSequencePerSubject(s.revision))
+		if isConflict(err) && ctx.Err() == nil {
+			continue
+		}
+		if err == nil {
+			b.sweep(ctx, c, s)
+		}
+		return err
+	}
+}
+
+// sweep removes the plans that an index does not refer to any more. Those that stay do no harm.
+func (b *backend) sweep(ctx context.Context, c *connection, s state) {
+	used := make(map[string]bool)
+	for _, refs := range s.index.Services {
+		for _, ref := range []*reference{refs.Plan, refs.Decision} {
+			if ref != nil {
+				used[ref.ID] = true
+			}
+		}
+	}
+	for id, number := range s.plans {
+		if !used[id] {
+			_ = c.decisions.purge(ctx, prefixPlan+token(id), number)
+		}
+	}
+}
+
+func (i index) clone() index {
+	services := make(map[string]cell, len(i.Services))
+	for name, refs := range i.Services {
+		services[name] = refs
+	}
+	i.Services = services
+	return i
+}
+
+// Propose implements [fleet.Backend].
+func (b *backend) Propose(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	content := marshal(p)
+	if limit := c.nc.MaxPayload() - headroom; int64(len(content)) > limit {
+		return 0, api.Invalid("the change of %s takes %d bytes, and the fleet's NATS takes messages of %d: give fewer hosts and smaller files with one service, or have NATS take more (max_payload)", p.Service, len(content), limit)
+	}
+	b.mu.Lock()
+	b.own[p.Service] = p.ID
+	b.mu.Unlock()
+	number, err := c.decisions.put(ctx, prefixPlan+token(p.ID), content)
+	if err != nil {
+		return 0, err
+	}
+	err = b.change(ctx, c, func(s state, next uint64) error {
+		refs := s.index.Services[p.Service]
+		if refs.Plan != nil && refs.Plan.ID == p.ID {
+			revision = refs.Plan.Revision // the answer was lost
+			return errNoChange
+		}
+		if d, _ := s.Decision(p.Service); d.Revision != p.Base {
+			return fleet.ErrSuperseded
+		}
+		revision, refs.Plan = next, &reference{p.ID, next}
+		s.index.Services[p.Service] = refs
+		return nil
+	})
+	if errors.Is(err, fleet.ErrSuperseded) {
+		_ = c.decisions.purge(ctx, prefixPlan+token(p.ID), number)
+	}
+	return revision, err
+}
+
+// headroom is what a message has besides its value.
+const headroom = 1 << 10
+
+// Withdraw implements [fleet.Backend]. The acknowledgements go by themselves.
+func (b *backend) Withdraw(ctx context.Context, p fleet.Plan) error {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return b.change(ctx, c, func(s state, _ uint64) error {
+		refs := s.index.Services[p.Service]
+		if refs.Plan == nil || refs.Plan.ID != p.ID {
+			return errNoChange
+		}
+		if refs.Plan = nil; refs.Decision == nil {
+			delete(s.index.Services, p.Service)
+		} else {
+			s.index.Services[p.Service] = refs
+		}
+		return nil
+	})
+}
+
+// Decide implements [fleet.Backend].
+func (b *backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = b.change(ctx, c, func(s state, next uint64) error {
+		refs := s.index.Services[p.Service]
+		if refs.Decision != nil && refs.Decision.ID == p.ID {
+			revision = refs.Decision.Revision // the answer was lost
+			return errNoChange
+		}
+		if err := s.Check(p); err != nil {
+			return err
+		}
+		if refs.Plan == nil || refs.Plan.ID != p.ID {
+			return fleet.ErrSuperseded // it was withdrawn
+		}
+		revision, refs.Decision = next, &reference{p.ID, next}
+		s.index.Services[p.Service] = refs
+		return nil
+	})
+	return revision, err
+}
+
+// Ack implements [fleet.Backend].
+func (b *backend) Ack(ctx context.Context, a fleet.Ack) error {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.moment.put(ctx, prefixAck+token(a.Plan)+"."+token(a.Step.Proxy), marshal(a), jetstream.WithMsgTTL(ackTTL))
+	return err
+}
+
+// Acks implements [fleet.Backend].
+func (b *backend) Acks(ctx context.Context, plan string) (all []fleet.Ack, err error) {
+	c, err := b.link.connect(ctx)
+	if err == nil {
+		err = c.moment.sync(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.moment.forget(func(key string, v value) bool {
+		_, isAck := planOfAck(key)
+		return isAck && time.Since(v.came) > ackTTL
+	})
+	for _, v := range c.moment.all(prefixAck + token(plan) + ".") {
+		var a fleet.Ack
+		if err := json.Unmarshal(v.data, &a); err != nil {
+			return nil, fmt.Errorf("reading an acknowledgement: %w", err)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// planOfAck returns the token of the plan that a key is an acknowledgement of.
+func planOfAck(key string) (plan string, isAck bool) {
+	rest, isAck := strings.CutPrefix(key, prefixAck)
+	plan, _, _ = strings.Cut(rest, ".")
+	return plan, isAck
+}

@@ -1,0 +1,136 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// requestTimeout is how long one request to NATS may take. A leader that is gone does not answer, and the next
+// one does not know of requests to it.
+const requestTimeout = 2 * time.Second
+
+// bucket is one of JetStream's key-value buckets, which `nats kv` shows as well. It is not used through the
+// client's KeyValue, because that has any server of the bucket answer reads, also one that is behind.
+type bucket struct {
+	js   jetstream.JetStream
+	name string
+	// keeps says that it is on disk, and must not be made anew once it was used.
+	keeps bool
+	// replicas is on how many servers it is.
+	replicas int
+}
+
+func (b bucket) stream() string { return "KV_" + b.name }
+
+// subject returns that of a key.
+func (b bucket) subject(key string) string { return "$KV." + b.name + "." + key }
+
+// header fields of a message that deletes a key.
+const (
+	operationField = "KV-Operation"
+	deletion       = "DEL"
+)
+
+func isDeletion(h nats.Header) bool { return h.Get(operationField) != "" }
+
+// make makes the bucket, unless there is one.
+func (b bucket) make(ctx context.Context) error {
+	config := jetstream.StreamConfig{
+		Name: b.stream(), Description: "The fleet of parachute", Subjects: []string{b.subject(">")},
+		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, Replicas: b.replicas, MaxMsgs: -1, MaxBytes: -1,
+	}
+	if b.keeps {
+		config.Storage, config.MaxMsgsPerSubject = jetstream.FileStorage, 5
+	} else {
+		config.Storage, config.MaxMsgsPerSubject, config.AllowMsgTTL = jetstream.MemoryStorage, 1, true
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	_, err := b.js.CreateStream(ctx, config)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil // with other settings, which are the operator's choice
+	}
+	if err != nil {
+		return fmt.Errorf("making the bucket %s: %w", b.name, err)
+	}
+	return nil
+}
+
+// put writes a value, and returns the number of its message. Its errors, other than a conflict, mean that it may
+// have been written.
+func (b bucket) put(ctx context.Context, key string, data []byte, opts ...jetstream.PublishOpt) (uint64, error) {
+	return b.publish(ctx, &nats.Msg{Subject: b.subject(key), Data: data}, opts...)
+}
+
+// remove deletes a key, which need not be there.
+func (b bucket) remove(ctx context.Context, key string) error {
+	_, err := b.publish(ctx, &nats.Msg{Subject: b.subject(key), Header: nats.Header{operationField: {deletion}}})
+	return err
+}
+
+func (b bucket) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithExpectStream(b.stream()))...)
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// read asks the leader of the bucket for a value; nil if there is none.
+func (b bucket) read(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, b.stream())
+	if err != nil {
+		return nil, err
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, b.subject(key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && isDeletion(m.Header) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.Data, nil
+}
+
+// purge removes what a key had up to a message, and leaves no trace of it.
+func (b bucket) purge(ctx context.Context, key string, number uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, b.stream())
+	if err != nil {
+		return err
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSubject(b.subject(key)), jetstream.WithPurgeSequence(number+1))
+}
+
+// isConflict reports whether an error of a write says that there is another value than the one that was
+// expected, and nothing was written.
+func isConflict(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// token makes a name one that a key can have as one of its tokens: what is no letter, digit,
+// hyphen or underscore becomes its code.
+func token(name string) string {
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
+}

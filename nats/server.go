@@ -1,0 +1,77 @@
+package nats
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/zap"
+)
+
+// Limits of the server of a proxy.
+const (
+	maxMessage = 8 << 20 // NATS's own advice is to have no more
+	maxMemory  = 256 << 20
+	maxDisk    = 4 << 30
+)
+
+// startServer starts the NATS server of this proxy, which is one of those of an address. It has no other users
+// than the proxies of the fleet.
+func startServer(a address, self string, s *secret, name, dir string, logger *zap.Logger) (*natsserver.Server, error) {
+	host, clusterPort, err := clusterAddress(self)
+	if err != nil {
+		return nil, err
+	}
+	config, err := s.tls(name)
+	if err != nil {
+		return nil, err
+	}
+	options := &natsserver.Options{
+		ServerName: name, Host: host, Port: clusterPort - clusterOffset, MaxPayload: maxMessage,
+		TLS: true, TLSVerify: true, TLSConfig: config, TLSTimeout: requestTimeout.Seconds(),
+		JetStream: true, StoreDir: filepath.Join(dir, "nats"), JetStreamMaxMemory: maxMemory, JetStreamMaxStore: maxDisk,
+		// By default, JetStream says that something is written up to two minutes before it is on disk.
+		SyncAlways: true,
+		NoSigs:     true,
+	}
+	if len(a.servers) > 1 {
+		options.Cluster = natsserver.ClusterOpts{
+			Name: defaultBucket, Host: host, Port: clusterPort, TLSConfig: config.Clone(), TLSTimeout: requestTimeout.Seconds(),
+			NoAdvertise: true, // the proxies have the list
+		}
+		for _, peer := range a.servers {
+			if peer == self {
+				continue
+			}
+			host, port, err := clusterAddress(peer)
+			if err != nil {
+				return nil, err
+			}
+			options.Routes = append(options.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort(host, strconv.Itoa(port))})
+		}
+	}
+	server, err := natsserver.NewServer(options)
+	if err != nil {
+		return nil, err
+	}
+	server.SetLogger(serverLog{logger.Named("nats").Sugar()}, false, false)
+	go server.Start()
+	return server, nil
+}
+
+// serverLog passes on what the server has to say.
+type serverLog struct{ to *zap.SugaredLogger }
+
+func (l serverLog) Noticef(format string, v ...any) { l.to.Debugf(format, v...) }
+func (l serverLog) Warnf(format string, v ...any)   { l.to.Warnf(format, v...) }
+func (l serverLog) Errorf(format string, v ...any)  { l.to.Errorf(format, v...) }
+func (l serverLog) Debugf(format string, v ...any)  { l.to.Debugf(format, v...) }
+func (l serverLog) Tracef(format string, v ...any)  { l.to.Debugf(format, v...) }
+
+// Fatalf does not end the process: the proxy goes on to serve.
+func (l serverLog) Fatalf(format string, v ...any) {
+	l.to.Error("the NATS server of this proxy has ended: " + fmt.Sprintf(format, v...))
+}
