@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,10 +47,9 @@ func open(t *testing.T, config Fleet, name, dir string) fleet.Backend {
 	return b
 }
 
-// inOwnNATS returns what opens backends in a new bucket of one NATS.
-func inOwnNATS(t *testing.T, address string) func(t *testing.T) fleet.Backend {
-	bucket := strings.Trim(fmt.Sprint(time.Now().UnixNano()), "-")
-	return func(t *testing.T) fleet.Backend { return open(t, Fleet{URL: address + "/" + bucket}, "proxy", "") }
+// inOwnNATS returns what opens backends in one NATS.
+func inOwnNATS(address string) func(t *testing.T) fleet.Backend {
+	return func(t *testing.T) fleet.Backend { return open(t, Fleet{URL: address}, "proxy", "") }
 }
 
 // servers are those of a fleet that runs NATS by itself.
@@ -89,32 +87,32 @@ func newServers(t *testing.T, n int) *servers {
 	return s
 }
 
+// name returns that of one of the proxies that run servers.
+func (s *servers) name(i int) string { return fmt.Sprintf("proxy-%d", i+1) }
+
 // open opens the backend of one of the proxies that run servers.
 func (s *servers) open(t *testing.T, i int) fleet.Backend {
 	config := s.config
 	config.Server = s.addrs[i]
-	return open(t, config, fmt.Sprintf("proxy-%d", i+1), s.dirs[i])
-}
-
-// next returns what opens the backend of the next proxy, of which the first ones run servers.
-func (s *servers) next() func(t *testing.T) fleet.Backend {
-	var n atomic.Int32
-	return func(t *testing.T) fleet.Backend {
-		if i := int(n.Add(1)) - 1; i < len(s.addrs) {
-			return s.open(t, i)
-		}
-		return open(t, s.config, "client", "")
-	}
+	return open(t, config, s.name(i), s.dirs[i])
 }
 
 func TestBackendInNATSKeepsWhatBackendsPromise(t *testing.T) {
-	fleettest.Conform(t, inOwnNATS(t, ownNATS(t)))
+	fleettest.Conform(t, inOwnNATS(ownNATS(t)))
 }
 
 func TestProxiesDecideTogetherByNATS(t *testing.T) {
 	address := ownNATS(t)
-	t.Run("EveryOperation", func(t *testing.T) { fleettest.EveryOperation(t, 5, inOwnNATS(t, address)) })
-	t.Run("Rivals", func(t *testing.T) { fleettest.Rivals(t, inOwnNATS(t, address)) })
-	t.Run("Absence", func(t *testing.T) { fleettest.Absence(t, inOwnNATS(t, address)) })
-	t.Run("LostAnswer", func(t *testing.T) { fleettest.LostAnswer(t, inOwnNATS(t, address)) })
+	type opens = func(t *testing.T) fleet.Backend
+	for name, test := range map[string]func(t *testing.T, open opens){
+		"EveryOperation": func(t *testing.T, open opens) { fleettest.EveryOperation(t, 5, fleettest.ByNetwork, open) },
+		"Rivals":         func(t *testing.T, open opens) { fleettest.Rivals(t, fleettest.ByNetwork, open) },
+		"Absence":        func(t *testing.T, open opens) { fleettest.Absence(t, fleettest.ByNetwork, open) },
+		"LostAnswer":     func(t *testing.T, open opens) { fleettest.LostAnswer(t, fleettest.ByNetwork, open) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait more than they compute
+			test(t, inOwnNATS(address+"/"+name))
+		})
+	}
 }

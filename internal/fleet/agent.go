@@ -102,6 +102,8 @@ type Agent struct {
 	// services of which it is at it.
 	applied  map[string]string
 	applying map[string]bool
+	// news is closed when there may be something new.
+	news chan struct{}
 	// acks are the newest acknowledgements of this proxy, by plan.
 	acks map[string]Ack
 }
@@ -114,7 +116,7 @@ func New(opts Options, p Proxy) *Agent {
 		opts: opts, proxy: p, leases: newLeases(opts.Lease), ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		self:        Lease{Name: opts.Name, Incarnation: rand.Text(), Version: opts.Version},
 		problem:     errors.New("the proxy is joining the fleet"),
-		coordinates: make(map[string]bool), known: make(map[string]*heard), applied: make(map[string]string), applying: make(map[string]bool), acks: make(map[string]Ack),
+		coordinates: make(map[string]bool), known: make(map[string]*heard), applied: make(map[string]string), applying: make(map[string]bool), acks: make(map[string]Ack), news: make(chan struct{}),
 	}
 }
 
@@ -205,13 +207,36 @@ func (a *Agent) run() {
 	defer tick.Stop()
 	for {
 		a.round()
-		select {
-		case <-a.ctx.Done():
-			return
-		case <-tick.C:
-		case <-a.opts.Backend.Changed():
+		for isDue := false; !isDue; {
+			select {
+			case <-a.ctx.Done():
+				return
+			case <-tick.C:
+				isDue = true
+			case <-a.opts.Backend.Changed():
+				a.glance()
+			}
 		}
 	}
+}
+
+// glance looks at what was decided, between two rounds, because there may be something new. The lease
+// of this proxy, and what is said of its state, are for the rounds.
+func (a *Agent) glance() {
+	a.mu.Lock()
+	close(a.news)
+	a.news = make(chan struct{})
+	a.mu.Unlock()
+	if state, err := a.look(a.ctx); err == nil {
+		_ = a.follow(state) // the next round does it again
+	}
+}
+
+// coming returns what is closed when there may be something new.
+func (a *Agent) coming() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.news
 }
 
 // round is one look at everything.

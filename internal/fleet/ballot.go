@@ -227,6 +227,7 @@ func (a *Agent) isMember(name string) bool {
 func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool, error)) error {
 	answered := time.Now()
 	for {
+		news := b.a.coming()
 		all, err := bounded(ctx, b.a.opts.Patience, func(ctx context.Context) ([]Ack, error) { return b.a.opts.Backend.Acks(ctx, b.plan.ID) })
 		if err == nil {
 			err = b.a.readLeases(ctx)
@@ -253,7 +254,13 @@ func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool,
 		if ctx.Err() != nil {
 			return errTimeout
 		}
-		sleep(ctx, b.a.opts.Poll)
+		next := time.NewTimer(b.a.opts.Poll)
+		select {
+		case <-next.C:
+		case <-news:
+		case <-ctx.Done():
+		}
+		next.Stop()
 	}
 }
 

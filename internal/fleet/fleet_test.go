@@ -20,19 +20,23 @@ func TestBackendInMemoryKeepsWhatBackendsPromise(t *testing.T) { fleettest.Confo
 
 func TestEveryOperationIsDoneByAllProxies(t *testing.T) {
 	for _, size := range []int{3, 20} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) { fleettest.EveryOperation(t, size, inMemory()) })
+		t.Run(fmt.Sprint(size), func(t *testing.T) { fleettest.EveryOperation(t, size, fleettest.InProcess, inMemory()) })
 	}
 }
 
-func TestOfRivalsExactlyOneWins(t *testing.T) { fleettest.Rivals(t, inMemory()) }
+func TestOfRivalsExactlyOneWins(t *testing.T) { fleettest.Rivals(t, fleettest.InProcess, inMemory()) }
 
-func TestProxyThatWasCutOffIsNamedAndCatchesUp(t *testing.T) { fleettest.Absence(t, inMemory()) }
+func TestProxyThatWasCutOffIsNamedAndCatchesUp(t *testing.T) {
+	fleettest.Absence(t, fleettest.InProcess, inMemory())
+}
 
-func TestLostAnswerOfADecisionIsLookedUp(t *testing.T) { fleettest.LostAnswer(t, inMemory()) }
+func TestLostAnswerOfADecisionIsLookedUp(t *testing.T) {
+	fleettest.LostAnswer(t, fleettest.InProcess, inMemory())
+}
 
 func TestRefusalByOneProxyChangesNothing(t *testing.T) {
 	m := fleettest.NewMemory()
-	nodes := fleettest.StartAll(t, 3, func(*testing.T) fleet.Backend { return m })
+	nodes := fleettest.StartAll(t, 3, fleettest.InProcess, func(*testing.T) fleet.Backend { return m })
 	a := fleettest.App(t)
 	if _, err := nodes[0].Deploy(t, "web", a); err != nil {
 		t.Fatal(err)
@@ -50,7 +54,7 @@ func TestRefusalByOneProxyChangesNothing(t *testing.T) {
 }
 
 func TestStoreThatCannotBeReachedChangesNothing(t *testing.T) {
-	nodes := fleettest.StartAll(t, 3, inMemory())
+	nodes := fleettest.StartAll(t, 3, fleettest.InProcess, inMemory())
 	a := fleettest.App(t)
 	if _, err := nodes[0].Deploy(t, "web", a); err != nil {
 		t.Fatal(err)

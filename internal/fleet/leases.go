@@ -17,6 +17,8 @@ type leases struct {
 	// mu guards what follows.
 	mu  sync.Mutex
 	all map[string]seenLease
+	// looked is when the backend was read last.
+	looked time.Time
 }
 
 // seenLease is a lease, and when it has moved last.
@@ -29,15 +31,21 @@ func newLeases(term time.Duration) *leases {
 	return &leases{term: term, all: make(map[string]seenLease)}
 }
 
+// blink is how long this proxy may not look at the backend without it being said of the others that they
+// were silent: if nobody reaches the backend for a while, nobody is missing.
+func (l *leases) blink() time.Duration { return l.term / 5 }
+
 // saw notes what is in the backend at a moment. Those that are not there have said goodbye.
 func (l *leases) saw(current []Lease, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	blind := max(now.Sub(l.looked)-l.blink(), 0)
+	l.looked = now
 	next := make(map[string]seenLease, len(current))
 	for _, c := range current {
 		before, known := l.all[c.Name]
 		if known && before.Incarnation == c.Incarnation && before.Beats == c.Beats {
-			next[c.Name] = seenLease{c, before.moved}
+			next[c.Name] = seenLease{c, before.moved.Add(blind)}
 			continue
 		}
 		next[c.Name] = seenLease{c, now}
@@ -45,8 +53,13 @@ func (l *leases) saw(current []Lease, now time.Time) {
 	l.all = next
 }
 
-// lives reports whether a lease has moved within its term.
-func (l *leases) lives(s seenLease, now time.Time) bool { return now.Sub(s.moved) < l.term }
+// silence returns for how long a lease has not moved, as far as this proxy has looked. mu must be held.
+func (l *leases) silence(s seenLease, now time.Time) time.Duration {
+	return min(now.Sub(s.moved), l.looked.Add(l.blink()).Sub(s.moved))
+}
+
+// lives reports whether a lease has moved within its term. mu must be held.
+func (l *leases) lives(s seenLease, now time.Time) bool { return l.silence(s, now) < l.term }
 
 // others returns the names of the other proxies: those whose leases live, and for how long those
 // have been over that are missed.
@@ -60,7 +73,7 @@ func (l *leases) others(self string, now time.Time) (live []string, missing map[
 		case l.lives(s, now):
 			live = append(live, name)
 		default:
-			missing[name] = now.Sub(s.moved)
+			missing[name] = l.silence(s, now)
 		}
 	}
 	slices.Sort(live)
@@ -80,7 +93,7 @@ func (l *leases) members(self Lease, now time.Time) []api.FleetMember {
 		}
 		switch {
 		case name != self.Name && !l.lives(s, now):
-			m.State, m.Unheard = api.FleetGone, api.Seconds(now.Sub(s.moved))
+			m.State, m.Unheard = api.FleetGone, api.Seconds(l.silence(s, now))
 		case ready:
 			m.State = api.FleetLive
 		}

@@ -71,8 +71,16 @@ func (f *files) List(context.Context) ([]string, error) {
 	return slices.Collect(maps.Keys(f.docs)), nil
 }
 
-// Lease is how long a proxy of a test counts as there that is not heard of.
-const Lease = time.Second
+// Timing is how often a proxy of a test looks at its backend, and how long one counts as there that is
+// not heard of.
+type Timing struct{ Poll, Lease time.Duration }
+
+var (
+	// InProcess is for backends that are in the process of the test.
+	InProcess = Timing{Poll: 10 * time.Millisecond, Lease: time.Second}
+	// ByNetwork is for those that are not, also on a busy machine.
+	ByNetwork = Timing{Poll: 100 * time.Millisecond, Lease: 5 * time.Second}
+)
 
 // Node is one proxy of a fleet in a test.
 type Node struct {
@@ -83,11 +91,11 @@ type Node struct {
 }
 
 // Start starts a proxy, and returns when it has caught up. It is stopped when the test ends.
-func Start(t *testing.T, b fleet.Backend, name string) *Node {
+func Start(t *testing.T, b fleet.Backend, name string, timing Timing) *Node {
 	t.Helper()
 	n := &Node{Name: name, Link: &Link{Backend: b}}
 	n.Engine = proxy.NewEngine(proxy.EngineOptions{Store: &files{docs: map[string][]byte{}, histories: map[string][]byte{}}})
-	n.Agent = fleet.New(fleet.Options{Name: name, Backend: n.Link, Poll: 10 * time.Millisecond, Lease: Lease, MissingAfter: 20 * time.Second, Patience: 5 * time.Second}, n.Engine)
+	n.Agent = fleet.New(fleet.Options{Name: name, Backend: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: 5 * time.Second}, n.Engine)
 	n.Engine.Join(n.Agent)
 	if err := n.Engine.Load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -100,10 +108,10 @@ func Start(t *testing.T, b fleet.Backend, name string) *Node {
 }
 
 // StartAll starts proxies, each with a backend of its own that open returns.
-func StartAll(t *testing.T, size int, open func(t *testing.T) fleet.Backend) (nodes []*Node) {
+func StartAll(t *testing.T, size int, timing Timing, open func(t *testing.T) fleet.Backend) (nodes []*Node) {
 	t.Helper()
 	for i := range size {
-		nodes = append(nodes, Start(t, open(t), fmt.Sprintf("proxy-%d", i+1)))
+		nodes = append(nodes, Start(t, open(t), fmt.Sprintf("proxy-%d", i+1), timing))
 	}
 	return nodes
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/fleet"
@@ -11,8 +12,8 @@ import (
 
 // EveryOperation tests that every operation is done by all proxies of a fleet of a size. open is as for
 // [Conform].
-func EveryOperation(t *testing.T, size int, open func(t *testing.T) fleet.Backend) {
-	nodes := StartAll(t, size, open)
+func EveryOperation(t *testing.T, size int, timing Timing, open func(t *testing.T) fleet.Backend) {
+	nodes := StartAll(t, size, timing, open)
 	a, b := App(t), App(t)
 	if s, err := nodes[0].Deploy(t, "web", a); err != nil || len(s.Fleet) != size {
 		t.Fatalf("%+v, %v", s.Fleet, err)
@@ -51,8 +52,8 @@ func EveryOperation(t *testing.T, size int, open func(t *testing.T) fleet.Backen
 
 // Rivals tests that of deployments at once exactly one wins, and of two services that want a host one
 // gets it.
-func Rivals(t *testing.T, open func(t *testing.T) fleet.Backend) {
-	nodes := StartAll(t, 3, open)
+func Rivals(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend) {
+	nodes := StartAll(t, 3, timing, open)
 	for round := range 5 {
 		targets := []string{App(t), App(t), App(t)}
 		won := make([]bool, len(nodes))
@@ -86,8 +87,9 @@ func Rivals(t *testing.T, open func(t *testing.T) fleet.Backend) {
 
 // Absence tests that a proxy that is cut off is named, keeps the others from deciding until it is
 // forgotten, and catches up.
-func Absence(t *testing.T, open func(t *testing.T) fleet.Backend) {
-	nodes := StartAll(t, 3, open)
+func Absence(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend) {
+	timing.Lease = min(timing.Lease, 2*time.Second)
+	nodes := StartAll(t, 3, timing, open)
 	a, b := App(t), App(t)
 	if _, err := nodes[0].Deploy(t, "web", a); err != nil {
 		t.Fatal(err)
@@ -111,8 +113,8 @@ func Absence(t *testing.T, open func(t *testing.T) fleet.Backend) {
 
 // LostAnswer tests that a decision of which the answer was lost is looked up, and that one that was not
 // made has changed nothing.
-func LostAnswer(t *testing.T, open func(t *testing.T) fleet.Backend) {
-	nodes := StartAll(t, 3, open)
+func LostAnswer(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend) {
+	nodes := StartAll(t, 3, timing, open)
 	a := App(t)
 	nodes[0].Link.LoseDecision()
 	if _, err := nodes[0].Deploy(t, "web", a); err != nil {

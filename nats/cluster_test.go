@@ -1,0 +1,108 @@
+package nats
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/fleet"
+	"github.com/parachute-proxy/parachute/internal/fleet/fleettest"
+)
+
+// start opens the backends of the proxies that run servers, and returns when all reach the buckets.
+func (s *servers) start(t *testing.T) []*backend {
+	t.Helper()
+	all := make([]*backend, len(s.addrs))
+	var reached sync.WaitGroup
+	for i := range all {
+		all[i] = s.open(t, i).(*backend)
+		reached.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if _, err := all[i].Look(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	reached.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return all
+}
+
+// inTurn returns what opens backends by handing out those that there are.
+func inTurn(all []*backend) func(*testing.T) fleet.Backend {
+	next := 0
+	return func(*testing.T) fleet.Backend { next++; return all[(next-1)%len(all)] }
+}
+
+func TestThreeProxiesRunTheServersThemselves(t *testing.T) {
+	all := newServers(t, 3).start(t)
+	t.Run("EveryOperation", func(t *testing.T) { fleettest.EveryOperation(t, 3, fleettest.ByNetwork, inTurn(all)) })
+	t.Run("Conform", func(t *testing.T) { fleettest.Conform(t, inTurn(all)) })
+}
+
+// leader returns the server that leads the bucket of decisions.
+func leader(t *testing.T, all []*backend) int {
+	t.Helper()
+	for i, b := range all {
+		if b.link.runs.JetStreamIsStreamLeader("$G", "KV_"+defaultBucket) {
+			return i
+		}
+	}
+	t.Fatal("there is no leader")
+	return 0
+}
+
+func TestServersMayDieAndComeBack(t *testing.T) {
+	cluster := newServers(t, 3)
+	all := cluster.start(t)
+	var nodes []*fleettest.Node
+	for i, b := range all {
+		nodes = append(nodes, fleettest.Start(t, b, cluster.name(i), fleettest.ByNetwork))
+	}
+	first := fleettest.App(t)
+	if _, err := nodes[0].Deploy(t, "web", first); err != nil {
+		t.Fatal(err)
+	}
+
+	// The leader dies while a deployment is under way, and takes its own proxy's first choice along.
+	dead := leader(t, all)
+	coordinator := nodes[(dead+1)%3]
+	kill := time.AfterFunc(20*time.Millisecond, all[dead].link.runs.Shutdown)
+	defer kill.Stop()
+	began := time.Now()
+	second := fleettest.App(t)
+	if _, err := coordinator.Deploy(t, "web", second); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("with a leader that dies, the deployment took %s", time.Since(began).Round(time.Millisecond))
+	fleettest.Converged(t, nodes, "web", "v2 "+second+" false")
+
+	// No majority is left: nothing changes, and nobody is told that something newer has come.
+	other := (dead + 2) % 3
+	all[other].link.runs.Shutdown()
+	_, err := coordinator.Deploy(t, "web", fleettest.App(t))
+	if code := api.ErrorCode(err); code != api.CodeFleet || !strings.Contains(err.Error(), "cannot be reached") {
+		t.Fatalf("%v", err)
+	}
+	fleettest.Converged(t, nodes, "web", "v2 "+second+" false")
+
+	// They come back.
+	for _, i := range []int{dead, other} {
+		s, err := startServer(all[i].link.address, cluster.addrs[i], all[i].link.secret, all[i].link.name, cluster.dirs[i], all[i].link.logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	}
+	third := fleettest.App(t)
+	fleettest.Await(t, "the fleet decides again", func() bool { _, err := nodes[dead].Deploy(t, "web", third); return err == nil })
+	fleettest.Await(t, "all have converged", func() bool {
+		return strings.Contains(nodes[0].Serves("web"), third) && nodes[1].Serves("web") == nodes[0].Serves("web") && nodes[2].Serves("web") == nodes[0].Serves("web")
+	})
+}
