@@ -79,7 +79,7 @@ func (b bucket) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publ
 	defer cancel()
 	ack, err := b.js.PublishMsg(ctx, m, append(opts, jetstream.WithExpectStream(b.stream()))...)
 	if err != nil {
-		return 0, err
+		return 0, explain(err)
 	}
 	return ack.Sequence, nil
 }
@@ -111,6 +111,17 @@ func (b bucket) purge(ctx context.Context, key string, number uint64) error {
 		return err
 	}
 	return stream.Purge(ctx, jetstream.WithPurgeSubject(b.subject(key)), jetstream.WithPurgeSequence(number+1))
+}
+
+// errNoAnswer means that a request has got no answer in time. It may have had its effect.
+var errNoAnswer = errors.New("NATS has not answered; are most of its servers up, and do they reach each other?")
+
+// explain returns an error of the client as one for operators.
+func explain(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return fmt.Errorf("%w (%w)", errNoAnswer, err)
+	}
+	return err
 }
 
 // isConflict reports whether an error of a write says that there is another value than the one that was

@@ -71,12 +71,12 @@ func (r *replica) sync(ctx context.Context) error {
 	for {
 		err := r.trySync(ctx)
 		if end, ok := ctx.Deadline(); err == nil || errors.Is(err, errLost) || ok && time.Until(end) < requestTimeout {
-			return err
+			return explain(err)
 		}
 		select {
 		case <-time.After(patience / 10):
 		case <-ctx.Done():
-			return err
+			return explain(err)
 		}
 	}
 }

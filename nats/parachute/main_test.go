@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
+	"github.com/parachute-proxy/parachute/internal/api"
 )
 
 // asProgram has the program of the tests be the one that they test, which need not be built then.
@@ -79,9 +83,58 @@ func run(t *testing.T, p *rig.Proxy, args ...string) rig.Result {
 	return r
 }
 
+// status returns the fleet as a proxy sees it; nothing if that cannot be asked.
+func status(p *rig.Proxy) (s api.FleetStatus) {
+	if c, err := p.API(); err == nil {
+		_ = c.Call(context.Background(), http.MethodGet, api.PathFleet, nil, &s)
+	}
+	return s
+}
+
 func awaitLive(t *testing.T, p *rig.Proxy, n int) {
 	t.Helper()
-	waitFor(t, fmt.Sprintf("%d proxies are live", n), func() bool { return strings.Count(run(t, p, "fleet").Stdout, " live ") == n })
+	waitFor(t, fmt.Sprintf("%d proxies are live", n), func() bool { return status(p).Live() == n })
+}
+
+// load makes requests, one after the other, until it is stopped.
+type load struct {
+	stop   context.CancelFunc
+	done   chan struct{}
+	served int
+	failed []string
+}
+
+// startLoad has requests come to a proxy, each on a connection of its own.
+func startLoad(p *rig.Proxy) *load {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &load{stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		c := &http.Client{Timeout: rigtest.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
+		for tick := time.NewTicker(5 * time.Millisecond); ctx.Err() == nil; <-tick.C {
+			resp, err := c.Get(p.URL())
+			if err != nil {
+				l.failed = append(l.failed, err.Error())
+				continue
+			}
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if l.served++; err != nil || resp.StatusCode != http.StatusOK {
+				l.failed = append(l.failed, fmt.Sprint(resp.Status, err))
+			}
+		}
+	}()
+	return l
+}
+
+// end stops the load. The test fails if a request has.
+func (l *load) end(t *testing.T, proxy string) {
+	t.Helper()
+	l.stop()
+	<-l.done
+	if l.served == 0 || len(l.failed) > 0 {
+		t.Errorf("%s: of %d requests, %d have failed: %q", proxy, l.served, len(l.failed), l.failed[:min(len(l.failed), 3)])
+	}
 }
 
 func serves(p *rig.Proxy, addr string) bool {
@@ -102,21 +155,17 @@ func TestProxiesRunTheServersOfTheirFleet(t *testing.T) {
 	if r := run(t, proxies[0], "deploy", first.Addr, "--service", "web"); r.Code != 0 {
 		t.Fatal(r.Stderr)
 	}
-	var loads []*rig.Load
-	for _, p := range proxies[:2] {
-		loads = append(loads, rig.StartLoad(p.Addr(), 2, 5*time.Millisecond))
-	}
+	onFirst, onSecond := startLoad(proxies[0]), startLoad(proxies[1])
 	r := run(t, proxies[1], "deploy", next.Addr, "--service", "web")
 	for _, want := range []string{"proxy-1 prepared", "proxy-3 prepared", "proxy-1 drained", "proxy-2 drained", "proxy-3 drained"} {
 		if r.Code != 0 || !strings.Contains(r.Stderr, want) {
 			t.Fatalf("%d, want %q in\n%s", r.Code, want, r.Stderr)
 		}
 	}
-	t.Log(r.Stderr)
 	first.Stop() // which nobody needs any more
 
 	proxies[2].Kill()
-	waitFor(t, "proxy-3 is missed", func() bool { return strings.Contains(run(t, proxies[0], "fleet").Stdout, "missing") })
+	waitFor(t, "proxy-3 is missed", func() bool { return status(proxies[0]).Live() == 2 })
 	again := startExample(t, "again")
 	if r := run(t, proxies[0], "deploy", again.Addr, "--service", "web"); r.Code != 6 || !strings.Contains(r.Stderr, "proxy-3 has not been heard of") {
 		t.Fatalf("%d %s", r.Code, r.Stderr)
@@ -128,19 +177,12 @@ func TestProxiesRunTheServersOfTheirFleet(t *testing.T) {
 		t.Fatal(r.Stderr)
 	}
 
-	for _, load := range loads[1:] {
-		load.Stop()
-	}
+	onSecond.end(t, "proxy-2")
 	proxies[1].Kill()
 	if r := run(t, proxies[0], "deploy", next.Addr, "--service", "web"); r.Code != 6 || !strings.Contains(r.Stderr, "the fleet's store cannot be reached") || !strings.Contains(r.Stderr, "nothing has changed") {
 		t.Fatalf("%d %s", r.Code, r.Stderr)
 	}
-	for i, load := range loads {
-		load.Stop()
-		if n, failed := load.Requests(); n == 0 || failed > 0 {
-			t.Errorf("proxy-%d: %d of %d requests failed: %v", i+1, failed, n, load.Errors())
-		}
-	}
+	onFirst.end(t, "proxy-1")
 
 	for _, p := range proxies[1:] {
 		must(t, p.Start())
