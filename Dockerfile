@@ -37,8 +37,11 @@ COPY tools/go.mod tools/go.sum tools/
 RUN echo 'package parachute' >empty.go && make build && rm -r empty.go bin
 COPY *.go ./
 COPY internal internal
+COPY nats nats
 ARG VERSION=dev
-RUN make build VERSION="$VERSION"
+# Any value builds the fleet on NATS in; see docs/FLEET.md.
+ARG NATS=
+RUN make build VERSION="$VERSION" NATS="$NATS"
 
 
 # The proxy in the place of kamal-proxy: see docs/KAMAL.md. What Kamal relies on is as in

@@ -26,7 +26,7 @@ PGO ?= $(CURDIR)/caddy/parachute/default.pgo
 
 # Modules of their own, so that nothing they need gets into a Caddy build. The last only
 # says how kamal-proxy is built: it has no package.
-MODULES := tools bench integration/clients integration/acme integration/kamal integration/parsers integration/plugins
+MODULES := tools bench nats integration/clients integration/acme integration/kamal integration/parsers integration/plugins
 ALL_MODULES := $(MODULES) bench/kamal-proxy
 
 # What `make cross` builds for, and what of it: the black-box tests need Linux.
@@ -57,28 +57,32 @@ export GOWORK := off
 # Only what `run` needs: see caddy/lean. xcaddy always puts all of Caddy's modules in.
 LEAN ?=
 
+# With the fleet on NATS: make NATS=1. See docs/FLEET.md.
+NATS ?=
+
 build: $(BIN) ## build bin/parachute: Caddy and this plugin, put together by xcaddy
 
 # What goes into the binary: the plugin's sources, and whatever they embed.
 SOURCES := go.mod go.sum $(wildcard $(PGO)) $(filter-out %_test.go,$(wildcard *.go caddy/lean/*.go)) \
-	$(shell find internal -type f ! -name '*_test.go' ! -path '*/testdata/*' 2>/dev/null)
+	$(shell find internal $(if $(NATS),nats) -type f ! -name '*_test.go' ! -path '*/testdata/*' 2>/dev/null)
 
 # The explicit v0.0.0 keeps Go from looking for a published version of the
 # plugin; "=." then takes it from here. xcaddy runs on this machine whatever
 # GOOS and GOARCH it builds for, which `go tool` alone would not arrange.
 $(BIN): $(SOURCES) bin/.inputs
+	@[ -z "$(LEAN)" ] || [ -z "$(NATS)" ] || { echo 'LEAN and NATS do not go together.' >&2; exit 1; }
 	@set -x; if [ -n "$(LEAN)" ]; then \
 		exec go build -buildvcs=false $(GO_FLAGS) -pgo=$(PGO) -ldflags "$(LDFLAGS)" -o $@ ./caddy/lean; \
 	fi; \
 	xcaddy=$$(GOOS= GOARCH= $(TOOL) -n xcaddy) && \
 	XCADDY_GO_BUILD_FLAGS='$(GO_FLAGS) -pgo=$(PGO) -ldflags "$(LDFLAGS)"' \
-	$$xcaddy build $(CADDY_VERSION) --with $(MODULE)@v0.0.0=. --output $@
+	$$xcaddy build $(CADDY_VERSION) --with $(MODULE)@v0.0.0=. $(if $(NATS),--with $(MODULE)/nats@v0.0.0=./nats) --output $@
 
 # Inputs that are not files. Written only when they differ, so that a new
 # version, toolchain or platform, or a deleted source, makes the binary stale.
 bin/.inputs: FORCE
 	@mkdir -p bin
-	@inputs="$(VERSION) $(LEAN) $(CADDY_VERSION) $(GO_FLAGS) $(PGO) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
+	@inputs="$(VERSION) $(LEAN) $(NATS) $(CADDY_VERSION) $(GO_FLAGS) $(PGO) $(SOURCES) $$(go env GOVERSION GOOS GOARCH)"; \
 	echo "$$inputs" | cmp -s - $@ || echo "$$inputs" >$@
 
 # What has been built, as it is: root's PATH often has no Go, and root has no business

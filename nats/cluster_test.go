@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,17 @@ func (s *servers) start(t *testing.T) []*backend {
 	return all
 }
 
+// restart starts the server of a proxy again, after it has been shut down.
+func (s *servers) restart(t *testing.T, b *backend, i int) {
+	t.Helper()
+	l := b.link
+	server, err := startServer(l.address, s.addrs[i], l.secret, l.name, s.dirs[i], l.logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
+}
+
 // inTurn returns what opens backends by handing out those that there are.
 func inTurn(all []*backend) func(*testing.T) fleet.Backend {
 	next := 0
@@ -41,6 +53,7 @@ func inTurn(all []*backend) func(*testing.T) fleet.Backend {
 }
 
 func TestThreeProxiesRunTheServersThemselves(t *testing.T) {
+	t.Parallel() // it waits more than it computes
 	all := newServers(t, 3).start(t)
 	t.Run("EveryOperation", func(t *testing.T) { fleettest.EveryOperation(t, 3, fleettest.ByNetwork, inTurn(all)) })
 	t.Run("Conform", func(t *testing.T) { fleettest.Conform(t, inTurn(all)) })
@@ -59,6 +72,7 @@ func leader(t *testing.T, all []*backend) int {
 }
 
 func TestServersMayDieAndComeBack(t *testing.T) {
+	t.Parallel() // it waits more than it computes
 	cluster := newServers(t, 3)
 	all := cluster.start(t)
 	var nodes []*fleettest.Node
@@ -94,15 +108,59 @@ func TestServersMayDieAndComeBack(t *testing.T) {
 
 	// They come back.
 	for _, i := range []int{dead, other} {
-		s, err := startServer(all[i].link.address, cluster.addrs[i], all[i].link.secret, all[i].link.name, cluster.dirs[i], all[i].link.logger)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		cluster.restart(t, all[i], i)
 	}
 	third := fleettest.App(t)
 	fleettest.Await(t, "the fleet decides again", func() bool { _, err := nodes[dead].Deploy(t, "web", third); return err == nil })
 	fleettest.Await(t, "all have converged", func() bool {
 		return strings.Contains(nodes[0].Serves("web"), third) && nodes[1].Serves("web") == nodes[0].Serves("web") && nodes[2].Serves("web") == nodes[0].Serves("web")
 	})
+}
+
+func TestServerThatIsRestartedHasWhatWasDecided(t *testing.T) {
+	t.Parallel() // it waits more than it computes
+	alone := newServers(t, 1)
+	all := alone.start(t)
+	client := open(t, alone.config, "proxy-2", "").(*backend)
+	nodes := []*fleettest.Node{
+		fleettest.Start(t, all[0], "proxy-1", fleettest.ByNetwork), fleettest.Start(t, client, "proxy-2", fleettest.ByNetwork),
+	}
+	first, second := fleettest.App(t), fleettest.App(t)
+	if _, err := nodes[0].Deploy(t, "web", first); err != nil {
+		t.Fatal(err)
+	}
+	all[0].link.runs.Shutdown()
+	all[0].link.runs.WaitForShutdown()
+	alone.restart(t, all[0], 0)
+	// The leases were in its memory, and are not taken for goodbyes.
+	leases, err := client.Leases(t.Context())
+	if err != nil || len(leases) != 2 {
+		t.Errorf("%+v, %v", leases, err)
+	}
+	fleettest.Await(t, "the fleet decides again", func() bool { _, err := nodes[1].Deploy(t, "web", second); return err == nil })
+	fleettest.Converged(t, nodes, "web", nodes[1].Serves("web"))
+}
+
+func TestBucketThatIsMadeAnewIsNotTakenForAnEmptyFleet(t *testing.T) {
+	b := inOwnNATS(ownNATS(t))(t).(*backend)
+	p := fleet.Plan{ID: "a", Service: "web"}
+	if _, err := b.Propose(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.link.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.decisions.js.DeleteStream(t.Context(), c.decisions.stream()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Look(t.Context()); !errors.Is(err, errLost) {
+		t.Error(err)
+	}
+	if err := c.decisions.make(t.Context()); err != nil { // as another proxy does
+		t.Fatal(err)
+	}
+	if _, err := b.Propose(t.Context(), p); !errors.Is(err, errLost) {
+		t.Error(err)
+	}
 }

@@ -76,6 +76,11 @@ func (f *Fleet) Provision(caddy.Context) (err error) {
 	if !slices.Contains(f.address.servers, f.server) {
 		return fmt.Errorf("the server %s is none of those in the address of NATS", f.server)
 	}
+	for _, server := range f.address.servers {
+		if _, _, err := clusterAddress(server); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
