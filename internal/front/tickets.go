@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
+	"go.uber.org/zap"
 )
 
 // TicketKeys gives Caddy the keys of the tickets by which clients resume TLS sessions (RFC 8446, section
@@ -37,7 +38,9 @@ func (k *TicketKeys) Next(done <-chan struct{}) <-chan [][32]byte {
 	go func() {
 		for {
 			keys, wait, err := process.tickets.current(k.service, time.Now())
-			if err == nil {
+			if err != nil {
+				caddy.Log().Named("tls.tickets").Error("the keys of TLS session tickets stay as they are for now", zap.Error(err))
+			} else {
 				select {
 				case next <- keys:
 				case <-done:
@@ -78,14 +81,17 @@ func (t *tickets) current(service *caddytls.SessionTicketService, now time.Time)
 	if age := now.Sub(t.now.Made); len(t.now.Keys) > 0 && age >= 0 && age < interval {
 		return slices.Clone(t.now.Keys), interval - age, nil
 	}
-	// It clears the key that it drops, which a config may still use.
+	// RotateSTEKs zeroes the key that it drops, which a config may still use, so it gets a copy.
 	rotated, err := service.RotateSTEKs(slices.Clone(t.now.Keys))
 	if err != nil {
-		return nil, interval, fmt.Errorf("making a key for TLS session tickets: %w", err)
+		return nil, retryKeys, fmt.Errorf("making a key for TLS session tickets: %w", err)
 	}
 	t.now = ticketKeys{rotated, now}
 	return slices.Clone(rotated), interval, nil
 }
+
+// retryKeys is the time after which it is tried again to make a key.
+const retryKeys = time.Minute
 
 // handOver returns the keys for the next process.
 func (t *tickets) handOver() ticketKeys {
