@@ -437,11 +437,11 @@ func TestFlagsForCertificatesThatContradictEachOtherAreRefused(t *testing.T) {
 func TestFlagsOfAFleetThatCannotWorkAreRefused(t *testing.T) {
 	for want, flags := range map[string][]string{
 		"need --fleet": {"--fleet-server=10.0.0.1"},
-		"use storage, or an address that begins with nats://":           {"--fleet=redis://u:secret@10.0.0.1"},
-		"need --fleet with the addresses":                               {"--fleet=storage", "--fleet-server=10.0.0.1"},
-		"needs --fleet-secret-file":                                     {"--fleet=nats://10.0.0.1", "--fleet-server=10.0.0.1"},
-		"xcaddy build --with github.com/parachute-proxy/parachute/nats": {"--fleet=nats://10.0.0.1", "--fleet-name=a"},
-		"no fleet on NATS built in":                                     {"--fleet=tls://10.0.0.1", "--fleet-name=a"},
+		"use storage, or an address that begins with nats://":                              {"--fleet=redis://u:secret@10.0.0.1"},
+		"need --fleet with the addresses":                                                  {"--fleet=storage", "--fleet-server=10.0.0.1"},
+		"needs --fleet-secret-file":                                                        {"--fleet=nats://10.0.0.1", "--fleet-server=10.0.0.1"},
+		"xcaddy build --with github.com/parachute-proxy/parachute/nats --output parachute": {"--fleet=nats://10.0.0.1", "--fleet-name=a"},
+		"no fleet on NATS built in":                                                        {"--fleet=tls://10.0.0.1", "--fleet-name=a"},
 	} {
 		_, err := run.Config(append(runFlags(t), flags...)...)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret@") {

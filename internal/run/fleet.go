@@ -53,8 +53,7 @@ func (o *options) validateFleet() error {
 	case o.fleet == "":
 		return nil
 	case o.fleet != "storage" && module == "":
-		scheme, _, _ := strings.Cut(o.fleet, "://") // what is behind it may be a password
-		return fmt.Errorf("unknown --fleet %.20q; use storage, or an address that begins with nats:// or tls://", scheme)
+		return errors.New("unknown --fleet; use storage, or an address that begins with nats:// or tls://") // there may be a password in it
 	case module == "" && (o.fleetServer != "" || o.fleetSecret != ""):
 		return errors.New("--fleet-server and --fleet-secret-file need --fleet with the addresses of the servers, such as nats://10.0.0.1,10.0.0.2,10.0.0.3")
 	case o.fleetServer != "" && o.fleetSecret == "":
@@ -68,7 +67,7 @@ func (o *options) validateFleet() error {
 		return nil
 	}
 	if _, err := caddy.GetModule("parachute.fleet." + module); err != nil {
-		return fmt.Errorf("this program has no fleet on %s built in; build one that has: xcaddy build --with github.com/parachute-proxy/parachute/%s", strings.ToUpper(module), module)
+		return fmt.Errorf("this program has no fleet on %s built in; build one that has: xcaddy build --with github.com/parachute-proxy/parachute/%s --output parachute", strings.ToUpper(module), module)
 	}
 	return nil
 }
