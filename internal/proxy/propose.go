@@ -132,11 +132,15 @@ func decidedMeanwhile(name string) error {
 	return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("another change of %s was decided meanwhile; this deployment has changed nothing", name)}
 }
 
-// decidedNotStored says that this proxy could not keep what the fleet has decided.
-func decidedNotStored(err error) error {
+// notKept says that a change was not made, because this proxy could not store it, as err says. In a fleet
+// it is decided by then, and only this proxy does not go by it.
+func (e *Engine) notKept(err error) error {
+	if e.fleet == nil {
+		return err
+	}
 	return &api.Error{
 		Code:    api.CodeFleetIncomplete,
-		Message: "the fleet has decided on the release and the other proxies serve it, but this one does not yet: " + api.AsError(err).Message,
+		Message: "the fleet has decided on the change and the other proxies go by it, but this one does not yet: " + api.AsError(err).Message,
 		Hint:    "this proxy tries again by itself; do not remove the instances of the release before",
 		Cause:   err,
 	}

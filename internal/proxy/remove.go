@@ -98,12 +98,13 @@ func (e *Engine) forget(svc *service) (*lineup, Ballot, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if err := e.currentStore().Delete(ctx, svc.name); err != nil {
-		return nil, ballot, &api.Error{
+		err := &api.Error{
 			Code:    api.CodeStorage,
 			Message: fmt.Sprintf("deleting the state of %s failed: %s", svc.name, api.Printable(err.Error())),
 			Hint:    "check the permissions of the storage directory; nothing has changed",
 			Cause:   err,
 		}
+		return nil, ballot, e.notKept(err)
 	}
 	e.tellFollowers(svc.name, nil)
 	e.mu.Lock()

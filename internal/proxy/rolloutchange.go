@@ -67,7 +67,7 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 	}
 	defer ballot.Close()
 	if err := e.save(svc, &next); err != nil {
-		return nil, notStored(c.failed, err)
+		return nil, e.notKept(notStored(c.failed, err))
 	}
 	start := time.Now()
 	e.mu.Lock()

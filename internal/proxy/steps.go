@@ -106,10 +106,7 @@ func (o *operation) commit() error {
 	revision, err := o.ballot.Decide()
 	if err == nil {
 		if err = e.save(svc, after); err != nil {
-			err = notStored("storing the release failed", err)
-			if e.fleet != nil {
-				err = decidedNotStored(err)
-			}
+			err = e.notKept(notStored("storing the release failed", err))
 		}
 	}
 	if err != nil {
