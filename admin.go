@@ -57,6 +57,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		"GET " + api.PathFleet:                                fleetStatus,
 		"DELETE " + api.PathFleet:                             leaveTheFleet,
 		"DELETE " + api.PathFleet + "/members/{name}":         forgetMember,
+		"POST " + api.PathFleetRestore:                        restoreFleet,
 		"GET " + api.PathProcesses:                            listProcesses,
 		"POST " + api.PathUpgrade:                             upgradeProxy,
 		"GET " + api.PathVersion:                              getVersion,

@@ -56,7 +56,8 @@ func (f *Fleet) provision(ctx caddy.Context) error {
 
 // membership is how a proxy takes part in a fleet. Its zero value takes part in none.
 type membership struct {
-	agent *fleet.Agent
+	agent  *fleet.Agent
+	logger *zap.Logger
 	// closeBackend ends what the agent meets the others by; nil if nothing has to be ended.
 	closeBackend func()
 }
@@ -73,12 +74,13 @@ func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logg
 			return m, fmt.Errorf("fleet: %w", err)
 		}
 	}
+	m.logger = logger
 	m.agent = fleet.New(fleet.Options{Name: f.Name, Version: version.Version(), Backend: backend, Logger: logger}, e)
 	e.Join(m.agent)
 	return m, nil
 }
 
-// leaveTimeout bounds how long a proxy that stops tries to say goodbye.
+// leaveTimeout bounds how long a proxy that stops waits for what it applies, before it says goodbye.
 const leaveTimeout = 2 * time.Second
 
 // leave has the fleet, if there is one, go on without this proxy.
@@ -86,7 +88,9 @@ func (m membership) leave() {
 	if m.agent != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 		defer cancel()
-		_ = m.agent.Leave(ctx) // the others then miss it for a minute
+		if err := m.agent.Leave(ctx); err != nil {
+			m.logger.Warn("this proxy could not say goodbye to its fleet, which misses it for a minute", zap.Error(err))
+		}
 	}
 	if m.closeBackend != nil {
 		m.closeBackend()
@@ -120,6 +124,16 @@ func leaveTheFleet(_ *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	withFleet(w, func(a *fleet.Agent) {
 		err := a.Leave(r.Context())
 		answer(w, a.Status(), err)
+	})
+}
+
+// restoreFleet gives the fleet's store what this proxy serves.
+func restoreFleet(_ *proxy.Engine, w http.ResponseWriter, r *http.Request) {
+	withFleet(w, func(a *fleet.Agent) {
+		restored, err := a.Restore(r.Context())
+		status := a.Status()
+		status.Restored = restored
+		answer(w, status, err)
 	})
 }
 

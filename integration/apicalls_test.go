@@ -89,6 +89,7 @@ func targets(apps ...*app) string {
 var neverSeen = map[string]string{
 	"GET /parachute/fleet 200 application/json":                           "the proxy is in no fleet",
 	"DELETE /parachute/fleet 200 application/json":                        "the proxy is in no fleet",
+	"POST /parachute/fleet/restore 200 application/json":                  "the proxy is in no fleet",
 	"DELETE /parachute/fleet/members/{name} 200 application/json":         "the proxy is in no fleet",
 	"DELETE /parachute/services/{service} 500 application/json":           "no way to it is known",
 	"POST /parachute/services/{service}/deployments 500 application/json": "no way to it is known",
@@ -125,6 +126,7 @@ func callEverything(c apiCaller) {
 	c.call(404, "GET", "/parachute/fleet", "")
 	c.call(404, "DELETE", "/parachute/fleet", "")
 	c.call(404, "DELETE", "/parachute/fleet/members/b", "")
+	c.call(404, "POST", "/parachute/fleet/restore", "")
 	callDeployments(c)
 	callRollback(c)
 	callHolds(c)
@@ -258,6 +260,7 @@ var everyCall = [][2]string{
 	{"GET", "/parachute/fleet"},
 	{"DELETE", "/parachute/fleet"},
 	{"DELETE", "/parachute/fleet/members/b"},
+	{"POST", "/parachute/fleet/restore"},
 }
 
 // callUpgrade has another process take over, while one takes over already as well.

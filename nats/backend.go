@@ -205,7 +205,11 @@ func (b *backend) Leases(ctx context.Context) (all []fleet.Lease, err error) {
 
 // read returns the state as of now, or later.
 func (b *backend) read(ctx context.Context, c *connection) (state, error) {
-	if err := c.decisions.sync(ctx); err != nil {
+	err := c.decisions.sync(ctx)
+	if errors.Is(err, errLost) && b.isRestored(ctx, c) {
+		err = b.takeAnother(ctx, c)
+	}
+	if err != nil {
 		return state{}, err
 	}
 	for {
@@ -221,6 +225,48 @@ func (b *backend) read(ctx context.Context, c *connection) (state, error) {
 			return s, err
 		}
 	}
+}
+
+// isRestored reports whether the bucket, which is another one than before, has a later index than was seen: a proxy
+// has restored it.
+func (b *backend) isRestored(ctx context.Context, c *connection) bool {
+	content, err := c.decisions.read(ctx, keyIndex)
+	var now index
+	if err != nil || content == nil || json.Unmarshal(content, &now) != nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return now.Revision > b.last.index.Revision
+}
+
+// takeAnother has another bucket be the one of the fleet.
+func (b *backend) takeAnother(ctx context.Context, c *connection) error {
+	c.decisions.accept()
+	b.mu.Lock()
+	b.last = state{}
+	b.mu.Unlock()
+	return c.decisions.sync(ctx)
+}
+
+// Advance implements [fleet.Backend].
+func (b *backend) Advance(ctx context.Context, revision uint64) error {
+	c, err := b.link.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.decisions.sync(ctx); errors.Is(err, errLost) {
+		if err := b.takeAnother(ctx, c); err != nil {
+			return err
+		}
+	}
+	return b.change(ctx, c, func(s *state, _ uint64) error {
+		if s.index.Revision > revision {
+			return errNoChange
+		}
+		s.index.Revision = revision
+		return nil
+	})
 }
 
 // assemble returns the state that the replica has.
@@ -285,7 +331,7 @@ var errNoChange = errors.New("there is nothing to change")
 
 // change makes one change of the index, again whenever another one has come first. next is the revision that it
 // gets. The errors of edit end it.
-func (b *backend) change(ctx context.Context, c *connection, edit func(s state, next uint64) error) error {
+func (b *backend) change(ctx context.Context, c *connection, edit func(s *state, next uint64) error) error {
 	for {
 		s, err := b.read(ctx, c)
 		if err != nil {
@@ -293,7 +339,7 @@ func (b *backend) change(ctx context.Context, c *connection, edit func(s state, 
 		}
 		s.index = s.index.clone()
 		s.index.Revision++
-		if err := edit(s, s.index.Revision); err != nil {
+		if err := edit(&s, s.index.Revision); err != nil {
 			if errors.Is(err, errNoChange) {
 				return nil
 			}
@@ -353,7 +399,7 @@ func (b *backend) Propose(ctx context.Context, p fleet.Plan) (revision uint64, e
 	if err != nil {
 		return 0, err
 	}
-	err = b.change(ctx, c, func(s state, next uint64) error {
+	err = b.change(ctx, c, func(s *state, next uint64) error {
 		refs := s.index.Services[p.Service]
 		if refs.Plan != nil && refs.Plan.ID == p.ID {
 			revision = refs.Plan.Revision // the answer was lost
@@ -381,7 +427,7 @@ func (b *backend) Withdraw(ctx context.Context, p fleet.Plan) error {
 	if err != nil {
 		return err
 	}
-	return b.change(ctx, c, func(s state, _ uint64) error {
+	return b.change(ctx, c, func(s *state, _ uint64) error {
 		refs := s.index.Services[p.Service]
 		if refs.Plan == nil || refs.Plan.ID != p.ID {
 			return errNoChange
@@ -401,7 +447,7 @@ func (b *backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, er
 	if err != nil {
 		return 0, err
 	}
-	err = b.change(ctx, c, func(s state, next uint64) error {
+	err = b.change(ctx, c, func(s *state, next uint64) error {
 		refs := s.index.Services[p.Service]
 		if refs.Decision != nil && refs.Decision.ID == p.ID {
 			revision = refs.Decision.Revision // the answer was lost
@@ -409,9 +455,6 @@ func (b *backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, er
 		}
 		if err := s.Check(p); err != nil {
 			return err
-		}
-		if refs.Plan == nil || refs.Plan.ID != p.ID {
-			return fleet.ErrSuperseded // it was withdrawn
 		}
 		revision, refs.Decision = next, &reference{p.ID, next}
 		s.index.Services[p.Service] = refs

@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	natsclient "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/fleet"
@@ -115,4 +117,22 @@ func TestProxiesDecideTogetherByNATS(t *testing.T) {
 			test(t, inOwnNATS(address+"/"+name))
 		})
 	}
+}
+
+func TestNATSThatHasLostItsDataGetsThemBack(t *testing.T) {
+	address := ownNATS(t)
+	nc, err := natsclient.Connect(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleettest.Restored(t, fleettest.ByNetwork, inOwnNATS(address+"/lost"), func() {
+		if err := js.DeleteKeyValue(t.Context(), "lost"); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

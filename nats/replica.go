@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/parachute-proxy/parachute/internal/fleet"
 )
 
 // patience is how long a replica may be behind its bucket before it is filled by another consumer. The
@@ -18,7 +21,7 @@ const patience = time.Second
 
 var (
 	// errLost means that a bucket that was used is not there any more.
-	errLost = errors.New("what the fleet has decided is not there any more: its bucket in NATS was removed, or made anew")
+	errLost = fmt.Errorf("%w: its bucket in NATS was removed, or made anew", fleet.ErrLost)
 	// errBehind means that the newest in a bucket has not come in time.
 	errBehind = errors.New("the newest state has not come from NATS in time")
 )
@@ -97,6 +100,7 @@ func (r *replica) trySync(ctx context.Context) error {
 		if err := r.make(ctx); err != nil {
 			return err
 		}
+		return r.trySync(ctx)
 	}
 	if err != nil {
 		return err
@@ -124,6 +128,13 @@ func (r *replica) trySync(ctx context.Context) error {
 		return errBehind
 	}
 	return nil
+}
+
+// accept has another bucket be taken for the one that was used, which is lost.
+func (r *replica) accept() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.created, r.broken = time.Time{}, true
 }
 
 // put is that of the bucket, which is made anew if it was in the memory of servers that have been restarted.

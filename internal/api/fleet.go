@@ -62,6 +62,8 @@ type FleetStatus struct {
 	Problem string `json:"problem,omitempty"`
 	// Members are all proxies that have not left, by name.
 	Members []FleetMember `json:"members"`
+	// Restored are the services that the store of the fleet was given by the call that is answered.
+	Restored []string `json:"restored,omitempty"`
 }
 
 // Live counts the proxies that take part.

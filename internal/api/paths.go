@@ -24,6 +24,8 @@ const (
 	PathUpgrade = "/parachute/upgrade"
 	// PathFleet tells of the fleet that the proxy is part of, and is where a member of it is.
 	PathFleet = "/parachute/fleet"
+	// PathFleetRestore gives the store of the fleet what the proxy serves and it does not have.
+	PathFleetRestore = PathFleet + "/restore"
 	// PathVersion tells the versions of the proxy and of the Caddy in it.
 	PathVersion = "/parachute/version"
 )

@@ -46,6 +46,11 @@ those are; see docs/FLEET.md. Without a command, it shows them.`,
 no requests: if it is only cut off, it goes on to serve what it did. If it comes back,
 it catches up and takes part again.`,
 			http.MethodDelete, cobra.ExactArgs(1), func(args []string) string { return api.FleetMemberPath(args[0]) }),
+		call("restore", "Give the fleet's store what it has lost",
+			`restore is for a store that has lost its data. The services that this proxy serves, and
+that the store does not have, are decided as they are here, and the other proxies
+follow. Run it on the proxy that serves what is to stand. What the store has stays.`,
+			http.MethodPost, cobra.NoArgs, func([]string) string { return api.PathFleetRestore }),
 		call("leave", "Have this proxy leave the fleet, before it is stopped for good",
 			`leave has this proxy say goodbye: the others go on without it. It goes on to serve what
 it does, but is not ready any more, and follows no decisions. A proxy that is
@@ -78,6 +83,9 @@ func printFleet(env *Env, s api.FleetStatus, output OutputFormat) error {
 		if _, err := fmt.Fprintf(env.Out, "%-24s %-8s %-12s %s\n", m.Name, m.State, m.Version, note); err != nil {
 			return err
 		}
+	}
+	for _, service := range s.Restored {
+		env.note(" - restored " + service)
 	}
 	if s.Problem != "" {
 		env.note(" - " + s.Problem)

@@ -19,9 +19,11 @@ import (
 type Proxy interface {
 	Prepare(ctx context.Context, p proxy.Proposal) error
 	GiveUp(service, proposal string)
-	ApplyDecision(service string, document []byte, revision uint64) error
-	AwaitDrains(ctx context.Context, service string) (api.Drain, error)
+	ApplyDecision(service string, document []byte, revision uint64) (proxy.Leaving, error)
+	AwaitDrains(ctx context.Context, left proxy.Leaving) (api.Drain, error)
 	Revision(service string) uint64
+	FleetRevisions() map[string]uint64
+	FleetDocument(service string) (document []byte, routes []api.Route, err error)
 }
 
 // Defaults of [Options].
@@ -82,7 +84,9 @@ type Agent struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
-	work   sync.WaitGroup
+	work   work
+	// calls are those of the backend that are under way.
+	calls calls
 
 	// mu guards what follows.
 	mu   sync.Mutex
@@ -102,6 +106,8 @@ type Agent struct {
 	// services of which it is at it.
 	applied  map[string]string
 	applying map[string]bool
+	// failing are the services that could not be made what was decided.
+	failing map[string]failure
 	// news is closed when there may be something new.
 	news chan struct{}
 	// acks are the newest acknowledgements of this proxy, by plan.
@@ -113,10 +119,10 @@ func New(opts Options, p Proxy) *Agent {
 	opts = opts.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Agent{
-		opts: opts, proxy: p, leases: newLeases(opts.Lease), ctx: ctx, cancel: cancel, done: make(chan struct{}),
+		opts: opts, proxy: p, leases: newLeases(opts.Lease), calls: newCalls(), ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		self:        Lease{Name: opts.Name, Incarnation: rand.Text(), Version: opts.Version},
 		problem:     errors.New("the proxy is joining the fleet"),
-		coordinates: make(map[string]bool), known: make(map[string]*heard), applied: make(map[string]string), applying: make(map[string]bool), acks: make(map[string]Ack), news: make(chan struct{}),
+		coordinates: make(map[string]bool), known: make(map[string]*heard), applied: make(map[string]string), applying: make(map[string]bool), failing: make(map[string]failure), acks: make(map[string]Ack), news: make(chan struct{}),
 	}
 }
 
@@ -132,29 +138,47 @@ func (a *Agent) Start() {
 
 // Stop ends the agent without a goodbye, as if the process had died.
 func (a *Agent) Stop() {
+	a.stop(context.Background())
+	a.calls.settle(settleTimeout)
+}
+
+// settleTimeout bounds how long Stop waits for calls of the backend that were given up.
+const settleTimeout = time.Second
+
+// stop ends the agent, and waits for what it is at until ctx ends.
+func (a *Agent) stop(ctx context.Context) {
 	a.mu.Lock()
 	started := a.started
 	a.mu.Unlock()
 	a.cancel()
 	if started {
-		<-a.done
-		a.work.Wait()
+		<-a.done // soon: it waits for nothing that does not end with the agent
+		a.work.end(ctx)
 	}
 }
 
 // Leave says goodbye: the others go on without this proxy, which follows them no more. It goes on
-// to serve what it does, so it should get no requests any more.
+// to serve what it does, so it should get no requests any more. What the proxy applies at that moment is waited
+// for until ctx ends; the goodbye has a time of its own.
 func (a *Agent) Leave(ctx context.Context) error {
 	a.mu.Lock()
 	taken := a.taken
-	a.left, a.self.Ready, a.problem = true, false, errors.New("the proxy has left the fleet")
+	a.left, a.self.Ready, a.problem = true, false, errLeft
 	a.mu.Unlock()
-	a.Stop()
+	a.stop(ctx)
 	if taken {
 		return nil // the lease is another one's
 	}
-	return a.remove(ctx, a.opts.Name)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)
+	defer cancel()
+	if err := a.remove(ctx, a.opts.Name); err != nil {
+		return unreachable(err)
+	}
+	return nil
 }
+
+// goodbyeTimeout bounds how long a proxy tries to say goodbye.
+const goodbyeTimeout = 2 * time.Second
 
 // Forget removes a proxy that is gone for good. It returns an [api.Error] if there is none of that
 // name, or if it is heard of.
@@ -172,12 +196,15 @@ func (a *Agent) Forget(ctx context.Context, name string) error {
 	if err := a.remove(ctx, name); err != nil {
 		return unreachable(err)
 	}
-	return a.readLeases(ctx)
+	if err := a.readLeases(ctx); err != nil {
+		return unreachable(err)
+	}
+	return nil
 }
 
 // remove removes the lease of a proxy.
 func (a *Agent) remove(ctx context.Context, name string) error {
-	return boundedDo(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Leave(ctx, name) })
+	return a.do(ctx, func(ctx context.Context) error { return a.opts.Backend.Leave(ctx, name) })
 }
 
 // Status describes the fleet as this proxy sees it.
@@ -239,19 +266,37 @@ func (a *Agent) coming() <-chan struct{} {
 	return a.news
 }
 
-// round is one look at everything.
-func (a *Agent) round() {
-	err := a.beat()
+// reconcile says that this proxy is there, sees who else is, and does what was decided.
+func (a *Agent) reconcile() error {
+	taken, err := a.beat()
+	if taken {
+		return takenError(a.opts.Name)
+	}
 	if err == nil {
 		err = a.readLeases(a.ctx)
 	}
-	var state State
-	if err == nil {
-		state, err = a.look(a.ctx)
+	if err != nil && !errors.Is(err, ErrLost) { // of which the state tells more
+		return unreachable(err)
 	}
-	if err == nil {
-		err = a.follow(state)
+	state, lacks, err := a.lookOver(a.ctx)
+	if err != nil {
+		return unreachable(err)
 	}
+	err = a.follow(state)
+	if len(lacks) > 0 {
+		return &lostError{lacks}
+	}
+	return err
+}
+
+// takenError says that another process has the name of this proxy.
+func takenError(name string) error {
+	return fmt.Errorf("another proxy takes part under the name %s: give each one a name of its own", name)
+}
+
+// round is one look at everything.
+func (a *Agent) round() {
+	err := a.reconcile()
 	if a.ctx.Err() != nil {
 		return
 	}
@@ -275,33 +320,50 @@ func (a *Agent) round() {
 	}
 }
 
-// beat writes the lease of this proxy.
-func (a *Agent) beat() error {
+// beat writes the lease of this proxy. It returns whether another process has its name.
+func (a *Agent) beat() (taken bool, err error) {
 	a.mu.Lock()
 	a.self.Beats++
 	l := a.self
 	a.mu.Unlock()
-	before, err := bounded(a.ctx, a.opts.Patience, func(ctx context.Context) (Lease, error) { return a.opts.Backend.Beat(ctx, l) })
+	before, err := bounded(a.ctx, a.calls, a.opts.Patience, func(ctx context.Context) (Lease, error) { return a.opts.Backend.Beat(ctx, l) })
 	if err != nil {
-		return unreachable(err)
+		return false, err
 	}
-	// Of a process before this one, the last beat is there once. What is there again is alive.
-	taken := l.Beats > 1 && before.Name != "" && before.Incarnation != l.Incarnation
+	// The first beat finds the last one of the process before this one. One of another process that is found
+	// later comes from a process that lives.
+	taken = l.Beats > 1 && before.Name != "" && before.Incarnation != l.Incarnation
 	a.mu.Lock()
 	a.taken = a.taken && before.Incarnation != l.Incarnation || taken
 	taken = a.taken
 	a.mu.Unlock()
-	if taken {
-		return fmt.Errorf("another proxy takes part under the name %s: give each one a name of its own", l.Name)
-	}
-	return nil
+	return taken, nil
 }
+
+// refusal returns why this proxy cannot decide anything in its fleet for good; nil if it may be able to.
+func (a *Agent) refusal() *api.Error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var why error
+	switch {
+	case a.left:
+		why = errLeft
+	case a.taken:
+		why = takenError(a.opts.Name)
+	default:
+		return nil
+	}
+	return unchanged(&api.Error{Code: api.CodeFleet, Message: why.Error(), Hint: "ask another proxy of the fleet"})
+}
+
+// errLeft means that this proxy has said goodbye.
+var errLeft = errors.New("the proxy has left the fleet")
 
 // readLeases reads who is there.
 func (a *Agent) readLeases(ctx context.Context) error {
-	all, err := bounded(ctx, a.opts.Patience, a.opts.Backend.Leases)
+	all, err := bounded(ctx, a.calls, a.opts.Patience, a.opts.Backend.Leases)
 	if err != nil {
-		return unreachable(err)
+		return err
 	}
 	a.leases.saw(all, time.Now())
 	return nil
@@ -309,46 +371,19 @@ func (a *Agent) readLeases(ctx context.Context) error {
 
 // look reads the state of the backend.
 func (a *Agent) look(ctx context.Context) (State, error) {
-	return bounded(ctx, a.opts.Patience, a.opts.Backend.Look)
+	return bounded(ctx, a.calls, a.opts.Patience, a.opts.Backend.Look)
 }
 
-// bounded calls a backend, and gives up on it after a time, also if it does not heed its context. What
-// comes of a call that was given up goes nowhere: so it is returned, and call must not keep it elsewhere.
-func bounded[T any](ctx context.Context, timeout time.Duration, call func(context.Context) (T, error)) (result T, err error) {
-	type outcome struct {
-		result T
-		err    error
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	done := make(chan outcome, 1)
-	go func() {
-		defer cancel()
-		result, err := call(ctx)
-		done <- outcome{result, err}
-	}()
-	select {
-	case o := <-done:
-		return o.result, o.err
-	case <-ctx.Done():
-		select {
-		case o := <-done:
-			return o.result, o.err
-		default:
-			return result, context.Cause(ctx)
-		}
-	}
-}
-
-// boundedDo is bounded for a call that returns nothing else than an error.
-func boundedDo(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
-	_, err := bounded(ctx, timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
-	return err
-}
-
-// unreachable says that the backend has not answered, and nothing has changed.
+// unreachable says that the backend has not answered.
 func unreachable(err error) *api.Error {
 	return &api.Error{
-		Code: api.CodeFleet, Message: "the fleet's store cannot be reached: " + api.Printable(err.Error()) + "; nothing has changed",
+		Code: api.CodeFleet, Message: "the fleet's store cannot be reached: " + api.Printable(err.Error()),
 		Hint: "services go on to be served as they are; try again when the store answers", Cause: err,
 	}
+}
+
+// unchanged adds to an error that nothing has changed.
+func unchanged(err *api.Error) *api.Error {
+	err.Message += "; nothing has changed"
+	return err
 }

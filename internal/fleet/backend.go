@@ -12,7 +12,8 @@ import (
 )
 
 // Backend keeps what the proxies of a fleet tell each other. Its errors, other than those that are
-// named here, mean that nobody knows whether the call has had an effect.
+// named here, mean that nobody knows whether the call has had an effect. An [*api.Error] means that it has
+// had none, and never will.
 type Backend interface {
 	// Beat writes the lease of a proxy, and returns the one that was there; the zero value if there was
 	// none.
@@ -39,6 +40,9 @@ type Backend interface {
 	Decide(ctx context.Context, p Plan) (uint64, error)
 	// Look returns the newest plan and the decision of every service that has one.
 	Look(ctx context.Context) (State, error)
+	// Advance has each revision from now on be later than one. A store that has lost its data would
+	// begin with those that proxies have seen before. Until then, its other calls may return [ErrLost].
+	Advance(ctx context.Context, revision uint64) error
 	// Changed receives when there may be something new. It may be nil.
 	Changed() <-chan struct{}
 }
@@ -144,8 +148,8 @@ func (s State) Check(p Plan) error {
 	if d, _ := s.Decision(p.Service); d.Revision != p.Base {
 		return ErrSuperseded
 	}
-	if newest, ok := s.Plan(p.Service); ok && newest.Revision > p.Revision {
-		return ErrSuperseded
+	if newest, ok := s.Plan(p.Service); !ok || newest.ID != p.ID {
+		return ErrSuperseded // the proxies have given up what they had ready for this one
 	}
 	wanted := make(map[api.Route]bool, len(p.Routes))
 	for _, r := range p.Routes {

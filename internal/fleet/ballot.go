@@ -24,7 +24,7 @@ type ballot struct {
 	a    *Agent
 	plan Plan
 	step func(api.FleetStep)
-	// asked are the other proxies that have got ready.
+	// asked are the other proxies that were live when the change was proposed: each has to get ready.
 	asked []string
 
 	// mu guards what follows.
@@ -47,7 +47,7 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, err
+		return nil, unchanged(unreachable(err))
 	}
 	live, missing := a.leases.others(a.opts.Name, time.Now())
 	b := &ballot{
@@ -88,11 +88,15 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 
 // mayCoordinate returns why this proxy cannot have the fleet decide.
 func (a *Agent) mayCoordinate() error {
+	if err := a.refusal(); err != nil {
+		return err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case a.left || a.taken:
-		return &api.Error{Code: api.CodeFleet, Message: a.problem.Error() + "; nothing has changed", Hint: "ask another proxy of the fleet"}
+	case lost(a.problem):
+		err := &api.Error{Code: api.CodeFleet, Message: a.problem.Error() + "; nothing has changed"}
+		return err.WithHint("is the store the right one, and mounted? If it has lost its data, run %s on the proxy that serves what is to stand", api.Operation("fleet restore"))
 	case !a.self.Ready:
 		return &api.Error{Code: api.CodeFleet, Message: "the proxy has not caught up with its fleet yet: " + a.problem.Error() + "; nothing has changed", Hint: "try again in a moment, or ask another proxy of the fleet"}
 	}
@@ -100,11 +104,11 @@ func (a *Agent) mayCoordinate() error {
 }
 
 // call calls the backend for a revision, and again if it does not answer, for as long as there is
-// patience. [ErrSuperseded] and a [*ClaimedError] are answers.
+// patience. An error that is an answer is returned at once.
 func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, error)) (uint64, error) {
 	over := time.Now().Add(a.opts.Patience)
 	for {
-		revision, err := bounded(ctx, max(time.Until(over), time.Millisecond), ask)
+		revision, err := bounded(ctx, a.calls, max(time.Until(over), time.Millisecond), ask)
 		if err == nil || isAnswer(err) || ctx.Err() != nil || time.Now().After(over) {
 			return revision, err
 		}
@@ -112,9 +116,11 @@ func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, err
 	}
 }
 
+// isAnswer reports whether an error is about the plan, and not about the backend.
 func isAnswer(err error) bool {
 	_, claimed := errors.AsType[*ClaimedError](err)
-	return claimed || errors.Is(err, ErrSuperseded)
+	_, invalid := errors.AsType[*api.Error](err)
+	return claimed || invalid || errors.Is(err, ErrSuperseded)
 }
 
 // explain says why a plan was not decided.
@@ -134,7 +140,7 @@ func (b *ballot) explain(err error) error {
 			Hint: "see what serves now, and decide anew", Cause: err,
 		}
 	}
-	return unreachable(err)
+	return unchanged(unreachable(err))
 }
 
 func absence(since time.Duration) string {
@@ -228,7 +234,7 @@ func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool,
 	answered := time.Now()
 	for {
 		news := b.a.coming()
-		all, err := bounded(ctx, b.a.opts.Patience, func(ctx context.Context) ([]Ack, error) { return b.a.opts.Backend.Acks(ctx, b.plan.ID) })
+		all, err := bounded(ctx, b.a.calls, b.a.opts.Patience, func(ctx context.Context) ([]Ack, error) { return b.a.opts.Backend.Acks(ctx, b.plan.ID) })
 		if err == nil {
 			err = b.a.readLeases(ctx)
 		}
@@ -242,7 +248,7 @@ func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool,
 			if over && err == nil {
 				return nil
 			}
-			if err != nil && (isAnswer(err) || isFinal(err)) {
+			if err != nil && isAnswer(err) {
 				return err
 			}
 		}
@@ -266,12 +272,6 @@ func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool,
 
 // errTimeout means that the proxies have not come to a phase in time.
 var errTimeout = errors.New("not all proxies of the fleet have answered in time")
-
-// isFinal reports whether an error is about the plan, and not about the backend.
-func isFinal(err error) bool {
-	e, ok := errors.AsType[*api.Error](err)
-	return ok && e.Cause == nil
-}
 
 // Decide implements [proxy.Ballot].
 func (b *ballot) Decide() (uint64, error) {
@@ -371,7 +371,7 @@ func (b *ballot) Close() {
 		return // the plan is to stay until somebody knows; it is over with the next one
 	}
 	// Nobody waits for that: a plan that stays is presumed to be given up when its time is over.
-	b.a.work.Go(func() {
-		_ = boundedDo(b.a.ctx, b.a.opts.Patience, func(ctx context.Context) error { return b.a.opts.Backend.Withdraw(ctx, b.plan) })
+	b.a.work.begin(func() {
+		_ = b.a.do(b.a.ctx, func(ctx context.Context) error { return b.a.opts.Backend.Withdraw(ctx, b.plan) })
 	})
 }

@@ -74,3 +74,8 @@ func TestStoreThatCannotBeReachedChangesNothing(t *testing.T) {
 	fleettest.Await(t, "the fleet decides again", func() bool { _, err := nodes[1].Deploy(t, "web", b); return err == nil })
 	fleettest.Converged(t, nodes, "web", nodes[0].Serves("web"))
 }
+
+func TestStoreThatHasLostItsDataGetsThemBack(t *testing.T) {
+	m := fleettest.NewMemory()
+	fleettest.Restored(t, fleettest.InProcess, func(*testing.T) fleet.Backend { return m }, m.Lose)
+}

@@ -49,7 +49,7 @@ func (a *Agent) follow(state State) error {
 		if !a.applying[d.Service] {
 			a.applying[d.Service] = true
 			a.applied[d.Service] = d.Plan
-			a.work.Go(func() { a.apply(d, isAwaited) })
+			a.work.begin(func() { a.apply(d, isAwaited) })
 		}
 		a.mu.Unlock()
 	}
@@ -102,7 +102,7 @@ func (a *Agent) hear(state State) {
 		// Presumed abort: what nobody has decided within the time is given up, by this clock.
 		ctx, cancel := context.WithCancelCause(a.ctx)
 		a.known[service] = &heard{p, cancel}
-		a.work.Go(func() { a.prepare(ctx, p) })
+		a.work.begin(func() { a.prepare(ctx, p) })
 	}
 }
 
@@ -137,11 +137,14 @@ func (a *Agent) isDecided(p Plan) bool {
 
 // apply makes a service what was decided, and acknowledges that if somebody waits for it.
 func (a *Agent) apply(d Decision, awaited bool) {
-	err := a.proxy.ApplyDecision(d.Service, d.Document, d.Revision)
+	left, err := a.proxy.ApplyDecision(d.Service, d.Document, d.Revision)
 	if err != nil {
-		sleep(a.ctx, a.opts.Poll)
+		sleep(a.ctx, a.fails(d.Service, err))
 	}
 	a.mu.Lock()
+	if err == nil {
+		delete(a.failing, d.Service)
+	}
 	delete(a.applying, d.Service)
 	if h := a.known[d.Service]; h != nil && h.plan.ID == d.Plan {
 		h.cancel(errOver)
@@ -149,7 +152,6 @@ func (a *Agent) apply(d Decision, awaited bool) {
 	}
 	a.mu.Unlock()
 	if err != nil {
-		a.opts.Logger.Error("a service could not be made what the fleet has decided; this is tried again", zap.String("service", d.Service), zap.Error(err))
 		if awaited {
 			a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetFailed, Reason: api.AsError(err).Message}})
 		}
@@ -160,9 +162,33 @@ func (a *Agent) apply(d Decision, awaited bool) {
 		return
 	}
 	a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}})
-	if drain, err := a.proxy.AwaitDrains(a.ctx, d.Service); err == nil {
+	if drain, err := a.proxy.AwaitDrains(a.ctx, left); err == nil {
 		a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetDrained, Drain: &drain}})
 	}
+}
+
+// failure is how a service could not be made what was decided the last time.
+type failure struct {
+	text string
+	// pause is how long it was waited then.
+	pause time.Duration
+}
+
+// maxPause bounds the pauses between the attempts to make a service what was decided. What is decided later waits
+// for the end of a pause.
+const maxPause = 5 * time.Second
+
+// fails notes that a service could not be made what was decided, and returns how long to wait before the next
+// attempt. It is logged once, and again if the reason changes.
+func (a *Agent) fails(service string, err error) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.failing[service]
+	now := failure{err.Error(), min(max(2*before.pause, a.opts.Poll), maxPause)}
+	if a.failing[service] = now; now.text != before.text {
+		a.opts.Logger.Error("a service could not be made what the fleet has decided; this is tried again", zap.String("service", service), zap.Error(err))
+	}
+	return now.pause
 }
 
 // acknowledge writes what this proxy says of a plan, until it is written or ctx ends.
@@ -175,7 +201,7 @@ func (a *Agent) acknowledge(ctx context.Context, ack Ack) {
 		}
 		a.acks[ack.Plan] = ack
 		a.mu.Unlock()
-		err := boundedDo(ctx, a.opts.Patience, func(ctx context.Context) error { return a.opts.Backend.Ack(ctx, ack) })
+		err := a.do(ctx, func(ctx context.Context) error { return a.opts.Backend.Ack(ctx, ack) })
 		if err == nil || ctx.Err() != nil {
 			return
 		}

@@ -52,9 +52,6 @@ func key(folder, name string) string { return path.Join(root, folder, url.PathEs
 
 func ackKey(plan, proxy string) string { return key(path.Join("acks", url.PathEscape(plan)), proxy) }
 
-// errLost means that the storage is empty, and was not: a folder that is not mounted looks so.
-var errLost = errors.New("what the fleet has decided is not there any more; is the storage mounted?")
-
 const counterKey = root + "/revision"
 
 func (b *Backend) store(ctx context.Context, key string, v any) error {
@@ -158,7 +155,7 @@ func (b *Backend) counter(ctx context.Context) (uint64, error) {
 	content, err := b.storage.Load(ctx, counterKey)
 	if errors.Is(err, fs.ErrNotExist) {
 		if b.used.Load() {
-			return 0, errLost
+			return 0, fleet.ErrLost
 		}
 		return 0, nil
 	}
@@ -260,6 +257,11 @@ func (b *Backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, er
 		_ = b.count(ctx, next) // it is decided; a look at everything finds it also without
 		return nil
 	})
+	if err == nil {
+		b.mu.Lock()
+		b.looks = 0 // this proxy may go by it from now on, so its next look has to have it
+		b.mu.Unlock()
+	}
 	return revision, err
 }
 
@@ -281,6 +283,12 @@ func (b *Backend) Look(ctx context.Context) (fleet.State, error) {
 	}
 	b.seen, b.at, b.looks = s, at, 1
 	return s, nil
+}
+
+// Advance implements [fleet.Backend].
+func (b *Backend) Advance(ctx context.Context, revision uint64) error {
+	b.used.Store(false) // whoever calls it knows that it may be empty
+	return b.locked(ctx, func(_ fleet.State, next uint64) error { return b.count(ctx, max(next, revision)) })
 }
 
 // Changed implements [fleet.Backend]. A storage tells nobody.

@@ -29,7 +29,16 @@ func TestStorageThatIsNotMountedIsNotTakenForAnEmptyOne(t *testing.T) {
 	if err := os.Rename(dir, dir+".gone"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Propose(ctx, fleet.Plan{ID: "b", Service: "web", Base: 7}); !errors.Is(err, errLost) {
+	if _, err := b.Propose(ctx, fleet.Plan{ID: "b", Service: "web", Base: 7}); !errors.Is(err, fleet.ErrLost) {
 		t.Error(err)
 	}
+}
+
+func TestStorageThatHasLostItsDataGetsThemBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shared")
+	fleettest.Restored(t, fleettest.InProcess, func(*testing.T) fleet.Backend { return New(&certmagic.FileStorage{Path: dir}) }, func() {
+		// Until it is gone, the proxies write to it.
+		for os.Rename(dir, dir+".gone") != nil {
+		}
+	})
 }

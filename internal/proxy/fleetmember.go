@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -155,44 +156,93 @@ func (e *Engine) Revision(service string) uint64 {
 	return e.revisions[service]
 }
 
+// FleetRevisions returns the services that this proxy serves, each with the revision of the decision of
+// the fleet that it is of; 0 for one that was stored, and that the fleet has not been asked about since the
+// start.
+func (e *Engine) FleetRevisions() map[string]uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	served := make(map[string]uint64)
+	for name, svc := range e.services {
+		if svc.active != nil {
+			served[name] = e.revisions[name]
+		}
+	}
+	return served
+}
+
+// FleetDocument returns what a service is, as a fleet decides it, and its routes; nil if it is not served.
+func (e *Engine) FleetDocument(name string) (document []byte, routes []api.Route, err error) {
+	e.mu.Lock()
+	svc := e.services[name]
+	l := svc.lineup()
+	if l == nil {
+		e.mu.Unlock()
+		return nil, nil, nil
+	}
+	last := svc.lastVersion
+	e.mu.Unlock()
+	document, err = encodeLineup(l, last)
+	return document, l.active.Spec.Routes, err
+}
+
+// Leaving are releases that have left their service, and may still have requests.
+type Leaving []*release
+
 // ApplyDecision stores what the fleet has decided, and makes the service so, unless that or
-// something newer has been applied. Without a document, the service is removed. The errors are those
-// of [Engine.Apply] and of the store; then the service is as before.
-func (e *Engine) ApplyDecision(name string, document []byte, revision uint64) error {
+// something newer has been applied. Without a document, the service is removed. It returns the releases of
+// the service that have left, for [Engine.AwaitDrains]. The errors are those of [Engine.Apply] and of the store;
+// then the service is as before.
+func (e *Engine) ApplyDecision(name string, document []byte, revision uint64) (Leaving, error) {
 	e.mu.Lock()
 	at, known := e.revisions[name], e.services[name] != nil
 	e.mu.Unlock()
-	switch {
-	case at >= revision:
-		return nil
-	case document == nil && !known, document != nil && e.isStoredAs(name, document): // as after a start
-		e.mu.Lock()
-		e.follows(name, revision)
-		e.mu.Unlock()
-		return nil
-	}
-	var before *release
-	err := e.apply(name, document, func(svc *service) (bool, error) {
-		e.mu.Lock()
-		newer := e.revisions[svc.name] < revision
-		before = svc.release()
-		e.mu.Unlock()
-		if !newer {
-			return false, nil
+	isApplied := at >= revision ||
+		document == nil && !known || document != nil && e.isStoredAs(name, document) // as after a start
+	var before *lineup
+	if !isApplied {
+		err := e.apply(name, document, func(svc *service) (bool, error) {
+			e.mu.Lock()
+			newer := e.revisions[svc.name] < revision
+			before = svc.lineup()
+			e.mu.Unlock()
+			if !newer {
+				return false, nil
+			}
+			return true, e.keep(svc.name, document)
+		})
+		if err != nil {
+			return nil, err
 		}
-		return true, e.keep(svc.name, document)
-	})
-	if err != nil {
-		return err
 	}
 	e.mu.Lock()
 	e.follows(name, revision)
-	now := e.services[name].lineup()
+	svc := e.services[name]
+	now := svc.lineup()
+	left := svc.leaving(before)
 	e.mu.Unlock()
-	if now != nil && now.active != before {
-		e.remember(before, now.active, time.Now().UTC())
+	var served *release
+	if before != nil {
+		served = before.active
 	}
-	return nil
+	if !isApplied && now != nil && now.active != served {
+		e.remember(served, now.active, time.Now().UTC())
+	}
+	return left, nil
+}
+
+// leaving returns the releases that drain, and those of a line-up that have left since: one that had no requests has
+// drained by now. s and before may be nil. Engine.mu must be held.
+func (s *service) leaving(before *lineup) (left Leaving) {
+	if s != nil {
+		left = slices.Clone(s.draining)
+	}
+	for _, r := range before.releases() {
+		if r.drain != nil && !slices.Contains(left, r) {
+			left = append(left, r)
+		}
+	}
+	return left
 }
 
 // keep stores a document, or deletes what is stored of a service.
@@ -208,17 +258,10 @@ func (e *Engine) keep(service string, document []byte) error {
 	})
 }
 
-// AwaitDrains waits until this process holds nothing of any release that has left a service. It
-// returns how they have drained, as one; the cause of ctx if that ends first.
-func (e *Engine) AwaitDrains(ctx context.Context, service string) (api.Drain, error) {
-	var all api.Drain
-	e.mu.Lock()
-	var draining []*release
-	if svc := e.services[service]; svc != nil {
-		draining = append(draining, svc.draining...)
-	}
-	e.mu.Unlock()
-	for _, r := range draining {
+// AwaitDrains waits until this process holds nothing of releases that have left. It returns how they have
+// drained, as one; the cause of ctx if that ends first.
+func (e *Engine) AwaitDrains(ctx context.Context, left Leaving) (all api.Drain, err error) {
+	for _, r := range left {
 		if err := r.awaitDrain(ctx, nil); err != nil {
 			return all, err
 		}

@@ -116,6 +116,9 @@ func withdrawnPlanIsGone(t *testing.T, a, b fleet.Backend) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := a.Decide(t.Context(), p); !errors.Is(err, fleet.ErrSuperseded) {
+		t.Error(err)
+	}
 	if _, ok := look(t, b).Plan("gone"); ok {
 		t.Error("the plan is there")
 	}

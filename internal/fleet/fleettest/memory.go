@@ -27,6 +27,14 @@ func NewMemory() *Memory {
 	return &Memory{leases: map[string]fleet.Lease{}, plans: map[string]fleet.Plan{}, decided: map[string]fleet.Decision{}, acks: map[string]map[string]fleet.Ack{}}
 }
 
+// Lose has the backend forget everything.
+func (m *Memory) Lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := NewMemory()
+	m.revision, m.leases, m.plans, m.decided, m.acks = 0, n.leases, n.plans, n.decided, n.acks
+}
+
 func (m *Memory) snapshot() fleet.State {
 	return fleet.State{Plans: slices.Collect(maps.Values(m.plans)), Decisions: slices.Collect(maps.Values(m.decided))}
 }
@@ -122,6 +130,14 @@ func (m *Memory) Look(context.Context) (fleet.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.snapshot(), nil
+}
+
+// Advance implements [fleet.Backend].
+func (m *Memory) Advance(_ context.Context, revision uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revision = max(m.revision, revision)
+	return nil
 }
 
 // Changed implements [fleet.Backend].

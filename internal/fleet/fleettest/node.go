@@ -88,13 +88,30 @@ type Node struct {
 	Engine *proxy.Engine
 	Agent  *fleet.Agent
 	Link   *Link
+
+	files *files
 }
 
 // Start starts a proxy, and returns when it has caught up. It is stopped when the test ends.
 func Start(t *testing.T, b fleet.Backend, name string, timing Timing) *Node {
 	t.Helper()
-	n := &Node{Name: name, Link: &Link{Backend: b}}
-	n.Engine = proxy.NewEngine(proxy.EngineOptions{Store: &files{docs: map[string][]byte{}, histories: map[string][]byte{}}})
+	n := boot(t, b, name, timing, &files{docs: map[string][]byte{}, histories: map[string][]byte{}})
+	Await(t, name+" is ready", n.Agent.Ready)
+	return n
+}
+
+// Restart stops a proxy, and starts one with what it has stored. It does not wait for it to catch up.
+func (n *Node) Restart(t *testing.T, b fleet.Backend, timing Timing) *Node {
+	t.Helper()
+	n.Agent.Stop()
+	n.Engine.Close()
+	return boot(t, b, n.Name, timing, n.files)
+}
+
+func boot(t *testing.T, b fleet.Backend, name string, timing Timing, stored *files) *Node {
+	t.Helper()
+	n := &Node{Name: name, Link: &Link{Backend: b}, files: stored}
+	n.Engine = proxy.NewEngine(proxy.EngineOptions{Store: stored})
 	n.Agent = fleet.New(fleet.Options{Name: name, Backend: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: 5 * time.Second}, n.Engine)
 	n.Engine.Join(n.Agent)
 	if err := n.Engine.Load(t.Context()); err != nil {
@@ -103,7 +120,6 @@ func Start(t *testing.T, b fleet.Backend, name string, timing Timing) *Node {
 	n.Engine.Start()
 	n.Agent.Start()
 	t.Cleanup(func() { n.Agent.Stop(); n.Engine.Close() })
-	Await(t, name+" is ready", n.Agent.Ready)
 	return n
 }
 
