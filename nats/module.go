@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	_ "github.com/parachute-proxy/parachute" // so that a program with this module has all of parachute
 	"github.com/parachute-proxy/parachute/internal/fleet"
 )
 

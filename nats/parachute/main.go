@@ -6,7 +6,6 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
-	_ "github.com/parachute-proxy/parachute"
 	_ "github.com/parachute-proxy/parachute/nats"
 )
 
