@@ -211,7 +211,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.key, a.engine, a.certificates, a.agent = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates, shared.(sharedEngine).member.agent
 	a.closeStreams = sync.OnceFunc(a.shutdown)
-	return registerMetrics(ctx, a.engine)
+	return registerMetrics(ctx, a.engine, a.agent)
 }
 
 // Start begins to watch the health of services and makes the API answer for this

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/fleet"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
@@ -18,6 +19,8 @@ import (
 // own, so that a reload, which brings a new registry, loses no count.
 type collector struct {
 	engine *proxy.Engine
+	// agent takes part in the fleet; nil without one.
+	agent *fleet.Agent
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -44,18 +47,20 @@ var (
 	serviceBroken     = describe("service_broken", "1 if the state of the service could not be loaded, or its handlers not be made.", "service")
 	certificateExpiry = describe("certificate_expiry_timestamp_seconds", "When the certificate of the host expires, as a Unix time.", "service", "host")
 	certificateFailed = describe("certificate_failing", "1 if the certificate of the host could not be obtained or renewed when that was last tried.", "service", "host")
+	fleetProxies      = describe("fleet_proxies", "Proxies of the fleet as this one sees them, by state. 0 without a fleet.", "state")
+	fleetProblem      = describe("fleet_problem", "1 if this proxy does not follow its fleet: it is joining, has left, or does not reach the fleet's store. 0 without a fleet.")
 	deploymentsTotal  = describe("deployments_total", "Deployments that have ended, by how.", "state")
 	logLinesDropped   = describe("log_lines_dropped_total", "Log lines that were dropped because standard error was not read.")
 	processGeneration = describe("process_generation", "How many processes have taken over from each other, this one included.")
 	buildInfo         = describe("build_info", "Always 1; the labels say what is running.", "version", "goversion", "caddyversion")
 )
 
-func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
+func registerMetrics(ctx caddy.Context, e *proxy.Engine, agent *fleet.Agent) error {
 	registry := ctx.GetMetricsRegistry()
 	if registry == nil {
 		return nil
 	}
-	err := registry.Register(&collector{e})
+	err := registry.Register(&collector{e, agent})
 	if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
 		return nil
 	}
@@ -66,7 +71,7 @@ func registerMetrics(ctx caddy.Context, e *proxy.Engine) error {
 func (*collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		requestsTotal, requestDuration, requestsInFlight, requestsHeld, requestsBuffering, largeBodies, bufferedBytes, bufferFull, requestRetries, requestBytes, responseBytes,
-		streamsOpen, releasesDraining, rolloutWeight, targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal,
+		streamsOpen, releasesDraining, rolloutWeight, targetsByHealth, connectionsOpen, serviceBroken, deploymentsTotal, fleetProxies, fleetProblem,
 		logLinesDropped, certificateExpiry, certificateFailed, processGeneration, buildInfo,
 	} {
 		ch <- d
@@ -123,6 +128,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range c.engine.DeploymentCounts() {
 		counter(deploymentsTotal, n, string(state))
 	}
+	proxies, problem := fleetOf(c.agent)
+	for state, n := range proxies {
+		gauge(fleetProxies, n, string(state))
+	}
+	gauge(fleetProblem, problem)
 	spools := c.engine.Spools()
 	memory, disk := spools.Usage()
 	ch <- prometheus.MustNewConstMetric(bufferedBytes, prometheus.GaugeValue, float64(memory), "memory")
@@ -150,6 +160,22 @@ func collectTraffic(ch chan<- prometheus.Metric, service string, t *forward.Traf
 	counter(requestRetries, t.Retries())
 	counter(requestBytes, t.Received())
 	counter(responseBytes, t.Sent())
+}
+
+// fleetOf counts the proxies of the fleet by state. problem is 1 if this one does not follow it.
+func fleetOf(agent *fleet.Agent) (proxies map[api.FleetState]int, problem int) {
+	proxies = map[api.FleetState]int{api.FleetLive: 0, api.FleetJoining: 0, api.FleetGone: 0}
+	if agent == nil {
+		return proxies, 0
+	}
+	s := agent.Status()
+	for _, m := range s.Members {
+		proxies[m.State]++
+	}
+	if s.Problem != "" {
+		problem = 1
+	}
+	return proxies, problem
 }
 
 // targetsOf counts the targets of the active release by health.

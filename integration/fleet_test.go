@@ -46,6 +46,9 @@ func TestFleetDeploysTogetherAndGoesOnWithoutADeadProxy(t *testing.T) {
 
 	proxies[2].Kill()
 	waitFor(t, "the proxy is missed", func() bool { return strings.Contains(run(t, proxies[0], "fleet").Stdout, "missing") })
+	if text := ourMetrics(t, proxies[0]).text; !strings.Contains(text, `parachute_fleet_proxies{state="missing"} 1`) || !strings.Contains(text, `parachute_fleet_proxies{state="live"} 2`) {
+		t.Errorf("the metrics do not tell of it:\n%s", text)
+	}
 	again := startExample(t, "again")
 	r = run(t, proxies[0], "deploy", again.Addr, "--service", "web")
 	if r.Code != 6 || !strings.Contains(r.Stderr, "proxy-3 has not been heard of") || !strings.Contains(r.Stderr, "parachute fleet forget proxy-3") {
