@@ -136,3 +136,32 @@ func TestNATSThatHasLostItsDataGetsThemBack(t *testing.T) {
 		}
 	})
 }
+
+// NATS does not tell a client that its consumer has gone with a server.
+func TestConsumerThatIsGoneIsReplaced(t *testing.T) {
+	opens := inOwnNATS(ownNATS(t))
+	reader, writer := opens(t).(*backend), opens(t)
+	if _, err := reader.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := reader.link.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := c.decisions.js.Stream(t.Context(), c.decisions.stream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range stream.ConsumerNames(t.Context()).Name() {
+		if err := stream.DeleteConsumer(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := writer.Propose(t.Context(), fleet.Plan{ID: "a", Service: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := reader.Look(t.Context())
+	if p, ok := s.Plan("web"); err != nil || !ok || p.ID != "a" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

@@ -108,7 +108,8 @@ func (r *replica) trySync(ctx context.Context) error {
 	info := stream.CachedInfo() // which is new: the leader has just sent it
 	r.mu.Lock()
 	isAnother := !r.created.IsZero() && !r.created.Equal(info.Created)
-	isFed := r.feed != nil && !r.broken && !isAnother
+	feed := r.feed
+	isFed := feed != nil && !r.broken && !isAnother
 	r.mu.Unlock()
 	if isAnother && r.keeps {
 		return errLost
@@ -116,7 +117,7 @@ func (r *replica) trySync(ctx context.Context) error {
 	if isFed && r.await(ctx, info.State.LastSeq) {
 		return nil
 	}
-	if err := r.restart(ctx, info.Created); err != nil {
+	if err := r.restart(ctx, feed, info.Created); err != nil {
 		return err
 	}
 	// The newest message may have been removed since, and would be waited for in vain.
@@ -177,13 +178,19 @@ func (r *replica) await(ctx context.Context, number uint64) bool {
 	}
 }
 
-// restart has another consumer fill the replica, from the stream that was made at a time.
-func (r *replica) restart(ctx context.Context, created time.Time) error {
+// restart has another consumer than that of a feed fill the replica, from the stream that was made at a time.
+func (r *replica) restart(ctx context.Context, of *nats.Subscription, created time.Time) error {
 	select {
 	case r.restarting <- struct{}{}:
 		defer func() { <-r.restarting }()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	r.mu.Lock()
+	isDone := r.feed != of // by somebody else meanwhile
+	r.mu.Unlock()
+	if isDone {
+		return nil
 	}
 	r.stop()
 	r.mu.Lock()
