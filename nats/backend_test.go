@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/fleet"
 	"github.com/parachute-proxy/parachute/internal/fleet/fleettest"
 )
@@ -163,5 +164,24 @@ func TestConsumerThatIsGoneIsReplaced(t *testing.T) {
 	s, err := reader.Look(t.Context())
 	if p, ok := s.Plan("web"); err != nil || !ok || p.ID != "a" {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestChangeThatNATSDoesNotTakeIsRefusedAtOnce(t *testing.T) {
+	n := fleettest.Start(t, inOwnNATS(ownNATS(t))(t), "proxy-1", fleettest.ByNetwork)
+	began := time.Now()
+	hosts, prefixes := make([]string, 1000), make([]string, 50) // some 4 MB, and NATS takes 1 MB by default
+	for i := range hosts {
+		hosts[i] = fmt.Sprintf("a-name-that-is-rather-long-%d.example.com", i)
+	}
+	for i := range prefixes {
+		prefixes[i] = fmt.Sprintf("/%d", i)
+	}
+	d, err := n.Engine.Deploy(api.DeployRequest{Service: "web", Targets: []string{fleettest.App(t)}, Hosts: hosts, PathPrefixes: prefixes}.Patch())
+	if err == nil {
+		_, err = d.Wait(t.Context())
+	}
+	if api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "max_payload") || time.Since(began) > 5*time.Second {
+		t.Errorf("%.300v, after %s", err, time.Since(began))
 	}
 }
