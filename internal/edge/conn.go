@@ -206,6 +206,11 @@ func (c *conn) await(first bool) bool {
 			return false
 		}
 	}
+	if !first {
+		// A read that finds nothing costs a system call, and the wait for the poller more. While the
+		// others have their turn, the client may send its next request.
+		runtime.Gosched()
+	}
 	n, err := 0, error(nil)
 	if c.lent != nil {
 		n, err = c.lent.Read()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 )
 
@@ -84,7 +85,7 @@ func (s *socket) tryRead(fd uintptr) bool {
 		s.err = io.EOF
 	case s.err != syscall.EAGAIN:
 	case s.request != nil:
-		return s.tryWrite(int(fd))
+		return s.tryWrite(int(fd)) || s.tryAnswer(int(fd))
 	case !s.mayWait:
 		s.err = errWouldWait
 	default:
@@ -116,6 +117,18 @@ func (s *socket) tryWrite(fd int) bool {
 	}
 	s.request = nil
 	return false
+}
+
+// tryAnswer reads what is there of the answer to a request that was just written, and reports whether
+// there is anything. A read that finds nothing costs a system call, and the wait for the poller
+// more; but while the others have their turn, an application that is quick may have answered.
+func (s *socket) tryAnswer(fd int) bool {
+	runtime.Gosched()
+	s.n, s.err = retryInterrupted(syscall.Read, fd, s.buf)
+	if s.err == nil && s.n == 0 {
+		s.err = io.EOF
+	}
+	return s.err != syscall.EAGAIN
 }
 
 // quiet reports whether the connection is open and nothing has arrived on it.
