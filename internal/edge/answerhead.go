@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/parachute-proxy/parachute/internal/http1"
 )
 
 // answerHead is what has been found in the fields of an answer that are not written before it is
@@ -96,20 +99,32 @@ func (x *exchange) appendStatus(b []byte, status int) []byte {
 // appendField appends the lines of a field. What could end a line becomes white space, and a field
 // whose name is no token is left out, as with net/http.
 func appendField(b []byte, name string, values []string) []byte {
-	if !httpguts.ValidHeaderFieldName(name) {
+	if !http1.IsToken(name) {
 		return b
 	}
 	for _, value := range values {
 		b = append(append(b, name...), ": "...)
-		if strings.ContainsAny(value, "\r\n") {
-			value = lineEnds.Replace(value)
+		start := len(b)
+		b = append(b, value...)
+		for i, c := range b[start:] {
+			if c == '\r' || c == '\n' {
+				b[start+i] = ' '
+			}
 		}
-		b = append(append(b, strings.Trim(value, " \t\r\n")...), "\r\n"...)
+		b = append(trimFrom(b, start), "\r\n"...)
 	}
 	return b
 }
 
-var lineEnds = strings.NewReplacer("\n", " ", "\r", " ")
+// trimFrom takes the white space away that is around b[start:].
+func trimFrom(b []byte, start int) []byte {
+	if len(b) == start || !isSpace(b[start]) && !isSpace(b[len(b)-1]) {
+		return b
+	}
+	return append(b[:start], bytes.Trim(b[start:], " \t")...)
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
 // inform writes an informational answer.
 func (x *exchange) inform(status int) {

@@ -21,6 +21,8 @@ type exchange struct {
 	ctx     requestContext
 	body    body
 	url     url.URL
+	// values are those of the fields, if they are not more.
+	values [12]string
 	writer
 }
 
@@ -47,7 +49,10 @@ func (c *conn) newExchange() (*exchange, error) {
 		return nil, err
 	}
 	r.Header = make(http.Header, len(head.Fields))
-	values := make([]string, len(head.Fields))
+	values := x.values[:]
+	if len(head.Fields) > len(values) {
+		values = make([]string, len(head.Fields))
+	}
 	for i, f := range head.Fields {
 		name := canonical(f.Name)
 		value := takeText(&text, f.Value)

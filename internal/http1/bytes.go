@@ -43,6 +43,16 @@ func contains(s string, b byte) bool {
 	return false
 }
 
+// IsToken reports whether s is a token, as names of fields and methods are (RFC 9110, section 5.6.2).
+func IsToken(s string) bool {
+	for i := range len(s) {
+		if classes[s[i]]&tokenByte == 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // skip returns the index of the first byte of b from i on that is not of a class.
 func skip(b []byte, i int, class byte) int {
 	for i < len(b) && classes[b[i]]&class != 0 {
