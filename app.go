@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
@@ -82,10 +83,12 @@ type App struct {
 	// shutdownDelay is that of the HTTP app, for the time when the process exits.
 	shutdownDelay caddy.Duration
 	// key is what the engine was acquired with; empty if it was not.
-	key    string
-	store  *store
-	logger *zap.Logger
-	ctx    caddy.Context
+	key   string
+	store *store
+	// trustNobody has the servers of the config for which no client is a trusted proxy.
+	trustNobody map[*caddyhttp.Server]bool
+	logger      *zap.Logger
+	ctx         caddy.Context
 	// caddyConfig is what the config has for certificates, once it has started.
 	caddyConfig *certs.CaddyConfig
 	// httpPort and httpsPort are the ports of HTTP and HTTPS, 0 as long as they are not
@@ -155,7 +158,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.GracePeriod == 0 {
 		a.GracePeriod = caddy.Duration(run.DefaultGracePeriod)
 	}
-	a.logger, a.ctx = ctx.Logger(), ctx
+	a.logger, a.ctx, a.trustNobody = ctx.Logger(), ctx, make(map[*caddyhttp.Server]bool)
 	a.store = &store{storage: ctx.Storage(), logger: a.logger}
 	if a.Fleet != nil {
 		if err := a.Fleet.provision(ctx); err != nil {

@@ -104,7 +104,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	last := !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
 	h.guards = clientconn.Guard(server, time.Duration(h.ClientTimeout), last, h.logger)
 	owns := func() bool { return h.owns(server) }
-	h.fastPath = clientconn.NewFastPath(server, owns, func(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool) {
+	h.fastPath = clientconn.NewFastPath(server, owns, h.app.trustNobody[server], func(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool) {
 		_ = h.serve(c, w, r, trusted, nil) // a server of ours alone has no error routes
 	})
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and

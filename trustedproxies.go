@@ -34,6 +34,11 @@ func (TrustedProxies) CaddyModule() caddy.ModuleInfo {
 // Provision loads the source.
 func (t *TrustedProxies) Provision(ctx caddy.Context) error {
 	if t.Trusted == nil {
+		// The handler of the server, which is provisioned later, has a use for that.
+		app, err := ctx.AppIfConfigured("parachute")
+		if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && err == nil {
+			app.(*App).trustNobody[server] = true
+		}
 		return nil
 	}
 	source, err := ctx.LoadModule(t, "Trusted")

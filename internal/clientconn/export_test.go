@@ -15,7 +15,7 @@ func (p *FastPath) SetCaddyServer(h http.Handler) { p.caddyServer = h }
 func (p *FastPath) Age(d time.Duration) { f := p.facts[0].Load(); f.since = f.since.Add(-d) }
 
 // Knows reports whether p knows facts of the client of c that are fresh.
-func (p *FastPath) Knows(c *Conn) bool { return c.facts.Load().fresh(p) }
+func (p *FastPath) Knows(c *Conn) bool { return p.known(c) != nil }
 
 // Pair is connPair.
 var Pair = connPair

@@ -24,8 +24,9 @@ import (
 //
 // Caddy's server handles the first request of each connection. What it says of that
 // request holds for the next ones for a minute: whether the client is a trusted proxy,
-// and which header fields every answer has. Caddy's server also handles every request
-// that it would refuse, change or answer itself.
+// and which header fields every answer has. Where nobody is a trusted proxy, this is the
+// same for all clients, and holds for the requests of all connections. Caddy's server
+// also handles every request that it would refuse, change or answer itself.
 //
 // What Caddy puts into the context of a request is not there on the fast path.
 type FastPath struct {
@@ -33,6 +34,8 @@ type FastPath struct {
 	serve func(c *Conn, w http.ResponseWriter, r *http.Request, trusted bool)
 	// caddyServer is Caddy's server, nil if the fast path is not taken.
 	caddyServer http.Handler
+	// sameForAll says that the facts of a client are those of all.
+	sameForAll bool
 	// facts are the newest ones, of clients that are not trusted and of those that are.
 	// Nearly all connections share them.
 	facts [2]atomic.Pointer[clientFacts]
@@ -56,9 +59,10 @@ func (f *clientFacts) fresh(p *FastPath) bool {
 }
 
 // NewFastPath returns a fast path to serve for the requests of server. It is taken if
-// owns, which is asked when the first client connects, returns true.
-func NewFastPath(server *caddyhttp.Server, owns func() bool, serve func(c *Conn, w http.ResponseWriter, r *http.Request, trusted bool)) *FastPath {
-	p := &FastPath{serve: serve}
+// owns, which is asked when the first client connects, returns true. sameForAll says that
+// Caddy says the same of all clients, because none of them is a trusted proxy.
+func NewFastPath(server *caddyhttp.Server, owns func() bool, sameForAll bool, serve func(c *Conn, w http.ResponseWriter, r *http.Request, trusted bool)) *FastPath {
+	p := &FastPath{serve: serve, sameForAll: sameForAll}
 	server.RegisterConnContext(p.install(owns))
 	return p
 }
@@ -84,13 +88,26 @@ func (p *FastPath) install(owns func() bool) func(context.Context, net.Conn) con
 // ServeHTTP implements [http.Handler].
 func (p *FastPath) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c := Of(r); c != nil && eligible(r) {
-		if known := c.facts.Load(); known.fresh(p) {
+		if known := p.known(c); known != nil {
 			maps.Copy(w.Header(), known.header)
 			p.serve(c, w, r, known.trusted)
 			return
 		}
 	}
 	p.caddyServer.ServeHTTP(w, r)
+}
+
+// known returns what is known of the client of c, or nil.
+func (p *FastPath) known(c *Conn) *clientFacts {
+	known := c.facts.Load()
+	if known.fresh(p) {
+		return known
+	}
+	if known = p.facts[0].Load(); !p.sameForAll || !known.fresh(p) {
+		return nil
+	}
+	c.facts.Store(known)
+	return known
 }
 
 // Remember keeps what Caddy says of the client of c, a request of which Caddy's server

@@ -22,9 +22,9 @@ import (
 )
 
 // provisionHTTP has Caddy make the HTTP app of run, with a server on a free port.
-func provisionHTTP(t *testing.T) *caddyhttp.App {
+func provisionHTTP(t *testing.T, flags ...string) *caddyhttp.App {
 	t.Helper()
-	b, err := run.Config("--storage="+t.TempDir(), "--bind=127.0.0.1", "--http-port=8080", "--https-port=0")
+	b, err := run.Config(append(flags, "--storage="+t.TempDir(), "--bind=127.0.0.1", "--http-port=8080", "--https-port=0")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +45,17 @@ func provisionHTTP(t *testing.T) *caddyhttp.App {
 	return app.(*caddyhttp.App)
 }
 
-// Caddy serves the first request of each connection, and those that it would not hand to
-// its routes as they are.
-func TestFastPathIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
-	app := provisionHTTP(t)
+// Caddy serves requests that it would not hand to its routes as they are, and once a minute another
+// one.
+func TestFastPathIsForOrdinaryRequests(t *testing.T) { testFastPath(t, false) }
+
+// Where a client may be a trusted proxy, Caddy serves the first request of each connection.
+func TestFastPathIsForKnownClients(t *testing.T) {
+	testFastPath(t, true, "--trusted-proxies=10.0.0.0/8")
+}
+
+func testFastPath(t *testing.T, asksForEach bool, flags ...string) {
+	app := provisionHTTP(t, flags...)
 	server := app.Servers["parachute_http"]
 	var std atomic.Pointer[http.Server]
 	server.RegisterConnContext(func(ctx context.Context, _ net.Conn) context.Context {
@@ -129,8 +136,8 @@ func TestFastPathIsForOrdinaryRequestsFromTheSecondOn(t *testing.T) {
 			client.CloseIdleConnections()
 			whole.Store(0)
 			ask(ordinary)
-			if whole.Load() != 1 {
-				t.Error("the first request of a connection was not served by Caddy")
+			if asked := whole.Load() == 1; asked != asksForEach {
+				t.Errorf("the first request of a connection was served by Caddy: %t", asked)
 			}
 		})
 	}
