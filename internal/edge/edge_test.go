@@ -78,7 +78,7 @@ func serve(t *testing.T, byEdge bool, handler http.Handler, change ...func(*http
 			if err != nil {
 				return
 			}
-			go s.server.Serve(c)
+			s.server.Start(c)
 		}
 	})
 	return s

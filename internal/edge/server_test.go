@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -336,4 +337,30 @@ func TestAnswersReachClientsThatStall(t *testing.T) {
 			c.ends()
 		})
 	}
+}
+
+// A goroutine that has served a connection serves the next one, of whichever server.
+func TestGoroutinesServeOneConnectionAfterTheOther(t *testing.T) {
+	served := make(chan string, 1)
+	s := serve(t, true, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served <- goroutine() }))
+	seen := make(map[string]bool)
+	for i := 0; ; i++ {
+		c := s.dial()
+		c.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		c.answer("GET")
+		c.ends()
+		id := <-served
+		if seen[id] {
+			return
+		}
+		if seen[id] = true; i == 100 {
+			t.Fatal("each connection has a goroutine of its own")
+		}
+	}
+}
+
+// goroutine returns the name of the goroutine that calls it.
+func goroutine() string {
+	name, _, _ := strings.Cut(string(debug.Stack()), " [")
+	return name
 }

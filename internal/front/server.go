@@ -124,7 +124,7 @@ func (f *front) serve(c net.Conn, e *entry) {
 	s := e.server.Load()
 	s.conns.add(1)
 	if s.edge != nil && edge.CanServe(c) {
-		go s.edge.Serve(c)
+		s.edge.Start(c)
 		return
 	}
 	s.enqueue(c)
