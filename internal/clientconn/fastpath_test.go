@@ -24,7 +24,7 @@ import (
 // provisionHTTP has Caddy make the HTTP app of run, with a server on a free port.
 func provisionHTTP(t *testing.T, flags ...string) *caddyhttp.App {
 	t.Helper()
-	b, err := run.Config(append(flags, "--storage="+t.TempDir(), "--bind=127.0.0.1", "--http-port=8080", "--https-port=0")...)
+	b, err := run.Config(append(flags, "--edge=off", "--storage="+t.TempDir(), "--bind=127.0.0.1", "--http-port=8080", "--https-port=0")...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func TestRunServesDeployedServicesAlone(t *testing.T) {
 	c := build(t, flags)
 	c.has(httpAt, `{"listen": ["parachute/:8080"], "routes": [`+toServices+`], "automatic_https": {"disable": true},
 		"max_header_bytes": 1048576, "trusted_proxies": {"source": "parachute"}, "read_idle_timeout": -1, "write_idle_timeout": -1, "protocols": ["h1", "h2c"],
-		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front"}]}`)
+		"listener_wrappers": [{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front", "edge": true}]}`)
 	c.has(httpsAt+"/listen", `["parachute/:8443"]`)
 	c.has(httpsAt+"/routes", `[`+toServices+`]`)
 	c.has("apps/http/http_port", `8080`)
@@ -192,11 +192,11 @@ func TestRunFlagsReachTheConfig(t *testing.T) {
 			[]string{"--drop-odd-header-names", "--trusted-proxies=10.0.0.0/8"},
 			map[string]string{httpAt + "/trusted_proxies": `{"source": "static", "ranges": ["10.0.0.0/8"]}`},
 		},
-		"the edge": {
-			[]string{"--edge=on"},
+		"without the edge": {
+			[]string{"--edge=off"},
 			map[string]string{
-				httpAt + "/listener_wrappers":  `[{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front", "edge": true}]`,
-				httpsAt + "/listener_wrappers": `[{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front", "edge": true}]`,
+				httpAt + "/listener_wrappers":  `[{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front"}]`,
+				httpsAt + "/listener_wrappers": `[{"wrapper": "parachute"}, {"wrapper": "tls"}, {"wrapper": "parachute_front"}]`,
 			},
 		},
 		"certificate authority": {

@@ -88,7 +88,7 @@ func (o *options) register(flags *pflag.FlagSet) {
 	o.maxHeaderSize = 64 << 10
 	flags.Var(&o.maxHeaderSize, "max-header-size", "largest `size` of the head of a request: its request line and header fields")
 	flags.BoolVar(&o.dropOddNames, "drop-odd-header-names", false, "drop all header fields of requests that have an underscore or a dot in their names, not only ambiguous ones")
-	flags.StringVar(&o.edge, "edge", "off", "`whether` HTTP/1.1 is served by parachute's own server, which is new and reads requests more strictly: on, or off for that of Go's library")
+	flags.StringVar(&o.edge, "edge", "on", "`whether` HTTP/1.1 is served by parachute's own server, which costs less and reads requests more strictly: on, or off for that of Go's library")
 	flags.StringVar(&o.fleet, "fleet", "", "`where` this proxy meets others that serve the same services: storage, which is the one that all of them share with --storage or --config, or the address of a NATS, such as nats://user:password@10.0.0.1,10.0.0.2,10.0.0.3 (default: it is alone)")
 	flags.StringVar(&o.fleetName, "fleet-name", "", "`name` of this proxy in the fleet, which no other one has (default: the name of the machine)")
 	flags.StringVar(&o.fleetDir, "fleet-dir", "", "`directory` of this proxy's own, on a local disk, for what it keeps of the services of the fleet (default: Caddy's data directory)")
