@@ -48,4 +48,8 @@ func RestoreNames(h http.Header) {
 	}
 }
 
-func hasOddName(name string) bool { return strings.ContainsAny(name, "_.") }
+// hasOddName is called for each field of each request. Two looks for a byte cost a third of one look
+// for any byte of a set.
+func hasOddName(name string) bool {
+	return strings.IndexByte(name, '_') >= 0 || strings.IndexByte(name, '.') >= 0
+}
