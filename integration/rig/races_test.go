@@ -23,7 +23,7 @@ func TestRaceOfAProgramIsFound(t *testing.T) {
 		all.Remove()
 		races = nil
 	})
-	racy, err := build("racy", "./integration/rig/testdata/racy")
+	racy, err := Build("racy", "./integration/rig/testdata/racy")
 	if err != nil {
 		t.Fatal(err)
 	}
