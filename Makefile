@@ -52,7 +52,7 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install uninstall test test-root $(MODULES:%=test-%) test-with-handlers test-without-edge test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker docker-kamal clean help FORCE
+.PHONY: build install uninstall test test-root $(MODULES:%=test-%) test-other-way test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker docker-kamal clean help FORCE
 
 # Only what `run` needs: see caddy/lean. xcaddy always puts all of Caddy's modules in.
 LEAN ?=
@@ -130,7 +130,7 @@ test: ## run every test, the integration tests included, under the race detector
 		go build $$race -buildvcs=false $(GO_FLAGS) -o "$$programs/parachute" ./caddy/parachute; \
 		export PARACHUTE_BIN="$$programs/parachute"; \
 	fi; \
-	$(MAKE) --no-print-directory -j2 --output-sync=target test-root $(MODULES:%=test-%) test-with-handlers test-without-edge \
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-root $(MODULES:%=test-%) test-other-way \
 		CGO_ENABLED="$$CGO_ENABLED" TEST_FLAGS="$$race -shuffle=on -vet=off $(GO_FLAGS)"
 
 test-root:
@@ -139,13 +139,10 @@ test-root:
 $(MODULES:%=test-%): test-%:
 	go -C $* test $(TEST_FLAGS) -timeout 10m ./...
 
-# What clients have to get, they have to get from services with handlers, too.
-test-with-handlers:
-	PARACHUTE_TEST_HANDLERS=1 go -C integration/clients test $(TEST_FLAGS) -timeout 10m ./...
-
-# And from the server of Go's library, too.
-test-without-edge:
-	PARACHUTE_TEST_EDGE=off go -C integration/clients test $(TEST_FLAGS) -timeout 10m ./...
+# What clients have to get, they have to get from services with handlers, and from the server of
+# Go's library, too.
+test-other-way:
+	PARACHUTE_TEST_HANDLERS=1 PARACHUTE_TEST_EDGE=off go -C integration/clients test $(TEST_FLAGS) -timeout 10m ./...
 
 # The servers that are not installed are skipped. With Debian's packages: gunicorn uvicorn
 # python3-django puma ruby-railties ruby-actionpack nodejs php-cli nginx
