@@ -105,7 +105,7 @@ func currentAgent() *fleet.Agent {
 	return nil
 }
 
-// withFleet makes a call of the API one that there is in a fleet alone.
+// withFleet calls call with the agent. Without a fleet, it answers 404.
 func withFleet(w http.ResponseWriter, call func(*fleet.Agent)) {
 	agent := currentAgent()
 	if agent == nil {

@@ -23,7 +23,7 @@ type reading struct {
 	size int
 }
 
-// errMore is that the request goes on behind the bytes that there are.
+// errMore means that the request goes on behind the bytes that there are.
 var errMore = errors.New("the request is not complete")
 
 // ours is what we make of it.
@@ -141,6 +141,9 @@ func requests() map[string]string {
 		all[c.Name] = c.Request
 	}
 	for _, c := range corpus.Chunks() {
+		if all[c.Name] != "" {
+			panic("two cases are " + c.Name)
+		}
 		all[c.Name] = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + c.Body
 	}
 	return all
@@ -155,8 +158,7 @@ var refused = map[string]string{
 	`the body "0\r\nX-A: b\r\nX-C:\r\n\r\n"`:     "nbio: it wants trailers to be announced, which RFC 9110, section 6.6.2, does not",
 }
 
-// TestNobodyReadsAnotherRequestThanWeDo where we serve it. An application behind us, or a proxy before
-// us, would be deceived.
+// A request that we serve and an application behind us reads in another way can deceive one of the two.
 func TestNobodyReadsAnotherRequestThanWeDo(t *testing.T) {
 	for name, request := range requests() {
 		who, reason := compare(t, []byte(request)), refused[name]
@@ -166,8 +168,8 @@ func TestNobodyReadsAnotherRequestThanWeDo(t *testing.T) {
 	}
 }
 
-// TestOthersServeWhatWeRefuse or we would be stricter for nothing.
-func TestOthersServeWhatWeRefuse(t *testing.T) {
+// The corpus is of use as long as each of the others serves some of what it has to refuse.
+func TestEachOtherParserServesSomeOfWhatWeRefuse(t *testing.T) {
 	for name, parse := range others {
 		count := 0
 		for _, request := range requests() {

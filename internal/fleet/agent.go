@@ -17,12 +17,17 @@ import (
 
 // Proxy is the engine of this proxy, as far as the fleet needs it: [proxy.Engine].
 type Proxy interface {
+	// Prepare gets the proxy ready for a proposal, and GiveUp gives up what it holds for that.
 	Prepare(ctx context.Context, p proxy.Proposal) error
 	GiveUp(service, proposal string)
+	// ApplyDecision makes a service what was decided, and AwaitDrains waits for what has left by it.
 	ApplyDecision(service string, document []byte, revision uint64) (proxy.Leaving, error)
 	AwaitDrains(ctx context.Context, left proxy.Leaving) (api.Drain, error)
+	// Revision returns the revision of the decision that a service is of, and FleetRevisions those of all
+	// services that are served.
 	Revision(service string) uint64
 	FleetRevisions() map[string]uint64
+	// FleetDocument returns what a service is, as a decision has it; nil if it is not served.
 	FleetDocument(service string) (document []byte, routes []api.Route, err error)
 }
 
@@ -45,7 +50,7 @@ type Options struct {
 	Backend Backend
 	// Poll is how often the backend is looked at. Default: 500ms.
 	Poll time.Duration
-	// Lease is how long a proxy counts as there that is not heard of. Default: 5s.
+	// Lease is how long a proxy counts as live after it was heard of last. Default: 5s.
 	Lease time.Duration
 	// MissingAfter is how long a proxy that is not heard of, and has not said goodbye, keeps the
 	// fleet from deciding. Default: 1m.
@@ -80,7 +85,7 @@ type Agent struct {
 	opts   Options
 	proxy  Proxy
 	leases *leases
-	// ctx ends when the agent stops, which done tells is over.
+	// Stop ends ctx. done is closed when run has returned.
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -102,8 +107,8 @@ type Agent struct {
 	coordinates map[string]bool
 	// known are the plans that this proxy has heard of, by service.
 	known map[string]*heard
-	// applied are the plans that this proxy has begun to apply last, by service, and applying the
-	// services of which it is at it.
+	// applied are the plans that this proxy has begun to apply last, by service. applying has the services
+	// that are being applied now.
 	applied  map[string]string
 	applying map[string]bool
 	// failing are the services that could not be made what was decided.
@@ -365,7 +370,7 @@ func (a *Agent) readLeases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.leases.saw(all, time.Now())
+	a.leases.update(all, time.Now())
 	return nil
 }
 

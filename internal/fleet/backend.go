@@ -86,7 +86,7 @@ type Plan struct {
 	Service string `json:"service"`
 	// Revision orders the plans; the backend gives it.
 	Revision uint64 `json:"revision"`
-	// Coordinator is the proxy that has proposed it.
+	// Coordinator is the proxy that has proposed it, for people who look into the store.
 	Coordinator string `json:"coordinator"`
 	// Base is the revision of the decision that it is to follow; 0 for the first.
 	Base uint64 `json:"base"`

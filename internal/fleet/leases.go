@@ -35,8 +35,8 @@ func newLeases(term time.Duration) *leases {
 // were silent: if nobody reaches the backend for a while, nobody is missing.
 func (l *leases) blink() time.Duration { return l.term / 5 }
 
-// saw notes what is in the backend at a moment. Those that are not there have said goodbye.
-func (l *leases) saw(current []Lease, now time.Time) {
+// update notes what is in the backend at a moment. Those that are not there have said goodbye, or were forgotten.
+func (l *leases) update(current []Lease, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	blind := max(now.Sub(l.looked)-l.blink(), 0)
@@ -61,8 +61,8 @@ func (l *leases) silence(s seenLease, now time.Time) time.Duration {
 // lives reports whether a lease has moved within its term. mu must be held.
 func (l *leases) lives(s seenLease, now time.Time) bool { return l.silence(s, now) < l.term }
 
-// others returns the names of the other proxies: those whose leases live, and for how long those
-// have been over that are missed.
+// others returns the names of the other proxies: those whose leases live, and those that are missed, with
+// how long they have not been heard of.
 func (l *leases) others(self string, now time.Time) (live []string, missing map[string]time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

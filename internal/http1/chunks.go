@@ -4,11 +4,11 @@ import "io"
 
 // Bounds of what is not content in a chunked body, in bytes. RFC 9112, section 7.1.1, asks for such bounds.
 const (
-	// MaxChunkLine is that of the line with the size of a chunk and its extensions.
+	// MaxChunkLine is how long the line with the size of a chunk may be, with extensions and CRLF.
 	MaxChunkLine = 1 << 10
-	// MaxExtensions is that of the extensions of all chunks of a body.
+	// MaxExtensions is how long the extensions of all chunks of a body may be together.
 	MaxExtensions = 16 << 10
-	// MaxTrailers is that of the trailer section, as net/http has it.
+	// MaxTrailers is how long the trailer section may be, as with net/http.
 	MaxTrailers = 4 << 10
 )
 

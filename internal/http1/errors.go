@@ -2,14 +2,14 @@ package http1
 
 import "errors"
 
-// ErrIncomplete is that what there is of a head or of a chunked body is right so far, and that more of it
+// ErrIncomplete means that what there is of a head or of a chunked body is right so far, and that more of it
 // has to come.
 var ErrIncomplete = errors.New("the request is not complete")
 
-// Error is that a request is refused. The connection has to end, because it is not known where the next
+// Error means that a request is refused. The connection has to end, because it is not known where the next
 // request begins.
 type Error struct {
-	// Status is that of the answer: 400, 501 for a transfer coding that is not known, or 505.
+	// Status is that of the answer. This package has 400, 501 for a transfer coding that is not known, and 505.
 	Status int
 	// Reason tells what is wrong, for a log. It has nothing of the request in it.
 	Reason string

@@ -24,11 +24,6 @@ type Request struct {
 	// Close says that the client wants no more of the connection: Connection has close, or it is HTTP/1.0
 	// without keep-alive (RFC 9112, section 9.3).
 	Close bool
-	// Upgrade says that the client would like to change the protocol: there is an Upgrade field
-	// (RFC 9110, section 7.8).
-	Upgrade bool
-	// Expect says that there is an Expect field (RFC 9110, section 10.1.1).
-	Expect bool
 
 	keepAlive, hasCoding, otherCoding bool
 }
@@ -116,8 +111,8 @@ func word(b []byte, i int, class byte, malformed *Error) (found []byte, next int
 	return b[i:end], end + 1, nil
 }
 
-// checkTarget holds the target against the forms that there are (RFC 9112, section 3.2). Which form a method
-// may have is for whom the request is served by.
+// checkTarget holds the target against the forms that there are (RFC 9112, section 3.2). Whether a method
+// allows the form is checked by whoever serves the request.
 func (r *Request) checkTarget() error {
 	t := r.Target
 	if string(r.Method) == "CONNECT" { // the authority form, and only that; there is no default port
@@ -165,7 +160,7 @@ func (r *Request) field(b []byte, i int) (int, error) {
 		return 0, err
 	}
 	r.Fields = append(r.Fields, f)
-	return i, r.known(f.Name, f.Value)
+	return i, r.note(f.Name, f.Value)
 }
 
 // fieldLine reads the field line at i, and returns where the next line begins.
@@ -205,17 +200,13 @@ func fieldLine(b []byte, i int) (Field, int, error) {
 	return Field{name, trim(value)}, i, nil
 }
 
-// known looks at a field that says something about the message itself.
-func (r *Request) known(name, value []byte) error {
+// note keeps what a field says about the message itself.
+func (r *Request) note(name, value []byte) error {
 	switch len(name) {
 	case len("host"):
 		if equalFold(name, "host") {
 			return r.host(value)
 		}
-	case len("expect"):
-		r.Expect = r.Expect || equalFold(name, "expect")
-	case len("upgrade"):
-		r.Upgrade = r.Upgrade || equalFold(name, "upgrade")
 	case len("connection"):
 		if equalFold(name, "connection") {
 			r.connection(value)
