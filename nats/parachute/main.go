@@ -1,5 +1,5 @@
 // Command parachute is parachute with the fleet on NATS built in: the same program that xcaddy
-// generates, for `go build` and for tests.
+// generates, for `go build`.
 package main
 
 import (

@@ -1,4 +1,5 @@
-package main
+// Package integration has black-box tests of programs with the fleet on NATS.
+package integration
 
 import (
 	"context"
@@ -12,17 +13,28 @@ import (
 	"testing"
 	"time"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/caddypki"
+	_ "github.com/caddyserver/caddy/v2/modules/caddytls"
+	_ "github.com/caddyserver/caddy/v2/modules/caddytls/standardstek"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+	_ "github.com/caddyserver/caddy/v2/modules/logging"
+	_ "github.com/caddyserver/caddy/v2/modules/metrics"
+
 	"github.com/parachute-proxy/parachute/integration/rig"
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 	"github.com/parachute-proxy/parachute/internal/api"
+	_ "github.com/parachute-proxy/parachute/nats"
 )
 
-// asProgram has the program of the tests be the one that they test, which need not be built then.
+// asProgram has the program of the tests be the one that they test. It need not be built then, and it has
+// only those of Caddy's modules that run needs: the others take minutes to compile.
 const asProgram = "TEST_RUNS_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
+		caddycmd.Main()
 		return
 	}
 	os.Setenv(asProgram, "1")
