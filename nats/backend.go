@@ -63,10 +63,17 @@ type reference struct {
 type state struct {
 	fleet.State
 	index index
+	// made is when the stream of the bucket was made: there is another one when a bucket that was lost is restored.
+	made time.Time
 	// revision is the number of the message with the index; 0 if there is none.
 	revision uint64
 	// plans are the numbers of the messages with the plans that the index refers to, by their ids.
 	plans map[string]uint64
+}
+
+// isAfter reports whether a state is newer than another one.
+func (s state) isAfter(other state) bool {
+	return s.made.After(other.made) || s.made.Equal(other.made) && s.revision > other.revision
 }
 
 // backend is a [fleet.Backend] on NATS.
@@ -243,9 +250,6 @@ func (b *backend) isRestored(ctx context.Context, c *connection) bool {
 // takeAnother has another bucket be the one of the fleet.
 func (b *backend) takeAnother(ctx context.Context, c *connection) error {
 	c.decisions.accept()
-	b.mu.Lock()
-	b.last = state{}
-	b.mu.Unlock()
 	return c.decisions.sync(ctx)
 }
 
@@ -271,14 +275,17 @@ func (b *backend) Advance(ctx context.Context, revision uint64) error {
 
 // assemble returns the state that the replica has.
 func (b *backend) assemble(c *connection) (s state, err error) {
-	at, ok := c.decisions.get(keyIndex)
+	at, ok, made := c.decisions.newest(keyIndex)
 	b.mu.Lock()
 	last := b.last
 	b.mu.Unlock()
-	if !ok || at.revision == last.revision {
+	s = state{made: made, revision: at.revision, plans: make(map[string]uint64)}
+	if !s.isAfter(last) {
 		return last, nil
 	}
-	s = state{revision: at.revision, plans: make(map[string]uint64)}
+	if !ok {
+		return s, nil
+	}
 	if err := json.Unmarshal(at.data, &s.index); err != nil {
 		return s, fmt.Errorf("reading the index: %w", err)
 	}
@@ -304,13 +311,13 @@ func (b *backend) assemble(c *connection) (s state, err error) {
 		}
 	}
 	for id, number := range last.plans {
-		if s.plans[id] == 0 {
+		if s.plans[id] == 0 && s.made.Equal(last.made) {
 			c.decisions.forget(func(key string, v value) bool { return key == prefixPlan+token(id) && v.revision == number })
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.revision > b.last.revision {
+	if s.isAfter(b.last) {
 		b.last = s
 	}
 	return s, nil

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -184,4 +185,25 @@ func TestChangeThatNATSDoesNotTakeIsRefusedAtOnce(t *testing.T) {
 	if api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "max_payload") || time.Since(began) > 5*time.Second {
 		t.Errorf("%.300v, after %s", err, time.Since(began))
 	}
+}
+
+func TestServerWhosePortIsTakenIsStartedWhenItIsFree(t *testing.T) {
+	s := newServers(t, 1)
+	other, err := net.Listen("tcp", s.addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.open(t, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := b.Look(ctx); err == nil {
+		t.Fatal("there is a server")
+	}
+	other.Close()
+	fleettest.Await(t, "there is a server", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := b.Look(ctx)
+		return err == nil
+	})
 }

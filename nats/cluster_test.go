@@ -39,7 +39,7 @@ func (s *servers) start(t *testing.T) []*backend {
 func (s *servers) restart(t *testing.T, b *backend, i int) {
 	t.Helper()
 	l := b.link
-	server, err := startServer(l.address, s.addrs[i], l.secret, l.name, s.dirs[i], l.logger)
+	server, err := startServer(l.address, s.addrs[i], l.secret, l.name, s.dirs[i], l.logger, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

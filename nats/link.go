@@ -3,6 +3,7 @@ package nats
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -124,7 +125,7 @@ func (l *link) start() (*nats.Conn, error) {
 		return nil, nats.ErrConnectionClosed
 	}
 	if l.server != "" && l.runs == nil {
-		s, err := startServer(l.address, l.server, l.secret, l.name, l.dir, l.logger)
+		s, err := startServer(l.address, l.server, l.secret, l.name, l.dir, l.logger, func() { go l.replaceServer() })
 		if err != nil {
 			return nil, fmt.Errorf("starting the NATS server of this proxy: %w", err)
 		}
@@ -138,6 +139,28 @@ func (l *link) start() (*nats.Conn, error) {
 		l.nc = nc
 	}
 	return l.nc, nil
+}
+
+// serverPause is how long a server that has failed is not started again.
+const serverPause = time.Second
+
+// replaceServer ends the server of this proxy, which has failed, as when its port is taken, and starts another one.
+func (l *link) replaceServer() {
+	l.mu.Lock()
+	if l.runs != nil && !l.closed {
+		l.runs.Shutdown()
+		l.runs.WaitForShutdown()
+		l.runs = nil
+	}
+	l.mu.Unlock()
+	for {
+		time.Sleep(serverPause)
+		if _, err := l.start(); err == nil || errors.Is(err, nats.ErrConnectionClosed) {
+			return
+		} else {
+			l.logger.Error("the fleet has one NATS server less for now", zap.Error(err))
+		}
+	}
 }
 
 // begin has the client begin to connect, and to connect again whenever the connection is lost.

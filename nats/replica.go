@@ -272,6 +272,14 @@ func (r *replica) all(prefix string) map[string]value {
 	return found
 }
 
+// newest returns what there is under a key, and when the stream was made that it is of.
+func (r *replica) newest(key string) (v value, ok bool, made time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok = r.values[key]
+	return v, ok, r.created
+}
+
 // get returns what there is under a key.
 func (r *replica) get(key string) (value, bool) {
 	r.mu.Lock()

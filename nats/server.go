@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/zap"
@@ -19,8 +20,8 @@ const (
 )
 
 // startServer starts the NATS server of this proxy, which is one of those of an address. It has no other users
-// than the proxies of the fleet.
-func startServer(a address, self string, s *secret, name, dir string, logger *zap.Logger) (*natsserver.Server, error) {
+// than the proxies of the fleet. If it cannot go on, failed is called.
+func startServer(a address, self string, s *secret, name, dir string, logger *zap.Logger, failed func()) (*natsserver.Server, error) {
 	host, clusterPort, err := clusterAddress(self)
 	if err != nil {
 		return nil, err
@@ -57,13 +58,17 @@ func startServer(a address, self string, s *secret, name, dir string, logger *za
 	if err != nil {
 		return nil, err
 	}
-	server.SetLogger(serverLog{logger.Named("nats").Sugar()}, false, false)
+	server.SetLogger(serverLog{logger.Named("nats").Sugar(), sync.OnceFunc(failed)}, false, false)
 	go server.Start()
 	return server, nil
 }
 
 // serverLog passes on what the server has to say.
-type serverLog struct{ to *zap.SugaredLogger }
+type serverLog struct {
+	to *zap.SugaredLogger
+	// failed is called when the server cannot go on.
+	failed func()
+}
 
 func (l serverLog) Noticef(format string, v ...any) { l.to.Debugf(format, v...) }
 func (l serverLog) Warnf(format string, v ...any)   { l.to.Warnf(format, v...) }
@@ -73,5 +78,6 @@ func (l serverLog) Tracef(format string, v ...any)  { l.to.Debugf(format, v...) 
 
 // Fatalf does not end the process: the proxy goes on to serve.
 func (l serverLog) Fatalf(format string, v ...any) {
-	l.to.Error("the NATS server of this proxy has ended: " + fmt.Sprintf(format, v...))
+	l.to.Error("the NATS server of this proxy has failed, and is started again: " + fmt.Sprintf(format, v...))
+	l.failed()
 }
