@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -21,6 +22,10 @@ type reading struct {
 	method, target, host, content string
 	// size is where the next request begins.
 	size int
+}
+
+func (r reading) String() string {
+	return fmt.Sprintf("%q %q for %q with %q in %d bytes", r.method, r.target, r.host, r.content, r.size)
 }
 
 // errMore means that the request goes on behind the bytes that there are.
@@ -127,7 +132,7 @@ func compare(t *testing.T, b []byte) (refusing []string) {
 			got.method = want.method // which nbio does not tell apart, against RFC 9110, section 9.1
 		}
 		if got != want {
-			t.Errorf("%q\nis to us    %q\nand to %s %q", b, want, name, got)
+			t.Errorf("%q\nis to us    %s\nand to %s %s", b, want, name, got)
 		}
 	}
 	slices.Sort(refusing)
