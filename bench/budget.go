@@ -16,33 +16,43 @@ type budget struct {
 }
 
 var budgets = []budget{
-	{
-		What: "CPU time of a small GET, 64 connections", Limit: "at most 0.40 of Caddy's `reverse_proxy`", Scenario: "get/64",
-		measure: ratioBudget("caddy", cpuPerRequest, 0.40),
-	},
-	{
-		What: "the same", Limit: "at most 0.50 of kamal-proxy", Scenario: "get/64",
-		measure: ratioBudget("kamal-proxy", cpuPerRequest, 0.50),
-	},
-	{
-		What: "the same", Limit: "at most 3 times nginx", Scenario: "get/64",
-		measure: ratioBudget("nginx", cpuPerRequest, 3),
-	},
-	{
-		What: "CPU time of a small GET with handlers", Limit: "at most 0.75 of Caddy with the same directives", Scenario: "handlers/64",
-		measure: ratioBudget("caddy", cpuPerRequest, 0.75),
-	},
+	ratioTo("nginx", "get/64", "CPU time of a small GET, 64 connections", 1),
+	ratioTo("caddy", "get/64", "the same", 0.25),
+	ratioTo("kamal-proxy", "get/64", "the same", 0.33),
+	ratioTo("nginx", "get/new", "CPU time of a small GET with a new connection", 1.3),
+	ratioTo("caddy", "get/new", "the same", 0.55),
+	ratioTo("nginx", "tls/h1", "CPU time of a small GET over TLS", 1.15),
+	ratioTo("caddy", "tls/h2", "CPU time of a small GET over HTTP/2", 0.40),
+	ratioTo("kamal-proxy", "tls/h2", "the same", 0.60),
+	ratioTo("nginx", "log/64", "CPU time of a small GET with the access log", 1.5),
+	ratioTo("caddy", "handlers/64", "CPU time of a small GET with handlers, with the same directives", 0.75),
 	{
 		What: "CPU time of a 1 MiB response", Limit: "at most that of the best peer", Scenario: "response/1m",
 		measure: bestBudget(cpuPerRequest),
+	},
+	{
+		What: "CPU time of a 1 MiB upload", Limit: "at most that of the best peer", Scenario: "upload/1m",
+		measure: bestBudget(cpuPerRequest),
+	},
+	{
+		What: "99th percentile of the latency at half load", Limit: "at most 1.25 of nginx", Scenario: "latency/half",
+		measure: ratioBudget("nginx", p99, 1.25),
 	},
 	{
 		What: "memory of an idle WebSocket", Limit: "at most that of nginx", Scenario: "websocket/idle",
 		measure: ratioBudget("nginx", webSocketMemory, 1),
 	},
 	{
+		What: "memory at rest, one service", Limit: "less than 30 MiB", Scenario: "memory/rest",
+		measure: valueBudget(memory, 30),
+	},
+	{
 		What: "memory with 10,000 services", Limit: "less than 100 MiB", Scenario: "services/10000",
 		measure: valueBudget(memory, 100),
+	},
+	{
+		What: "CPU time of a request with 10,000 services", Limit: "at most 1.25 of that with one", Scenario: "services/10000",
+		measure: scenarioBudget("services/1", cpuPerRequest, 1.25),
 	},
 	{
 		What: "time to list 10,000 services", Limit: "less than 100 ms", Scenario: "services/10000",
@@ -52,6 +62,27 @@ var budgets = []budget{
 		What: "time of a deploy with 10,000 services", Limit: "at most that with 10, give or take a tenth", Scenario: "services/10000",
 		measure: growthBudget(deployTime, deployTimeFew),
 	},
+}
+
+// ratioTo is a budget of CPU time in proportion to a peer's.
+func ratioTo(peer, scenario, what string, limit float64) budget {
+	return budget{
+		What: what, Limit: fmt.Sprintf("at most %.2f of %s", limit, peer), Scenario: scenario,
+		measure: ratioBudget(peer, cpuPerRequest, limit),
+	}
+}
+
+// scenarioBudget bounds what parachute needs in proportion to what it needs in another scenario.
+func scenarioBudget(other string, m Metric, limit float64) func(*Report, *Comparison) (string, bool, bool) {
+	return func(r *Report, c *Comparison) (string, bool, bool) {
+		base := r.find(other)
+		if base == nil {
+			return "", false, false
+		}
+		value, ok := c.Median(parachute, m)
+		than, known := base.Median(parachute, m)
+		return fmt.Sprintf("%.2f of it", value/than), value <= limit*than, ok && known
+	}
 }
 
 // ratioBudget bounds what parachute needs in proportion to a peer.

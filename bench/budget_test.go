@@ -39,6 +39,7 @@ func TestBudgets(t *testing.T) {
 		}
 		return c
 	}
+	r.Comparisons = append(r.Comparisons, comparison("services/1", cpuPerRequest, map[string]float64{parachute: 4}))
 	for _, c := range []struct {
 		name    string
 		measure func(*Report, *Comparison) (string, bool, bool)
@@ -55,6 +56,9 @@ func TestBudgets(t *testing.T) {
 		{"beyond a value", valueBudget(cpuPerRequest, 100), cpu(101, 1, 1, 1), "101 µs", false, true},
 		{"no growth", growthBudget(deployTime, deployTimeFew), deploys(5.4, 10.8, 30), "1.08 of it", true, true},
 		{"growth", growthBudget(deployTime, deployTimeFew), deploys(6, 12, 12), "1.20 of it", false, true},
+		{"within another scenario", scenarioBudget("services/1", cpuPerRequest, 1.25), cpu(5, 1, 1, 1), "1.25 of it", true, true},
+		{"beyond another scenario", scenarioBudget("services/1", cpuPerRequest, 1.25), cpu(6, 1, 1, 1), "1.50 of it", false, true},
+		{"no other scenario", scenarioBudget("services/2", cpuPerRequest, 1.25), cpu(6, 1, 1, 1), "", false, false},
 		{"nothing to compare", growthBudget(deployTime, deployTimeFew), cpu(1, 1, 1, 1), "", false, false},
 	} {
 		value, met, ok := c.measure(r, c.in)

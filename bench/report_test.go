@@ -80,7 +80,7 @@ func TestMarkdown(t *testing.T) {
 	text := string(page)
 	for _, want := range []string{
 		"| `get/64` | small GET | 20.0 | – ! | 10.0 (2.00) |",
-		"| at most 3 times nginx | 2.00 | yes | `make bench BENCH_FLAGS=\"-run get/64\"` |",
+		"| at most 1.00 of nginx | 2.00 | no | `make bench BENCH_FLAGS=\"-run get/64\"` |",
 		"| less than 100 MiB | not measured | – | `make bench BENCH_FLAGS=\"-run services/10000\"` |",
 		"8 GiB of memory",
 		"- **!** get/64: caddy: 2 errors",
