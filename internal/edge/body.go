@@ -9,8 +9,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/http1"
 )
 
-// maxUnread is how much of a body that a handler has not read is read, so that the connection can
-// be used for another request: as much as net/http reads.
+// maxUnread is how many bytes of a body that its handler has left unread the server discards, so that the
+// connection can be used for another request. net/http has the same bound.
 const maxUnread = 256 << 10
 
 // body is the body of a request. Reads and Close wait for each other, as they do with net/http:
@@ -30,7 +30,7 @@ type body struct {
 	// err is what a read has failed with: no other one may follow.
 	err    error
 	closed bool
-	// gaveUp says that there was more of it than is read for a handler that has not.
+	// gaveUp says that the handler has left more than maxUnread.
 	gaveUp bool
 }
 
@@ -52,7 +52,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.read(p)
 }
 
-// read reads. mu must be held.
+// read is Read for a body that has not ended. mu must be held.
 func (b *body) read(p []byte) (n int, err error) {
 	if b.chunks != nil {
 		n, err = b.readChunk(p)

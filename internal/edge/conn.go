@@ -46,7 +46,7 @@ type conn struct {
 	// buf.in[r:w].
 	buf  *buffers
 	r, w int
-	// one is what somebody reads into who has to wait without a buffer.
+	// one is for the first byte of a request over TLS, which is waited for without a buffer.
 	one [1]byte
 	// hijacked says that a handler has taken the connection.
 	hijacked bool

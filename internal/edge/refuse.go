@@ -9,10 +9,10 @@ import (
 	"github.com/parachute-proxy/parachute/internal/http1"
 )
 
-// errLargeHead is that a head is larger than the server reads.
+// errLargeHead means that a head is larger than the server reads.
 var errLargeHead = &http1.Error{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the head is too large"}
 
-// readError is that a head could not be read to its end.
+// readError means that a head could not be read to its end.
 type readError struct{ error }
 
 // refuse answers what is no request that can be served. The connection ends then.
@@ -21,9 +21,8 @@ func (c *conn) refuse(err error) {
 	switch broken := (readError{}); {
 	case errors.As(err, &refusal):
 	case errors.As(err, &broken):
-		var timeout net.Error
-		if errors.As(broken.error, &timeout) {
-			return // there is nobody to answer
+		if _, is := errors.AsType[net.Error](broken.error); is {
+			return // the connection broke, or its time was over: net/http answers neither
 		}
 		refusal = &http1.Error{Status: http.StatusBadRequest, Reason: "the head has no end"}
 	default:

@@ -102,7 +102,7 @@ func (x *exchange) beginBody(head *http1.Request) error {
 	return nil
 }
 
-// announceTrailers has the request name the trailers that its Trailer field names.
+// announceTrailers makes Request.Trailer of the names in the Trailer field (RFC 9110, section 6.6.2).
 func (x *exchange) announceTrailers() error {
 	r := x.request
 	lists, ok := r.Header["Trailer"]

@@ -68,7 +68,7 @@ func (s *Server) untrack(c *conn) {
 	delete(s.conns, c)
 }
 
-// tell tells the hook of a state of a connection.
+// tell calls the server's ConnState, by which the front counts its connections.
 func (s *Server) tell(c net.Conn, state http.ConnState) {
 	if hook := s.Std.ConnState; hook != nil {
 		hook(c, state)

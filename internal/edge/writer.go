@@ -147,7 +147,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 		return x.count(p)
 	}
 	if len(x.pending)+len(p) <= pendingSize {
-		return x.keep(p)
+		return x.hold(p)
 	}
 	if !x.committed && len(x.pending) == 0 {
 		x.commit(p, false)
@@ -155,14 +155,14 @@ func (x *exchange) Write(p []byte) (int, error) {
 		x.flushPending()
 	}
 	if x.chunking && len(p) < pendingSize {
-		return x.keep(p)
+		return x.hold(p)
 	}
 	x.writeBody(p)
 	return x.count(p)
 }
 
-// keep keeps p, which pending has room for.
-func (x *exchange) keep(p []byte) (int, error) {
+// hold holds back p, for which pending has room, so that small writes make one chunk.
+func (x *exchange) hold(p []byte) (int, error) {
 	if x.pendingIn == nil {
 		x.pendingIn = pendingPool.Get().(*[pendingSize]byte)
 		x.pending = x.pendingIn[:0]
@@ -225,7 +225,7 @@ func (x *exchange) put(p []byte) {
 		b.out = append(b.out, p...)
 		return
 	case x.conn.secure != nil && len(b.out) > 0:
-		// A record more costs more than a copy.
+		// To copy p costs less than to encrypt and send one more TLS record.
 		n := copy(b.out[len(b.out):cap(b.out)], p)
 		b.out, p = b.out[:len(b.out)+n], p[n:]
 		x.flush()
@@ -328,7 +328,8 @@ func (x *exchange) EnableFullDuplex() error {
 	return nil
 }
 
-// FramesStrictly says that a request with two lengths does not come to a handler.
+// FramesStrictly tells internal/forward that requests with two lengths do not come to a handler, so that a
+// chunked one need not end its connection.
 func (x *exchange) FramesStrictly() {}
 
 // Hijack implements [http.Hijacker].
