@@ -199,7 +199,7 @@ pgo: build ## renew the profile that bin/parachute is optimised for
 	rm -r "$$profiles"
 
 bench-go: ## run the Go benchmarks of the engine
-	go test -vet=off $(GO_FLAGS) -run '^$$' -bench . -benchmem ./internal/...
+	go test -vet=off $(GO_FLAGS) -run '^$$' -bench . -benchmem -cpu 1,2,4,8 ./internal/...
 
 demo: build ## watch a deploy under load, on this machine
 	PARACHUTE_BIN=$(CURDIR)/$(BIN) go run $(GO_FLAGS) ./integration/demo

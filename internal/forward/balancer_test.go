@@ -85,3 +85,34 @@ func TestEveryWayOfLoadBalancingHasAPolicy(t *testing.T) {
 		t.Errorf("%d policies, and %d ways of load balancing that a deploy may ask for", len(policies), len(api.LoadBalancings()))
 	}
 }
+
+// BenchmarkAcquire measures what counts a request on its release and takes it off again, on all cores at once.
+func BenchmarkAcquire(b *testing.B) {
+	r := monitored(1)
+	defer r.Close()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if r.Acquire() {
+				r.Done()
+			}
+		}
+	})
+}
+
+// BenchmarkPick measures the choice of a target, of which each request has one more in flight.
+func BenchmarkPick(b *testing.B) {
+	for _, lb := range []api.LoadBalancing{api.LeastConn, api.RoundRobin} {
+		b.Run(string(lb), func(b *testing.B) {
+			r := monitored(3)
+			defer r.Close()
+			r.Spec.Options.LB = lb
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					u := r.pick(nil, nil)
+					u.inFlight.Add(1)
+					u.inFlight.Add(-1)
+				}
+			})
+		})
+	}
+}

@@ -52,7 +52,9 @@ func TestTrafficHasDurationsAtMostTheirBounds(t *testing.T) {
 func BenchmarkTrafficCount(b *testing.B) {
 	var traffic Traffic
 	b.ReportAllocs()
-	for b.Loop() {
-		traffic.Count(http.MethodGet, 200, 300*time.Microsecond)
-	}
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			traffic.Count(http.MethodGet, 200, 300*time.Microsecond)
+		}
+	})
 }

@@ -385,11 +385,11 @@ func BenchmarkLookup(b *testing.B) {
 			hosts[i] = fmt.Sprintf("app-%d.example.com", rand.IntN(10_000))
 		}
 		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			table.lookup(hosts[i%len(hosts)], "/a/b/c")
-			i++
-		}
+		b.RunParallel(func(pb *testing.PB) {
+			for i := rand.IntN(len(hosts)); pb.Next(); i++ {
+				table.lookup(hosts[i%len(hosts)], "/a/b/c")
+			}
+		})
 	})
 }
 

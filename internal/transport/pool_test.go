@@ -281,3 +281,19 @@ func TestConnectionsAreCountedRight(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkPool measures what takes a connection that waits and puts it back, on all cores at once.
+func BenchmarkPool(b *testing.B) {
+	p := new(pool)
+	for range 64 {
+		p.put(new(conn), 1000, time.Minute)
+	}
+	defer func() { p.idle = nil; p.closeIdle(true) }()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if c := p.take(time.Now(), time.Minute); c != nil {
+				p.put(c, 1000, time.Minute)
+			}
+		}
+	})
+}
