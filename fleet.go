@@ -1,6 +1,7 @@
 package parachute
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,9 @@ type Fleet struct {
 	// Dir is a directory of this proxy's own for what it keeps of the services, so that it
 	// starts without the others. Required.
 	Dir string `json:"dir"`
+	// MissingAfter is how long a proxy that is not heard of, and has not said goodbye, keeps the fleet from
+	// deciding. 0 means that it does until it is forgotten. Default: 1m.
+	MissingAfter *caddy.Duration `json:"missing_after,omitempty"`
 	// BackendRaw is where the proxies meet. Default: in the storage of the config, which all of
 	// them share.
 	BackendRaw json.RawMessage `json:"backend,omitempty" caddy:"namespace=parachute.fleet inline_key=module"`
@@ -75,7 +79,11 @@ func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logg
 		}
 	}
 	m.logger = logger
-	m.agent = fleet.New(fleet.Options{Name: f.Name, Version: version.Version(), Backend: backend, Logger: logger}, e)
+	options := fleet.Options{Name: f.Name, Version: version.Version(), Backend: backend, Logger: logger}
+	if f.MissingAfter != nil {
+		options.MissingAfter = cmp.Or(time.Duration(*f.MissingAfter), -1)
+	}
+	m.agent = fleet.New(options, e)
 	e.Join(m.agent)
 	return m, nil
 }

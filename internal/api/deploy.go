@@ -286,6 +286,9 @@ type DeployRequest struct {
 	FailOnCut bool `json:"fail_on_cut,omitempty"`
 	// Force skips the health check: the release takes traffic at once.
 	Force bool `json:"force,omitempty"`
+	// Without are names of proxies of the fleet that are known to be gone, for good or not: the deployment
+	// does not wait until they are forgotten. Default: none.
+	Without []string `json:"without,omitempty"`
 	// Detach lets the deployment go on when its caller goes away; the call
 	// returns as soon as the deployment is accepted.
 	Detach bool `json:"detach,omitempty"`
@@ -329,6 +332,8 @@ type Spec struct {
 	FailOnCut bool
 	Force     bool
 	Detach    bool
+	// WithoutProxies is Without of the request.
+	WithoutProxies []string
 }
 
 // Validate returns an [Error] with [CodeInvalid] that names the first field
@@ -348,7 +353,7 @@ func (r DeployRequest) ValidateValues() error {
 // Resolve returns what the request asks for with everything decided, or an [Error]
 // with [CodeInvalid] that names the first field which is wrong.
 func (r DeployRequest) Resolve() (Spec, error) {
-	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach}
+	s := Spec{Service: r.Service, TakeOver: r.TakeOver, FailOnCut: r.FailOnCut, Force: r.Force, Detach: r.Detach, WithoutProxies: r.Without}
 	if err := r.resolve(&s, r.resolveTargets, r.resolveReadTargets, r.resolveSettings, r.resolveRoutes, r.resolveName, r.resolveClientIPHeader, r.resolveHealthCheck, r.resolveHealthyAnswer, r.resolveVisits, r.resolveBeforeSwitch, r.resolveErrorPages, r.resolveLogFields, r.resolveHandlers, r.resolveSticky, r.resolveTargetTLS, r.resolveNote, r.resolveTLS, r.resolveClientCA, r.resolveCanonicalHost, r.resolveRollout); err != nil {
 		return Spec{}, err
 	}

@@ -152,6 +152,7 @@ var settings = withPlaces([]Setting{
 	{Name: "by", Group: GroupDeploy, Field: "note.by", Text: "`name` of the person or program that deploys it"},
 	{Name: "fail-on-cut", Group: GroupDeploy, Text: "fail if requests or streams of the old release had to be cut; the new release serves anyway", Default: false},
 	{Name: "force", Group: GroupDeploy, Text: "skip the health check", Default: false},
+	{Name: "without", Group: GroupDeploy, Text: "`proxies` of the fleet that are known to be gone: the deploy does not wait for them", NotEmpty: true},
 	{Name: "detach", Group: GroupDeploy, Text: "return as soon as the deployment is accepted; it goes on by itself", Default: false},
 })
 

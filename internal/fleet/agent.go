@@ -53,7 +53,7 @@ type Options struct {
 	// Lease is how long a proxy counts as live after it was heard of last. Default: 5s.
 	Lease time.Duration
 	// MissingAfter is how long a proxy that is not heard of, and has not said goodbye, keeps the
-	// fleet from deciding. Default: 1m.
+	// fleet from deciding. Default: 1m. A negative one means that it does until it is forgotten.
 	MissingAfter time.Duration
 	// Patience is how long a backend that does not answer is asked again. Default: 10s.
 	Patience time.Duration

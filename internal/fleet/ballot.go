@@ -57,10 +57,14 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 			Force: p.Force, Timeout: p.Timeout + a.opts.Patience,
 		},
 	}
+	if err := checkGone(p.Without, live, missing); err != nil {
+		return nil, err
+	}
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		since := missing[name]
-		if since < a.opts.MissingAfter {
-			return nil, missingError(name, since, a.opts.MissingAfter-since)
+		isLong := a.opts.MissingAfter >= 0 && since >= a.opts.MissingAfter
+		if !isLong && !slices.Contains(p.Without, name) {
+			return nil, a.missingError(name, since)
 		}
 		b.absent[name] = true
 		b.tell(api.FleetStep{Proxy: name, Phase: api.FleetMissing, Reason: absence(since)})
@@ -84,6 +88,19 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 		return nil, b.explain(err)
 	}
 	return b, nil
+}
+
+// checkGone returns an [api.Error] if a proxy that is said to be gone is not missing.
+func checkGone(names, live []string, missing map[string]time.Duration) error {
+	for _, name := range names {
+		if slices.Contains(live, name) {
+			return api.Invalid("%s is heard of: it is part of the fleet", api.Printable(name)).WithHint("leave out %s, or stop that proxy first", api.Field("without"))
+		}
+		if _, ok := missing[name]; !ok {
+			return api.Invalid("there is no proxy %s in the fleet that is missing", api.Printable(name)).WithHint("see %s", api.Operation("fleet"))
+		}
+	}
+	return nil
 }
 
 // mayCoordinate returns why this proxy cannot have the fleet decide.
@@ -147,13 +164,18 @@ func absence(since time.Duration) string {
 	return fmt.Sprintf("it has not been heard of for %s, and may still serve what it did then", since.Round(time.Second))
 }
 
-func missingError(name string, since, left time.Duration) error {
+// missingError says that a proxy is missing, and what to do about it.
+func (a *Agent) missingError(name string, since time.Duration) error {
 	err := &api.Error{
 		Code:    api.CodeFleet,
 		Message: fmt.Sprintf("%s has not been heard of for %s, and has not said goodbye: it may still send requests to the release that serves; nothing has changed", name, since.Round(time.Second)),
 	}
-	return err.WithHint("if it is gone for good, run %s; if not, bring it back, or wait: in %s, the fleet goes on without it",
-		api.Operation("fleet forget "+api.ShellWord(name)), max(left, time.Second).Round(time.Second))
+	forget := api.Operation("fleet forget " + api.ShellWord(name))
+	if a.opts.MissingAfter < 0 {
+		return err.WithHint("if it is gone for good, run %s; if not, bring it back", forget)
+	}
+	left := max(a.opts.MissingAfter-since, time.Second).Round(time.Second)
+	return err.WithHint("if it is gone for good, run %s; if not, bring it back, or wait: in %s, the fleet goes on without it", forget, left)
 }
 
 // tell tells of a proxy, if there is something new.
@@ -187,7 +209,7 @@ func (b *ballot) awaitPrepared(ctx context.Context) error {
 			case ok:
 				b.tell(ack.Step)
 			case isMissing:
-				return false, missingError(name, since, b.a.opts.MissingAfter-since)
+				return false, b.a.missingError(name, since)
 			case b.a.isMember(name):
 				waits++
 			}

@@ -31,6 +31,8 @@ type Proposal struct {
 	Base uint64
 	// Force has nobody ask the targets whether they are healthy.
 	Force bool
+	// Without are names of proxies that are known to be gone, and are not waited for.
+	Without []string
 	// Timeout bounds how long a proxy may take to get ready.
 	Timeout time.Duration
 }

@@ -20,6 +20,8 @@ func (e *Engine) Join(f Fleet) { e.fleet = f }
 // checkFleet refuses what a fleet does not do.
 func (e *Engine) checkFleet(s api.Spec) error {
 	switch {
+	case e.fleet == nil && len(s.WithoutProxies) > 0:
+		return api.Invalid("the proxy is not part of a fleet, so there is no other one to do without").WithHint("leave out %s", api.Field("without"))
 	case e.fleet == nil:
 		return nil
 	case s.Rollout != nil:
@@ -68,7 +70,7 @@ func (o *operation) propose() error {
 	}
 	ballot, err := e.fleet.Propose(d.ctx, Proposal{
 		Deployment: d.id, Service: svc.name, Document: document, Routes: next.Spec.Routes, Base: base,
-		Force: d.spec.Force, Timeout: timeout + operationTimeout,
+		Force: d.spec.Force, Without: d.spec.WithoutProxies, Timeout: timeout + operationTimeout,
 	}, d.fleetStep)
 	if err == nil {
 		o.ballot = ballot

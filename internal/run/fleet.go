@@ -74,7 +74,7 @@ func (o *options) validateFleet() error {
 
 // fleetObject returns the fleet as the app has it.
 func (o *options) fleetObject() object {
-	fleet := object{"name": o.fleetMember(), "dir": absolute(o.fleetDirectory())}
+	fleet := object{"name": o.fleetMember(), "dir": absolute(o.fleetDirectory()), "missing_after": o.fleetMissing.String()}
 	if module := o.fleetModule(); module != "" {
 		backend := object{"module": module, "url": o.fleet}
 		if o.fleetServer != "" {

@@ -48,6 +48,7 @@ type options struct {
 	fleet          string
 	fleetName      string
 	fleetDir       string
+	fleetMissing   api.Duration
 	fleetServer    string
 	fleetSecret    string
 	takeover       bool
@@ -92,6 +93,8 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringVar(&o.fleet, "fleet", "", "`where` this proxy meets others that serve the same services: storage, which is the one that all of them share with --storage or --config, or the address of a NATS, such as nats://user:password@10.0.0.1,10.0.0.2,10.0.0.3 (default: it is alone)")
 	flags.StringVar(&o.fleetName, "fleet-name", "", "`name` of this proxy in the fleet, which no other one has (default: the name of the machine)")
 	flags.StringVar(&o.fleetDir, "fleet-dir", "", "`directory` of this proxy's own, on a local disk, for what it keeps of the services of the fleet (default: Caddy's data directory)")
+	o.fleetMissing = api.Duration(time.Minute)
+	flags.Var(&o.fleetMissing, "fleet-missing-after", "`time` that a proxy of the fleet which is not heard of keeps the others from deciding; 0 means until it is forgotten")
 	flags.StringVar(&o.fleetServer, "fleet-server", "", "`address` of those of --fleet that this proxy itself is: it runs the NATS server of the fleet there (default: it runs none)")
 	flags.StringVar(&o.fleetSecret, "fleet-secret-file", "", "`file` with a secret of 32 characters or more, the same on all proxies, by which the proxies and the servers of --fleet-server know each other")
 	flags.BoolVar(&o.takeover, "takeover", false, "take over from the proxy that runs with the same --admin, if one does, without losing a request; parachute upgrade does it by itself")

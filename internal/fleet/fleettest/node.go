@@ -158,7 +158,17 @@ func (n *Node) Deploy(t *testing.T, service, target string) (api.DeploymentStatu
 // DeployHost is Deploy with another host.
 func (n *Node) DeployHost(t *testing.T, service, target, host string) (api.DeploymentStatus, error) {
 	t.Helper()
-	d, err := n.Engine.Deploy(api.DeployRequest{Service: service, Targets: []string{target}, Hosts: []string{host}}.Patch())
+	return n.deploy(t, api.DeployRequest{Service: service, Targets: []string{target}, Hosts: []string{host}})
+}
+
+// DeployWithout is Deploy without a proxy that is known to be gone.
+func (n *Node) DeployWithout(t *testing.T, service, target, gone string) (api.DeploymentStatus, error) {
+	t.Helper()
+	return n.deploy(t, api.DeployRequest{Service: service, Targets: []string{target}, Hosts: []string{service + ".test"}, Without: []string{gone}})
+}
+
+func (n *Node) deploy(t *testing.T, req api.DeployRequest) (api.DeploymentStatus, error) {
+	d, err := n.Engine.Deploy(req.Patch())
 	if err != nil {
 		return api.DeploymentStatus{}, err
 	}

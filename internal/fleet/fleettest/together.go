@@ -100,6 +100,15 @@ func Absence(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend)
 	if api.ErrorCode(err) != api.CodeFleet || !strings.Contains(err.Error(), "proxy-3") {
 		t.Fatal(err)
 	}
+	for _, name := range []string{"proxy-2", "proxy-9"} {
+		if _, err := nodes[0].DeployWithout(t, "web", b, name); api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), name) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := nodes[0].DeployWithout(t, "web", b, "proxy-3"); err != nil {
+		t.Fatal(err)
+	}
+	Converged(t, nodes[:2], "web", "v2 "+b+" false")
 	if err := nodes[0].Agent.Forget(t.Context(), "proxy-3"); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +117,7 @@ func Absence(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend)
 	}
 	Converged(t, nodes[2:], "web", "v1 "+a+" false")
 	nodes[2].Link.SetCut(false)
-	Await(t, "proxy-3 has caught up", func() bool { return nodes[2].Serves("web") == "v2 "+b+" false" })
+	Await(t, "proxy-3 has caught up", func() bool { return nodes[2].Serves("web") == "v3 "+b+" false" })
 }
 
 // LostAnswer tests that a decision of which the answer was lost is looked up, and that one that was not
