@@ -177,7 +177,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	key := storageKey(a.store.storage)
 	if a.Fleet != nil {
-		key += "fleet" + a.Fleet.Name + string(a.Fleet.BackendRaw) + storageKey(ctx.Storage())
+		key += "fleet" + a.Fleet.Name + string(a.Fleet.StoreRaw) + storageKey(ctx.Storage())
 	}
 	shared, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		c := certs.New()

@@ -30,29 +30,29 @@ type Fleet struct {
 	// MissingAfter is how long a proxy that is not heard of, and has not said goodbye, keeps the fleet from
 	// deciding. 0 means that it does until it is forgotten. Default: 1m.
 	MissingAfter *caddy.Duration `json:"missing_after,omitempty"`
-	// BackendRaw is where the proxies meet. Default: in the storage of the config, which all of
+	// StoreRaw is where the proxies meet. Default: in the storage of the config, which all of
 	// them share.
-	BackendRaw json.RawMessage `json:"backend,omitempty" caddy:"namespace=parachute.fleet inline_key=module"`
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=parachute.fleet inline_key=module"`
 
-	// opener opens what BackendRaw says; nil for the storage.
+	// opener opens what StoreRaw says; nil for the storage.
 	opener fleet.Opener
 }
 
-// provision checks the config, and loads the module of the backend.
+// provision checks the config, and loads the module of the store.
 func (f *Fleet) provision(ctx caddy.Context) error {
 	if f.Name == "" || f.Dir == "" {
 		return errors.New("fleet: name and dir are required")
 	}
-	if f.BackendRaw == nil {
+	if f.StoreRaw == nil {
 		return nil
 	}
-	module, err := ctx.LoadModule(f, "BackendRaw")
+	module, err := ctx.LoadModule(f, "StoreRaw")
 	if err != nil {
 		return fmt.Errorf("fleet: %w", err)
 	}
 	opener, ok := module.(fleet.Opener)
 	if !ok {
-		return fmt.Errorf("fleet: %T is no backend of a fleet", module)
+		return fmt.Errorf("fleet: %T is no store of a fleet", module)
 	}
 	f.opener = opener
 	return nil
@@ -62,8 +62,8 @@ func (f *Fleet) provision(ctx caddy.Context) error {
 type membership struct {
 	agent  *fleet.Agent
 	logger *zap.Logger
-	// closeBackend ends what the agent meets the others by; nil if nothing has to be ended.
-	closeBackend func()
+	// closeStore ends what the agent meets the others by; nil if nothing has to be ended.
+	closeStore func()
 }
 
 // join makes an engine one of the fleet. f may be nil.
@@ -72,14 +72,14 @@ func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logg
 		return m, nil
 	}
 	logger = logger.Named("fleet")
-	var backend fleet.Backend = fleetstorage.New(shared)
+	var store fleet.Store = fleetstorage.New(shared)
 	if f.opener != nil {
-		if backend, m.closeBackend, err = f.opener.Open(f.Name, f.Dir, logger); err != nil {
+		if store, m.closeStore, err = f.opener.Open(f.Name, f.Dir, logger); err != nil {
 			return m, fmt.Errorf("fleet: %w", err)
 		}
 	}
 	m.logger = logger
-	options := fleet.Options{Name: f.Name, Version: version.Version(), Backend: backend, Logger: logger}
+	options := fleet.Options{Name: f.Name, Version: version.Version(), Store: store, Logger: logger}
 	if f.MissingAfter != nil {
 		options.MissingAfter = cmp.Or(time.Duration(*f.MissingAfter), -1)
 	}
@@ -100,8 +100,8 @@ func (m membership) leave() {
 			m.logger.Warn("this proxy could not say goodbye to its fleet, which misses it for a minute", zap.Error(err))
 		}
 	}
-	if m.closeBackend != nil {
-		m.closeBackend()
+	if m.closeStore != nil {
+		m.closeStore()
 	}
 }
 

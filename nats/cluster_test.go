@@ -13,13 +13,13 @@ import (
 	"github.com/parachute-proxy/parachute/internal/fleet/fleettest"
 )
 
-// start opens the backends of the proxies that run servers, and returns when all reach the buckets.
-func (s *servers) start(t *testing.T) []*backend {
+// start opens the stores of the proxies that run servers, and returns when all reach the buckets.
+func (s *servers) start(t *testing.T) []*store {
 	t.Helper()
-	all := make([]*backend, len(s.addrs))
+	all := make([]*store, len(s.addrs))
 	var reached sync.WaitGroup
 	for i := range all {
-		all[i] = s.open(t, i).(*backend)
+		all[i] = s.open(t, i).(*store)
 		reached.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
@@ -36,7 +36,7 @@ func (s *servers) start(t *testing.T) []*backend {
 }
 
 // restart starts the server of a proxy again, after it has been shut down.
-func (s *servers) restart(t *testing.T, b *backend, i int) {
+func (s *servers) restart(t *testing.T, b *store, i int) {
 	t.Helper()
 	l := b.link
 	server, err := startServer(l.address, s.addrs[i], l.secret, l.name, s.dirs[i], l.logger, func() {})
@@ -46,10 +46,10 @@ func (s *servers) restart(t *testing.T, b *backend, i int) {
 	t.Cleanup(func() { server.Shutdown(); server.WaitForShutdown() })
 }
 
-// inTurn returns what opens backends by handing out those that there are.
-func inTurn(all []*backend) func(*testing.T) fleet.Backend {
+// inTurn returns what opens stores by handing out those that there are.
+func inTurn(all []*store) func(*testing.T) fleet.Store {
 	next := 0
-	return func(*testing.T) fleet.Backend { next++; return all[(next-1)%len(all)] }
+	return func(*testing.T) fleet.Store { next++; return all[(next-1)%len(all)] }
 }
 
 func TestThreeProxiesRunTheServersThemselves(t *testing.T) {
@@ -60,7 +60,7 @@ func TestThreeProxiesRunTheServersThemselves(t *testing.T) {
 }
 
 // leader returns the server that leads the bucket of decisions.
-func leader(t *testing.T, all []*backend) int {
+func leader(t *testing.T, all []*store) int {
 	t.Helper()
 	for i, b := range all {
 		if b.link.runs.JetStreamIsStreamLeader("$G", "KV_"+defaultBucket) {
@@ -121,7 +121,7 @@ func TestServerThatIsRestartedHasWhatWasDecided(t *testing.T) {
 	t.Parallel() // it waits more than it computes
 	alone := newServers(t, 1)
 	all := alone.start(t)
-	client := open(t, alone.config, "proxy-2", "").(*backend)
+	client := open(t, alone.config, "proxy-2", "").(*store)
 	nodes := []*fleettest.Node{
 		fleettest.Start(t, all[0], "proxy-1", fleettest.ByNetwork), fleettest.Start(t, client, "proxy-2", fleettest.ByNetwork),
 	}
@@ -142,7 +142,7 @@ func TestServerThatIsRestartedHasWhatWasDecided(t *testing.T) {
 }
 
 func TestBucketThatIsMadeAnewIsNotTakenForAnEmptyFleet(t *testing.T) {
-	b := inOwnNATS(ownNATS(t))(t).(*backend)
+	b := inOwnNATS(ownNATS(t))(t).(*store)
 	p := fleet.Plan{ID: "a", Service: "web"}
 	if _, err := b.Propose(t.Context(), p); err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ type link struct {
 // connection is a link that has reached NATS once. It connects again by itself.
 type connection struct {
 	nc *nats.Conn
-	// decisions are on disk, the moment is in memory; see [backend].
+	// decisions are on disk, the moment is in memory; see [store].
 	decisions, moment *replica
 }
 

@@ -86,7 +86,7 @@ func (f *Fleet) Provision(caddy.Context) (err error) {
 }
 
 // Open implements [fleet.Opener].
-func (f *Fleet) Open(name, dir string, logger *zap.Logger) (fleet.Backend, func(), error) {
+func (f *Fleet) Open(name, dir string, logger *zap.Logger) (fleet.Store, func(), error) {
 	l := newLink(f.address, f.secret, f.server, name, dir, logger)
-	return newBackend(l), l.close, nil
+	return newStore(l), l.close, nil
 }

@@ -36,7 +36,7 @@ const (
 	DefaultPoll         = 500 * time.Millisecond
 	DefaultLease        = 5 * time.Second
 	DefaultMissingAfter = time.Minute
-	// DefaultPatience is how long a backend that does not answer is asked again.
+	// DefaultPatience is how long a store that does not answer is asked again.
 	DefaultPatience = 10 * time.Second
 )
 
@@ -46,16 +46,16 @@ type Options struct {
 	Name string
 	// Version is that of the program, for people.
 	Version string
-	// Backend is where the fleet meets. Required.
-	Backend Backend
-	// Poll is how often the backend is looked at. Default: 500ms.
+	// Store is where the fleet meets. Required.
+	Store Store
+	// Poll is how often the store is looked at. Default: 500ms.
 	Poll time.Duration
 	// Lease is how long a proxy counts as live after it was heard of last. Default: 5s.
 	Lease time.Duration
 	// MissingAfter is how long a proxy that is not heard of, and has not said goodbye, keeps the
 	// fleet from deciding. Default: 1m. A negative one means that it does until it is forgotten.
 	MissingAfter time.Duration
-	// Patience is how long a backend that does not answer is asked again. Default: 10s.
+	// Patience is how long a store that does not answer is asked again. Default: 10s.
 	Patience time.Duration
 	// Logger is told what operators should know. Default: nobody is.
 	Logger *zap.Logger
@@ -90,13 +90,13 @@ type Agent struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	work   work
-	// calls are those of the backend that are under way.
+	// calls are those of the store that are under way.
 	calls calls
 
 	// mu guards what follows.
 	mu   sync.Mutex
 	self Lease
-	// problem says why the proxy does not take part, or that the backend was not reached the
+	// problem says why the proxy does not take part, or that the store was not reached the
 	// last time; nil if neither.
 	problem error
 	// taken says that another process has the name of this proxy.
@@ -147,7 +147,7 @@ func (a *Agent) Stop() {
 	a.calls.settle(settleTimeout)
 }
 
-// settleTimeout bounds how long Stop waits for calls of the backend that were given up.
+// settleTimeout bounds how long Stop waits for calls of the store that were given up.
 const settleTimeout = time.Second
 
 // stop ends the agent, and waits for what it is at until ctx ends.
@@ -209,7 +209,7 @@ func (a *Agent) Forget(ctx context.Context, name string) error {
 
 // remove removes the lease of a proxy.
 func (a *Agent) remove(ctx context.Context, name string) error {
-	return a.do(ctx, func(ctx context.Context) error { return a.opts.Backend.Leave(ctx, name) })
+	return a.do(ctx, func(ctx context.Context) error { return a.opts.Store.Leave(ctx, name) })
 }
 
 // Status describes the fleet as this proxy sees it.
@@ -225,14 +225,14 @@ func (a *Agent) Status() api.FleetStatus {
 }
 
 // Ready reports whether the proxy has caught up, and follows what is decided. One that has caught up
-// once stays ready while the backend cannot be reached: it serves what was decided last.
+// once stays ready while the store cannot be reached: it serves what was decided last.
 func (a *Agent) Ready() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.self.Ready
 }
 
-// run beats, and looks at the backend, until the agent stops.
+// run beats, and looks at the store, until the agent stops.
 func (a *Agent) run() {
 	defer close(a.done)
 	tick := time.NewTicker(a.opts.Poll)
@@ -245,7 +245,7 @@ func (a *Agent) run() {
 				return
 			case <-tick.C:
 				isDue = true
-			case <-a.opts.Backend.Changed():
+			case <-a.opts.Store.Changed():
 				a.glance()
 			}
 		}
@@ -331,7 +331,7 @@ func (a *Agent) beat() (taken bool, err error) {
 	a.self.Beats++
 	l := a.self
 	a.mu.Unlock()
-	before, err := bounded(a.ctx, a.calls, a.opts.Patience, func(ctx context.Context) (Lease, error) { return a.opts.Backend.Beat(ctx, l) })
+	before, err := bounded(a.ctx, a.calls, a.opts.Patience, func(ctx context.Context) (Lease, error) { return a.opts.Store.Beat(ctx, l) })
 	if err != nil {
 		return false, err
 	}
@@ -366,7 +366,7 @@ var errLeft = errors.New("the proxy has left the fleet")
 
 // readLeases reads who is there.
 func (a *Agent) readLeases(ctx context.Context) error {
-	all, err := bounded(ctx, a.calls, a.opts.Patience, a.opts.Backend.Leases)
+	all, err := bounded(ctx, a.calls, a.opts.Patience, a.opts.Store.Leases)
 	if err != nil {
 		return err
 	}
@@ -374,12 +374,12 @@ func (a *Agent) readLeases(ctx context.Context) error {
 	return nil
 }
 
-// look reads the state of the backend.
+// look reads the state of the store.
 func (a *Agent) look(ctx context.Context) (State, error) {
-	return bounded(ctx, a.calls, a.opts.Patience, a.opts.Backend.Look)
+	return bounded(ctx, a.calls, a.opts.Patience, a.opts.Store.Look)
 }
 
-// unreachable says that the backend has not answered.
+// unreachable says that the store has not answered.
 func unreachable(err error) *api.Error {
 	return &api.Error{
 		Code: api.CodeFleet, Message: "the fleet's store cannot be reached: " + api.Printable(err.Error()),

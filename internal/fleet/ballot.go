@@ -74,7 +74,7 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 	a.mu.Unlock()
 	plan := b.plan // the call may outlive its time, and b.plan gets a revision
 	var err error
-	b.plan.Revision, err = a.call(ctx, func(ctx context.Context) (uint64, error) { return a.opts.Backend.Propose(ctx, plan) })
+	b.plan.Revision, err = a.call(ctx, func(ctx context.Context) (uint64, error) { return a.opts.Store.Propose(ctx, plan) })
 	if err == nil {
 		waiting, stop := context.WithTimeout(ctx, p.Timeout)
 		err = b.awaitPrepared(waiting)
@@ -120,7 +120,7 @@ func (a *Agent) mayCoordinate() error {
 	return nil
 }
 
-// call calls the backend for a revision, and again if it does not answer, for as long as there is
+// call calls the store for a revision, and again if it does not answer, for as long as there is
 // patience. An error that is an answer is returned at once.
 func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, error)) (uint64, error) {
 	over := time.Now().Add(a.opts.Patience)
@@ -133,7 +133,7 @@ func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, err
 	}
 }
 
-// isAnswer reports whether an error is about the plan, and not about the backend.
+// isAnswer reports whether an error is about the plan, and not about the store.
 func isAnswer(err error) bool {
 	_, claimed := errors.AsType[*ClaimedError](err)
 	_, invalid := errors.AsType[*api.Error](err)
@@ -251,12 +251,12 @@ func (a *Agent) isMember(name string) bool {
 }
 
 // poll reads the acknowledgements, and who is there, until done says that it is over. It returns
-// the error of the backend if that does not answer for longer than there is patience.
+// the error of the store if that does not answer for longer than there is patience.
 func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool, error)) error {
 	answered := time.Now()
 	for {
 		news := b.a.coming()
-		all, err := bounded(ctx, b.a.calls, b.a.opts.Patience, func(ctx context.Context) ([]Ack, error) { return b.a.opts.Backend.Acks(ctx, b.plan.ID) })
+		all, err := bounded(ctx, b.a.calls, b.a.opts.Patience, func(ctx context.Context) ([]Ack, error) { return b.a.opts.Store.Acks(ctx, b.plan.ID) })
 		if err == nil {
 			err = b.a.readLeases(ctx)
 		}
@@ -297,7 +297,7 @@ var errTimeout = errors.New("not all proxies of the fleet have answered in time"
 
 // Decide implements [proxy.Ballot].
 func (b *ballot) Decide() (uint64, error) {
-	revision, err := b.a.call(b.a.ctx, func(ctx context.Context) (uint64, error) { return b.a.opts.Backend.Decide(ctx, b.plan) })
+	revision, err := b.a.call(b.a.ctx, func(ctx context.Context) (uint64, error) { return b.a.opts.Store.Decide(ctx, b.plan) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
@@ -394,6 +394,6 @@ func (b *ballot) Close() {
 	}
 	// Nobody waits for that: a plan that stays is presumed to be given up when its time is over.
 	b.a.work.begin(func() {
-		_ = b.a.do(b.a.ctx, func(ctx context.Context) error { return b.a.opts.Backend.Withdraw(ctx, b.plan) })
+		_ = b.a.do(b.a.ctx, func(ctx context.Context) error { return b.a.opts.Store.Withdraw(ctx, b.plan) })
 	})
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// maxCalls is how many calls of a backend may be under way. A folder on a network that hangs keeps a thread for
+// maxCalls is how many calls of a store may be under way. A folder on a network that hangs keeps a thread for
 // each call, whatever becomes of its context, and a process may have only so many threads.
 const maxCalls = 32
 
-// errBusy means that the backend has not answered earlier calls.
+// errBusy means that the store has not answered earlier calls.
 var errBusy = errors.New("it has not answered earlier calls, and is not asked again before it does")
 
-// calls are the calls of a backend that are under way: each has a place in it.
+// calls are the calls of a store that are under way: each has a place in it.
 type calls chan struct{}
 
 func newCalls() calls { return make(calls, maxCalls) }
@@ -32,7 +32,7 @@ func (c calls) settle(timeout time.Duration) {
 	}
 }
 
-// bounded calls a backend, and gives up on it after a time, also if it does not heed its context. What
+// bounded calls a store, and gives up on it after a time, also if it does not heed its context. What
 // comes of a call that was given up goes nowhere: so it is returned, and call must not keep it elsewhere.
 func bounded[T any](ctx context.Context, under calls, timeout time.Duration, call func(context.Context) (T, error)) (result T, err error) {
 	type outcome struct {
@@ -65,7 +65,7 @@ func bounded[T any](ctx context.Context, under calls, timeout time.Duration, cal
 	}
 }
 
-// do calls the backend for nothing else than an error, for as long as there is patience.
+// do calls the store for nothing else than an error, for as long as there is patience.
 func (a *Agent) do(ctx context.Context, call func(context.Context) error) error {
 	_, err := bounded(ctx, a.calls, a.opts.Patience, func(ctx context.Context) (struct{}, error) { return struct{}{}, call(ctx) })
 	return err

@@ -1,5 +1,5 @@
 // Package fleet has several proxies decide together what their services are: all of them, or
-// none. It knows neither where the decisions are kept, which is a [Backend], nor how a proxy
+// none. It knows neither where the decisions are kept, which is a [Store], nor how a proxy
 // serves, which is a [Proxy].
 //
 // # A change
@@ -8,16 +8,16 @@
 //	              └──── refused, missing, superseded ───→ nothing has changed
 //
 // Whoever is asked for a change coordinates it. The decision is one compare-and-set in the
-// backend: before it nothing has changed anywhere, after it the change stands, whatever becomes of
+// store: before it nothing has changed anywhere, after it the change stands, whatever becomes of
 // the coordinator. What the coordinator answers is made of acknowledgements alone.
 //
 // # Rules
 //
-//  1. Of two proposals for a service the newer wins, by the revision that the backend has given
+//  1. Of two proposals for a service the newer wins, by the revision that the store has given
 //     it. Ids and clocks order nothing.
 //  2. An answer that was lost is no answer: an unknown outcome of a decision is looked up before
 //     anything is said of it.
-//  3. A backend that cannot be reached is never told as a proposal that was superseded.
+//  3. A store that cannot be reached is never told as a proposal that was superseded.
 //  4. A watch is a hint and a poll is the truth: every proxy looks for what was decided, also if
 //     nobody has told it to.
 //  5. A proxy has a lease that is alive as long as its counter moves. Each observer measures

@@ -10,13 +10,13 @@ import (
 	"github.com/parachute-proxy/parachute/internal/fleet/fleettest"
 )
 
-// inMemory returns what opens one backend in memory for all proxies of a test.
-func inMemory() func(*testing.T) fleet.Backend {
+// inMemory returns what opens one store in memory for all proxies of a test.
+func inMemory() func(*testing.T) fleet.Store {
 	m := fleettest.NewMemory()
-	return func(*testing.T) fleet.Backend { return m }
+	return func(*testing.T) fleet.Store { return m }
 }
 
-func TestBackendInMemoryKeepsWhatBackendsPromise(t *testing.T) { fleettest.Conform(t, inMemory()) }
+func TestStoreInMemoryKeepsWhatStoresPromise(t *testing.T) { fleettest.Conform(t, inMemory()) }
 
 func TestEveryOperationIsDoneByAllProxies(t *testing.T) {
 	for _, size := range []int{3, 20} {
@@ -36,7 +36,7 @@ func TestLostAnswerOfADecisionIsLookedUp(t *testing.T) {
 
 func TestRefusalByOneProxyChangesNothing(t *testing.T) {
 	m := fleettest.NewMemory()
-	nodes := fleettest.StartAll(t, 3, fleettest.InProcess, func(*testing.T) fleet.Backend { return m })
+	nodes := fleettest.StartAll(t, 3, fleettest.InProcess, func(*testing.T) fleet.Store { return m })
 	a := fleettest.App(t)
 	if _, err := nodes[0].Deploy(t, "web", a); err != nil {
 		t.Fatal(err)
@@ -77,5 +77,5 @@ func TestStoreThatCannotBeReachedChangesNothing(t *testing.T) {
 
 func TestStoreThatHasLostItsDataGetsThemBack(t *testing.T) {
 	m := fleettest.NewMemory()
-	fleettest.Restored(t, fleettest.InProcess, func(*testing.T) fleet.Backend { return m }, m.Lose)
+	fleettest.Restored(t, fleettest.InProcess, func(*testing.T) fleet.Store { return m }, m.Lose)
 }

@@ -201,7 +201,7 @@ func (a *Agent) acknowledge(ctx context.Context, ack Ack) {
 		}
 		a.acks[ack.Plan] = ack
 		a.mu.Unlock()
-		err := a.do(ctx, func(ctx context.Context) error { return a.opts.Backend.Ack(ctx, ack) })
+		err := a.do(ctx, func(ctx context.Context) error { return a.opts.Store.Ack(ctx, ack) })
 		if err == nil || ctx.Err() != nil {
 			return
 		}

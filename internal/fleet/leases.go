@@ -17,7 +17,7 @@ type leases struct {
 	// mu guards what follows.
 	mu  sync.Mutex
 	all map[string]seenLease
-	// looked is when the backend was read last.
+	// looked is when the store was read last.
 	looked time.Time
 }
 
@@ -31,11 +31,11 @@ func newLeases(term time.Duration) *leases {
 	return &leases{term: term, all: make(map[string]seenLease)}
 }
 
-// blink is how long this proxy may not look at the backend without it being said of the others that they
-// were silent: if nobody reaches the backend for a while, nobody is missing.
+// blink is how long this proxy may not look at the store without it being said of the others that they
+// were silent: if nobody reaches the store for a while, nobody is missing.
 func (l *leases) blink() time.Duration { return l.term / 5 }
 
-// update notes what is in the backend at a moment. Those that are not there have said goodbye, or were forgotten.
+// update notes what is in the store at a moment. Those that are not there have said goodbye, or were forgotten.
 func (l *leases) update(current []Lease, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

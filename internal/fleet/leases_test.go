@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestProxyIsNotMissedForTheTimeInWhichNobodyReachesTheBackend(t *testing.T) {
+func TestProxyIsNotMissedForTheTimeInWhichNobodyReachesTheStore(t *testing.T) {
 	l, now := newLeases(5*time.Second), time.Now()
 	other := []Lease{{Name: "b", Incarnation: "1", Beats: 1}}
 	missing := func() bool { _, missing := l.others("a", now); return len(missing) == 1 }

@@ -76,7 +76,7 @@ func (a *Agent) Restore(ctx context.Context) (restored []string, err error) {
 	for _, revision := range a.proxy.FleetRevisions() {
 		latest = max(latest, revision)
 	}
-	advance := func(ctx context.Context) error { return a.opts.Backend.Advance(ctx, latest+restoreLeap) }
+	advance := func(ctx context.Context) error { return a.opts.Store.Advance(ctx, latest+restoreLeap) }
 	if err := a.do(ctx, advance); err != nil {
 		return nil, unreachable(err)
 	}
@@ -105,7 +105,7 @@ func (a *Agent) restore(ctx context.Context, state State, service string) error 
 	a.mu.Unlock()
 	defer b.Close()
 	plan := b.plan // the call may outlive its time, and b.plan gets a revision
-	b.plan.Revision, err = a.call(ctx, func(ctx context.Context) (uint64, error) { return a.opts.Backend.Propose(ctx, plan) })
+	b.plan.Revision, err = a.call(ctx, func(ctx context.Context) (uint64, error) { return a.opts.Store.Propose(ctx, plan) })
 	if err != nil {
 		return b.explain(err)
 	}

@@ -76,14 +76,14 @@ func (o *options) validateFleet() error {
 func (o *options) fleetObject() object {
 	fleet := object{"name": o.fleetMember(), "dir": absolute(o.fleetDirectory()), "missing_after": o.fleetMissing.String()}
 	if module := o.fleetModule(); module != "" {
-		backend := object{"module": module, "url": o.fleet}
+		store := object{"module": module, "url": o.fleet}
 		if o.fleetServer != "" {
-			backend["server"] = o.fleetServer
+			store["server"] = o.fleetServer
 		}
 		if o.fleetSecret != "" {
-			backend["secret_file"] = absolute(o.fleetSecret)
+			store["secret_file"] = absolute(o.fleetSecret)
 		}
-		fleet["backend"] = backend
+		fleet["store"] = store
 	}
 	return fleet
 }

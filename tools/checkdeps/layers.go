@@ -60,7 +60,7 @@ var layers = map[string]layer{
 	},
 	"internal/fleet/fleettest": {
 		ours: []string{"internal/api", "internal/fleet", "internal/proxy"},
-		why:  "it tests backends, whatever they keep things in",
+		why:  "it tests the stores of a fleet, whatever they keep things in",
 	},
 	"internal/fleetstorage": {
 		ours: []string{"internal/api", "internal/fleet"},

@@ -11,10 +11,10 @@ import (
 	"github.com/parachute-proxy/parachute/internal/fleet"
 )
 
-// Conform tests what every backend promises. open returns a backend of a proxy, each time of another one, on a
+// Conform tests what every store promises. open returns a store of a proxy, each time of another one, on a
 // store that nobody else uses.
-func Conform(t *testing.T, open func(t *testing.T) fleet.Backend) {
-	for name, test := range map[string]func(t *testing.T, a, b fleet.Backend){
+func Conform(t *testing.T, open func(t *testing.T) fleet.Store) {
+	for name, test := range map[string]func(t *testing.T, a, b fleet.Store){
 		"NewestPlanAloneIsDecidedOnce":          newestPlanAloneIsDecidedOnce,
 		"PlanOfAnOlderStateIsSuperseded":        planOfAnOlderStateIsSuperseded,
 		"RouteIsOneServices":                    routeIsOneServices,
@@ -30,7 +30,7 @@ func Conform(t *testing.T, open func(t *testing.T) fleet.Backend) {
 	}
 }
 
-func propose(t *testing.T, b fleet.Backend, p fleet.Plan) fleet.Plan {
+func propose(t *testing.T, b fleet.Store, p fleet.Plan) fleet.Plan {
 	t.Helper()
 	revision, err := b.Propose(t.Context(), p)
 	if err != nil || revision == 0 {
@@ -40,7 +40,7 @@ func propose(t *testing.T, b fleet.Backend, p fleet.Plan) fleet.Plan {
 	return p
 }
 
-func decide(t *testing.T, b fleet.Backend, p fleet.Plan) uint64 {
+func decide(t *testing.T, b fleet.Store, p fleet.Plan) uint64 {
 	t.Helper()
 	revision, err := b.Decide(t.Context(), p)
 	if err != nil || revision == 0 {
@@ -49,7 +49,7 @@ func decide(t *testing.T, b fleet.Backend, p fleet.Plan) uint64 {
 	return revision
 }
 
-func look(t *testing.T, b fleet.Backend) fleet.State {
+func look(t *testing.T, b fleet.Store) fleet.State {
 	t.Helper()
 	s, err := b.Look(t.Context())
 	if err != nil {
@@ -58,7 +58,7 @@ func look(t *testing.T, b fleet.Backend) fleet.State {
 	return s
 }
 
-func newestPlanAloneIsDecidedOnce(t *testing.T, a, b fleet.Backend) {
+func newestPlanAloneIsDecidedOnce(t *testing.T, a, b fleet.Store) {
 	first := propose(t, a, fleet.Plan{ID: "newest-1", Service: "newest"})
 	next := propose(t, b, fleet.Plan{ID: "newest-2", Service: "newest"})
 	if next.Revision <= first.Revision {
@@ -79,7 +79,7 @@ func newestPlanAloneIsDecidedOnce(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func planOfAnOlderStateIsSuperseded(t *testing.T, a, b fleet.Backend) {
+func planOfAnOlderStateIsSuperseded(t *testing.T, a, b fleet.Store) {
 	decide(t, a, propose(t, a, fleet.Plan{ID: "older-1", Service: "older"}))
 	if _, err := b.Propose(t.Context(), fleet.Plan{ID: "older-2", Service: "older"}); !errors.Is(err, fleet.ErrSuperseded) {
 		t.Error(err)
@@ -88,7 +88,7 @@ func planOfAnOlderStateIsSuperseded(t *testing.T, a, b fleet.Backend) {
 	decide(t, b, propose(t, b, fleet.Plan{ID: "older-3", Service: "older", Base: d.Revision}))
 }
 
-func routeIsOneServices(t *testing.T, a, b fleet.Backend) {
+func routeIsOneServices(t *testing.T, a, b fleet.Store) {
 	routes := []api.Route{{Host: "route.test", Prefix: "/"}}
 	one := propose(t, a, fleet.Plan{ID: "route-1", Service: "route-one", Routes: routes})
 	two := propose(t, b, fleet.Plan{ID: "route-2", Service: "route-two", Routes: routes})
@@ -99,7 +99,7 @@ func routeIsOneServices(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func removedServiceGivesItsRoutesBack(t *testing.T, a, b fleet.Backend) {
+func removedServiceGivesItsRoutesBack(t *testing.T, a, b fleet.Store) {
 	routes := []api.Route{{Host: "removed.test", Prefix: "/"}}
 	base := decide(t, a, propose(t, a, fleet.Plan{ID: "removed-1", Service: "removed-one", Document: []byte("1"), Routes: routes}))
 	decide(t, a, propose(t, a, fleet.Plan{ID: "removed-2", Service: "removed-one", Base: base}))
@@ -109,7 +109,7 @@ func removedServiceGivesItsRoutesBack(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func withdrawnPlanIsGone(t *testing.T, a, b fleet.Backend) {
+func withdrawnPlanIsGone(t *testing.T, a, b fleet.Store) {
 	p := propose(t, a, fleet.Plan{ID: "gone-1", Service: "gone"})
 	for range 2 {
 		if err := a.Withdraw(t.Context(), p); err != nil {
@@ -136,7 +136,7 @@ func withdrawnPlanIsGone(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func whatWasWrittenIsRead(t *testing.T, a, b fleet.Backend) {
+func whatWasWrittenIsRead(t *testing.T, a, b fleet.Store) {
 	p := propose(t, a, fleet.Plan{
 		ID: "read-1", Service: "read", Coordinator: "proxy-1", Document: []byte("{}"), Routes: []api.Route{{Host: "read.test", Prefix: "/a"}}, Force: true, Timeout: 7,
 	})
@@ -165,8 +165,8 @@ func whatWasWrittenIsRead(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func leaseTellsOfTheOneBefore(t *testing.T, a, b fleet.Backend) {
-	beat := func(on fleet.Backend, l fleet.Lease) fleet.Lease {
+func leaseTellsOfTheOneBefore(t *testing.T, a, b fleet.Store) {
+	beat := func(on fleet.Store, l fleet.Lease) fleet.Lease {
 		t.Helper()
 		before, err := on.Beat(t.Context(), l)
 		if err != nil {
@@ -211,12 +211,12 @@ func leaseTellsOfTheOneBefore(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func ofRivalDecisionsOneStands(t *testing.T, a, b fleet.Backend) {
+func ofRivalDecisionsOneStands(t *testing.T, a, b fleet.Store) {
 	// Of two that propose before either decides, the newer is decided, or the older before the newer was there.
 	ids := []string{"rival-1", "rival-2"}
 	var won [2]bool
 	var rivals sync.WaitGroup
-	for i, on := range []fleet.Backend{a, b} {
+	for i, on := range []fleet.Store{a, b} {
 		rivals.Go(func() {
 			p := fleet.Plan{ID: ids[i], Service: "rival"}
 			revision, err := on.Propose(t.Context(), p)
@@ -237,12 +237,12 @@ func ofRivalDecisionsOneStands(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func differentServicesAreDecidedAtOnce(t *testing.T, a, b fleet.Backend) {
+func differentServicesAreDecidedAtOnce(t *testing.T, a, b fleet.Store) {
 	names := []string{"at-once-1", "at-once-2", "at-once-3", "at-once-4", "at-once-5", "at-once-6"}
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
-			on := []fleet.Backend{a, b}[i%2]
+			on := []fleet.Store{a, b}[i%2]
 			p := fleet.Plan{ID: name, Service: name, Routes: []api.Route{{Host: name + ".test", Prefix: "/"}}}
 			revision, err := on.Propose(context.WithoutCancel(t.Context()), p)
 			if p.Revision = revision; err == nil {
@@ -262,7 +262,7 @@ func differentServicesAreDecidedAtOnce(t *testing.T, a, b fleet.Backend) {
 	}
 }
 
-func oddNames(t *testing.T, a, b fleet.Backend) {
+func oddNames(t *testing.T, a, b fleet.Store) {
 	const name = "proxy.example/*> %"
 	l := fleet.Lease{Name: name, Incarnation: "a", Beats: 1}
 	if _, err := a.Beat(t.Context(), l); err != nil {

@@ -1,3 +1,3 @@
-// Package fleettest has the tests that every [fleet.Backend] has to pass, and what they are made
-// of: proxies of a fleet in one process, and links to a backend that fail when they are told to.
+// Package fleettest has the tests that every [fleet.Store] has to pass, and what they are made
+// of: proxies of a fleet in one process, and links to a store that fail when they are told to.
 package fleettest

@@ -11,9 +11,9 @@ import (
 // ErrCut is what a link that is cut says.
 var ErrCut = errors.New("connection refused")
 
-// Link is how one proxy reaches a backend in a test that has it fail.
+// Link is how one proxy reaches a store in a test that has it fail.
 type Link struct {
-	fleet.Backend
+	fleet.Store
 
 	// mu guards what follows.
 	mu  sync.Mutex
@@ -40,63 +40,63 @@ func (l *Link) err() error {
 	return nil
 }
 
-// Beat implements [fleet.Backend].
+// Beat implements [fleet.Store].
 func (l *Link) Beat(ctx context.Context, lease fleet.Lease) (fleet.Lease, error) {
 	if err := l.err(); err != nil {
 		return fleet.Lease{}, err
 	}
-	return l.Backend.Beat(ctx, lease)
+	return l.Store.Beat(ctx, lease)
 }
 
-// Leave implements [fleet.Backend].
+// Leave implements [fleet.Store].
 func (l *Link) Leave(ctx context.Context, name string) error {
 	if err := l.err(); err != nil {
 		return err
 	}
-	return l.Backend.Leave(ctx, name)
+	return l.Store.Leave(ctx, name)
 }
 
-// Leases implements [fleet.Backend].
+// Leases implements [fleet.Store].
 func (l *Link) Leases(ctx context.Context) ([]fleet.Lease, error) {
 	if err := l.err(); err != nil {
 		return nil, err
 	}
-	return l.Backend.Leases(ctx)
+	return l.Store.Leases(ctx)
 }
 
-// Propose implements [fleet.Backend].
+// Propose implements [fleet.Store].
 func (l *Link) Propose(ctx context.Context, p fleet.Plan) (uint64, error) {
 	if err := l.err(); err != nil {
 		return 0, err
 	}
-	return l.Backend.Propose(ctx, p)
+	return l.Store.Propose(ctx, p)
 }
 
-// Withdraw implements [fleet.Backend].
+// Withdraw implements [fleet.Store].
 func (l *Link) Withdraw(ctx context.Context, p fleet.Plan) error {
 	if err := l.err(); err != nil {
 		return err
 	}
-	return l.Backend.Withdraw(ctx, p)
+	return l.Store.Withdraw(ctx, p)
 }
 
-// Ack implements [fleet.Backend].
+// Ack implements [fleet.Store].
 func (l *Link) Ack(ctx context.Context, a fleet.Ack) error {
 	if err := l.err(); err != nil {
 		return err
 	}
-	return l.Backend.Ack(ctx, a)
+	return l.Store.Ack(ctx, a)
 }
 
-// Acks implements [fleet.Backend].
+// Acks implements [fleet.Store].
 func (l *Link) Acks(ctx context.Context, plan string) ([]fleet.Ack, error) {
 	if err := l.err(); err != nil {
 		return nil, err
 	}
-	return l.Backend.Acks(ctx, plan)
+	return l.Store.Acks(ctx, plan)
 }
 
-// Decide implements [fleet.Backend].
+// Decide implements [fleet.Store].
 func (l *Link) Decide(ctx context.Context, p fleet.Plan) (uint64, error) {
 	l.mu.Lock()
 	l.cut = l.cut || l.cutsDecision
@@ -106,17 +106,17 @@ func (l *Link) Decide(ctx context.Context, p fleet.Plan) (uint64, error) {
 	if err := l.err(); err != nil {
 		return 0, err
 	}
-	revision, err := l.Backend.Decide(ctx, p)
+	revision, err := l.Store.Decide(ctx, p)
 	if loses && err == nil {
 		return 0, ErrCut
 	}
 	return revision, err
 }
 
-// Look implements [fleet.Backend].
+// Look implements [fleet.Store].
 func (l *Link) Look(ctx context.Context) (fleet.State, error) {
 	if err := l.err(); err != nil {
 		return fleet.State{}, err
 	}
-	return l.Backend.Look(ctx)
+	return l.Store.Look(ctx)
 }

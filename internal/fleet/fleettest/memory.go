@@ -9,7 +9,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/fleet"
 )
 
-// Memory is a [fleet.Backend] in memory. Make one by [NewMemory].
+// Memory is a [fleet.Store] in memory. Make one by [NewMemory].
 type Memory struct {
 	// mu guards what follows.
 	mu       sync.Mutex
@@ -20,14 +20,14 @@ type Memory struct {
 	acks     map[string]map[string]fleet.Ack
 }
 
-var _ fleet.Backend = (*Memory)(nil)
+var _ fleet.Store = (*Memory)(nil)
 
-// NewMemory returns a backend that has nothing.
+// NewMemory returns a store that has nothing.
 func NewMemory() *Memory {
 	return &Memory{leases: map[string]fleet.Lease{}, plans: map[string]fleet.Plan{}, decided: map[string]fleet.Decision{}, acks: map[string]map[string]fleet.Ack{}}
 }
 
-// Lose has the backend forget everything.
+// Lose has the store forget everything.
 func (m *Memory) Lose() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -39,7 +39,7 @@ func (m *Memory) snapshot() fleet.State {
 	return fleet.State{Plans: slices.Collect(maps.Values(m.plans)), Decisions: slices.Collect(maps.Values(m.decided))}
 }
 
-// Beat implements [fleet.Backend].
+// Beat implements [fleet.Store].
 func (m *Memory) Beat(_ context.Context, l fleet.Lease) (fleet.Lease, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,7 +48,7 @@ func (m *Memory) Beat(_ context.Context, l fleet.Lease) (fleet.Lease, error) {
 	return before, nil
 }
 
-// Leave implements [fleet.Backend].
+// Leave implements [fleet.Store].
 func (m *Memory) Leave(_ context.Context, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,14 +56,14 @@ func (m *Memory) Leave(_ context.Context, name string) error {
 	return nil
 }
 
-// Leases implements [fleet.Backend].
+// Leases implements [fleet.Store].
 func (m *Memory) Leases(context.Context) ([]fleet.Lease, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Collect(maps.Values(m.leases)), nil
 }
 
-// Propose implements [fleet.Backend].
+// Propose implements [fleet.Store].
 func (m *Memory) Propose(_ context.Context, p fleet.Plan) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,7 +81,7 @@ func (m *Memory) Propose(_ context.Context, p fleet.Plan) (uint64, error) {
 	return p.Revision, nil
 }
 
-// Withdraw implements [fleet.Backend].
+// Withdraw implements [fleet.Store].
 func (m *Memory) Withdraw(_ context.Context, p fleet.Plan) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,7 +92,7 @@ func (m *Memory) Withdraw(_ context.Context, p fleet.Plan) error {
 	return nil
 }
 
-// Ack implements [fleet.Backend].
+// Ack implements [fleet.Store].
 func (m *Memory) Ack(_ context.Context, a fleet.Ack) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -103,14 +103,14 @@ func (m *Memory) Ack(_ context.Context, a fleet.Ack) error {
 	return nil
 }
 
-// Acks implements [fleet.Backend].
+// Acks implements [fleet.Store].
 func (m *Memory) Acks(_ context.Context, plan string) ([]fleet.Ack, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Collect(maps.Values(m.acks[plan])), nil
 }
 
-// Decide implements [fleet.Backend].
+// Decide implements [fleet.Store].
 func (m *Memory) Decide(_ context.Context, p fleet.Plan) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -125,14 +125,14 @@ func (m *Memory) Decide(_ context.Context, p fleet.Plan) (uint64, error) {
 	return m.revision, nil
 }
 
-// Look implements [fleet.Backend].
+// Look implements [fleet.Store].
 func (m *Memory) Look(context.Context) (fleet.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.snapshot(), nil
 }
 
-// Advance implements [fleet.Backend].
+// Advance implements [fleet.Store].
 func (m *Memory) Advance(_ context.Context, revision uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -140,5 +140,5 @@ func (m *Memory) Advance(_ context.Context, revision uint64) error {
 	return nil
 }
 
-// Changed implements [fleet.Backend].
+// Changed implements [fleet.Store].
 func (m *Memory) Changed() <-chan struct{} { return nil }

@@ -71,12 +71,12 @@ func (f *files) List(context.Context) ([]string, error) {
 	return slices.Collect(maps.Keys(f.docs)), nil
 }
 
-// Timing is how often a proxy of a test looks at its backend, and how long one counts as there that is
+// Timing is how often a proxy of a test looks at its store, and how long one counts as there that is
 // not heard of.
 type Timing struct{ Poll, Lease time.Duration }
 
 var (
-	// InProcess is for backends that are in the process of the test.
+	// InProcess is for stores that are in the process of the test.
 	InProcess = Timing{Poll: 10 * time.Millisecond, Lease: time.Second}
 	// ByNetwork is for those that are not, also on a busy machine.
 	ByNetwork = Timing{Poll: 100 * time.Millisecond, Lease: 5 * time.Second}
@@ -93,7 +93,7 @@ type Node struct {
 }
 
 // Start starts a proxy, and returns when it has caught up. It is stopped when the test ends.
-func Start(t *testing.T, b fleet.Backend, name string, timing Timing) *Node {
+func Start(t *testing.T, b fleet.Store, name string, timing Timing) *Node {
 	t.Helper()
 	n := boot(t, b, name, timing, &files{docs: map[string][]byte{}, histories: map[string][]byte{}})
 	Await(t, name+" is ready", n.Agent.Ready)
@@ -101,18 +101,18 @@ func Start(t *testing.T, b fleet.Backend, name string, timing Timing) *Node {
 }
 
 // Restart stops a proxy, and starts one with what it has stored. It does not wait for it to catch up.
-func (n *Node) Restart(t *testing.T, b fleet.Backend, timing Timing) *Node {
+func (n *Node) Restart(t *testing.T, b fleet.Store, timing Timing) *Node {
 	t.Helper()
 	n.Agent.Stop()
 	n.Engine.Close()
 	return boot(t, b, n.Name, timing, n.files)
 }
 
-func boot(t *testing.T, b fleet.Backend, name string, timing Timing, stored *files) *Node {
+func boot(t *testing.T, b fleet.Store, name string, timing Timing, stored *files) *Node {
 	t.Helper()
-	n := &Node{Name: name, Link: &Link{Backend: b}, files: stored}
+	n := &Node{Name: name, Link: &Link{Store: b}, files: stored}
 	n.Engine = proxy.NewEngine(proxy.EngineOptions{Store: stored})
-	n.Agent = fleet.New(fleet.Options{Name: name, Backend: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: 5 * time.Second}, n.Engine)
+	n.Agent = fleet.New(fleet.Options{Name: name, Store: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: 5 * time.Second}, n.Engine)
 	n.Engine.Join(n.Agent)
 	if err := n.Engine.Load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -123,8 +123,8 @@ func boot(t *testing.T, b fleet.Backend, name string, timing Timing, stored *fil
 	return n
 }
 
-// StartAll starts proxies, each with a backend of its own that open returns.
-func StartAll(t *testing.T, size int, timing Timing, open func(t *testing.T) fleet.Backend) (nodes []*Node) {
+// StartAll starts proxies, each with a store of its own that open returns.
+func StartAll(t *testing.T, size int, timing Timing, open func(t *testing.T) fleet.Store) (nodes []*Node) {
 	t.Helper()
 	for i := range size {
 		nodes = append(nodes, Start(t, open(t), fmt.Sprintf("proxy-%d", i+1), timing))

@@ -11,7 +11,7 @@ import (
 
 // Restored tests that a store which has lost its data is not taken for a new one, and that it gets them back
 // from a proxy. lose has the store lose them.
-func Restored(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend, lose func()) {
+func Restored(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store, lose func()) {
 	nodes := StartAll(t, 3, timing, open)
 	a, b := App(t), App(t)
 	for _, target := range []string{b, a} {

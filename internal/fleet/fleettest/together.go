@@ -12,7 +12,7 @@ import (
 
 // EveryOperation tests that every operation is done by all proxies of a fleet of a size. open is as for
 // [Conform].
-func EveryOperation(t *testing.T, size int, timing Timing, open func(t *testing.T) fleet.Backend) {
+func EveryOperation(t *testing.T, size int, timing Timing, open func(t *testing.T) fleet.Store) {
 	nodes := StartAll(t, size, timing, open)
 	a, b := App(t), App(t)
 	if s, err := nodes[0].Deploy(t, "web", a); err != nil || len(s.Fleet) != size {
@@ -52,7 +52,7 @@ func EveryOperation(t *testing.T, size int, timing Timing, open func(t *testing.
 
 // Rivals tests that of deployments at once exactly one wins, and of two services that want a host one
 // gets it.
-func Rivals(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend) {
+func Rivals(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) {
 	nodes := StartAll(t, 3, timing, open)
 	for round := range 5 {
 		targets := []string{App(t), App(t), App(t)}
@@ -87,7 +87,7 @@ func Rivals(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend) 
 
 // Absence tests that a proxy that is cut off is named, keeps the others from deciding until it is
 // forgotten, and catches up.
-func Absence(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend) {
+func Absence(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) {
 	timing.Lease = min(timing.Lease, 2*time.Second)
 	nodes := StartAll(t, 3, timing, open)
 	a, b := App(t), App(t)
@@ -122,7 +122,7 @@ func Absence(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend)
 
 // LostAnswer tests that a decision of which the answer was lost is looked up, and that one that was not
 // made has changed nothing.
-func LostAnswer(t *testing.T, timing Timing, open func(t *testing.T) fleet.Backend) {
+func LostAnswer(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) {
 	nodes := StartAll(t, 3, timing, open)
 	a := App(t)
 	nodes[0].Link.LoseDecision()

@@ -1,5 +1,5 @@
 // Package fleetstorage is where the proxies of a fleet meet in the storage that they share: a
-// [fleet.Backend] on Caddy's storage.
+// [fleet.Store] on Caddy's storage.
 //
 // Such a storage has no compare-and-set. Its lock is a lease that a paused process can outlive, so two
 // decisions may be made from the same state. The later one stands for all proxies then, and a
@@ -29,8 +29,8 @@ const root = "parachute/fleet"
 // fullLook is how many looks go by between two that read everything, whatever the counter says.
 const fullLook = 20
 
-// Backend keeps what a fleet decides in a storage. Its zero value is not usable; call [New].
-type Backend struct {
+// Store keeps what a fleet decides in a storage. Its zero value is not usable; call [New].
+type Store struct {
 	storage certmagic.Storage
 	// used says that there has been something in the storage.
 	used atomic.Bool
@@ -43,10 +43,10 @@ type Backend struct {
 	looks int
 }
 
-var _ fleet.Backend = (*Backend)(nil)
+var _ fleet.Store = (*Store)(nil)
 
-// New returns the backend on a storage that all proxies of the fleet share.
-func New(storage certmagic.Storage) *Backend { return &Backend{storage: storage} }
+// New returns the store on a storage that all proxies of the fleet share.
+func New(storage certmagic.Storage) *Store { return &Store{storage: storage} }
 
 func key(folder, name string) string { return path.Join(root, folder, url.PathEscape(name)+".json") }
 
@@ -54,7 +54,7 @@ func ackKey(plan, proxy string) string { return key(path.Join("acks", url.PathEs
 
 const counterKey = root + "/revision"
 
-func (b *Backend) store(ctx context.Context, key string, v any) error {
+func (b *Store) store(ctx context.Context, key string, v any) error {
 	content, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (b *Backend) store(ctx context.Context, key string, v any) error {
 }
 
 // load reads a value, and reports whether there is one.
-func (b *Backend) load(ctx context.Context, key string, v any) (bool, error) {
+func (b *Store) load(ctx context.Context, key string, v any) (bool, error) {
 	content, err := b.storage.Load(ctx, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -78,7 +78,7 @@ func (b *Backend) load(ctx context.Context, key string, v any) (bool, error) {
 }
 
 // remove deletes a key that need not be there.
-func (b *Backend) remove(ctx context.Context, key string) error {
+func (b *Store) remove(ctx context.Context, key string) error {
 	if err := b.storage.Delete(ctx, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -86,7 +86,7 @@ func (b *Backend) remove(ctx context.Context, key string) error {
 }
 
 // all reads the values in a folder.
-func all[T any](ctx context.Context, b *Backend, folder string) (values []T, err error) {
+func all[T any](ctx context.Context, b *Store, folder string) (values []T, err error) {
 	keys, err := b.storage.List(ctx, path.Join(root, folder), false)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -108,27 +108,27 @@ func all[T any](ctx context.Context, b *Backend, folder string) (values []T, err
 	return values, nil
 }
 
-// Beat implements [fleet.Backend].
-func (b *Backend) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, err error) {
+// Beat implements [fleet.Store].
+func (b *Store) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, err error) {
 	if _, err = b.load(ctx, key("leases", l.Name), &before); err != nil {
 		return before, err
 	}
 	return before, b.store(ctx, key("leases", l.Name), l)
 }
 
-// Leave implements [fleet.Backend].
-func (b *Backend) Leave(ctx context.Context, name string) error {
+// Leave implements [fleet.Store].
+func (b *Store) Leave(ctx context.Context, name string) error {
 	return b.remove(ctx, key("leases", name))
 }
 
-// Leases implements [fleet.Backend].
-func (b *Backend) Leases(ctx context.Context) ([]fleet.Lease, error) {
+// Leases implements [fleet.Store].
+func (b *Store) Leases(ctx context.Context) ([]fleet.Lease, error) {
 	return all[fleet.Lease](ctx, b, "leases")
 }
 
 // locked calls do while no other proxy changes plans or decisions, with what there is, unless the
 // lock was outlived.
-func (b *Backend) locked(ctx context.Context, do func(s fleet.State, next uint64) error) error {
+func (b *Store) locked(ctx context.Context, do func(s fleet.State, next uint64) error) error {
 	const lock = "parachute_fleet"
 	if err := b.storage.Lock(ctx, lock); err != nil {
 		return fmt.Errorf("locking the storage: %w", err)
@@ -151,7 +151,7 @@ func (b *Backend) locked(ctx context.Context, do func(s fleet.State, next uint64
 	return do(s, at+1)
 }
 
-func (b *Backend) counter(ctx context.Context) (uint64, error) {
+func (b *Store) counter(ctx context.Context) (uint64, error) {
 	content, err := b.storage.Load(ctx, counterKey)
 	if errors.Is(err, fs.ErrNotExist) {
 		if b.used.Load() {
@@ -167,11 +167,11 @@ func (b *Backend) counter(ctx context.Context) (uint64, error) {
 }
 
 // count has the others look.
-func (b *Backend) count(ctx context.Context, revision uint64) error {
+func (b *Store) count(ctx context.Context, revision uint64) error {
 	return b.storage.Store(ctx, counterKey, strconv.AppendUint(nil, revision, 10))
 }
 
-func (b *Backend) read(ctx context.Context) (s fleet.State, err error) {
+func (b *Store) read(ctx context.Context) (s fleet.State, err error) {
 	// Plans first: one that is decided meanwhile is in both then, and not in neither.
 	if s.Plans, err = all[fleet.Plan](ctx, b, "plans"); err != nil {
 		return s, err
@@ -180,8 +180,8 @@ func (b *Backend) read(ctx context.Context) (s fleet.State, err error) {
 	return s, err
 }
 
-// Propose implements [fleet.Backend].
-func (b *Backend) Propose(ctx context.Context, p fleet.Plan) (uint64, error) {
+// Propose implements [fleet.Store].
+func (b *Store) Propose(ctx context.Context, p fleet.Plan) (uint64, error) {
 	err := b.locked(ctx, func(s fleet.State, next uint64) error {
 		older, ok := s.Plan(p.Service)
 		if ok && older.ID == p.ID {
@@ -204,7 +204,7 @@ func (b *Backend) Propose(ctx context.Context, p fleet.Plan) (uint64, error) {
 }
 
 // removeAcks deletes the acknowledgements of a plan. What stays does no harm.
-func (b *Backend) removeAcks(ctx context.Context, plan string) {
+func (b *Store) removeAcks(ctx context.Context, plan string) {
 	folder := path.Join(root, "acks", url.PathEscape(plan))
 	keys, err := b.storage.List(ctx, folder, false)
 	if err != nil {
@@ -216,8 +216,8 @@ func (b *Backend) removeAcks(ctx context.Context, plan string) {
 	_ = b.storage.Delete(ctx, folder)
 }
 
-// Withdraw implements [fleet.Backend].
-func (b *Backend) Withdraw(ctx context.Context, p fleet.Plan) error {
+// Withdraw implements [fleet.Store].
+func (b *Store) Withdraw(ctx context.Context, p fleet.Plan) error {
 	return b.locked(ctx, func(s fleet.State, next uint64) error {
 		if newest, ok := s.Plan(p.Service); ok && newest.ID == p.ID {
 			if err := b.remove(ctx, key("plans", p.Service)); err != nil {
@@ -229,18 +229,18 @@ func (b *Backend) Withdraw(ctx context.Context, p fleet.Plan) error {
 	})
 }
 
-// Ack implements [fleet.Backend].
-func (b *Backend) Ack(ctx context.Context, a fleet.Ack) error {
+// Ack implements [fleet.Store].
+func (b *Store) Ack(ctx context.Context, a fleet.Ack) error {
 	return b.store(ctx, ackKey(a.Plan, a.Step.Proxy), a)
 }
 
-// Acks implements [fleet.Backend].
-func (b *Backend) Acks(ctx context.Context, plan string) ([]fleet.Ack, error) {
+// Acks implements [fleet.Store].
+func (b *Store) Acks(ctx context.Context, plan string) ([]fleet.Ack, error) {
 	return all[fleet.Ack](ctx, b, path.Join("acks", url.PathEscape(plan)))
 }
 
-// Decide implements [fleet.Backend].
-func (b *Backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
+// Decide implements [fleet.Store].
+func (b *Store) Decide(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
 	err = b.locked(ctx, func(s fleet.State, next uint64) error {
 		if d, ok := s.Decision(p.Service); ok && d.Plan == p.ID {
 			revision = d.Revision
@@ -265,8 +265,8 @@ func (b *Backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, er
 	return revision, err
 }
 
-// Look implements [fleet.Backend]. It reads everything if the counter has moved, and now and then.
-func (b *Backend) Look(ctx context.Context) (fleet.State, error) {
+// Look implements [fleet.Store]. It reads everything if the counter has moved, and now and then.
+func (b *Store) Look(ctx context.Context) (fleet.State, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	at, err := b.counter(ctx)
@@ -285,11 +285,11 @@ func (b *Backend) Look(ctx context.Context) (fleet.State, error) {
 	return s, nil
 }
 
-// Advance implements [fleet.Backend].
-func (b *Backend) Advance(ctx context.Context, revision uint64) error {
+// Advance implements [fleet.Store].
+func (b *Store) Advance(ctx context.Context, revision uint64) error {
 	b.used.Store(false) // whoever calls it knows that it may be empty
 	return b.locked(ctx, func(_ fleet.State, next uint64) error { return b.count(ctx, max(next, revision)) })
 }
 
-// Changed implements [fleet.Backend]. A storage tells nobody.
-func (b *Backend) Changed() <-chan struct{} { return nil }
+// Changed implements [fleet.Store]. A storage tells nobody.
+func (b *Store) Changed() <-chan struct{} { return nil }

@@ -76,8 +76,8 @@ func (s state) isAfter(other state) bool {
 	return s.made.After(other.made) || s.made.Equal(other.made) && s.revision > other.revision
 }
 
-// backend is a [fleet.Backend] on NATS.
-type backend struct {
+// store is a [fleet.Store] on NATS.
+type store struct {
 	link    *link
 	changed chan struct{}
 
@@ -92,16 +92,16 @@ type backend struct {
 	own map[string]string
 }
 
-var _ fleet.Backend = (*backend)(nil)
+var _ fleet.Store = (*store)(nil)
 
-func newBackend(l *link) *backend {
-	b := &backend{link: l, changed: make(chan struct{}, 1), own: make(map[string]string)}
+func newStore(l *link) *store {
+	b := &store{link: l, changed: make(chan struct{}, 1), own: make(map[string]string)}
 	l.heard = b.hear
 	return b
 }
 
 // hear has the agent look if a key that has come is of interest to it.
-func (b *backend) hear(key string) {
+func (b *store) hear(key string) {
 	if plan, ok := planOfAck(key); ok && !b.isOwn(plan) || !ok && key != keyIndex {
 		return
 	}
@@ -112,7 +112,7 @@ func (b *backend) hear(key string) {
 }
 
 // isOwn reports whether this proxy has proposed a plan, by the token of its id.
-func (b *backend) isOwn(plan string) bool {
+func (b *store) isOwn(plan string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, own := range b.own {
@@ -123,8 +123,8 @@ func (b *backend) isOwn(plan string) bool {
 	return false
 }
 
-// Changed implements [fleet.Backend].
-func (b *backend) Changed() <-chan struct{} { return b.changed }
+// Changed implements [fleet.Store].
+func (b *store) Changed() <-chan struct{} { return b.changed }
 
 func marshal(v any) []byte {
 	content, err := json.Marshal(v)
@@ -134,8 +134,8 @@ func marshal(v any) []byte {
 	return content
 }
 
-// Beat implements [fleet.Backend].
-func (b *backend) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, err error) {
+// Beat implements [fleet.Store].
+func (b *store) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, err error) {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return before, err
@@ -171,8 +171,8 @@ func (b *backend) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, 
 	return before, nil
 }
 
-// Leave implements [fleet.Backend].
-func (b *backend) Leave(ctx context.Context, name string) error {
+// Leave implements [fleet.Store].
+func (b *store) Leave(ctx context.Context, name string) error {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return err
@@ -183,9 +183,9 @@ func (b *backend) Leave(ctx context.Context, name string) error {
 	return c.decisions.remove(ctx, prefixProxy+token(name))
 }
 
-// Leases implements [fleet.Backend]. A proxy of which there is no beat, as after a restart of all servers, has
+// Leases implements [fleet.Store]. A proxy of which there is no beat, as after a restart of all servers, has
 // one that does not move.
-func (b *backend) Leases(ctx context.Context) (all []fleet.Lease, err error) {
+func (b *store) Leases(ctx context.Context) (all []fleet.Lease, err error) {
 	c, err := b.link.connect(ctx)
 	if err == nil {
 		err = c.decisions.sync(ctx)
@@ -211,7 +211,7 @@ func (b *backend) Leases(ctx context.Context) (all []fleet.Lease, err error) {
 }
 
 // read returns the state as of now, or later.
-func (b *backend) read(ctx context.Context, c *connection) (state, error) {
+func (b *store) read(ctx context.Context, c *connection) (state, error) {
 	err := c.decisions.sync(ctx)
 	if errors.Is(err, errLost) && b.isRestored(ctx, c) {
 		err = b.takeAnother(ctx, c)
@@ -236,7 +236,7 @@ func (b *backend) read(ctx context.Context, c *connection) (state, error) {
 
 // isRestored reports whether the bucket, which is another one than before, has a later index than was seen: a proxy
 // has restored it.
-func (b *backend) isRestored(ctx context.Context, c *connection) bool {
+func (b *store) isRestored(ctx context.Context, c *connection) bool {
 	content, err := c.decisions.read(ctx, keyIndex)
 	var now index
 	if err != nil || content == nil || json.Unmarshal(content, &now) != nil {
@@ -248,13 +248,13 @@ func (b *backend) isRestored(ctx context.Context, c *connection) bool {
 }
 
 // takeAnother has another bucket be the one of the fleet.
-func (b *backend) takeAnother(ctx context.Context, c *connection) error {
+func (b *store) takeAnother(ctx context.Context, c *connection) error {
 	c.decisions.accept()
 	return c.decisions.sync(ctx)
 }
 
-// Advance implements [fleet.Backend].
-func (b *backend) Advance(ctx context.Context, revision uint64) error {
+// Advance implements [fleet.Store].
+func (b *store) Advance(ctx context.Context, revision uint64) error {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return err
@@ -274,7 +274,7 @@ func (b *backend) Advance(ctx context.Context, revision uint64) error {
 }
 
 // assemble returns the state that the replica has.
-func (b *backend) assemble(c *connection) (s state, err error) {
+func (b *store) assemble(c *connection) (s state, err error) {
 	at, ok, made := c.decisions.newest(keyIndex)
 	b.mu.Lock()
 	last := b.last
@@ -323,8 +323,8 @@ func (b *backend) assemble(c *connection) (s state, err error) {
 	return s, nil
 }
 
-// Look implements [fleet.Backend].
-func (b *backend) Look(ctx context.Context) (fleet.State, error) {
+// Look implements [fleet.Store].
+func (b *store) Look(ctx context.Context) (fleet.State, error) {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return fleet.State{}, err
@@ -338,7 +338,7 @@ var errNoChange = errors.New("there is nothing to change")
 
 // change makes one change of the index, again whenever another one has come first. next is the revision that it
 // gets. The errors of edit end it.
-func (b *backend) change(ctx context.Context, c *connection, edit func(s *state, next uint64) error) error {
+func (b *store) change(ctx context.Context, c *connection, edit func(s *state, next uint64) error) error {
 	for {
 		s, err := b.read(ctx, c)
 		if err != nil {
@@ -364,7 +364,7 @@ func (b *backend) change(ctx context.Context, c *connection, edit func(s *state,
 }
 
 // sweep removes the plans that an index does not refer to any more. Those that stay do no harm.
-func (b *backend) sweep(ctx context.Context, c *connection, s state) {
+func (b *store) sweep(ctx context.Context, c *connection, s state) {
 	used := make(map[string]bool)
 	for _, refs := range s.index.Services {
 		for _, ref := range []*reference{refs.Plan, refs.Decision} {
@@ -389,8 +389,8 @@ func (i index) clone() index {
 	return i
 }
 
-// Propose implements [fleet.Backend].
-func (b *backend) Propose(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
+// Propose implements [fleet.Store].
+func (b *store) Propose(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return 0, err
@@ -428,8 +428,8 @@ func (b *backend) Propose(ctx context.Context, p fleet.Plan) (revision uint64, e
 // headroom is what a message has besides its value.
 const headroom = 1 << 10
 
-// Withdraw implements [fleet.Backend]. The acknowledgements go by themselves.
-func (b *backend) Withdraw(ctx context.Context, p fleet.Plan) error {
+// Withdraw implements [fleet.Store]. The acknowledgements go by themselves.
+func (b *store) Withdraw(ctx context.Context, p fleet.Plan) error {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return err
@@ -448,8 +448,8 @@ func (b *backend) Withdraw(ctx context.Context, p fleet.Plan) error {
 	})
 }
 
-// Decide implements [fleet.Backend].
-func (b *backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
+// Decide implements [fleet.Store].
+func (b *store) Decide(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return 0, err
@@ -470,8 +470,8 @@ func (b *backend) Decide(ctx context.Context, p fleet.Plan) (revision uint64, er
 	return revision, err
 }
 
-// Ack implements [fleet.Backend].
-func (b *backend) Ack(ctx context.Context, a fleet.Ack) error {
+// Ack implements [fleet.Store].
+func (b *store) Ack(ctx context.Context, a fleet.Ack) error {
 	c, err := b.link.connect(ctx)
 	if err != nil {
 		return err
@@ -480,8 +480,8 @@ func (b *backend) Ack(ctx context.Context, a fleet.Ack) error {
 	return err
 }
 
-// Acks implements [fleet.Backend].
-func (b *backend) Acks(ctx context.Context, plan string) (all []fleet.Ack, err error) {
+// Acks implements [fleet.Store].
+func (b *store) Acks(ctx context.Context, plan string) (all []fleet.Ack, err error) {
 	c, err := b.link.connect(ctx)
 	if err == nil {
 		err = c.moment.sync(ctx)

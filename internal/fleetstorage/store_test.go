@@ -12,9 +12,9 @@ import (
 	"github.com/parachute-proxy/parachute/internal/fleet/fleettest"
 )
 
-func TestBackendOnAStorageKeepsWhatBackendsPromise(t *testing.T) {
+func TestStoreOnAStorageKeepsWhatStoresPromise(t *testing.T) {
 	dir := t.TempDir()
-	fleettest.Conform(t, func(*testing.T) fleet.Backend { return New(&certmagic.FileStorage{Path: dir}) })
+	fleettest.Conform(t, func(*testing.T) fleet.Store { return New(&certmagic.FileStorage{Path: dir}) })
 }
 
 func TestStorageThatIsNotMountedIsNotTakenForAnEmptyOne(t *testing.T) {
@@ -36,7 +36,7 @@ func TestStorageThatIsNotMountedIsNotTakenForAnEmptyOne(t *testing.T) {
 
 func TestStorageThatHasLostItsDataGetsThemBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shared")
-	fleettest.Restored(t, fleettest.InProcess, func(*testing.T) fleet.Backend { return New(&certmagic.FileStorage{Path: dir}) }, func() {
+	fleettest.Restored(t, fleettest.InProcess, func(*testing.T) fleet.Store { return New(&certmagic.FileStorage{Path: dir}) }, func() {
 		// Until it is gone, the proxies write to it.
 		for os.Rename(dir, dir+".gone") != nil {
 		}

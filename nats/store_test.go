@@ -37,8 +37,8 @@ func ownNATS(t *testing.T) string {
 	return "nats://u:p%40ss@" + s.Addr().String()
 }
 
-// open opens a backend, as the program does.
-func open(t *testing.T, config Fleet, name, dir string) fleet.Backend {
+// open opens a store, as the program does.
+func open(t *testing.T, config Fleet, name, dir string) fleet.Store {
 	t.Helper()
 	if err := config.Provision(caddy.Context{}); err != nil {
 		t.Fatal(err)
@@ -51,9 +51,9 @@ func open(t *testing.T, config Fleet, name, dir string) fleet.Backend {
 	return b
 }
 
-// inOwnNATS returns what opens backends in one NATS.
-func inOwnNATS(address string) func(t *testing.T) fleet.Backend {
-	return func(t *testing.T) fleet.Backend { return open(t, Fleet{URL: address}, "proxy", "") }
+// inOwnNATS returns what opens stores in one NATS.
+func inOwnNATS(address string) func(t *testing.T) fleet.Store {
+	return func(t *testing.T) fleet.Store { return open(t, Fleet{URL: address}, "proxy", "") }
 }
 
 // servers are those of a fleet that runs NATS by itself.
@@ -94,20 +94,20 @@ func newServers(t *testing.T, n int) *servers {
 // name returns that of one of the proxies that run servers.
 func (s *servers) name(i int) string { return fmt.Sprintf("proxy-%d", i+1) }
 
-// open opens the backend of one of the proxies that run servers.
-func (s *servers) open(t *testing.T, i int) fleet.Backend {
+// open opens the store of one of the proxies that run servers.
+func (s *servers) open(t *testing.T, i int) fleet.Store {
 	config := s.config
 	config.Server = s.addrs[i]
 	return open(t, config, s.name(i), s.dirs[i])
 }
 
-func TestBackendInNATSKeepsWhatBackendsPromise(t *testing.T) {
+func TestStoreInNATSKeepsWhatStoresPromise(t *testing.T) {
 	fleettest.Conform(t, inOwnNATS(ownNATS(t)))
 }
 
 func TestProxiesDecideTogetherByNATS(t *testing.T) {
 	address := ownNATS(t)
-	type opens = func(t *testing.T) fleet.Backend
+	type opens = func(t *testing.T) fleet.Store
 	for name, test := range map[string]func(t *testing.T, open opens){
 		"EveryOperation": func(t *testing.T, open opens) { fleettest.EveryOperation(t, 5, fleettest.ByNetwork, open) },
 		"Rivals":         func(t *testing.T, open opens) { fleettest.Rivals(t, fleettest.ByNetwork, open) },
@@ -142,7 +142,7 @@ func TestNATSThatHasLostItsDataGetsThemBack(t *testing.T) {
 // NATS does not tell a client that its consumer has gone with a server.
 func TestConsumerThatIsGoneIsReplaced(t *testing.T) {
 	opens := inOwnNATS(ownNATS(t))
-	reader, writer := opens(t).(*backend), opens(t)
+	reader, writer := opens(t).(*store), opens(t)
 	if _, err := reader.Look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
