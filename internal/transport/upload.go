@@ -132,7 +132,9 @@ func (u *upload) run(ctx context.Context) {
 // targetError marks an error of writing to the target.
 type targetError struct{ error }
 
-const uploadBufferSize = 64 << 10
+// uploadBufferSize is what is read from a client and written to a target at a time. On loopback, 16 KiB took 1.4 times
+// the CPU time for 1 MiB, and 64 KiB 1.5 times.
+const uploadBufferSize = 32 << 10
 
 var uploadBuffers = sync.Pool{New: func() any { return new([uploadBufferSize]byte) }}
 
