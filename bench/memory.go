@@ -33,6 +33,13 @@ func idleWebSockets(n int) *Scenario {
 			if e.Quick {
 				n = 100
 			}
+			// What parachute gives back of its program comes again with the first of them.
+			sleep(ctx, e.IdlePause)
+			first, err := load.OpenWebSockets(ctx, load.Server{Addr: p.Addr}, peer.Host, upstream.WebSocket, n/100)
+			if err != nil {
+				return Sample{Errors: 1, Error: err.Error()}, ctx.Err()
+			}
+			defer first.Close()
 			before, err := p.Memory()
 			if err != nil {
 				return Sample{}, err
