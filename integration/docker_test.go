@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,16 +18,16 @@ import (
 	"github.com/parachute-proxy/parachute/integration/rig/rigtest"
 )
 
-// sleeper is a program that does nothing, in place of the one that images have.
-const sleeper = "package main\n\nimport (\n\t\"os\"\n\t\"os/signal\"\n\t\"syscall\"\n)\n\nfunc main() {\n\tc := make(chan os.Signal, 1)\n\tsignal.Notify(c, syscall.SIGTERM)\n\t<-c\n}\n"
+// sleepBinary returns a program that does nothing, in place of the one that images have. It is built once.
+var sleepBinary = sync.OnceValues(func() (string, error) {
+	return rig.Build("sleep", "./integration/rig/testdata/sleep")
+})
 
 // dockerImage makes an image of the proxy that is tested, without a registry: it has the programs, and the
 // libraries that they need.
 func dockerImage(t *testing.T, name string) {
 	t.Helper()
-	source := filepath.Join(t.TempDir(), "sleep.go")
-	must(t, os.WriteFile(source, []byte(sleeper), 0o600))
-	sleep, err := rig.Build("sleep", source)
+	sleep, err := sleepBinary()
 	must(t, err)
 	parachute, err := rig.ParachuteBinary()
 	must(t, err)

@@ -48,8 +48,7 @@ func RemoveBinaries() {
 	}
 }
 
-// Build builds a program of ours, or of a file with the whole path, as the other programs are built, and
-// returns its path. RemoveBinaries removes it.
+// Build builds a program of a folder of this module and returns its path. RemoveBinaries removes it.
 func Build(name, pkg string) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
