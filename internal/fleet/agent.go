@@ -283,12 +283,12 @@ func (a *Agent) reconcile() error {
 	if err != nil && !errors.Is(err, ErrLost) { // of which the state tells more
 		return unreachable(err)
 	}
-	state, lacks, err := a.lookOver(a.ctx)
+	state, held, err := a.lookOver(a.ctx)
 	if err != nil {
 		return unreachable(err)
 	}
 	err = a.follow(state)
-	if len(lacks) > 0 {
+	if lacks := lacking(held, state); len(lacks) > 0 {
 		return &lostError{lacks}
 	}
 	return err

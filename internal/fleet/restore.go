@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -39,23 +38,27 @@ func lost(problem error) bool {
 // before. held is what [Proxy.FleetRevisions] was before the state was read: what is decided meanwhile is in
 // the one and not in the other.
 func lacking(held map[string]uint64, state State) (services []string) {
-	for _, service := range slices.Sorted(maps.Keys(held)) {
-		if d, ok := state.Decision(service); !ok || d.Revision < held[service] {
+	decided := make(map[string]uint64, len(state.Decisions))
+	for _, d := range state.Decisions {
+		decided[d.Service] = d.Revision
+	}
+	for service, revision := range held {
+		if at, ok := decided[service]; !ok || at < revision {
 			services = append(services, service)
 		}
 	}
+	slices.Sort(services)
 	return services
 }
 
-// lookOver reads the state, and what it lacks. The error of a store that has nothing any more is nil: it lacks
-// everything.
-func (a *Agent) lookOver(ctx context.Context) (state State, lacks []string, err error) {
-	held := a.proxy.FleetRevisions()
-	state, err = a.look(ctx)
-	if err != nil && !errors.Is(err, ErrLost) {
-		return state, nil, err
+// lookOver reads the state, and before that what this proxy serves. The error of a store that has nothing any
+// more is nil, and its state is empty.
+func (a *Agent) lookOver(ctx context.Context) (state State, held map[string]uint64, err error) {
+	held = a.proxy.FleetRevisions()
+	if state, err = a.look(ctx); errors.Is(err, ErrLost) {
+		return State{}, held, nil
 	}
-	return state, lacking(held, state), nil
+	return state, held, err
 }
 
 // Restore gives the store what this proxy serves and it does not have, as after the loss of a disk. It returns the
@@ -65,15 +68,16 @@ func (a *Agent) Restore(ctx context.Context) (restored []string, err error) {
 	if err := a.refusal(); err != nil {
 		return nil, err
 	}
-	state, lacks, err := a.lookOver(ctx)
+	state, held, err := a.lookOver(ctx)
 	if err != nil {
 		return nil, unreachable(err)
 	}
+	lacks := lacking(held, state)
 	if len(lacks) == 0 {
 		return nil, nil
 	}
 	latest := uint64(0)
-	for _, revision := range a.proxy.FleetRevisions() {
+	for _, revision := range held {
 		latest = max(latest, revision)
 	}
 	advance := func(ctx context.Context) error { return a.opts.Store.Advance(ctx, latest+restoreLeap) }
