@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -51,6 +52,16 @@ type index struct {
 type cell struct {
 	Plan     *reference `json:"plan,omitempty"`
 	Decision *reference `json:"decision,omitempty"`
+}
+
+// all returns the references that there are.
+func (c cell) all() (refs []*reference) {
+	for _, ref := range []*reference{c.Plan, c.Decision} {
+		if ref != nil {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
 }
 
 // reference names a plan, and the revision that it was proposed or decided with.
@@ -290,10 +301,7 @@ func (b *store) assemble(c *connection) (s state, err error) {
 		return s, fmt.Errorf("reading the index: %w", err)
 	}
 	for service, refs := range s.index.Services {
-		for _, ref := range []*reference{refs.Plan, refs.Decision} {
-			if ref == nil {
-				continue
-			}
+		for _, ref := range refs.all() {
 			v, ok := c.decisions.get(prefixPlan + token(ref.ID))
 			if !ok {
 				return s, fmt.Errorf("%w: the plan %s of %s", errBehind, ref.ID, service)
@@ -367,10 +375,8 @@ func (b *store) change(ctx context.Context, c *connection, edit func(s *state, n
 func (b *store) sweep(ctx context.Context, c *connection, s state) {
 	used := make(map[string]bool)
 	for _, refs := range s.index.Services {
-		for _, ref := range []*reference{refs.Plan, refs.Decision} {
-			if ref != nil {
-				used[ref.ID] = true
-			}
+		for _, ref := range refs.all() {
+			used[ref.ID] = true
 		}
 	}
 	for id, number := range s.plans {
@@ -382,9 +388,7 @@ func (b *store) sweep(ctx context.Context, c *connection, s state) {
 
 func (i index) clone() index {
 	services := make(map[string]cell, len(i.Services))
-	for name, refs := range i.Services {
-		services[name] = refs
-	}
+	maps.Copy(services, i.Services)
 	i.Services = services
 	return i
 }
