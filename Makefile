@@ -52,7 +52,7 @@ export CGO_ENABLED := 0
 export GOWORK := off
 
 .DELETE_ON_ERROR:
-.PHONY: build install uninstall test test-root $(MODULES:%=test-%) test-other-way test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker docker-kamal clean help FORCE
+.PHONY: build install uninstall test test-integration test-root $(MODULES:%=test-%) test-other-way test-apps lint cross fmt fuzz bench bench-quick bench-go reliability pgo demo docker docker-kamal clean help FORCE
 
 # Only what `run` needs: see caddy/lean. xcaddy always puts all of Caddy's modules in.
 LEAN ?=
@@ -117,9 +117,11 @@ uninstall: ## remove what install has installed; the state stays
 		$(DESTDIR)$(PREFIX)/lib/sysusers.d/parachute.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/parachute.conf
 
 # The race detector needs cgo, and that a C compiler. The proxy that the tests start, which is
-# built once for all of them, has it if the tests have it. The tests run in another order each
-# time; a failure names the seed, for -shuffle. Vet is `make lint`'s. Many tests wait more than
-# they compute, so two modules are tested at a time.
+# built once for all of them, has it if the tests have it; what runs other commands than `run` has not,
+# since it is started a thousand times. The tests run in another order each time; a failure names the
+# seed, for -shuffle. Vet is `make lint`'s. Many tests wait more than they compute, so two modules are
+# tested at a time, and one package of each: more at once, and what a test gives a proxy time for is not
+# enough on a machine with two cores.
 test: ## run every test, the integration tests included, under the race detector
 	@cc=$$(go env CC); \
 	if command -v "$${cc%% *}" >/dev/null; then race=-race; export CGO_ENABLED=1; \
@@ -129,20 +131,29 @@ test: ## run every test, the integration tests included, under the race detector
 		programs=$$(mktemp -d); trap 'rm -r "$$programs"' EXIT; \
 		go build $$race -buildvcs=false $(GO_FLAGS) -o "$$programs/parachute" ./caddy/parachute; \
 		export PARACHUTE_BIN="$$programs/parachute"; \
+		if [ -n "$$race" ]; then \
+			CGO_ENABLED=0 go build -buildvcs=false $(GO_FLAGS) -o "$$programs/command" ./caddy/parachute; \
+			export PARACHUTE_COMMAND="$$programs/command"; \
+		fi; \
 	fi; \
-	$(MAKE) --no-print-directory -j2 --output-sync=target test-root $(MODULES:%=test-%) test-other-way \
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-integration $(MODULES:%=test-%) test-other-way test-root \
 		CGO_ENABLED="$$CGO_ENABLED" TEST_FLAGS="$$race -shuffle=on -vet=off $(GO_FLAGS)"
 
+# These take longest, so they are first.
+test-integration:
+	go test $(TEST_FLAGS) -p 1 -timeout 30m ./integration/...
+
 test-root:
-	go test $(TEST_FLAGS) -timeout 25m ./...
+	go test $(TEST_FLAGS) -p 1 -timeout 30m $$(go list $(GO_FLAGS) ./... | grep -v /integration)
 
 $(MODULES:%=test-%): test-%:
-	go -C $* test $(TEST_FLAGS) -timeout 10m ./...
+	go -C $* test $(TEST_FLAGS) -p 1 -timeout 20m ./...
 
 # What clients have to get, they have to get from services with handlers, and from the server of
-# Go's library, too.
+# Go's library, too. Races are looked for the other way.
 test-other-way:
-	PARACHUTE_TEST_HANDLERS=1 PARACHUTE_TEST_EDGE=off go -C integration/clients test $(TEST_FLAGS) -timeout 10m ./...
+	PARACHUTE_TEST_HANDLERS=1 PARACHUTE_TEST_EDGE=off PARACHUTE_BIN="$${PARACHUTE_COMMAND:-$$PARACHUTE_BIN}" CGO_ENABLED=0 \
+		go -C integration/clients test $(filter-out -race,$(TEST_FLAGS)) -timeout 10m ./...
 
 # The servers that are not installed are skipped. With Debian's packages: gunicorn uvicorn
 # python3-django puma ruby-railties ruby-actionpack nodejs php-cli nginx

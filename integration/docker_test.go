@@ -1,14 +1,11 @@
 package integration
 
 import (
-	"archive/tar"
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -23,57 +20,16 @@ var sleepBinary = sync.OnceValues(func() (string, error) {
 	return rig.Build("sleep", "./integration/rig/testdata/sleep")
 })
 
-// dockerImage makes an image of the proxy that is tested, without a registry: it has the programs, and the
-// libraries that they need.
+// dockerImage makes an image of the proxy that is tested.
 func dockerImage(t *testing.T, name string) {
 	t.Helper()
-	sleep, err := sleepBinary()
-	must(t, err)
-	parachute, err := rig.ParachuteBinary()
-	must(t, err)
-	example, err := rig.ExampleBinary()
-	must(t, err)
-
-	image := map[string]string{"usr/bin/sleep": sleep, "usr/bin/parachute": parachute, "usr/bin/example": example}
-	for _, program := range []string{sleep, parachute, example} {
-		for _, library := range librariesOf(program) {
-			image[strings.TrimPrefix(library, "/")] = library
-		}
-	}
-	var files bytes.Buffer
-	w := tar.NewWriter(&files)
-	for _, folder := range []string{"tmp/", "data/", "run/", "run/parachute/"} {
-		must(t, w.WriteHeader(&tar.Header{Name: folder, Mode: 0o700, Typeflag: tar.TypeDir}))
-	}
-	for path, from := range image {
-		content, err := os.ReadFile(from)
+	programs := make(map[string]string)
+	for program, build := range map[string]func() (string, error){"sleep": sleepBinary, "parachute": rig.ParachuteBinary, "example": rig.ExampleBinary} {
+		path, err := build()
 		must(t, err)
-		must(t, w.WriteHeader(&tar.Header{Name: path, Mode: 0o755, Size: int64(len(content))}))
-		_, err = w.Write(content)
-		must(t, err)
+		programs[program] = path
 	}
-	must(t, w.Close())
-	cmd := exec.Command("docker", "import",
-		"--change", `ENTRYPOINT ["parachute"]`, "--change", "ENV PATH=/usr/bin XDG_DATA_HOME=/data HOME=/data PARACHUTE_ADMIN=unix//run/parachute/admin.sock", "-", name)
-	cmd.Stdin = &files
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("this Docker takes no images: %v: %s", err, out)
-	}
-	t.Cleanup(func() { _ = exec.Command("docker", "rmi", name).Run() })
-}
-
-var libraryPath = regexp.MustCompile(`(/\S+) \(0x`)
-
-// librariesOf returns the libraries that are loaded with a program: none if it is linked statically.
-func librariesOf(program string) (paths []string) {
-	loaded, err := exec.Command("ldd", program).Output()
-	if err != nil {
-		return nil
-	}
-	for _, found := range libraryPath.FindAllSubmatch(loaded, -1) {
-		paths = append(paths, string(found[1]))
-	}
-	return paths
+	rigtest.DockerImage(t, name, programs)
 }
 
 // dockerNetwork makes a network, and skips the test where none can be made, or no port be
@@ -133,13 +89,7 @@ func TestProxyInDockerIsUpgradedWithoutLoss(t *testing.T) {
 // TestProxyInComposeIsUpgradedWithoutLoss, as docs/compose-proxy.sh does it.
 func TestProxyInComposeIsUpgradedWithoutLoss(t *testing.T) {
 	t.Parallel()
-	compose := "docker compose"
-	if exec.Command("docker", "compose", "version").Run() != nil {
-		compose = "docker-compose"
-		if exec.Command(compose, "version").Run() != nil {
-			t.Skip("there is no Compose: docs/compose-proxy.sh is not run")
-		}
-	}
+	compose := rigtest.Compose(t)
 	port, err := rig.FreePort()
 	must(t, err)
 	securePort, err := rig.FreePort()

@@ -27,6 +27,8 @@ var (
 	waitFor  = rigtest.WaitFor
 	duration = rigtest.Duration
 	newProxy = rigtest.NewProxy
+	run      = rigtest.Run
+	wantRun  = rigtest.WantRun
 )
 
 // arrive waits for a signal from another goroutine.
@@ -115,14 +117,6 @@ func deploy(t *testing.T, p *rig.Proxy, req api.DeployRequest) api.DeploymentSta
 
 // to is the shortest deploy request.
 func to(a *app) api.DeployRequest { return api.DeployRequest{Targets: []string{a.addr()}} }
-
-// run runs a command and returns how it ended.
-func run(t *testing.T, p *rig.Proxy, args ...string) rig.Result {
-	t.Helper()
-	r, err := p.Run(args...)
-	must(t, err)
-	return r
-}
 
 // get makes a request with a Host of its own and returns the answer.
 func get(t *testing.T, p *rig.Proxy, host, path string) (*http.Response, string) {

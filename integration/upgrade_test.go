@@ -102,7 +102,7 @@ func TestUpgradesLoseNothing(t *testing.T) {
 
 // TestStreamsLiveThroughUpgrades and are closed politely when the old process has no time left.
 func TestStreamsLiveThroughUpgrades(t *testing.T) {
-	p := startProxy(t, "--linger", "4s")
+	p := startProxy(t, "--linger", "8s")
 	deploy(t, p, api.DeployRequest{Service: "default", Targets: []string{startExample(t, "a").Addr}})
 	ws := openWebSocket(t, p, "app.test")
 	old := p.PID()

@@ -312,7 +312,11 @@ type Result struct {
 
 // Command returns a parachute command that finds this proxy.
 func (p *Proxy) Command(args ...string) (*exec.Cmd, error) {
-	bin, err := ParachuteBinary()
+	binary := commandBinary
+	if len(args) > 0 && args[0] == "run" {
+		binary = ParachuteBinary
+	}
+	bin, err := binary()
 	if err != nil {
 		return nil, err
 	}

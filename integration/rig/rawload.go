@@ -22,6 +22,7 @@ import (
 // those that get no answer. Nothing is repeated: Go's own client would hide half of what a
 // server loses.
 type RawLoad struct {
+	pause   time.Duration
 	ctx     context.Context
 	stop    context.CancelFunc
 	clients sync.WaitGroup
@@ -55,6 +56,8 @@ type RawTarget struct {
 	Patience time.Duration
 	// HTTP3 has clients over HTTP/3 as well.
 	HTTP3 bool
+	// Pause is the time between two requests of a client. Default: none.
+	Pause time.Duration
 }
 
 // patience returns how long a request may take.
@@ -62,7 +65,7 @@ func (t RawTarget) patience() time.Duration { return cmp.Or(t.Patience, rawPatie
 
 // StartRawLoad starts as many clients of each class.
 func StartRawLoad(target RawTarget, clients int) *RawLoad {
-	l := &RawLoad{classes: make(map[string]*RawOutcome)}
+	l := &RawLoad{pause: target.Pause, classes: make(map[string]*RawOutcome)}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	for range clients {
 		if target.Plain != "" {
@@ -128,10 +131,14 @@ func (l *RawLoad) client(class string, c rawClient) {
 				outcome.Lost = append(outcome.Lost, err.Error())
 			}
 			l.mu.Unlock()
+			pause := l.pause
 			if err != nil { // not too fast, if there is no proxy
+				pause = max(pause, 5*time.Millisecond)
+			}
+			if pause > 0 {
 				select {
 				case <-l.ctx.Done():
-				case <-time.After(5 * time.Millisecond):
+				case <-time.After(pause):
 				}
 			}
 		}

@@ -30,6 +30,16 @@ var ParachuteBinary = sync.OnceValues(func() (string, error) {
 	return Build("parachute", "./caddy/parachute")
 })
 
+// commandBinary returns the path of the program that commands are run with, other than `run`:
+// PARACHUTE_COMMAND if it is set, else that of the proxy. The race detector makes each start of a process
+// three times as dear, and has little to find in a command.
+func commandBinary() (string, error) {
+	if path := os.Getenv("PARACHUTE_COMMAND"); path != "" {
+		return path, nil
+	}
+	return ParachuteBinary()
+}
+
 // ExampleBinary returns the path of the sample application, built once per
 // process.
 var ExampleBinary = sync.OnceValues(func() (string, error) {

@@ -127,7 +127,13 @@ func Arrive[T any](t testing.TB, what string, ch <-chan T) T {
 // WaitFor polls the outside world, which cannot be subscribed to.
 func WaitFor(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(Patience)
+	WaitLonger(t, Patience, what, happened)
+}
+
+// WaitLonger is WaitFor with a limit of the caller's.
+func WaitLonger(t testing.TB, limit time.Duration, what string, happened func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for !happened() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waiting for %s", what)
