@@ -54,8 +54,10 @@ type Handler struct {
 	server *caddyhttp.Server
 	logger *zap.Logger
 	guards clientconn.Guards
-	// logs says that the server logs its requests.
-	logs bool
+	// logs says that the server logs its requests, and accessLog is for those that are passed through; nil if
+	// the server has settings for its log.
+	logs      bool
+	accessLog *accessLog
 	// fastPath is nil for a handler that is in no server.
 	fastPath *clientconn.FastPath
 }
@@ -103,10 +105,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.server, h.logs = server, server.Logs != nil
 	last := !h.PassThru && (server.Errors == nil || len(server.Errors.Routes) == 0)
 	h.guards = clientconn.Guard(server, time.Duration(h.ClientTimeout), last, h.logger)
-	owns := func() bool { return h.owns(server) }
-	h.fastPath = clientconn.NewFastPath(server, owns, h.app.trustNobody[server], func(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool) {
-		_ = h.serve(c, w, r, trusted, nil) // a server of ours alone has no error routes
-	})
+	h.accessLog = newAccessLog(ctx, server)
+	owns := func() clientconn.Ownership { return h.owns(server) }
+	h.fastPath = clientconn.NewFastPath(server, owns, h.app.trustNobody[server], fastHandler{h})
 	// Apps stop in no order, and the server waits for streams over HTTP/1.1 and
 	// HTTP/2 as it does for requests: they have to begin to close when it does.
 	closeStreams := h.app.closeStreams
@@ -118,11 +119,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// owns reports whether h is all that there is to server, which then has no use for what
+// owns says whether h is all that there is to server, which then has no use for what
 // Caddy does with a request before it hands it to a handler.
-func (h *Handler) owns(server *caddyhttp.Server) bool {
+func (h *Handler) owns(server *caddyhttp.Server) clientconn.Ownership {
 	app, err := h.app.ctx.AppIfConfigured("http")
-	return err == nil && app.(*caddyhttp.App).Metrics == nil && !h.PassThru && clientconn.OwnsServer(server, h)
+	if err != nil || app.(*caddyhttp.App).Metrics != nil || h.PassThru {
+		return clientconn.NotOwned
+	}
+	return clientconn.OwnershipOf(server, h)
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
@@ -132,12 +136,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	clientconn.RestoreNames(r.Header)
 	h.app.offerPublicPort(w.Header())
 	h.fastPath.Remember(c, w, trusted)
-	return h.serve(c, w, r, trusted, next)
+	return h.serve(c, w, r, trusted, next, nil)
 }
 
 // serve serves a request of a client that is a trusted proxy or not. c is nil if the
-// connection is not one of ours.
-func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler) error {
+// connection is not one of ours. begun is not nil for a request that was to be passed through.
+func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Request, trusted bool, next caddyhttp.Handler, begun *begunRequest) error {
 	if h.isPing(r) {
 		forward.EndAmbiguous(w, r)
 		answerPing(w)
@@ -152,11 +156,20 @@ func (h *Handler) serve(c *clientconn.Conn, w http.ResponseWriter, r *http.Reque
 	if watched := guarded.Watched(); watched != nil {
 		client.Connection = watched
 	}
-	if h.logs {
+	switch {
+	case !h.logs:
+	case begun != nil: // of which our own access log tells
+		client.Record = &begun.record
+	default:
 		client.Record = new(forward.Record)
 		defer h.addToLog(w, r, client.Record) // also when the answer breaks off, which is a panic
 	}
-	err := h.engine.ServeHTTP(w, r, h.Service, client)
+	var err error
+	if begun != nil {
+		err = h.engine.ServeBegun(w, r, begun.Begun, client)
+	} else {
+		err = h.engine.ServeHTTP(w, r, h.Service, client)
+	}
 	switch {
 	case err == nil:
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/parachute-proxy/parachute/internal/clientconn"
 	"github.com/parachute-proxy/parachute/internal/proxy"
 	"github.com/parachute-proxy/parachute/internal/run"
 )
@@ -77,10 +78,12 @@ func TestFastPathIsOnlyTakenWhereNothingIsLeftOut(t *testing.T) {
 		flags  []string
 		config func(map[string]any)
 		taken  bool
+		// logged says that it is for requests alone that are passed through.
+		logged bool
 	}{
 		"run":             {taken: true},
 		"trusted proxies": {flags: []string{"--trusted-proxies=10.0.0.0/8"}, taken: true},
-		"access log":      {flags: []string{"--access-log"}},
+		"access log":      {flags: []string{"--access-log"}, logged: true},
 		"metrics":         {flags: []string{"--metrics-port=9090"}},
 
 		"longer idle timeout":  {config: set("idle_timeout", "10m"), taken: true},
@@ -105,8 +108,15 @@ func TestFastPathIsOnlyTakenWhereNothingIsLeftOut(t *testing.T) {
 					tt.config(config)
 				}
 			}).Servers["parachute_http"]
-			if taken := ourHandler(t, server).owns(server); taken != tt.taken {
-				t.Errorf("is the fast path taken? %v", taken)
+			want := clientconn.NotOwned
+			switch {
+			case tt.taken:
+				want = clientconn.Owned
+			case tt.logged:
+				want = clientconn.OwnedAndLogged
+			}
+			if got := ourHandler(t, server).owns(server); got != want {
+				t.Errorf("the ownership is %d, want %d", got, want)
 			}
 		})
 	}

@@ -1,7 +1,10 @@
 package integration
 
 import (
+	"bufio"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -45,7 +48,7 @@ func lineAbout(t *testing.T, p *rig.Proxy, msg, uri string) (found logLine) {
 // Whoever has a line of the proxy's log looks for the same request in that of the
 // application, and wants to know which of the two was slow.
 func TestAccessLogSaysWhereARequestWentAndHowLongThatTook(t *testing.T) {
-	const slow = 30 * time.Millisecond
+	const slow = 120 * time.Millisecond // which no request that is passed through is waited for
 	p := startProxy(t, "--access-log")
 	ids := make(chan string, 10)
 	a := startApp(t, "a", func(_ http.ResponseWriter, r *http.Request) {
@@ -156,4 +159,54 @@ func rawLineAbout(t *testing.T, p *rig.Proxy, msg, uri string) (found string) {
 		return false
 	})
 	return found
+}
+
+// A line tells the same whether Caddy's server has made it or we have: the first request of a connection is
+// its own, and the second one is passed through.
+func TestAccessLogTellsTheSameOfRequestsThatArePassedThrough(t *testing.T) {
+	a := newScriptedApp(t)
+	a.now.answer = "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\ncontent-type: a/b\r\nSet-Cookie: secret\r\nX-Twice: a\r\nx-twice: b\r\nConnection: keep-alive\r\n\r\nhello"
+	p := startProxy(t, "--access-log", "--edge", "on")
+	deploy(t, p, api.DeployRequest{Service: "app", Hosts: []string{"app.test"}, Targets: []string{a.Addr().String()}, HealthCheckPath: "/up"})
+	conn, err := net.Dial("tcp", p.Addr())
+	must(t, err)
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	r := bufio.NewReader(conn)
+	for _, path := range []string{"/first", "/second"} {
+		_, _ = io.WriteString(conn, "GET "+path+"?a=b HTTP/1.1\r\nHost: app.test\r\nx-lower: \"1\"\r\nCookie: secret\r\nAccept: a\r\naccept: b\r\n\r\n")
+		resp, err := http.ReadResponse(r, nil)
+		must(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+	a.mu.Lock()
+	spelled := a.spelled
+	a.mu.Unlock()
+	if spelled != 1 {
+		t.Errorf("%d requests were passed through, want one", spelled)
+	}
+	line := func(path string) string {
+		var found map[string]any
+		waitFor(t, "the line about "+path, func() bool {
+			for line := range strings.SplitSeq(p.Log(), "\n") {
+				if strings.Contains(line, "handled request") && strings.Contains(line, path+"?") {
+					return json.Unmarshal([]byte(line), &found) == nil
+				}
+			}
+			return false
+		})
+		if took, target, id := found["duration"].(float64), found["upstream_duration"].(float64), found["request_id"].(string); took <= 0 || target <= 0 || target > took || len(id) != 26 {
+			t.Errorf("%v", found)
+		}
+		for _, differs := range []string{"ts", "duration", "upstream_duration", "request_id"} {
+			delete(found, differs)
+		}
+		found["resp_headers"].(map[string]any)["Date"] = nil
+		b, err := json.MarshalIndent(found, "", " ")
+		must(t, err)
+		return strings.ReplaceAll(string(b), path, "")
+	}
+	if first, second := line("/first"), line("/second"); first != second {
+		t.Errorf("of one request, the log tells\n%s\nand of the other one\n%s", first, second)
+	}
 }

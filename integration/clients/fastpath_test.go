@@ -145,6 +145,11 @@ func (a wireAnswer) describe() string {
 	if d := header.Get("Date"); d != "" && !strings.Contains(d, "1970") {
 		header.Set("Date", "now")
 	}
+	if header.Get("Content-Length") == fmt.Sprint(len(a.body)) {
+		// An answer in chunks that is passed through stays so. Otherwise the server gives it a length, if it is
+		// whole in time.
+		header.Del("Content-Length")
+	}
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		lines = append(lines, fmt.Sprintf("%s: %q", http.CanonicalHeaderKey(name), header[name]))

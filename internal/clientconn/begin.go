@@ -1,6 +1,7 @@
 package clientconn
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -54,6 +55,12 @@ func (g *Guards) Begin(c *Conn, w http.ResponseWriter, r *http.Request) (http.Re
 	req.done, req.AllowSilence = guarded.done, guarded.allowSilence
 	req.watching = g.watch && c.beginWatch(r)
 	return w, r, req
+}
+
+// AreMet reports whether a request without a body that came by c, whose context is ctx, needs no guard: the
+// server tells when the client goes away, and the system when it stalls.
+func (g *Guards) AreMet(ctx context.Context, c *Conn) bool {
+	return c.serverTells && (g.stall.limit == 0 || g.stall.boundBySystem(ctx, c))
 }
 
 // Watched returns the connection that tells when the client goes away, or nil if the

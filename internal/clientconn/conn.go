@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/parachute-proxy/parachute/internal/sockio"
 )
 
 // Conn is the connection to a client. It remembers what Caddy has said of the
@@ -27,6 +29,8 @@ import (
 // request takes long enough for the engine to ask (gone_unix.go).
 type Conn struct {
 	*net.TCPConn
+	// raw is the socket; nil where sockets cannot be used without net.
+	raw syscall.RawConn
 	// watcher is who notices that the client goes away, a watcher.
 	watcher atomic.Int32
 	// facts are what Caddy has said of the client, nil until it has.
@@ -76,7 +80,15 @@ const (
 	weWatch
 )
 
-func newConn(socket *net.TCPConn) *Conn { return &Conn{TCPConn: socket} }
+func newConn(socket *net.TCPConn) *Conn {
+	c := &Conn{TCPConn: socket}
+	if sockio.Supported {
+		if raw, err := socket.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	return c
+}
 
 // longAgo is a deadline that ends all waiting.
 var longAgo = time.Unix(1, 0)
@@ -132,11 +144,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	for {
-		n, err := c.TCPConn.Read(p)
+		n, err := c.read(p)
 		if n > 0 || err == nil || !c.isEarly(err) {
 			return n, err
 		}
 	}
+}
+
+func (c *Conn) read(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.TCPConn.Read(p)
+	}
+	return sockio.Read(c.raw, p)
+}
+
+// Write implements [net.Conn].
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.TCPConn.Write(p)
+	}
+	return sockio.Write(c.raw, p)
 }
 
 // late is called when the deadline of the socket has struck. If it was too early, late

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parachute-proxy/parachute/internal/sockio"
 	"github.com/parachute-proxy/parachute/internal/testkit"
-	"github.com/parachute-proxy/parachute/internal/transport"
 )
 
 // Whoever asks is told that the client goes away, be it before or after, and by an end
@@ -151,7 +151,7 @@ func TestHijackedConnectionsHaveExactDeadlines(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if err := raw.Read(func(fd uintptr) bool { _, err := transport.Peek(fd); return err != syscall.EAGAIN }); err != nil {
+		if err := raw.Read(func(fd uintptr) bool { _, err := sockio.TryPeek(int(fd)); return err != syscall.EAGAIN }); err != nil {
 			t.Errorf("waiting for the socket: %v", err)
 		}
 		_, _ = io.CopyN(conn, conn, 1)

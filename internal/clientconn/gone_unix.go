@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/parachute-proxy/parachute/internal/transport"
+	"github.com/parachute-proxy/parachute/internal/sockio"
 )
 
 const canWatchClient = true
@@ -37,7 +37,7 @@ func (c *Conn) OnGone(gone func()) (stop func()) {
 		left := false
 		for {
 			err := raw.Read(func(fd uintptr) bool {
-				n, err := transport.Peek(fd)
+				n, err := sockio.TryPeek(int(fd))
 				known := err != syscall.EAGAIN
 				left = known && n == 0
 				return known

@@ -5,13 +5,14 @@ package clientconn
 import (
 	"io"
 	"syscall"
+
+	"github.com/parachute-proxy/parachute/internal/sockio"
 )
 
 // LentReader reads from a connection into a buffer that it borrows when something has arrived:
 // one that is idle holds none.
 type LentReader struct {
 	conn     *Conn
-	raw      syscall.RawConn
 	lend     func() []byte
 	giveBack func()
 
@@ -25,22 +26,19 @@ type LentReader struct {
 // come into that.
 func NewLentReader(c *Conn, lend func() []byte, giveBack func()) *LentReader {
 	r := &LentReader{conn: c, lend: lend, giveBack: giveBack}
-	if raw, err := c.SyscallConn(); err == nil {
-		r.raw = raw
-		r.attempt = r.tryRead
-	}
+	r.attempt = r.tryRead
 	return r
 }
 
 // Read waits until something has arrived, and reads it into a buffer that is borrowed then. It
 // returns the size. With an error, no buffer is borrowed.
 func (r *LentReader) Read() (int, error) {
-	if r.raw == nil || r.conn.unread != nil {
+	if r.conn.raw == nil || r.conn.unread != nil {
 		return r.readPlainly()
 	}
 	for {
 		r.n, r.err = 0, nil
-		err := r.raw.Read(r.attempt)
+		err := r.conn.raw.Read(r.attempt)
 		if err == nil {
 			return r.n, r.err
 		}
@@ -52,12 +50,7 @@ func (r *LentReader) Read() (int, error) {
 
 func (r *LentReader) tryRead(fd uintptr) bool {
 	buf := r.lend()
-	for {
-		r.n, r.err = syscall.Read(int(fd), buf)
-		if r.err != syscall.EINTR {
-			break
-		}
-	}
+	r.n, r.err = sockio.TryRead(int(fd), buf)
 	if r.n > 0 {
 		r.err = nil
 		return true

@@ -57,18 +57,18 @@ func (l *systemLimit) set(limit time.Duration) {
 // systemLimitKey is the context key of the *systemLimit of a connection.
 type systemLimitKey struct{}
 
-// boundBySystem reports whether the system sees to it that the answer to r, which came by
-// c, is not stalled for longer than t.limit. c may be nil.
-func (t stallLimit) boundBySystem(c *Conn, r *http.Request) bool {
-	if r.ProtoMajor != 1 || !hasUserTimeout {
-		return false // over HTTP/2 and 3, other requests go on
+// boundBySystem reports whether the system sees to it that the answer to a request of HTTP/1, which came by
+// c and has the context ctx, is not stalled for longer than t.limit. c may be nil.
+func (t stallLimit) boundBySystem(ctx context.Context, c *Conn) bool {
+	if !hasUserTimeout {
+		return false
 	}
 	var by *systemLimit
 	if c != nil {
 		by = c.stall.Load()
 	}
 	if by == nil {
-		if by, _ = r.Context().Value(systemLimitKey{}).(*systemLimit); by == nil {
+		if by, _ = ctx.Value(systemLimitKey{}).(*systemLimit); by == nil {
 			return false // the config that accepted the connection had no use for it
 		}
 		if c != nil {
@@ -94,7 +94,7 @@ func (t stallLimit) guard(c *Conn, w http.ResponseWriter, r *http.Request) (http
 	// it may say nothing for as long as it likes.
 	tunnel := r.Method == http.MethodConnect
 	hasBody := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !tunnel
-	bySystem := t.boundBySystem(c, r)
+	bySystem := r.ProtoMajor == 1 && t.boundBySystem(r.Context(), c) // over HTTP/2 and 3, other requests go on
 	if t.limit == 0 && !tunnel && !hasBody || bySystem && !hasBody {
 		return w, r, guarded{done: nothing}
 	}
@@ -132,6 +132,14 @@ func (t stallLimit) guard(c *Conn, w http.ResponseWriter, r *http.Request) (http
 	writer := &caddyhttp.IdleTimeoutWriter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		Ctrl:                  rc, Deadline: t.deadline(now, whole), Logger: t.logger, ClearBetweenWrites: r.ProtoMajor == 2,
+	}
+	if r.ProtoMajor == 2 && !tunnel {
+		answer := newSmallAnswer(writer)
+		g.done = func() {
+			answer.done(t.limit, writer.Deadline.HardDeadline)
+			bodyDone()
+		}
+		return answer, r, g
 	}
 	g.done = func() {
 		writer.HandlerDone()

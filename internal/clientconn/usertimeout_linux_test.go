@@ -19,7 +19,7 @@ func TestStallLimitOfAConnectionIsThatOfTheNewestConfig(t *testing.T) {
 	r = r.WithContext(first.connContext(r.Context(), c))
 	for _, limit := range []stallLimit{first, next, {}, first} {
 		for _, conn := range []*Conn{nil, c} {
-			if got := limit.boundBySystem(conn, r); got != (limit.limit > 0) {
+			if got := limit.boundBySystem(r.Context(), conn); got != (limit.limit > 0) {
 				t.Errorf("with a limit of %s, bound is %t", limit.limit, got)
 			}
 			if got := userTimeout(t, c); got != limit.limit {
@@ -27,7 +27,7 @@ func TestStallLimitOfAConnectionIsThatOfTheNewestConfig(t *testing.T) {
 			}
 		}
 	}
-	if next.boundBySystem(nil, httptest.NewRequest(http.MethodGet, "/", nil)) {
+	if next.boundBySystem(t.Context(), nil) {
 		t.Error("a connection that came by a config without a limit is bound by the system")
 	}
 }

@@ -81,7 +81,12 @@ func (x *exchange) writeFields(names []string) {
 
 // appendStatus appends the line that an answer begins with.
 func (x *exchange) appendStatus(b []byte, status int) []byte {
-	if x.request.ProtoMinor > 0 {
+	return appendStatus(b, x.request.ProtoMinor, status)
+}
+
+// appendStatus appends the line that an answer with a minor version begins with.
+func appendStatus(b []byte, minor, status int) []byte {
+	if minor > 0 {
 		b = append(b, "HTTP/1.1 "...)
 	} else {
 		b = append(b, "HTTP/1.0 "...)
@@ -166,7 +171,7 @@ func (x *exchange) commit(p []byte, whole bool) {
 	}
 	b.out = appendField(b.out, "Connection", h.connection)
 	if !h.hasDate {
-		b.out = append(append(append(b.out, "Date: "...), date(time.Now())...), "\r\n"...)
+		b.out = appendDate(b.out)
 	}
 	switch {
 	case allowed:
@@ -193,7 +198,7 @@ func (x *exchange) decideConnection(head, allowed bool) (keepAlive string) {
 		said = h.connection[0]
 	}
 	ending := x.conn.server.ending.Load()
-	switch wants10 := r.ProtoMinor == 0 && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "keep-alive"); {
+	switch wants10 := r.ProtoMinor == 0 && !r.Close && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "keep-alive"); {
 	case wants10 && (head || x.contentLength >= 0 || !allowed):
 		if !h.hasConnection {
 			keepAlive = "keep-alive"
@@ -300,6 +305,11 @@ func hasPrefixed(h http.Header) bool {
 		}
 	}
 	return false
+}
+
+// appendDate appends the field Date.
+func appendDate(b []byte) []byte {
+	return append(append(append(b, "Date: "...), date(time.Now())...), "\r\n"...)
 }
 
 // datedSecond is the text of a second.

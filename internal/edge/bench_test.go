@@ -26,7 +26,7 @@ func BenchmarkKeptConnection(b *testing.B) {
 	})}
 	go func() {
 		if c, err := clientconn.NewListener(l).Accept(); err == nil {
-			(&Server{Std: std}).Serve(c)
+			(&Server{Std: std}).Start(c)
 		}
 	}()
 	c, err := net.Dial("tcp", l.Addr().String())

@@ -126,7 +126,7 @@ func (b *body) takeTrailers() {
 		if r.Trailer == nil {
 			r.Trailer = make(http.Header)
 		}
-		name := canonical(f.Name)
+		name := http1.CanonicalName(f.Name)
 		r.Trailer[name] = append(r.Trailer[name], string(f.Value))
 	}
 }

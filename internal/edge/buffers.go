@@ -29,6 +29,7 @@ type buffers struct {
 	// parts and vector are what is written at once: a vector is used up by that.
 	parts  [2][]byte
 	vector net.Buffers
+	passed passed
 }
 
 var buffersPool = sync.Pool{New: func() any {
@@ -43,6 +44,7 @@ func (b *buffers) release() {
 	clear(b.names[:cap(b.names)])
 	b.names = b.names[:0]
 	b.parts = [2][]byte{}
+	b.passed.forget()
 	buffersPool.Put(b)
 }
 

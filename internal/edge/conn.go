@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/http1"
 )
 
-// Connection states. Who closes an idle connection takes it from idle to closed, and who reads
+// Connection states. A shutdown takes an idle connection that it closes from idle to closed, and who reads
 // the first byte of a request takes it from idle to active: so no request that has begun to
 // arrive is lost.
 const (
@@ -33,11 +34,14 @@ type conn struct {
 	nc     net.Conn
 	socket *clientconn.Conn
 	secure *tls.ConnectionState // nil without TLS
-	remote string
-	// base is what the requests are made from: it has the context of the connection.
-	base  *http.Request
+	// remote is the address of the client with its port, and client without.
+	remote, client string
+	// ctx is the context of the connection, which has values and never ends; nil before begin.
+	ctx   context.Context
 	began time.Time
-	state atomic.Int32
+	// expires is until when the connection may be idle, if it is; zero if for ever.
+	expires time.Time
+	state   atomic.Int32
 	// settled says that the connection is not to be handed over.
 	settled atomic.Bool
 	lent    *clientconn.LentReader // nil over TLS
@@ -48,6 +52,9 @@ type conn struct {
 	r, w int
 	// one is for the first byte of a request over TLS, which is waited for without a buffer.
 	one [1]byte
+	// fd is the number of the socket, once the connection was parked, which wasParked says. Both belong to idleConns.
+	fd        int
+	wasParked bool
 	// hijacked says that a handler has taken the connection.
 	hijacked bool
 	// handed says that another server has it.
@@ -69,42 +76,29 @@ func (c *conn) closeIdle(now time.Time) bool {
 	return now.Sub(c.began) > silence && c.state.CompareAndSwap(stateNew, stateClosed)
 }
 
-// serve serves the connection until its end.
+// serve serves the connection until its end, or until it is parked. Then it is called again.
 func (c *conn) serve() {
+	isParked := false
 	defer func() {
-		if c.buf != nil {
-			c.lose()
+		c.logPanic(recover())
+		if !isParked {
+			c.end()
 		}
-		c.server.untrack(c)
-		if c.hijacked || c.handed {
-			return
-		}
-		_ = c.nc.Close()
-		c.server.tell(c.nc, http.StateClosed)
 	}()
-	if addr := c.nc.RemoteAddr(); addr != nil {
-		c.remote = addr.String()
+	first := c.ctx == nil
+	if first && !c.begin() {
+		return
 	}
-	c.socket.ServerTells()
-	ctx := context.WithValue(context.Background(), http.ServerContextKey, c.server.Std)
-	if of := c.server.Std.ConnContext; of != nil {
-		ctx = of(ctx, c.nc)
-	}
-	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.nc.LocalAddr())
-	if secure, ok := c.nc.(*tls.Conn); ok {
-		if !c.handshake(ctx, secure) {
-			return
-		}
-	} else {
-		c.lent = clientconn.NewLentReader(c.socket, c.lend, c.lose)
-	}
-	c.base = new(http.Request).WithContext(ctx)
-	if d := c.server.headTimeout(); d > 0 {
-		_ = c.nc.SetReadDeadline(c.began.Add(d))
-	}
-	for first := true; ; first = false {
-		if c.r == c.w && !c.await(first) {
-			return
+	for ; ; first = false {
+		if c.r == c.w {
+			switch c.await(first) {
+			case requestBegins:
+			case connectionEnds:
+				return
+			case connectionParked:
+				isParked = true // by now, others may use c
+				return
+			}
 		}
 		size, err := c.readHead(first)
 		if err != nil {
@@ -119,6 +113,54 @@ func (c *conn) serve() {
 			return
 		}
 	}
+}
+
+// begin is what comes before the first request. It returns false if the connection is not to be served any more here.
+func (c *conn) begin() bool {
+	c.server.track(c)
+	c.server.tell(c.nc, http.StateNew)
+	if addr := c.nc.RemoteAddr(); addr != nil {
+		c.remote = addr.String()
+		c.client = withoutPort(c.remote)
+	}
+	c.socket.ServerTells()
+	ctx := context.WithValue(context.Background(), http.ServerContextKey, c.server.Std)
+	if of := c.server.Std.ConnContext; of != nil {
+		ctx = of(ctx, c.nc)
+	}
+	c.ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.nc.LocalAddr())
+	if secure, ok := c.nc.(*tls.Conn); ok {
+		if !c.handshake(c.ctx, secure) {
+			return false
+		}
+	} else {
+		c.lent = clientconn.NewLentReader(c.socket, c.lend, c.lose)
+	}
+	if d := c.server.headTimeout(); d > 0 {
+		_ = c.nc.SetReadDeadline(c.began.Add(d))
+	}
+	return true
+}
+
+// end ends the connection, unless another server or a handler has it.
+func (c *conn) end() {
+	if c.buf != nil {
+		c.lose()
+	}
+	c.server.untrack(c)
+	if c.hijacked || c.handed {
+		return
+	}
+	_ = c.nc.Close()
+	c.server.tell(c.nc, http.StateClosed)
+}
+
+// withoutPort returns an address without its port.
+func withoutPort(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
 }
 
 // lend gives the connection buffers, and returns the one to read into.
@@ -188,44 +230,78 @@ func (c *conn) handOver() {
 	c.server.HandOver(c.nc)
 }
 
-// await waits for the first byte of a request, without buffers. It returns false if there is
-// none.
-func (c *conn) await(first bool) bool {
+// How a wait for a request ends.
+const (
+	requestBegins = iota
+	connectionEnds
+	connectionParked
+)
+
+// await waits for the first byte of a request, without buffers.
+func (c *conn) await(first bool) (outcome int) {
 	if c.buf != nil {
 		c.lose()
 	}
 	if !first {
-		deadline := time.Time{}
-		if d := c.server.idleTimeout(); d > 0 {
-			deadline = time.Now().Add(d)
+		if !c.becomeIdle() {
+			return connectionEnds
 		}
-		_ = c.nc.SetReadDeadline(deadline)
-		c.state.Store(stateIdle)
-		c.server.tell(c.nc, http.StateIdle)
-		if c.server.ending.Load() {
-			return false
-		}
-	}
-	if !first {
 		// A read that finds nothing costs a system call, and the wait for the poller more. While the
 		// others have their turn, the client may send its next request.
 		runtime.Gosched()
 	}
-	n, err := 0, error(nil)
-	if c.lent != nil {
-		n, err = c.lent.Read()
-	} else {
-		n, err = c.readSecurely()
+	for {
+		n, err := c.readFirst()
+		if err == nil {
+			c.r, c.w = 0, n
+			break
+		}
+		if first || !errors.Is(err, os.ErrDeadlineExceeded) || c.hasExpired(time.Now()) || c.state.Load() == stateClosed {
+			return connectionEnds
+		}
+		if parked.park(c) {
+			return connectionParked
+		}
+		_ = c.nc.SetReadDeadline(c.expires)
 	}
-	if err != nil {
-		return false
-	}
-	c.r, c.w = 0, n
 	if !c.state.CompareAndSwap(stateIdle, stateActive) && !c.state.CompareAndSwap(stateNew, stateActive) {
-		return false
+		return connectionEnds
 	}
 	c.server.tell(c.nc, http.StateActive)
-	return true
+	return requestBegins
+}
+
+// becomeIdle bounds the wait for the next request. It returns false if there is to be none.
+func (c *conn) becomeIdle() bool {
+	limit, now := c.server.idleTimeout(), time.Now()
+	switch {
+	case c.state.Load() != stateActive: // it was parked, or the server has closed it since
+	case limit > 0:
+		c.expires = now.Add(limit)
+	default:
+		c.expires = time.Time{}
+	}
+	until := now.Add(parkAfter)
+	if limit > 0 && limit < parkFrom*parkAfter || !c.expires.IsZero() && c.expires.Before(until) {
+		until = c.expires
+	}
+	_ = c.nc.SetReadDeadline(until)
+	if !c.state.CompareAndSwap(stateActive, stateIdle) {
+		return true
+	}
+	c.server.tell(c.nc, http.StateIdle)
+	return !c.server.ending.Load()
+}
+
+// hasExpired reports whether the connection has been idle for too long.
+func (c *conn) hasExpired(now time.Time) bool { return !c.expires.IsZero() && !now.Before(c.expires) }
+
+// readFirst waits for something to read.
+func (c *conn) readFirst() (int, error) {
+	if c.lent != nil {
+		return c.lent.Read()
+	}
+	return c.readSecurely()
 }
 
 // readSecurely waits for a record of TLS with one byte as a buffer, and reads the rest of it into
@@ -323,6 +399,11 @@ func (c *conn) makeRoom() {
 // serveRequest serves the request whose head, of a size, begins the buffer. It reports whether
 // the connection can be used for another one.
 func (c *conn) serveRequest(size int) bool {
+	answered, handler := c.passThrough(size)
+	if answered {
+		c.r += size
+		return c.flushPassed()
+	}
 	x, err := c.newExchange()
 	if err != nil {
 		c.refuse(err)
@@ -355,7 +436,7 @@ func (c *conn) serveRequest(size int) bool {
 		c.lingerAfter(x)
 		return false
 	}
-	if !c.call(x) || c.hijacked {
+	if !c.call(x, handler) || c.hijacked {
 		return false
 	}
 	x.finish()
@@ -369,22 +450,17 @@ func (c *conn) serveRequest(size int) bool {
 	return true
 }
 
-// call calls the handler. It returns false if that has panicked.
-func (c *conn) call(x *exchange) (returned bool) {
+// call calls a handler, that of the server if it is nil. It returns false if that has panicked.
+func (c *conn) call(x *exchange, handler http.Handler) (returned bool) {
 	defer func() {
 		if returned {
 			return
 		}
-		if problem := recover(); problem != nil && problem != http.ErrAbortHandler {
-			stack := make([]byte, 64<<10)
-			stack = stack[:runtime.Stack(stack, false)]
-			c.server.logf("http: panic serving %v: %v\n%s", c.remote, problem, stack)
-		}
+		c.logPanic(recover())
 		x.abandon()
 	}()
-	handler := c.server.Std.Handler
 	if handler == nil {
-		handler = http.DefaultServeMux
+		handler = c.server.handler()
 	}
 	if r := x.request; r.Method == http.MethodOptions && r.RequestURI == "*" && !c.server.Std.DisableGeneralOptionsHandler {
 		answerOptions(x) // as net/http does
@@ -393,6 +469,16 @@ func (c *conn) call(x *exchange) (returned bool) {
 	}
 	x.ctx.end()
 	return true
+}
+
+// logPanic logs what the goroutine has panicked with, unless that is nil or the end that a handler wants.
+func (c *conn) logPanic(problem any) {
+	if problem == nil || problem == http.ErrAbortHandler {
+		return
+	}
+	stack := make([]byte, 64<<10)
+	stack = stack[:runtime.Stack(stack, false)]
+	c.server.logf("http: panic serving %v: %v\n%s", c.remote, problem, stack)
 }
 
 // answerOptions answers a request for the options of the server as a whole (RFC 9110, section

@@ -10,6 +10,8 @@
 //   - A Content-Length of the handler's that is no number is left out, and not sent.
 //   - If a body is malformed or breaks off, the answer says that the connection ends.
 //
+// A handler that is a passthrough.Handler is offered small requests first, of which no http.Request is made.
+//
 // Connections that turn out to be for HTTP/2 are handed to another server, with all bytes that
 // were read.
 package edge

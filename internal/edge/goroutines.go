@@ -1,46 +1,36 @@
 package edge
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
 // A goroutine begins with a small stack. What serves a request needs more, and to copy the stack
 // when it grows is a tenth of the work for a connection with one request. So a goroutine that has
 // served a connection waits for another one.
 
-// job is a connection that a server has to serve.
-type job struct {
-	server *Server
-	conn   net.Conn
-}
-
-// waiting hands jobs to goroutines that wait for one. They belong to no server.
-var waiting = make(chan job)
+// waiting hands connections to goroutines that wait for one. They belong to no server.
+var waiting = make(chan *conn)
 
 // patientFor is how long a goroutine waits for another connection.
 const patientFor = time.Second
 
-// Start has c served, for which CanServe has returned true, and returns at once.
-func (s *Server) Start(c net.Conn) {
-	j := job{s, c}
+// start has c served, and returns at once.
+func start(c *conn) {
 	select {
-	case waiting <- j:
+	case waiting <- c:
 	default:
-		go work(j)
+		go work(c)
 	}
 }
 
-// work serves j and what comes after it.
-func work(j job) {
+// work serves c and what comes after it.
+func work(c *conn) {
 	patience := time.NewTimer(0)
 	defer patience.Stop()
 	for {
-		j.server.Serve(j.conn)
-		j = job{} // which is not to be kept by who waits
+		c.serve()
+		c = nil // which is not to be kept by who waits
 		patience.Reset(patientFor)
 		select {
-		case j = <-waiting:
+		case c = <-waiting:
 		case <-patience.C:
 			return
 		}

@@ -26,12 +26,15 @@ type exchange struct {
 	writer
 }
 
+// blank is what requests are made from.
+var blank = new(http.Request)
+
 // newExchange makes an exchange of the head in the buffers.
 func (c *conn) newExchange() (*exchange, error) {
 	head := &c.buf.head
 	x := &exchange{conn: c}
-	x.ctx.Context, x.ctx.conn = c.base.Context(), c
-	r := c.base.WithContext(&x.ctx) // there is no other way to set the context
+	x.ctx.Context, x.ctx.conn = c.ctx, c
+	r := blank.WithContext(&x.ctx) // there is no other way to set the context
 	x.request = r
 	x.writer.contentLength = -1
 	text := c.text(head)
@@ -54,7 +57,7 @@ func (c *conn) newExchange() (*exchange, error) {
 		values = make([]string, len(head.Fields))
 	}
 	for i, f := range head.Fields {
-		name := canonical(f.Name)
+		name := http1.CanonicalName(f.Name)
 		value := takeText(&text, f.Value)
 		switch name {
 		case "Host":
@@ -206,36 +209,6 @@ func isPlain(target string) bool {
 var methods = map[string]string{
 	"GET": "GET", "HEAD": "HEAD", "POST": "POST", "PUT": "PUT", "PATCH": "PATCH", "DELETE": "DELETE", "OPTIONS": "OPTIONS",
 }
-
-// canonical returns the canonical form of the name of a field, without an allocation for those
-// that most requests have.
-func canonical(name []byte) string {
-	if known, ok := names[string(name)]; ok {
-		return known
-	}
-	return http.CanonicalHeaderKey(string(name))
-}
-
-// names has the canonical forms of names, in the two spellings that most clients use.
-var names = func() map[string]string {
-	m := make(map[string]string)
-	for _, name := range []string{
-		"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Access-Control-Request-Headers",
-		"Access-Control-Request-Method", "Authorization", "Cache-Control", "Cdn-Loop", "Cf-Connecting-Ip", "Cf-Ipcountry",
-		"Cf-Ray", "Cf-Visitor", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Date", "Dnt",
-		"Expect", "Forwarded", "From", "Host", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
-		"If-Unmodified-Since", "Keep-Alive", "Origin", "Pragma", "Priority", "Proxy-Connection", "Purpose", "Range", "Referer",
-		"Sec-Ch-Ua", "Sec-Ch-Ua-Mobile", "Sec-Ch-Ua-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site",
-		"Sec-Fetch-User", "Sec-Gpc", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol",
-		"Sec-Websocket-Version", "Te", "Traceparent", "Tracestate", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Upgrade-Insecure-Requests", "User-Agent", "Via", "X-Amzn-Trace-Id", "X-Csrf-Token", "X-Forwarded-For",
-		"X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Real-Ip", "X-Request-Id", "X-Request-Start",
-		"X-Requested-With",
-	} {
-		m[name], m[strings.ToLower(name)] = name, name
-	}
-	return m
-}()
 
 // expects100 reports whether a request wants to be told to go on (RFC 9110, section 10.1.1).
 func expects100(h http.Header) bool {

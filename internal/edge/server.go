@@ -44,13 +44,10 @@ func below(c net.Conn) (*clientconn.Conn, bool) {
 	return socket, ok
 }
 
-// Serve serves c, for which CanServe has returned true, and returns when that is over.
-func (s *Server) Serve(c net.Conn) {
+// Start has c served, for which CanServe has returned true, and returns at once.
+func (s *Server) Start(c net.Conn) {
 	socket, _ := below(c)
-	conn := newConn(s, c, socket)
-	s.track(conn)
-	s.tell(c, http.StateNew)
-	conn.serve()
+	start(newConn(s, c, socket))
 }
 
 func (s *Server) track(c *conn) {
@@ -131,7 +128,11 @@ func (s *Server) closeIdle() int {
 	left := len(s.conns)
 	s.mu.Unlock()
 	for _, c := range idle {
-		_ = c.nc.Close()
+		if parked.take(c) {
+			c.end()
+		} else {
+			_ = c.nc.Close() // and its goroutine ends it
+		}
 	}
 	return left
 }
@@ -142,6 +143,13 @@ func (s *Server) logf(format string, args ...any) {
 	} else {
 		log.Printf(format, args...)
 	}
+}
+
+func (s *Server) handler() http.Handler {
+	if s.Std.Handler != nil {
+		return s.Std.Handler
+	}
+	return http.DefaultServeMux
 }
 
 // headTimeout is how long a client has for a head, from its first byte; 0 is for ever.

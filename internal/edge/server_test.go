@@ -36,6 +36,18 @@ func TestConnectionsAreKept(t *testing.T) {
 	c.ends()
 }
 
+// RFC 9112, section 9.3: who wants the end gets it, whatever else it says.
+func TestCloseEndsAConnectionOfHTTP10(t *testing.T) {
+	for _, fields := range []string{"Connection: close, keep-alive\r\n", "Connection: keep-alive\r\nConnection: close\r\n"} {
+		c := serve(t, true, hello).dial()
+		c.send("GET /a HTTP/1.0\r\n" + fields + "\r\n")
+		if resp, _ := c.answer("GET"); resp.Header["Connection"] != nil {
+			t.Errorf("to %q, the answer has %q", fields, resp.Header["Connection"])
+		}
+		c.ends()
+	}
+}
+
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	c := serve(t, true, hello).dial()
 	var requests strings.Builder

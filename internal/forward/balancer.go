@@ -15,7 +15,8 @@ var policies = map[api.LoadBalancing]policy{
 // pick chooses the upstream for a request, of those that are not in tried. Targets
 // that are not failing come first, and among those the one that the client has
 // been with before, if it is to stick to it. If all were tried, it returns nil. A request that
-// reads goes to a read target, if there is one that is not failing.
+// reads goes to a read target, if there is one that is not failing. x may be nil if r has neither read targets
+// nor sticky clients.
 func (r *Release) pick(x *exchange, tried []*upstream) *upstream {
 	if len(r.upstreams) == 1 && len(tried) == 0 {
 		return r.upstreams[0]

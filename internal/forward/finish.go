@@ -85,8 +85,16 @@ func (r *Release) Refused(in *http.Request, from *Sender, status int) {
 	}
 }
 
-// conclude counts how a request has ended.
+// conclude counts how a request has ended, and tells the judge.
 func (r *Release) conclude(in *http.Request, from *Sender, o Outcome) {
+	r.tally(o)
+	if judge := r.judge.Load(); judge != nil {
+		(*judge)(in, from, o)
+	}
+}
+
+// tally counts how a request has ended.
+func (r *Release) tally(o Outcome) {
 	counts := r.outcomes.Load()
 	if counts == nil {
 		r.outcomes.CompareAndSwap(nil, new(Outcomes))
@@ -98,9 +106,6 @@ func (r *Release) conclude(in *http.Request, from *Sender, o Outcome) {
 	}
 	if o.Took > 0 {
 		counts.took[bucketOf(o.Took)].Add(1)
-	}
-	if judge := r.judge.Load(); judge != nil {
-		(*judge)(in, from, o)
 	}
 }
 

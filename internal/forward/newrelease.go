@@ -24,6 +24,7 @@ func (f *Forwarder) NewRelease(s api.Spec) *Release {
 		r.plain = r.plain && t.Scheme == "http"
 		r.upstreams = append(r.upstreams, newUpstream(t, r))
 	}
+	r.passes = r.passesThrough()
 	return r
 }
 

@@ -6,7 +6,7 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/parachute-proxy/parachute/internal/transport"
+	"github.com/parachute-proxy/parachute/internal/sockio"
 )
 
 // readiness waits for a connection to have something to read, without a buffer to
@@ -32,7 +32,7 @@ func newReadiness(conn net.Conn) *readiness {
 
 // somethingArrived reports whether a read of a socket would not have to wait.
 func somethingArrived(fd uintptr) bool {
-	_, err := transport.Peek(fd)
+	_, err := sockio.TryPeek(int(fd))
 	return err != syscall.EAGAIN
 }
 

@@ -39,6 +39,8 @@ type Release struct {
 	logged *LoggedFields
 	// plain says that no target is reached by the standard library's transport.
 	plain bool
+	// passes says that its requests may be passed through.
+	passes bool
 
 	// requests counts the requests in flight and carries drainingBit, so that
 	// one atomic add both counts a request and learns whether it may go on.

@@ -16,11 +16,31 @@ import (
 // could not be reached. A request that may have been seen is repeated once, and only if
 // its method allows that: on another target, or on the same when that is back.
 func (r *Release) roundTrip(x *exchange, out *http.Request) (*http.Response, error) {
+	if x.from.Begun != nil {
+		return r.resume(x, out)
+	}
 	u := r.pick(x, nil)
 	x.enterUpstream(u)
 	x.nameTarget(out, u)
 	x.beginAttempt()
 	resp, err := u.transport.RoundTrip(out)
+	x.endAttempt()
+	if err == nil {
+		return resp, nil
+	}
+	return r.repeat(x, out, u, err)
+}
+
+// resume goes on with a request that was to be passed through.
+func (r *Release) resume(x *exchange, out *http.Request) (resp *http.Response, err error) {
+	u, passed := x.from.Begun.upstream, x.from.Begun.passed
+	x.upstream = u // which counts it already
+	x.sentAt = x.from.Begun.At
+	if passed != nil {
+		resp, err = u.transport.(*transport.Transport).Resume(out, &passed.exchange)
+	} else {
+		resp, err = u.transport.RoundTrip(out)
+	}
 	x.endAttempt()
 	if err == nil {
 		return resp, nil

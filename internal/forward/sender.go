@@ -31,6 +31,8 @@ type Sender struct {
 	TargetHeader string
 	// Record, if not nil, is filled in when the request ends.
 	Record *Record
+	// Begun, if not nil, is what has been begun of the request, which was to be passed through.
+	Begun *Begun
 }
 
 // ByTLS reports whether the client that in comes from came by TLS, to us or to a trusted

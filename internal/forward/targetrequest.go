@@ -112,6 +112,9 @@ func (x *exchange) describe(h http.Header) {
 	}
 	if len(h["X-Request-Start"]) == 0 || len(h["X-Request-Id"]) == 0 {
 		start, id := startAndID(x.from.Began)
+		if sent := x.from.Begun.sentID(); sent != "" {
+			id = sent
+		}
 		setAbsent("X-Request-Start", start)
 		setAbsent("X-Request-Id", id)
 	}
@@ -135,14 +138,25 @@ func EnsureRequestID(h http.Header, began time.Time) string {
 	return id
 }
 
-// startAndID returns when the request began as "t=" and milliseconds, which is how
-// monitoring agents read X-Request-Start, and a random request id of 128 bits. The
-// id is to be unique, not secret.
+// startAndID returns what appendStart and appendID append, with one allocation for both.
 func startAndID(began time.Time) (start, id string) {
-	b := make([]byte, 0, 48)
-	b = append(b, "t="...)
-	b = strconv.AppendInt(b, began.UnixMilli(), 10)
+	b := appendStart(make([]byte, 0, 48), began)
 	n := len(b)
+	s := string(appendID(b))
+	return s[:n], s[n:]
+}
+
+// appendStart appends when a request began as "t=" and milliseconds, which is how monitoring agents
+// read X-Request-Start.
+func appendStart(b []byte, began time.Time) []byte {
+	return strconv.AppendInt(append(b, "t="...), began.UnixMilli(), 10)
+}
+
+// requestIDSize is the length of a request id of ours.
+const requestIDSize = 26
+
+// appendID appends a random request id of 128 bits. It is to be unique, not secret.
+func appendID(b []byte) []byte {
 	const digits = "abcdefghijklmnopqrstuvwxyz234567" // RFC 4648, section 6
 	for range 2 {
 		for bits, random := 0, rand.Uint64(); bits < 65; bits += 5 {
@@ -150,8 +164,7 @@ func startAndID(began time.Time) (start, id string) {
 			random >>= 5
 		}
 	}
-	s := string(b)
-	return s[:n], s[n:]
+	return b
 }
 
 // requestTarget returns the request target for the target: that of the client, less

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 
 	"golang.org/x/net/http2"
@@ -113,8 +114,10 @@ func (c *h2Conn) tell() {
 	_, _ = c.Conn.Write(firstGoAway) // if it fails, so does the server's next frame
 }
 
-// Write implements [net.Conn].
+// Write implements [net.Conn]. The server writes when it has no other frame. While the others have their turn,
+// more answers of the connection may come about, which then go into the next record of TLS together.
 func (c *h2Conn) Write(p []byte) (written int, err error) {
+	runtime.Gosched()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.due && len(p) > 0 {

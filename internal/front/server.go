@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/edge"
+	"github.com/parachute-proxy/parachute/internal/passthrough"
 )
 
 // server serves connections that have the same settings, whichever config they came by.
@@ -89,6 +90,17 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.TLS = revealTLS(r.Context())
 	}
 	s.front.current.Load().std.Handler.ServeHTTP(w, r)
+}
+
+// PassThrough implements [passthrough.Handler].
+func (s *server) PassThrough(r *passthrough.Request) (answered bool, next http.Handler) {
+	if s.polite.Load() || r.TLS == nil && s.front.revealed.Load() {
+		return false, nil
+	}
+	if h, ok := s.front.current.Load().std.Handler.(passthrough.Handler); ok {
+		return h.PassThrough(r)
+	}
+	return false, nil
 }
 
 // connContext is the config's.

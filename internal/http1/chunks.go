@@ -58,6 +58,9 @@ type Chunks struct {
 // Reset lets another body begin. Room for trailers is kept, so the old Trailers are not valid any more.
 func (c *Chunks) Reset() { *c = Chunks{Trailers: c.Trailers[:0], section: c.section[:0]} }
 
+// Plain reports whether nothing but content has come so far: no extension, and no trailer.
+func (c *Chunks) Plain() bool { return c.extensions == 0 && len(c.Trailers) == 0 }
+
 // Next takes bytes from the beginning of src. n is how many they are, and data is the part of src[:n] that
 // is content. The error is [io.EOF] when the body has ended, with its last byte counted in n;
 // [ErrIncomplete] if all of src is taken and there is neither content nor the end; and an [*Error] if the

@@ -253,19 +253,27 @@ func (r *Request) length(value []byte) error {
 	if r.ContentLength >= 0 {
 		return errLengths
 	}
-	const digits = 18 // more do not fit into an int64
-	if len(value) == 0 || len(value) > digits {
+	n, ok := parseLength(value)
+	if !ok {
 		return errLength
-	}
-	n := int64(0)
-	for _, c := range value {
-		if c < '0' || c > '9' {
-			return errLength
-		}
-		n = n*10 + int64(c-'0')
 	}
 	r.ContentLength = n
 	return nil
+}
+
+// parseLength reads a number of bytes: digits alone (RFC 9110, section 8.6).
+func parseLength(value []byte) (n int64, ok bool) {
+	const digits = 18 // more do not fit into an int64
+	if len(value) == 0 || len(value) > digits {
+		return 0, false
+	}
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
 }
 
 // coding reads a Transfer-Encoding. The only one that is known is chunked. What is malformed is refused

@@ -93,6 +93,7 @@ func (e *Engine) carry(v *visitor, w http.ResponseWriter, r *http.Request, relea
 		v.tell(w)
 		v.client.Waited = v.hasWaited
 		err := release.Forward(w, r, prefix, v.client)
+		v.client.Begun = nil
 		switch {
 		case errors.Is(err, forward.ErrMoved):
 		case errors.Is(err, forward.ErrBrokenOff):

@@ -25,7 +25,10 @@ type conn struct {
 	idleSince time.Time
 	// uses counts exchanges.
 	uses int
-	ctx  context.Context
+	// ctx is the context of the exchange; nil while that is passed through.
+	ctx context.Context
+	// broken is what reads fail with that resume what has failed.
+	broken error
 	// onWait, if not nil, is called when a read has to wait: at once if eager is
 	// set, else when that takes long.
 	onWait func()
@@ -148,7 +151,7 @@ const maxInformational = 1000
 // first. It is for br.
 func (c *conn) Read(p []byte) (int, error) {
 	mayWait := c.onWait == nil || !c.eager && c.watch.unhook == nil
-	for {
+	for c.broken == nil {
 		n, err := c.socket.read(p, mayWait)
 		switch {
 		case n > 0:
@@ -156,11 +159,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		case err == errWouldWait:
 			c.onWait()
 			mayWait = true
+		case c.ctx == nil && (err == errUnwritten || errors.Is(err, os.ErrDeadlineExceeded)):
+			return 0, errLost
 		case err == errUnwritten:
-			c.watch.arm(c.ctx)
-			request := c.socket.request
-			c.socket.request, c.socket.wrote = nil, true
-			if err := c.write(c.ctx, request); err != nil {
+			if err := c.writeRest(); err != nil {
 				return 0, err
 			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -174,6 +176,15 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	return 0, c.broken
+}
+
+// writeRest writes what the target has not taken at once of a request without a body.
+func (c *conn) writeRest() error {
+	c.watch.arm(c.ctx)
+	request := c.socket.request
+	c.socket.request, c.socket.wrote = nil, true
+	return c.write(c.ctx, request)
 }
 
 // write writes to the target, which may not stop taking it for longer than its

@@ -8,6 +8,8 @@ import (
 	"net"
 	"runtime"
 	"syscall"
+
+	"github.com/parachute-proxy/parachute/internal/sockio"
 )
 
 // socket reads from a connection, and knows two things that [net.Conn] does not:
@@ -79,7 +81,7 @@ func (s *socket) readPlainly(p []byte, mayWait bool) (int, error) {
 // the read that finds nothing, which every read begins with, is our look at the
 // connection.
 func (s *socket) tryRead(fd uintptr) bool {
-	s.n, s.err = retryInterrupted(syscall.Read, int(fd), s.buf)
+	s.n, s.err = sockio.TryRead(int(fd), s.buf)
 	switch {
 	case s.err == nil && s.n == 0:
 		s.err = io.EOF
@@ -101,7 +103,7 @@ func (s *socket) tryRead(fd uintptr) bool {
 // tryWrite writes the request and reports whether there is no answer to wait for.
 func (s *socket) tryWrite(fd int) bool {
 	for len(s.request) > 0 {
-		n, err := retryInterrupted(syscall.Write, fd, s.request)
+		n, err := sockio.TryWrite(fd, s.request)
 		if n > 0 {
 			s.wrote = true
 			s.request = s.request[n:]
@@ -124,7 +126,7 @@ func (s *socket) tryWrite(fd int) bool {
 // more; but while the others have their turn, an application that is quick may have answered.
 func (s *socket) tryAnswer(fd int) bool {
 	runtime.Gosched()
-	s.n, s.err = retryInterrupted(syscall.Read, fd, s.buf)
+	s.n, s.err = sockio.TryRead(fd, s.buf)
 	if s.err == nil && s.n == 0 {
 		s.err = io.EOF
 	}
@@ -137,26 +139,6 @@ func (s *socket) quiet() bool {
 		return true
 	}
 	var err error
-	rawErr := s.raw.Control(func(fd uintptr) { _, err = Peek(fd) })
+	rawErr := s.raw.Control(func(fd uintptr) { _, err = sockio.TryPeek(int(fd)) })
 	return rawErr == nil && err == syscall.EAGAIN
-}
-
-// Peek looks at the first byte that has arrived on a socket, without taking it or
-// waiting for it. It returns 0 at the end of what the other side has sent, and
-// [syscall.EAGAIN] if nothing has arrived.
-func Peek(fd uintptr) (int, error) {
-	var one [1]byte
-	return retryInterrupted(func(fd int, p []byte) (int, error) {
-		n, _, err := syscall.Recvfrom(fd, p, syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return n, err
-	}, int(fd), one[:])
-}
-
-func retryInterrupted(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
-	for {
-		n, err := call(fd, p)
-		if err != syscall.EINTR {
-			return max(n, 0), err
-		}
-	}
 }

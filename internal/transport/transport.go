@@ -96,21 +96,24 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidRequest, err)
 	}
 	defer out.release()
+	return t.exchange(req, out, nil)
+}
+
+// exchange sends out, which was made of req, and again if that is safe. If begun is not nil, it is a
+// connection on which that has been sent.
+func (t *Transport) exchange(req *http.Request, out *outgoing, begun *conn) (*http.Response, error) {
 	ctx := req.Context()
 	now := time.Now()
 	for fresh, lost := false, false; ; now = time.Now() {
-		c, err := t.connection(ctx, out, now, fresh)
-		if err != nil {
+		c, resp, err := t.attempt(ctx, out, begun, now, fresh)
+		if c == nil {
 			if !out.written {
 				out.unread()
 			}
 			closeBody(req)
 			return nil, err
 		}
-		if c.uses == 0 {
-			now = time.Now() // dialling took its time
-		}
-		resp, err := c.roundTrip(ctx, out, now)
+		begun = nil
 		if err == nil {
 			return resp, nil
 		}
@@ -136,6 +139,24 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		// tried on one of them again.
 		fresh = out.written
 	}
+}
+
+// attempt makes one attempt, on begun if that is not nil, and returns the connection; nil if there is none.
+func (t *Transport) attempt(ctx context.Context, out *outgoing, begun *conn, now time.Time, fresh bool) (*conn, *http.Response, error) {
+	if begun != nil {
+		begun.ctx = ctx
+		resp, err := begun.resume(out)
+		return begun, resp, err
+	}
+	c, err := t.connection(ctx, out, now, fresh)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.uses == 0 {
+		now = time.Now() // dialling took its time
+	}
+	resp, err := c.roundTrip(ctx, out, now)
+	return c, resp, err
 }
 
 // connection returns a connection for a request: a pooled one, unless there is

@@ -32,7 +32,7 @@ var layers = map[string]layer{
 	"internal/argv0":       {why: "it has to be initialised before net/http, as what asks it has"},
 	"internal/version":     {why: "it is read by everyone"},
 	"internal/transport": {
-		ours:    []string{"internal/descriptors"},
+		ours:    []string{"internal/descriptors", "internal/http1", "internal/sockio"},
 		outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/sys"},
 		why:     "the transport carries HTTP to one target and knows nothing of services",
 	},
@@ -41,15 +41,16 @@ var layers = map[string]layer{
 		outside: []string{"golang.org/x/sys"},
 		why:     "it keeps bytes, whatever they are",
 	},
+	"internal/sockio":    {why: "sockets are read from and written to, whoever has them"},
 	"internal/errorpage": {why: "pages are made of what they are told"},
 	"internal/boundary":  {why: "it only looks at bytes"},
 	"internal/forward": {
-		ours:    []string{"internal/api", "internal/boundary", "internal/descriptors", "internal/errorpage", "internal/spool", "internal/transport"},
+		ours:    []string{"internal/api", "internal/boundary", "internal/descriptors", "internal/errorpage", "internal/http1", "internal/passthrough", "internal/sockio", "internal/spool", "internal/transport"},
 		outside: []string{"golang.org/x/net", "golang.org/x/sys"},
 		why:     "the data plane carries requests to the release that it is given, and asks nobody which one that is",
 	},
 	"internal/proxy": {
-		ours:    []string{"internal/analysis", "internal/api", "internal/errorpage", "internal/forward", "internal/spool"},
+		ours:    []string{"internal/analysis", "internal/api", "internal/errorpage", "internal/forward", "internal/passthrough", "internal/spool"},
 		outside: []string{"golang.org/x/net", "go.uber.org/zap"},
 		why:     "the engine does not know its host: it declares what it needs as interfaces",
 	},
@@ -59,8 +60,8 @@ var layers = map[string]layer{
 		why:     "proxies decide together by a protocol, wherever the decisions are kept",
 	},
 	"internal/fleet/fleettest": {
-		ours: []string{"internal/api", "internal/fleet", "internal/proxy"},
-		why:  "it tests the stores of a fleet, whatever they keep things in",
+		ours: []string{"internal/api", "internal/fleet", "internal/forward", "internal/proxy"},
+		why:  "it tests the stores of a fleet, whatever they keep things in, by proxies that get requests",
 	},
 	"internal/fleetstorage": {
 		ours: []string{"internal/api", "internal/fleet"},
@@ -83,14 +84,15 @@ var layers = map[string]layer{
 		why:  "commands are clients of the API: what they show is what the API says",
 	},
 	"internal/clientconn": {
-		ours: []string{"internal/transport"},
+		ours: []string{"internal/http1", "internal/passthrough", "internal/sockio"},
 		host: true,
 		why:  "it works between a client's socket and Caddy's server, and knows nothing of services",
 	},
-	"internal/http1":        {why: "heads of requests are parsed by whoever reads them"},
+	"internal/http1":        {why: "heads are parsed by whoever reads them"},
 	"internal/http1/corpus": {why: "it is data for tests"},
+	"internal/passthrough":  {ours: []string{"internal/http1"}, why: "it is what a server and the forwarding hand each other"},
 	"internal/edge": {
-		ours: []string{"internal/clientconn", "internal/http1"},
+		ours: []string{"internal/clientconn", "internal/http1", "internal/passthrough", "internal/sockio"},
 		host: true,
 		why:  "it serves connections of clientconn, and knows nothing of services",
 	},
@@ -99,7 +101,7 @@ var layers = map[string]layer{
 		why:     "packets are passed on by the ids of their connections, whatever is in them",
 	},
 	"internal/front": {
-		ours: []string{"internal/edge", "internal/packets"},
+		ours: []string{"internal/edge", "internal/packets", "internal/passthrough"},
 		host: true,
 		why:  "it keeps sockets and connections for Caddy's servers, and knows nothing of services",
 	},
@@ -138,7 +140,7 @@ var layers = map[string]layer{
 	".": {
 		ours: []string{
 			"internal/api", "internal/argv0", "internal/certs", "internal/cli", "internal/client", "internal/clientconn", "internal/descriptors", "internal/errorpage", "internal/extendedconnect",
-			"internal/fleet", "internal/fleetstorage", "internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/kamal", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
+			"internal/fleet", "internal/fleetstorage", "internal/forward", "internal/front", "internal/handlers", "internal/handoff", "internal/http1", "internal/kamal", "internal/passthrough", "internal/proxy", "internal/run", "internal/spool", "internal/version", "internal/webhook",
 		},
 		host: true,
 		why:  "the root joins the parts with Caddy",
