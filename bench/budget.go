@@ -22,17 +22,22 @@ var budgets = []budget{
 	ratioTo("nginx", "get/new", "CPU time of a small GET with a new connection", 1.3),
 	ratioTo("caddy", "get/new", "the same", 0.55),
 	ratioTo("nginx", "tls/h1", "CPU time of a small GET over TLS", 1.15),
+	ratioTo("nginx", "tls/new", "CPU time of a small GET with a new connection over TLS", 1.5),
+	{
+		What: "the same", Limit: "at most that of the best other program in Go", Scenario: "tls/new",
+		measure: bestBudget(cpuPerRequest, "caddy", "kamal-proxy"),
+	},
 	ratioTo("caddy", "tls/h2", "CPU time of a small GET over HTTP/2", 0.40),
 	ratioTo("kamal-proxy", "tls/h2", "the same", 0.60),
 	ratioTo("nginx", "log/64", "CPU time of a small GET with the access log", 1.5),
 	ratioTo("caddy", "handlers/64", "CPU time of a small GET with handlers, with the same directives", 0.75),
 	{
 		What: "CPU time of a 1 MiB response", Limit: "at most that of the best peer", Scenario: "response/1m",
-		measure: bestBudget(cpuPerRequest),
+		measure: bestBudget(cpuPerRequest, "caddy", "kamal-proxy", "nginx", "haproxy"),
 	},
 	{
 		What: "CPU time of a 1 MiB upload", Limit: "at most that of the best peer", Scenario: "upload/1m",
-		measure: bestBudget(cpuPerRequest),
+		measure: bestBudget(cpuPerRequest, "caddy", "kamal-proxy", "nginx", "haproxy"),
 	},
 	{
 		What: "99th percentile of the latency at half load", Limit: "at most 1.25 of nginx", Scenario: "latency/half",
@@ -41,6 +46,14 @@ var budgets = []budget{
 	{
 		What: "memory of an idle WebSocket", Limit: "at most that of nginx", Scenario: "websocket/idle",
 		measure: ratioBudget("nginx", webSocketMemory, 1),
+	},
+	{
+		What: "memory of an idle connection", Limit: "less than 6 KiB", Scenario: "idle/plain",
+		measure: valueBudget(idleMemory, 6),
+	},
+	{
+		What: "memory of an idle connection over TLS", Limit: "less than 14 KiB", Scenario: "idle/tls",
+		measure: valueBudget(idleMemory, 14),
 	},
 	{
 		What: "memory at rest, one service", Limit: "less than 30 MiB", Scenario: "memory/rest",
@@ -93,16 +106,13 @@ func ratioBudget(peer string, m Metric, limit float64) func(*Report, *Comparison
 	}
 }
 
-// bestBudget bounds what parachute needs by what the best peer needs.
-func bestBudget(m Metric) func(*Report, *Comparison) (string, bool, bool) {
-	return func(r *Report, c *Comparison) (string, bool, bool) {
+// bestBudget bounds what parachute needs by what the best of some peers needs.
+func bestBudget(m Metric, peers ...string) func(*Report, *Comparison) (string, bool, bool) {
+	return func(_ *Report, c *Comparison) (string, bool, bool) {
 		worst, best := math.Inf(-1), ""
-		for _, p := range r.Peers {
-			if p.Name == parachute || p.Name == parachuteOld {
-				continue
-			}
-			if ratio, ok := c.Ratio(p.Name, m); ok && ratio > worst {
-				worst, best = ratio, p.Name
+		for _, p := range peers {
+			if ratio, ok := c.Ratio(p, m); ok && ratio > worst {
+				worst, best = ratio, p
 			}
 		}
 		return fmt.Sprintf("%.2f of %s", worst, best), worst <= 1, best != ""
@@ -113,7 +123,7 @@ func bestBudget(m Metric) func(*Report, *Comparison) (string, bool, bool) {
 func valueBudget(m Metric, limit float64) func(*Report, *Comparison) (string, bool, bool) {
 	return func(_ *Report, c *Comparison) (string, bool, bool) {
 		value, ok := c.Median(parachute, m)
-		return fmt.Sprintf("%.0f %s", value, m.Table.Unit), value < limit, ok
+		return fmt.Sprintf("%.*f %s", m.Table.Digits, value, m.Table.Unit), value < limit, ok
 	}
 }
 

@@ -20,6 +20,7 @@ func latencyAtHalfLoad(connections int, request load.Request) *Scenario {
 	return &Scenario{
 		Name:    "latency/half",
 		Title:   "small GET at the same load",
+		Floored: true,
 		Metrics: []Metric{p50, p99, cpuPerRequest},
 		Prepare: func(ctx context.Context, e *Environment, proxies []*peer.Proxy) (string, error) {
 			slowest := math.Inf(1) // requests per second

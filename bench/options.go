@@ -27,6 +27,8 @@ type Options struct {
 	Parachute string // path of the binary
 	Baseline  string // path of another binary, or empty
 	// RunFlags and BaselineFlags are flags of run for the two of them, with spaces between.
+	// Floor has the program of the directory floor take part.
+	Floor         bool
 	RunFlags      string
 	BaselineFlags string
 
@@ -49,6 +51,7 @@ func parseOptions(args []string) (Options, error) {
 	flags.Uint64Var(&o.Seed, "seed", rand.Uint64N(1e6), "seed of the order of the proxies within a round")
 	flags.StringVar(&o.Parachute, "parachute", "../bin/parachute", "the parachute `binary`")
 	flags.StringVar(&o.Baseline, "baseline", "", "another parachute `binary` to measure as well, as parachute-old")
+	flags.BoolVar(&o.Floor, "floor", false, "measure as well the least that a program with Go's servers needs for a small request (see floor/main.go)")
 	flags.StringVar(&o.RunFlags, "run-flags", "", "more `flags` that parachute is run with, such as '--edge on'")
 	flags.StringVar(&o.BaselineFlags, "baseline-flags", "", "more `flags` that parachute-old is run with")
 	flags.StringVar(&o.JSON, "json", "", "write all samples to this `file`")

@@ -17,6 +17,7 @@ import (
 const (
 	parachute    = "parachute"
 	parachuteOld = "parachute-old"
+	floor        = "floor"
 )
 
 // errRequestsFailed is returned when everything has been measured, but not
@@ -121,16 +122,18 @@ func findPeers(ctx context.Context, e *Environment, report *Report, out io.Write
 	if e.Baseline != "" {
 		candidates = append(candidates, peer.Parachute{Label: parachuteOld, Binary: e.Baseline, Flags: e.BaselineFlags})
 	}
-	kamal := peer.Kamal{Binary: e.path("kamal-proxy")}
-	for _, p := range []peer.Peer{peer.Caddy{Binary: e.Parachute}, kamal, peer.Nginx{}, peer.HAProxy{}} {
+	for _, p := range []peer.Peer{peer.Caddy{Binary: e.Parachute}, peer.Kamal{Binary: e.path("kamal-proxy")}, peer.Nginx{}, peer.HAProxy{}} {
 		if e.Peers.MatchString(p.Name()) {
 			candidates = append(candidates, p)
 		}
 	}
+	if e.Floor {
+		candidates = append(candidates, peer.Floor{Binary: e.path("floor")})
+	}
 	var peers []peer.Peer
 	for _, p := range candidates {
-		if p == kamal {
-			if err := kamal.Build(ctx); err != nil {
+		if b, ok := p.(builder); ok {
+			if err := b.Build(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -147,6 +150,11 @@ func findPeers(ctx context.Context, e *Environment, report *Report, out io.Write
 		peers = append(peers, p)
 	}
 	return peers, nil
+}
+
+// builder is a peer that the benchmark builds.
+type builder interface {
+	Build(ctx context.Context) error
 }
 
 // versionTimeout bounds how long a proxy may take to say its version.

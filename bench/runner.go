@@ -30,7 +30,7 @@ func (r *runner) compare(ctx context.Context, s *Scenario) (*Comparison, error) 
 	c := newComparison(s)
 	var peers []peer.Peer
 	for _, p := range r.peers {
-		if (p.Deploys() || !s.DeployOnly) && (s.Directives == "" || slices.Contains(withDirectives, p.Name())) {
+		if (p.Deploys() || !s.DeployOnly) && (s.Directives == "" || slices.Contains(withDirectives, p.Name())) && (s.Floored || p.Name() != floor) {
 			peers = append(peers, p)
 		}
 	}

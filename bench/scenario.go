@@ -17,7 +17,9 @@ type Scenario struct {
 	AccessLog  bool // proxies log every request
 	DeployOnly bool // only proxies that can be deployed to take part
 	// Directives of a Caddyfile that requests pass: only parachute and Caddy take part.
-	Directives  string
+	Directives string
+	// Floored says that all requests are those that the floor can answer.
+	Floored     bool
 	PartOfQuick bool // runs with -quick
 	Isolation   Isolation
 
@@ -60,13 +62,14 @@ var (
 	throughputTable = &Table{Title: "Throughput on one core", Unit: "requests/s", MoreIsBetter: true}
 	latencyTable    = &Table{Title: "Latency", Unit: "µs"}
 	webSocketTable  = &Table{Title: "Memory per idle WebSocket", Unit: "KiB", Digits: 1}
+	idleTable       = &Table{Title: "Memory per idle connection", Unit: "KiB", Digits: 1}
 	memoryTable     = &Table{Title: "Memory of the processes", Unit: "MiB", Digits: 1}
 	restTable       = &Table{Title: "CPU without any requests", Unit: "% of a core", Digits: 2}
 	deployTable     = &Table{Title: "Time of a deploy", Unit: "ms", Digits: 1}
 	listTable       = &Table{Title: "Time of a list of all services", Unit: "ms", Digits: 1}
 
 	tables = []*Table{
-		cpuTable, throughputTable, latencyTable, webSocketTable, memoryTable, restTable, deployTable, listTable,
+		cpuTable, throughputTable, latencyTable, webSocketTable, idleTable, memoryTable, restTable, deployTable, listTable,
 	}
 )
 
@@ -84,6 +87,7 @@ var (
 	p50             = Metric{Key: "p50_us", Table: latencyTable, Row: "median"}
 	p99             = Metric{Key: "p99_us", Table: latencyTable, Row: "99th percentile"}
 	webSocketMemory = Metric{Key: "kib_per_websocket", Table: webSocketTable}
+	idleMemory      = Metric{Key: "kib_per_connection", Table: idleTable}
 	memory          = Metric{Key: "memory_mib", Table: memoryTable}
 	cpuAtRest       = Metric{Key: "rest_percent", Table: restTable}
 	deployTime      = Metric{Key: "deploy_ms", Table: deployTable}

@@ -97,6 +97,9 @@ func TestNobodyThere(t *testing.T) {
 	if _, err := OpenWebSockets(t.Context(), server, "a", upstream.WebSocket, 10); err == nil {
 		t.Error("WebSockets to nobody")
 	}
+	if _, err := OpenIdle(t.Context(), server, 10, Request{Path: upstream.Small, WantLength: upstream.SmallSize}); err == nil {
+		t.Error("connections to nobody")
+	}
 }
 
 func TestOpenLoop(t *testing.T) {
@@ -167,5 +170,22 @@ func TestWebSockets(t *testing.T) {
 	}
 	if err := ws.Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestIdleConnectionsAreOpenUntilTheyAreClosed(t *testing.T) {
+	idle, err := OpenIdle(t.Context(), startUpstream(t), 50, Request{Path: upstream.Small, WantLength: upstream.SmallSize})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(idle.open) != 50 {
+		t.Errorf("%d are open", len(idle.open))
+	}
+	if err := idle.Check(); err != nil {
+		t.Error(err)
+	}
+	idle.Close()
+	if err := idle.Check(); err == nil {
+		t.Error("closed connections are answered")
 	}
 }

@@ -139,12 +139,8 @@ func (l *Open) user(server Server, message []byte, want int64) {
 		}
 		if err == nil {
 			var again bool
-			_ = c.conn.SetDeadline(time.Now().Add(timeout))
-			if _, err = c.conn.Write(message); err == nil {
-				again, err = c.receive(want)
-			}
-			if !again {
-				c.conn.Close()
+			if again, err = c.exchange(message, want); !again {
+				c.Close()
 				c = nil
 			}
 		}

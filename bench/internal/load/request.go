@@ -79,6 +79,18 @@ func dial(server Server) (*client, error) {
 	return &client{conn: conn, in: wire.NewReader(conn, responseBuffer)}, nil
 }
 
+// Close closes the connection.
+func (c *client) Close() { _ = c.conn.Close() }
+
+// exchange sends a request, and is receive for the response. It takes no longer than timeout.
+func (c *client) exchange(message []byte, wantLength int64) (again bool, err error) {
+	_ = c.conn.SetDeadline(time.Now().Add(timeout))
+	if _, err := c.conn.Write(message); err != nil {
+		return false, err
+	}
+	return c.receive(wantLength)
+}
+
 // receive reads a response and checks it. It reports whether the connection can
 // be used again.
 func (c *client) receive(wantLength int64) (again bool, err error) {

@@ -2,9 +2,7 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/parachute-proxy/parachute/integration/rig"
@@ -15,52 +13,11 @@ type WebSockets struct {
 	open []*rig.WebSocket
 }
 
-// opening is how many WebSockets are opened at the same time.
-const opening = 32
-
 // OpenWebSockets opens n WebSockets and sends one message over each and back, so
 // that both directions have been in use.
 func OpenWebSockets(ctx context.Context, server Server, host, path string, n int) (*WebSockets, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var (
-		ws     WebSockets
-		mu     sync.Mutex // guards ws and failed
-		failed error
-		work   = make(chan struct{})
-		users  sync.WaitGroup
-	)
-	for range min(n, opening) {
-		users.Go(func() {
-			for range work {
-				s, err := openWebSocket(server, host, path)
-				mu.Lock()
-				if err != nil {
-					failed = errors.Join(failed, err)
-					cancel()
-				} else {
-					ws.open = append(ws.open, s)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for range n {
-		select {
-		case work <- struct{}{}:
-		case <-ctx.Done():
-		}
-	}
-	close(work)
-	users.Wait()
-	if failed == nil {
-		failed = ctx.Err()
-	}
-	if failed != nil {
-		ws.Close()
-		return nil, failed
-	}
-	return &ws, nil
+	all, err := openAll(ctx, n, func() (*rig.WebSocket, error) { return openWebSocket(server, host, path) })
+	return &WebSockets{all}, err
 }
 
 // Check sends one more message over each, and fails if one of them does not come
@@ -75,11 +32,7 @@ func (ws *WebSockets) Check() error {
 }
 
 // Close closes all of them.
-func (ws *WebSockets) Close() {
-	for _, s := range ws.open {
-		s.Close()
-	}
-}
+func (ws *WebSockets) Close() { closeAll(ws.open) }
 
 func openWebSocket(server Server, host, path string) (*rig.WebSocket, error) {
 	s, err := rig.DialWebSocket(server.Addr, host, path)
