@@ -98,7 +98,8 @@ func (call apiCall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	thisProcess.serve(call, e, w, r)
 }
 
-func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
+func listServices(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
+	share := fleetShares(r.Context())
 	w.Header().Set("Content-Type", api.MediaJSON)
 	// One by one: ten thousand services are megabytes.
 	out := bufio.NewWriterSize(w, 64<<10)
@@ -107,6 +108,7 @@ func listServices(e *proxy.Engine, w http.ResponseWriter, _ *http.Request) {
 		if i > 0 {
 			_ = out.WriteByte(',')
 		}
+		s.Proxies = share(s.Name)
 		if b, err := json.Marshal(s); err == nil { // it has no way to fail
 			_, _ = out.Write(b)
 		}
@@ -119,6 +121,7 @@ func getService(e *proxy.Engine, w http.ResponseWriter, r *http.Request) {
 	status, err := e.Service(r.PathValue("service"))
 	if err == nil {
 		w.Header().Set("ETag", `"`+status.Generation+`"`)
+		status.Proxies = fleetShares(r.Context())(status.Name)
 	}
 	answer(w, status, err)
 }

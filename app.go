@@ -20,7 +20,6 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/certs"
-	"github.com/parachute-proxy/parachute/internal/fleet"
 	"github.com/parachute-proxy/parachute/internal/forward"
 	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/handlers"
@@ -75,8 +74,8 @@ type App struct {
 	Fleet *Fleet `json:"fleet,omitempty"`
 
 	engine *proxy.Engine
-	// agent takes part in the fleet; nil without one.
-	agent        *fleet.Agent
+	// member is the part that the proxy takes in the fleet, if there is one.
+	member       membership
 	certificates *certs.Manager
 	// fronts are the listeners of the config that share connections with other configs.
 	fronts *front.Config
@@ -212,9 +211,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.key, a.engine, a.certificates, a.agent = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates, shared.(sharedEngine).member.agent
+	a.key, a.engine, a.certificates, a.member = key, shared.(sharedEngine).Engine, shared.(sharedEngine).certificates, shared.(sharedEngine).member
 	a.closeStreams = sync.OnceFunc(a.shutdown)
-	return registerMetrics(ctx, a.engine, a.agent)
+	return registerMetrics(ctx, a.engine, a.member.agent)
 }
 
 // Start begins to watch the health of services and makes the API answer for this
@@ -235,8 +234,10 @@ func (a *App) Start() error {
 	}
 	a.attach()
 	a.engine.Start()
-	if a.agent != nil {
-		a.agent.Start()
+	if thisProcess.is(following) {
+		a.member.warm() // the process that it takes over from takes part up to then
+	} else {
+		a.member.start()
 	}
 	go removeLeftovers(a.store.storage)
 	running.add(a)

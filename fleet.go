@@ -91,9 +91,36 @@ func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logg
 // leaveTimeout bounds how long a proxy that stops waits for what it applies, before it says goodbye.
 const leaveTimeout = 2 * time.Second
 
-// leave has the fleet, if there is one, go on without this proxy.
-func (m membership) leave() {
+// start has this process take part.
+func (m membership) start() {
 	if m.agent != nil {
+		m.agent.Start()
+	}
+}
+
+// warmTimeout bounds how long a process that takes over boots longer to reach what its fleet meets in.
+const warmTimeout = 5 * time.Second
+
+// warm gets ready for start.
+func (m membership) warm() {
+	if m.agent != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), warmTimeout)
+		defer cancel()
+		m.agent.Warm(ctx)
+	}
+}
+
+// leave has the fleet, if there is one, go on without this proxy. It says no goodbye if another process of the proxy takes part.
+func (m membership) leave() {
+	switch {
+	case m.agent == nil:
+	case thisProcess.is(following):
+		m.agent.Stop()
+	default:
+		if caddy.Exiting() {
+			// Those that this process has taken over from were told to end when it was, and may have requests yet.
+			tell{thisProcess}.all().AwaitEnd(leaveTimeout)
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 		defer cancel()
 		if err := m.agent.Leave(ctx); err != nil {
@@ -105,13 +132,76 @@ func (m membership) leave() {
 	}
 }
 
-// currentAgent returns what takes part in the fleet; nil without one.
-func currentAgent() *fleet.Agent {
-	if a := running.current(); a != nil {
-		return a.agent
+// suspend has this process take no part any more, since the next one is about to. It returns what that one is to know.
+func (m membership) suspend() (standing []byte) {
+	defer fleet.Seat.Give() // which a storage for certificates may have without a fleet
+	if m.agent == nil {
+		return nil
+	}
+	s := m.agent.Suspend(thisProcess.number())
+	standing, err := json.Marshal(s)
+	if err != nil {
+		m.logger.Error("the next process does not learn what this one is in the fleet, and joins it anew", zap.Error(err))
+		return []byte("{}")
+	}
+	return standing
+}
+
+// resume has this process take part again, since the next one has failed.
+func (m membership) resume() {
+	if err := fleet.Seat.Take(); err != nil {
+		thisProcess.log().Warn("what this proxy runs for its fleet does not run yet; it is tried again", zap.Error(err))
+	}
+	if m.agent != nil {
+		m.agent.Resume()
+	}
+}
+
+// succeed gets this process ready to take part in the place of the one before. Its standing is nil if it was in no fleet, or
+// has died: then this process joins as after a start.
+func (m membership) succeed(standing []byte) error {
+	switch {
+	case m.agent == nil && standing != nil:
+		return errors.New("the running process is part of a fleet, and this one is not: stop the proxy, and start it anew")
+	case standing != nil:
+		var s fleet.Standing
+		if err := json.Unmarshal(standing, &s); err != nil {
+			return fmt.Errorf("reading the standing in the fleet: %w", err)
+		}
+		if err := m.agent.Adopt(s); err != nil {
+			return err
+		}
+	}
+	if err := fleet.Seat.Take(); err != nil {
+		return fmt.Errorf("running what this proxy runs for its fleet: %w", err)
 	}
 	return nil
 }
+
+// living tells which of the processes live that this one has taken over from.
+func (m membership) living(generations []int) {
+	if m.agent != nil {
+		m.agent.Living(generations)
+	}
+}
+
+// ended tells that a process has ended that this one has taken over from.
+func (m membership) ended(one api.ProcessIdentity) {
+	if m.agent != nil {
+		m.agent.Ended(one.Generation)
+	}
+}
+
+// currentMembership is how this process takes part in a fleet.
+func currentMembership() membership {
+	if a := running.current(); a != nil {
+		return a.member
+	}
+	return membership{}
+}
+
+// currentAgent returns what takes part in the fleet; nil without one.
+func currentAgent() *fleet.Agent { return currentMembership().agent }
 
 // withFleet calls call with the agent. Without a fleet, it answers 404.
 func withFleet(w http.ResponseWriter, call func(*fleet.Agent)) {
@@ -121,6 +211,14 @@ func withFleet(w http.ResponseWriter, call func(*fleet.Agent)) {
 		return
 	}
 	call(agent)
+}
+
+// fleetShares returns what tells how many proxies of the fleet serve a service; nil without a fleet.
+func fleetShares(ctx context.Context) func(service string) *api.FleetShare {
+	if agent := currentAgent(); agent != nil {
+		return agent.Shares(ctx)
+	}
+	return func(string) *api.FleetShare { return nil }
 }
 
 func fleetStatus(_ *proxy.Engine, w http.ResponseWriter, _ *http.Request) {

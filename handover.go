@@ -40,7 +40,7 @@ func (h handover) Offer() (handoff.Offer, error) {
 	if h.phase != leading {
 		return handoff.Offer{}, errors.New("it follows another process")
 	}
-	offer := handoff.Offer{Generation: h.generation, Followers: h.followers.Controls()}
+	offer := handoff.Offer{Generation: h.generation, Followers: h.followers.All()}
 	if followers := offer.Followers; len(followers) >= maxLingering {
 		return handoff.Offer{}, fmt.Errorf("%d processes from upgrades before still have clients; wait until one has ended, or choose a shorter --linger", len(followers))
 	}
@@ -58,17 +58,19 @@ func (h handover) Offer() (handoff.Offer, error) {
 	return offer, nil
 }
 
-// Freeze has this process decide nothing any more.
-func (h handover) Freeze() {
+// Freeze has this process decide nothing any more, and take no part in its fleet.
+func (h handover) Freeze() (standing []byte) {
 	h.become(frozen)
 	if e := running.engine(); e != nil {
 		e.Follow()
 	}
+	return currentMembership().suspend()
 }
 
 // Thaw has it decide again.
 func (h handover) Thaw() {
 	h.log().Warn("the process that was to take over has failed; this one goes on")
+	currentMembership().resume()
 	h.decide()
 }
 
@@ -94,9 +96,10 @@ func (h handover) TakeBack() {
 	h.handedOver = make(chan struct{})
 	h.mu.Unlock()
 	// What that one has stored counts, even if it had no time to tell of it.
-	if err := h.Refresh(); err != nil {
+	if err := h.refresh(); err != nil {
 		h.log().Error("what is stored cannot be read; the services stay as they are", zap.Error(err))
 	}
+	currentMembership().resume()
 	h.decide()
 	resumeSockets()
 	h.announce(api.Event{Kind: api.EventTakenBack})

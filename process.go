@@ -2,6 +2,7 @@ package parachute
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/client"
+	"github.com/parachute-proxy/parachute/internal/fleet"
 	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/handoff"
 	"github.com/parachute-proxy/parachute/internal/version"
@@ -124,13 +126,24 @@ func (p *process) untilHandover(ctx context.Context) (context.Context, context.C
 }
 
 // Follow implements [run.Plugin], as do the methods below.
-func (p *process) Follow() { p.become(following) }
+func (p *process) Follow() {
+	fleet.Seat.Give()
+	p.become(following)
+}
 
 // refreshTimeout bounds how long it takes to read what another process has stored last.
 const refreshTimeout = 10 * time.Second
 
-// Refresh makes the services what is stored.
-func (p *process) Refresh() error {
+// Refresh makes the services what is stored, and takes the place of the process before in the fleet.
+func (p *process) Refresh(standing []byte) error {
+	if err := p.refresh(); err != nil {
+		return fmt.Errorf("reading what is stored: %w", err)
+	}
+	return currentMembership().succeed(standing)
+}
+
+// refresh makes the services what is stored.
+func (p *process) refresh() error {
 	e := running.engine()
 	if e == nil {
 		return nil
@@ -153,10 +166,14 @@ func (p *process) Lead(from api.ProcessIdentity, followers *handoff.Followers) e
 	if e := running.engine(); e != nil {
 		e.Lead()
 	}
+	member := currentMembership()
+	member.start()
 	p.announce(api.Event{Kind: api.EventUpgraded, From: &from})
 	followers.OnEnd(func(one api.ProcessIdentity) {
+		member.ended(one)
 		p.announce(api.Event{Kind: api.EventProcessEnded, Process: &one, Followed: !p.is(leading)})
 	})
+	member.living(followers.Generations()) // one may have ended before that
 	return nil
 }
 

@@ -28,8 +28,6 @@ func (p *process) upgrade(ctx context.Context) (api.Process, error) {
 	switch {
 	case server == nil:
 		return api.Process{}, errors.New("it was not started by parachute run, or has no socket to hand over at")
-	case currentAgent() != nil:
-		return api.Process{}, errors.New("a proxy of a fleet is not upgraded in place; restart the proxies one after the other")
 	case endsContainer(os.Getpid(), os.Getppid(), firstProcess()):
 		return api.Process{}, errors.New("its container would end with it; start another container with run --takeover")
 	}

@@ -67,3 +67,37 @@ func TestFleetDeploysTogetherAndGoesOnWithoutADeadProxy(t *testing.T) {
 	})
 	waitFor(t, "it is part of the fleet", func() bool { return strings.Count(run(t, proxies[1], "fleet").Stdout, " live ") == 3 })
 }
+
+// Proxies that share a storage are upgraded one after the other. No request is lost, and deploys by the new process and by the
+// others are done at once.
+func TestFleetOnAStorageIsUpgraded(t *testing.T) {
+	shared := t.TempDir()
+	var proxies []*rig.Proxy
+	for _, name := range []string{"proxy-1", "proxy-2"} {
+		proxies = append(proxies, startProxy(t, "--storage", shared, "--fleet", "storage", "--fleet-name", name, "--fleet-dir", filepath.Join(t.TempDir(), name)))
+	}
+	for _, p := range proxies {
+		waitFor(t, "all proxies", func() bool { return strings.Count(run(t, p, "fleet").Stdout, " live ") == 2 })
+	}
+	if r := run(t, proxies[0], "deploy", startExample(t, "first").Addr, "--service", "web"); r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	var loads []*rig.Load
+	for _, p := range proxies {
+		loads = append(loads, rig.StartLoad(p.Addr(), 1, 5*time.Millisecond))
+	}
+	for i, p := range proxies {
+		upgrade(t, p)
+		for _, by := range []*rig.Proxy{p, proxies[1-i]} {
+			if r := run(t, by, "deploy", startExample(t, "next").Addr, "--service", "web", "--stream-timeout", "1s"); r.Code != 0 {
+				t.Errorf("after the upgrade of proxy-%d: %s", i+1, r.Stderr)
+			}
+		}
+	}
+	for i, load := range loads {
+		load.Stop()
+		if n, failed := load.Requests(); failed > 0 {
+			t.Errorf("proxy-%d: %d of %d requests failed: %v", i+1, failed, n, load.Errors())
+		}
+	}
+}

@@ -114,16 +114,6 @@ func wantLineup(t *testing.T, p *rig.Proxy, active, candidate, standby int) (s a
 	return s
 }
 
-// wantRun runs a command that has to end with a code.
-func wantRun(t *testing.T, p *rig.Proxy, code int, args ...string) rig.Result {
-	t.Helper()
-	r := run(t, p, args...)
-	if r.Code != code {
-		t.Fatalf("parachute %s: exit %d, want %d\n%s%s", strings.Join(args, " "), r.Code, code, r.Stdout, r.Stderr)
-	}
-	return r
-}
-
 // A bad release under every kind of request: it is taken back within moments, the old one
 // serves again, and but for the answers of the bad release itself, nothing is lost.
 func TestBadReleaseIsTakenBack(t *testing.T) {

@@ -95,9 +95,16 @@ func clusterAddress(server string) (host string, port int, err error) {
 // urls returns the addresses for the client.
 func (a address) urls() string { return a.join(a.servers) }
 
-// urlsFrom is urls with one of the servers first.
+// urlsFrom is urls with one of the servers first, and urlsUpTo with one of them last.
 func (a address) urlsFrom(first string) string {
-	return a.join(append([]string{first}, slices.DeleteFunc(slices.Clone(a.servers), func(s string) bool { return s == first })...))
+	return a.join(append([]string{first}, a.without(first)...))
+}
+
+func (a address) urlsUpTo(last string) string { return a.join(append(a.without(last), last)) }
+
+// without returns the servers but for one.
+func (a address) without(server string) []string {
+	return slices.DeleteFunc(slices.Clone(a.servers), func(s string) bool { return s == server })
 }
 
 func (a address) join(servers []string) string {

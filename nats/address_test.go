@@ -2,13 +2,17 @@ package nats
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"github.com/parachute-proxy/parachute/internal/fleet/fleettest"
 )
 
 func TestAddressHasServersUserAndBucket(t *testing.T) {
@@ -22,6 +26,9 @@ func TestAddressHasServersUserAndBucket(t *testing.T) {
 	if got := a.urlsFrom("10.0.0.2:5222"); !strings.HasPrefix(got, "nats://u:p%40ss@10.0.0.2:5222,") || strings.Count(got, "10.0.0.2") != 1 {
 		t.Error(got)
 	}
+	if got := a.urlsUpTo("10.0.0.2:5222"); !strings.HasSuffix(got, ",nats://u:p%40ss@10.0.0.2:5222") || strings.Count(got, "10.0.0.2") != 1 {
+		t.Error(got)
+	}
 }
 
 func TestConfigsThatCannotWorkAreRefused(t *testing.T) {
@@ -32,7 +39,7 @@ func TestConfigsThatCannotWorkAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for want, f := range map[string]Fleet{
+	for want, f := range map[string]Connection{
 		"does not begin with nats://":        {URL: "http://a"},
 		"is not the address of a server":     {URL: "nats://u:secret@a,,b"},
 		"is not the name of a bucket":        {URL: "nats://a/b.c"},
@@ -47,7 +54,7 @@ func TestConfigsThatCannotWorkAreRefused(t *testing.T) {
 		"so that the servers have one":       {URL: "nats://a:64000", Server: "a:64000", SecretFile: secret},
 		"is not the address of a server, su": {URL: "nats://", Server: ""},
 	} {
-		if err := f.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "u:secret") {
+		if err := f.check(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "u:secret") {
 			t.Errorf("got the error %v instead of one with %q", err, want)
 		}
 	}
@@ -55,6 +62,7 @@ func TestConfigsThatCannotWorkAreRefused(t *testing.T) {
 
 // Whoever has another secret is not let in, and does not believe the servers of the fleet.
 func TestProxyWithAnotherSecretIsNotPartOfTheFleet(t *testing.T) {
+	t.Parallel() // it waits more than it computes
 	s := newServers(t, 1)
 	s.start(t)
 	other := s.config
@@ -62,12 +70,60 @@ func TestProxyWithAnotherSecretIsNotPartOfTheFleet(t *testing.T) {
 	if err := os.WriteFile(other.SecretFile, []byte(strings.Repeat("o", minSecret)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, config := range map[string]Fleet{"another secret": other, "no secret": {URL: s.config.URL}} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	for name, config := range map[string]Fleet{"another secret": other, "no secret": {Connection{URL: s.config.URL}}} {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, err := open(t, config, "intruder", "").Look(ctx)
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), "tls") && !strings.Contains(err.Error(), "certificate") && !strings.Contains(err.Error(), "TLS") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// Each error says why the servers are not reached, also if some are down and one says why.
+func TestServersThatAreNotReachedAreSaidToBeForAReason(t *testing.T) {
+	t.Parallel() // it waits more than it computes
+	address := ownNATS(t)
+	_, up, _ := strings.Cut(address, "@")
+	down := newServers(t, 2).addrs
+	for want, url := range map[string]string{
+		"authorization": "nats://u:wrong@" + down[0] + "," + up + "," + down[1],
+		"refused":       "nats://" + down[0] + "," + down[1],
+	} {
+		b := open(t, Fleet{Connection{URL: url}}, want, "")
+		first, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, _ = b.Look(first) // by when every server was tried
+		cancel()
+		for range 5 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, err := b.Look(ctx)
+			cancel()
+			if err == nil || !strings.Contains(strings.ToLower(err.Error()), want) {
+				t.Errorf("got the error %v instead of one with %q", err, want)
+			}
+		}
+	}
+}
+
+// A password that was changed at the one end first does not need the proxies to be restarted.
+func TestPasswordThatIsRefusedIsTriedAgain(t *testing.T) {
+	t.Parallel() // it waits more than it computes
+	s := startNATS(t, natsserver.RANDOM_PORT, "before")
+	port := s.Addr().(*net.TCPAddr).Port
+	b := open(t, Fleet{Connection{URL: fmt.Sprintf("nats://u:after@127.0.0.1:%d", port)}}, "early", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // many attempts
+	_, err := b.Look(ctx)
+	cancel()
+	if err == nil || !strings.Contains(err.Error(), "Authorization") {
+		t.Errorf("got the error %v", err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	startNATS(t, port, "after")
+	fleettest.Await(t, "the password is taken", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := b.Look(ctx)
+		return err == nil
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,8 +23,12 @@ type bucket struct {
 	name string
 	// keeps says that it is on disk, and must not be made anew once it was used.
 	keeps bool
+	// history is how many values of a key it has. Those of a bucket with one can have an end (TTL).
+	history int64
 	// replicas is on how many servers it is.
 	replicas int
+	// created is when NATS has made it; zero if any bucket with the name will do.
+	created time.Time
 }
 
 func (b bucket) stream() string { return "KV_" + b.name }
@@ -44,11 +49,10 @@ func (b bucket) make(ctx context.Context) error {
 	config := jetstream.StreamConfig{
 		Name: b.stream(), Description: "The fleet of parachute", Subjects: []string{b.subject(">")},
 		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, Replicas: b.replicas, MaxMsgs: -1, MaxBytes: -1,
+		MaxMsgsPerSubject: b.history, AllowMsgTTL: b.history == 1,
 	}
-	if b.keeps {
-		config.Storage, config.MaxMsgsPerSubject = jetstream.FileStorage, 5
-	} else {
-		config.Storage, config.MaxMsgsPerSubject, config.AllowMsgTTL = jetstream.MemoryStorage, 1, true
+	if !b.keeps {
+		config.Storage = jetstream.MemoryStorage
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
@@ -60,6 +64,15 @@ func (b bucket) make(ctx context.Context) error {
 		return fmt.Errorf("making the bucket %s: %w", b.name, err)
 	}
 	return nil
+}
+
+// find asks NATS for the stream of the bucket. One that was made anew in its place is not it.
+func (b bucket) find(ctx context.Context) (jetstream.Stream, error) {
+	stream, err := b.js.Stream(ctx, b.stream())
+	if err == nil && !b.created.IsZero() && !stream.CachedInfo().Created.Equal(b.created) {
+		return nil, jetstream.ErrStreamNotFound
+	}
+	return stream, err
 }
 
 // put writes a value, and returns the number of its message. Its errors, other than a conflict, mean that it may
@@ -86,9 +99,18 @@ func (b bucket) publish(ctx context.Context, m *nats.Msg, opts ...jetstream.Publ
 
 // read asks the leader of the bucket for a value; nil if there is none.
 func (b bucket) read(ctx context.Context, key string) ([]byte, error) {
+	m, err := b.last(ctx, key)
+	if m == nil {
+		return nil, err
+	}
+	return m.Data, nil
+}
+
+// last asks the leader of the bucket for the newest message of a key; nil if it has no value.
+func (b bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	stream, err := b.js.Stream(ctx, b.stream())
+	stream, err := b.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,21 +118,42 @@ func (b bucket) read(ctx context.Context, key string) ([]byte, error) {
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && isDeletion(m.Header) {
 		return nil, nil
 	}
+	return m, err
+}
+
+// keys returns those that a pattern matches, in which > stands for one or more tokens.
+func (b bucket) keys(ctx context.Context, pattern string) (keys []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
+	defer cancel()
+	stream, err := b.find(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return m.Data, nil
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(b.subject(pattern)))
+	if err != nil {
+		return nil, err
+	}
+	for subject := range info.State.Subjects {
+		key, _ := strings.CutPrefix(subject, b.subject(""))
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 // purge removes what a key had up to a message, and leaves no trace of it.
 func (b bucket) purge(ctx context.Context, key string, number uint64) error {
+	return b.purgeAll(ctx, key, jetstream.WithPurgeSequence(number+1))
+}
+
+// purgeAll removes what the keys have that a pattern matches, and leaves no trace of it.
+func (b bucket) purgeAll(ctx context.Context, pattern string, opts ...jetstream.StreamPurgeOpt) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	stream, err := b.js.Stream(ctx, b.stream())
 	if err != nil {
 		return err
 	}
-	return stream.Purge(ctx, jetstream.WithPurgeSubject(b.subject(key)), jetstream.WithPurgeSequence(number+1))
+	return stream.Purge(ctx, append(opts, jetstream.WithPurgeSubject(b.subject(pattern)))...)
 }
 
 // errNoAnswer means that a request has got no answer in time. It may have had its effect.
@@ -132,7 +175,7 @@ func isConflict(err error) bool {
 }
 
 // token makes a name one that a key can have as one of its tokens: what is no letter, digit,
-// hyphen or underscore becomes its code.
+// hyphen or underscore becomes its code. Different names become different tokens.
 func token(name string) string {
 	var b strings.Builder
 	for _, c := range []byte(name) {
@@ -144,4 +187,26 @@ func token(name string) string {
 		}
 	}
 	return b.String()
+}
+
+// untoken returns the name that [token] has made one of.
+func untoken(t string) (string, error) {
+	var b strings.Builder
+	for t != "" {
+		if t[0] != '=' {
+			b.WriteByte(t[0])
+			t = t[1:]
+			continue
+		}
+		if len(t) < 3 {
+			return "", fmt.Errorf("%q ends within a code", t)
+		}
+		code, err := strconv.ParseUint(t[1:3], 16, 8)
+		if err != nil {
+			return "", err
+		}
+		b.WriteByte(byte(code))
+		t = t[3:]
+	}
+	return b.String(), nil
 }

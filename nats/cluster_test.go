@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -147,7 +148,7 @@ func TestBucketThatIsMadeAnewIsNotTakenForAnEmptyFleet(t *testing.T) {
 	if _, err := b.Propose(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	c, err := b.link.connect(t.Context())
+	c, err := b.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,4 +164,27 @@ func TestBucketThatIsMadeAnewIsNotTakenForAnEmptyFleet(t *testing.T) {
 	if _, err := b.Propose(t.Context(), p); !errors.Is(err, errLost) {
 		t.Error(err)
 	}
+}
+
+// A process that is to run the server of its proxy again tries until another process has let go of the port.
+func TestServerIsTakenBackWhenItsPortIsFree(t *testing.T) {
+	t.Parallel() // it waits more than it computes
+	alone := newServers(t, 1)
+	all := alone.start(t)
+	l := all[0].link
+	l.Rise()
+	other, err := net.Listen("tcp", alone.addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Sit(); !isPortTaken(err) {
+		t.Errorf("%v", err)
+	}
+	other.Close()
+	fleettest.Await(t, "the server runs again", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := all[0].Look(ctx)
+		return err == nil
+	})
 }

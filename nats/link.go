@@ -3,7 +3,6 @@ package nats
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,11 +10,12 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/fleet"
 )
 
-// link is how this proxy reaches NATS. It begins with the first call of connect.
+// link is how this proxy reaches NATS. It begins with the first call of dial.
 type link struct {
 	address address
 	// secret makes the certificates by which the proxies know each other; nil for a NATS of the user's.
@@ -25,14 +25,11 @@ type link struct {
 	// name is that of the proxy, dir where its server keeps its data.
 	name, dir string
 	logger    *zap.Logger
-	// heard is called for each key that comes.
-	heard func(key string)
+	// said is what a server has said last for which it is not connected to, and unreached why another one was not reached.
+	said, unreached atomic.Pointer[reason]
 
-	// connecting holds one token, for whoever connects, and guards made: a connection whose buckets
-	// may not have been reached yet.
-	connecting chan struct{}
-	made       *connection
-	current    atomic.Pointer[connection]
+	// leave has nobody tell the link any more that this process is to run the server, or not.
+	leave func()
 
 	// mu guards what follows.
 	mu     sync.Mutex
@@ -40,56 +37,14 @@ type link struct {
 	// runs is the server of this proxy, and nc the connection, once there is one.
 	runs *natsserver.Server
 	nc   *nats.Conn
-}
-
-// connection is a link that has reached NATS once. It connects again by itself.
-type connection struct {
-	nc *nats.Conn
-	// decisions are on disk, the moment is in memory; see [store].
-	decisions, moment *replica
+	// tries says that somebody tries to start a server in the place of one that has failed.
+	tries bool
 }
 
 func newLink(a address, s *secret, server, name, dir string, logger *zap.Logger) *link {
-	return &link{address: a, secret: s, server: server, name: name, dir: dir, logger: logger, connecting: make(chan struct{}, 1)}
-}
-
-// connect returns the connection, and makes it if there is none.
-func (l *link) connect(ctx context.Context) (*connection, error) {
-	if c := l.current.Load(); c != nil {
-		return c, nil
-	}
-	select {
-	case l.connecting <- struct{}{}:
-		defer func() { <-l.connecting }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if c := l.current.Load(); c != nil {
-		return c, nil
-	}
-	nc, err := l.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if l.made == nil {
-		js, err := jetstream.New(nc)
-		if err != nil {
-			return nil, err
-		}
-		replicas := l.replicas(nc)
-		l.made = &connection{
-			nc:        nc,
-			decisions: newReplica(bucket{js: js, name: l.address.bucket, keeps: true, replicas: replicas}, nc, l.heard),
-			moment:    newReplica(bucket{js: js, name: l.address.bucket + "-moment", replicas: replicas}, nc, l.heard),
-		}
-	}
-	for _, r := range []*replica{l.made.decisions, l.made.moment} {
-		if err := r.sync(ctx); err != nil {
-			return nil, err
-		}
-	}
-	l.current.Store(l.made)
-	return l.made, nil
+	l := &link{address: a, secret: s, server: server, name: name, dir: dir, logger: logger}
+	l.leave = fleet.Seat.Add(l)
+	return l
 }
 
 // replicas returns on how many servers the buckets are.
@@ -103,15 +58,39 @@ func (l *link) replicas(nc *nats.Conn) int {
 	return 1
 }
 
-// dial starts the server of this proxy, if it has one, and connects to NATS.
+// reason is why there is no connection.
+type reason struct {
+	err error
+	at  time.Time
+}
+
+// reasonAge is how long a reason counts: by then, every server is tried again.
+const reasonAge = 10 * time.Second
+
+// note keeps a reason.
+func note(r *atomic.Pointer[reason], err error) { r.Store(&reason{err, time.Now()}) }
+
+// newest returns a reason that counts; nil if there is none.
+func newest(r *atomic.Pointer[reason]) error {
+	if why := r.Load(); why != nil && time.Since(why.at) < reasonAge {
+		return why.err
+	}
+	return nil
+}
+
+// dial starts the server of this proxy, if it has one, and connects to NATS. Its error says why the servers were not
+// reached: what one has said, if one was reached.
 func (l *link) dial(ctx context.Context) (*nats.Conn, error) {
 	nc, err := l.start()
 	if err != nil {
 		return nil, err
 	}
 	for !nc.IsConnected() {
+		if err := nc.LastError(); err != nil {
+			note(&l.said, err) // the client forgets it when it tries the next server
+		}
 		if err := sleep(ctx, 20*time.Millisecond); err != nil {
-			return nil, cmp.Or(nc.LastError(), err)
+			return nil, cmp.Or(newest(&l.said), newest(&l.unreached), err)
 		}
 	}
 	return nc, nil
@@ -124,12 +103,14 @@ func (l *link) start() (*nats.Conn, error) {
 	if l.closed {
 		return nil, nats.ErrConnectionClosed
 	}
-	if l.server != "" && l.runs == nil {
-		s, err := startServer(l.address, l.server, l.secret, l.name, l.dir, l.logger, func() { go l.replaceServer() })
-		if err != nil {
-			return nil, fmt.Errorf("starting the NATS server of this proxy: %w", err)
+	if !l.tries {
+		err := l.serve()
+		if isPortTaken(err) {
+			l.logger.Error("the NATS server of this proxy has failed, and is started again", zap.Error(err))
+			go l.replaceServer()
+		} else if err != nil {
+			return nil, err
 		}
-		l.runs = s
 	}
 	if l.nc == nil {
 		nc, err := l.begin()
@@ -141,26 +122,85 @@ func (l *link) start() (*nats.Conn, error) {
 	return l.nc, nil
 }
 
+// serve starts the server of this proxy, if this process is to run it and it does not run. mu must be held.
+func (l *link) serve() error {
+	if l.closed || l.server == "" || l.runs != nil || !fleet.Seat.Has() {
+		return nil
+	}
+	s, err := startServer(l.address, l.server, l.secret, l.name, l.dir, l.logger, func() { go l.replaceServer() })
+	if err != nil {
+		return fmt.Errorf("starting the NATS server of this proxy: %w", err)
+	}
+	l.runs = s
+	return nil
+}
+
 // serverPause is how long a server that has failed is not started again.
 const serverPause = time.Second
 
 // replaceServer ends the server of this proxy, which has failed, as when its port is taken, and starts another one.
 func (l *link) replaceServer() {
 	l.mu.Lock()
-	if l.runs != nil && !l.closed {
+	isTried := l.tries
+	l.tries = true
+	l.endServer()
+	l.mu.Unlock()
+	if isTried {
+		return
+	}
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tries = false
+	}()
+	for {
+		time.Sleep(serverPause)
+		l.mu.Lock()
+		err := l.serve()
+		l.mu.Unlock()
+		if err == nil {
+			return
+		}
+		l.logger.Error("the fleet has one NATS server less for now", zap.Error(err))
+	}
+}
+
+// endServer ends the server of this proxy, if it runs. mu must be held.
+func (l *link) endServer() {
+	if l.runs != nil {
 		l.runs.Shutdown()
 		l.runs.WaitForShutdown()
 		l.runs = nil
 	}
-	l.mu.Unlock()
-	for {
-		time.Sleep(serverPause)
-		if _, err := l.start(); err == nil || errors.Is(err, nats.ErrConnectionClosed) {
-			return
-		} else {
-			l.logger.Error("the fleet has one NATS server less for now", zap.Error(err))
-		}
+}
+
+// sitTimeout is how long the server of a process that takes over may take to start. Deploys wait meanwhile.
+const sitTimeout = 8 * time.Second
+
+// Sit implements [fleet.Occupant]: the process of this proxy that ran the server before has ended that, or has died.
+func (l *link) Sit() error {
+	if l.server == "" {
+		return nil
 	}
+	l.mu.Lock()
+	err := l.serve()
+	s := l.runs
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		go l.replaceServer()
+		return err
+	case s != nil && !s.ReadyForConnections(sitTimeout):
+		return fmt.Errorf("the NATS server of this proxy takes no connections within %s", sitTimeout)
+	}
+	return nil
+}
+
+// Rise implements [fleet.Occupant]: another process of this proxy is about to run the server. The connection goes on.
+func (l *link) Rise() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endServer()
 }
 
 // begin has the client begin to connect, and to connect again whenever the connection is lost.
@@ -168,9 +208,11 @@ func (l *link) begin() (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("parachute " + l.name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(200*time.Millisecond, 200*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(), // a NATS that refuses a password may take it later
 		nats.Timeout(requestTimeout), nats.PingInterval(requestTimeout), nats.MaxPingsOutstanding(2),
 		// What is written later than it was asked for could be older than what is there.
 		nats.ReconnectBufSize(-1),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { note(&l.unreached, err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.logger.Debug("nats", zap.Error(err)) }),
 	}
 	if l.secret != nil {
@@ -182,24 +224,25 @@ func (l *link) begin() (*nats.Conn, error) {
 	}
 	servers := l.address.urls()
 	if l.server != "" {
-		servers = l.address.urlsFrom(l.server)
+		if servers = l.address.urlsFrom(l.server); !fleet.Seat.Has() {
+			servers = l.address.urlsUpTo(l.server) // which ends before this process runs it
+		}
 		options = append(options, nats.DontRandomize())
 	}
 	return nats.Connect(servers, options...)
 }
 
-// close ends the connection and the server.
-func (l *link) close() {
+// Destruct ends the connection and the server. It implements [caddy.Destructor].
+func (l *link) Destruct() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	l.leave()
 	if l.nc != nil {
 		l.nc.Close()
 	}
-	if l.runs != nil {
-		l.runs.Shutdown()
-		l.runs.WaitForShutdown()
-	}
+	l.endServer()
+	return nil
 }
 
 // sleep returns the cause of ctx if that ends first.

@@ -31,8 +31,6 @@ type value struct {
 	data []byte
 	// revision is the number of the message that it was written with.
 	revision uint64
-	// came is when this process has got it.
-	came time.Time
 }
 
 // replica is a copy of a bucket in this process. NATS fills it by a consumer, which can be late. So
@@ -249,7 +247,7 @@ func (r *replica) take(inbox string, m *nats.Msg) {
 			if isDeletion(m.Header) {
 				delete(r.values, key)
 			} else {
-				r.values[key] = value{m.Data, meta.Sequence.Stream, time.Now()}
+				r.values[key] = value{m.Data, meta.Sequence.Stream}
 			}
 		}
 	}
@@ -289,7 +287,7 @@ func (r *replica) get(key string) (value, bool) {
 }
 
 // forget removes the values for which gone returns true. The bucket does not tell of those that have
-// been purged from it, or whose time was over.
+// been purged from it.
 func (r *replica) forget(gone func(key string, v value) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -37,6 +38,8 @@ func startServer(a address, self string, s *secret, name, dir string, logger *za
 		// By default, JetStream says that something is written up to two minutes before it is on disk.
 		SyncAlways: true,
 		NoSigs:     true,
+		// By default, each of some attempts in a second is told, for as long as another server is down.
+		ReconnectErrorReports: 60,
 	}
 	if len(a.servers) > 1 {
 		options.Cluster = natsserver.ClusterOpts{
@@ -58,9 +61,24 @@ func startServer(a address, self string, s *secret, name, dir string, logger *za
 	if err != nil {
 		return nil, err
 	}
+	// A server reads its directory before it listens. Whoever has the port has the directory, too: it may be a process
+	// of this proxy that is about to end.
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(options.Port)))
+	if err != nil {
+		return nil, &portError{err}
+	}
+	l.Close()
 	server.SetLogger(serverLog{logger.Named("nats").Sugar(), sync.OnceFunc(failed)}, false, false)
 	go server.Start()
 	return server, nil
+}
+
+// portError means that another process has the port of a server, or that this machine does not have its address.
+type portError struct{ error }
+
+func isPortTaken(err error) bool {
+	_, is := errors.AsType[*portError](err)
+	return is
 }
 
 // serverLog passes on what the server has to say.

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -26,7 +27,6 @@ import (
 // And of the bucket of the moment, which is in memory:
 //
 //	beat.PROXY     a lease
-//	ack.PLAN.PROXY an acknowledgement, for ackTTL
 //
 // mark is in both; see [replica.sync].
 const (
@@ -35,13 +35,23 @@ const (
 	prefixPlan  = "plan."
 	prefixProxy = "member."
 	prefixBeat  = "beat."
-	prefixAck   = "ack."
 )
 
-// ackTTL is how long an acknowledgement is kept: longer than any change takes.
-const ackTTL = 48 * time.Hour
+// proposal is a plan as the bucket has it.
+type proposal struct {
+	fleet.Plan
+	// Inbox is the subject at which the proxy that has proposed it takes acknowledgements. They are in no bucket: if
+	// each went to all proxies, a change among a hundred would take ten thousand messages.
+	Inbox string `json:"inbox"`
+}
 
 // index is the cell that is decided on.
+//
+// A service that was removed stays in it, as a decision without a document: some 60 bytes. A proxy that was off, or cut
+// off, learns by it that the service is removed. It is not known when the last one has: a proxy that has said
+// goodbye is no member any more, and may start again at any time with what is on its disk. Without the decision, it would
+// take the store for one that has lost its data, and [fleet.Agent.Restore] would bring the service back. Nor can
+// a proxy tell by numbers that what it has was removed long ago, because what is on its disk has no revision.
 type index struct {
 	// Revision counts the changes of the index.
 	Revision uint64          `json:"revision"`
@@ -78,8 +88,10 @@ type state struct {
 	made time.Time
 	// revision is the number of the message with the index; 0 if there is none.
 	revision uint64
-	// plans are the numbers of the messages with the plans that the index refers to, by their ids.
-	plans map[string]uint64
+	// plans are the numbers of the messages with the plans that the index refers to, and inboxes where these are
+	// acknowledged, by their ids.
+	plans   map[string]uint64
+	inboxes map[string]string
 }
 
 // isAfter reports whether a state is newer than another one.
@@ -89,8 +101,14 @@ func (s state) isAfter(other state) bool {
 
 // store is a [fleet.Store] on NATS.
 type store struct {
-	link    *link
-	changed chan struct{}
+	link           *link
+	changed, acked chan struct{}
+
+	// connecting holds one token, for whoever connects, and guards made: a connection whose buckets
+	// may not have been reached yet.
+	connecting chan struct{}
+	made       *connection
+	current    atomic.Pointer[connection]
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -99,39 +117,107 @@ type store struct {
 	// beat is the lease of this proxy as it was written last, with the number of its message.
 	beat       fleet.Lease
 	beatNumber uint64
-	// own are the plans that this proxy has proposed last, by service.
-	own map[string]string
+	// leases are those that were read last, by the key.
+	leases map[string]readLease
+	// own are the plans that this proxy has proposed last, by service, and acks what others have said of them, by plan
+	// and proxy.
+	own  map[string]string
+	acks map[string]map[string]fleet.Ack
+	// inbox is where they say so; nil before the first plan.
+	inbox *nats.Subscription
+}
+
+// readLease is a lease, and the number of the message that it was read from.
+type readLease struct {
+	fleet.Lease
+	revision uint64
 }
 
 var _ fleet.Store = (*store)(nil)
 
 func newStore(l *link) *store {
-	b := &store{link: l, changed: make(chan struct{}, 1), own: make(map[string]string)}
-	l.heard = b.hear
-	return b
+	return &store{
+		link: l, changed: make(chan struct{}, 1), acked: make(chan struct{}, 1), connecting: make(chan struct{}, 1),
+		leases: make(map[string]readLease), own: make(map[string]string), acks: make(map[string]map[string]fleet.Ack),
+	}
+}
+
+// connection is what a store has once it has reached NATS. The link connects again by itself.
+type connection struct {
+	nc *nats.Conn
+	// decisions are on disk, the moment is in memory; see [store].
+	decisions, moment *replica
+}
+
+// connect returns the connection, and makes it if there is none.
+func (b *store) connect(ctx context.Context) (*connection, error) {
+	if c := b.current.Load(); c != nil {
+		return c, nil
+	}
+	select {
+	case b.connecting <- struct{}{}:
+		defer func() { <-b.connecting }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if c := b.current.Load(); c != nil {
+		return c, nil
+	}
+	nc, err := b.link.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.made == nil {
+		js, err := jetstream.New(nc)
+		if err != nil {
+			return nil, err
+		}
+		name, replicas := b.link.address.bucket, b.link.replicas(nc)
+		b.made = &connection{
+			nc:        nc,
+			decisions: newReplica(bucket{js: js, name: name, keeps: true, history: 5, replicas: replicas}, nc, b.hear),
+			moment:    newReplica(bucket{js: js, name: name + "-moment", history: 1, replicas: replicas}, nc, b.hear),
+		}
+	}
+	for _, r := range []*replica{b.made.decisions, b.made.moment} {
+		if err := r.sync(ctx); err != nil {
+			return nil, err
+		}
+	}
+	b.current.Store(b.made)
+	return b.made, nil
+}
+
+// close ends what b hears. Others may go on with its link.
+func (b *store) close() {
+	b.connecting <- struct{}{}
+	made := b.made
+	<-b.connecting
+	if made != nil {
+		made.decisions.stop()
+		made.moment.stop()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.inbox != nil {
+		_ = b.inbox.Unsubscribe()
+		b.inbox = nil
+	}
 }
 
 // hear has the agent look if a key that has come is of interest to it.
 func (b *store) hear(key string) {
-	if plan, ok := planOfAck(key); ok && !b.isOwn(plan) || !ok && key != keyIndex {
-		return
-	}
-	select {
-	case b.changed <- struct{}{}:
-	default:
+	if key == keyIndex {
+		notify(b.changed)
 	}
 }
 
-// isOwn reports whether this proxy has proposed a plan, by the token of its id.
-func (b *store) isOwn(plan string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, own := range b.own {
-		if token(own) == plan {
-			return true
-		}
+// notify has whoever waits for a channel look.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
-	return false
 }
 
 // Changed implements [fleet.Store].
@@ -147,7 +233,7 @@ func marshal(v any) []byte {
 
 // Beat implements [fleet.Store].
 func (b *store) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, err error) {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err != nil {
 		return before, err
 	}
@@ -184,7 +270,7 @@ func (b *store) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, er
 
 // Leave implements [fleet.Store].
 func (b *store) Leave(ctx context.Context, name string) error {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,7 +283,7 @@ func (b *store) Leave(ctx context.Context, name string) error {
 // Leases implements [fleet.Store]. A proxy of which there is no beat, as after a restart of all servers, has
 // one that does not move.
 func (b *store) Leases(ctx context.Context) (all []fleet.Lease, err error) {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err == nil {
 		err = c.decisions.sync(ctx)
 	}
@@ -211,13 +297,20 @@ func (b *store) Leases(ctx context.Context) (all []fleet.Lease, err error) {
 	for name, v := range c.moment.all(prefixBeat) {
 		leases[name] = v
 	}
-	for _, v := range leases {
-		var l fleet.Lease
-		if err := json.Unmarshal(v.data, &l); err != nil {
-			return nil, fmt.Errorf("reading a lease: %w", err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := make(map[string]readLease, len(leases))
+	for name, v := range leases {
+		l := b.leases[name]
+		if l.revision != v.revision {
+			l = readLease{revision: v.revision}
+			if err := json.Unmarshal(v.data, &l.Lease); err != nil {
+				return nil, fmt.Errorf("reading a lease: %w", err)
+			}
 		}
-		all = append(all, l)
+		next[name], all = l, append(all, l.Lease)
 	}
+	b.leases = next
 	return all, nil
 }
 
@@ -266,7 +359,7 @@ func (b *store) takeAnother(ctx context.Context, c *connection) error {
 
 // Advance implements [fleet.Store].
 func (b *store) Advance(ctx context.Context, revision uint64) error {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -290,7 +383,7 @@ func (b *store) assemble(c *connection) (s state, err error) {
 	b.mu.Lock()
 	last := b.last
 	b.mu.Unlock()
-	s = state{made: made, revision: at.revision, plans: make(map[string]uint64)}
+	s = state{made: made, revision: at.revision, plans: make(map[string]uint64), inboxes: make(map[string]string)}
 	if !s.isAfter(last) {
 		return last, nil
 	}
@@ -306,11 +399,12 @@ func (b *store) assemble(c *connection) (s state, err error) {
 			if !ok {
 				return s, fmt.Errorf("%w: the plan %s of %s", errBehind, ref.ID, service)
 			}
-			var p fleet.Plan
-			if err := json.Unmarshal(v.data, &p); err != nil {
+			var made proposal
+			if err := json.Unmarshal(v.data, &made); err != nil {
 				return s, fmt.Errorf("reading the plan %s: %w", ref.ID, err)
 			}
-			p.Revision, s.plans[ref.ID] = ref.Revision, v.revision
+			p := made.Plan
+			p.Revision, s.plans[ref.ID], s.inboxes[ref.ID] = ref.Revision, v.revision, made.Inbox
 			if ref == refs.Plan {
 				s.Plans = append(s.Plans, p)
 			} else {
@@ -333,7 +427,7 @@ func (b *store) assemble(c *connection) (s state, err error) {
 
 // Look implements [fleet.Store].
 func (b *store) Look(ctx context.Context) (fleet.State, error) {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err != nil {
 		return fleet.State{}, err
 	}
@@ -360,7 +454,11 @@ func (b *store) change(ctx context.Context, c *connection, edit func(s *state, n
 			}
 			return err
 		}
-		_, err = c.decisions.put(ctx, keyIndex, marshal(s.index), jetstream.WithExpectLastSequencePerSubject(s.revision))
+		content := marshal(s.index)
+		if limit := c.nc.MaxPayload() - headroom; int64(len(content)) > limit {
+			return api.Invalid("the list of the %d services that the fleet has, or has had, takes %d bytes, and its NATS takes messages of %d: have NATS take more (max_payload)", len(s.index.Services), len(content), limit)
+		}
+		_, err = c.decisions.put(ctx, keyIndex, content, jetstream.WithExpectLastSequencePerSubject(s.revision))
 		if isConflict(err) && ctx.Err() == nil {
 			continue
 		}
@@ -395,15 +493,22 @@ func (i index) clone() index {
 
 // Propose implements [fleet.Store].
 func (b *store) Propose(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err != nil {
 		return 0, err
 	}
-	content := marshal(p)
+	inbox, err := b.openInbox(c)
+	if err != nil {
+		return 0, err
+	}
+	content := marshal(proposal{p, inbox})
 	if limit := c.nc.MaxPayload() - headroom; int64(len(content)) > limit {
 		return 0, api.Invalid("the change of %s takes %d bytes, and the fleet's NATS takes messages of %d: give fewer hosts and smaller files with one service, or have NATS take more (max_payload)", p.Service, len(content), limit)
 	}
 	b.mu.Lock()
+	if before := b.own[p.Service]; before != p.ID {
+		delete(b.acks, before)
+	}
 	b.own[p.Service] = p.ID
 	b.mu.Unlock()
 	number, err := c.decisions.put(ctx, prefixPlan+token(p.ID), content)
@@ -432,15 +537,29 @@ func (b *store) Propose(ctx context.Context, p fleet.Plan) (revision uint64, err
 // headroom is what a message has besides its value.
 const headroom = 1 << 10
 
-// Withdraw implements [fleet.Store]. The acknowledgements go by themselves.
+// Withdraw implements [fleet.Store].
 func (b *store) Withdraw(ctx context.Context, p fleet.Plan) error {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err != nil {
 		return err
 	}
+	return b.drop(ctx, c, p, func(cell) bool { return true })
+}
+
+// Abandon implements [fleet.Store].
+func (b *store) Abandon(ctx context.Context, p fleet.Plan) error {
+	c, err := b.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return b.drop(ctx, c, p, func(refs cell) bool { return refs.Decision == nil || refs.Decision.ID != p.ID })
+}
+
+// drop removes a plan from the index, if it is the newest of its service and may reports that it may be removed.
+func (b *store) drop(ctx context.Context, c *connection, p fleet.Plan, may func(cell) bool) error {
 	return b.change(ctx, c, func(s *state, _ uint64) error {
 		refs := s.index.Services[p.Service]
-		if refs.Plan == nil || refs.Plan.ID != p.ID {
+		if refs.Plan == nil || refs.Plan.ID != p.ID || !may(refs) {
 			return errNoChange
 		}
 		if refs.Plan = nil; refs.Decision == nil {
@@ -454,7 +573,7 @@ func (b *store) Withdraw(ctx context.Context, p fleet.Plan) error {
 
 // Decide implements [fleet.Store].
 func (b *store) Decide(ctx context.Context, p fleet.Plan) (revision uint64, err error) {
-	c, err := b.link.connect(ctx)
+	c, err := b.connect(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -472,44 +591,4 @@ func (b *store) Decide(ctx context.Context, p fleet.Plan) (revision uint64, err 
 		return nil
 	})
 	return revision, err
-}
-
-// Ack implements [fleet.Store].
-func (b *store) Ack(ctx context.Context, a fleet.Ack) error {
-	c, err := b.link.connect(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = c.moment.put(ctx, prefixAck+token(a.Plan)+"."+token(a.Step.Proxy), marshal(a), jetstream.WithMsgTTL(ackTTL))
-	return err
-}
-
-// Acks implements [fleet.Store].
-func (b *store) Acks(ctx context.Context, plan string) (all []fleet.Ack, err error) {
-	c, err := b.link.connect(ctx)
-	if err == nil {
-		err = c.moment.sync(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	c.moment.forget(func(key string, v value) bool {
-		_, isAck := planOfAck(key)
-		return isAck && time.Since(v.came) > ackTTL
-	})
-	for _, v := range c.moment.all(prefixAck + token(plan) + ".") {
-		var a fleet.Ack
-		if err := json.Unmarshal(v.data, &a); err != nil {
-			return nil, fmt.Errorf("reading an acknowledgement: %w", err)
-		}
-		all = append(all, a)
-	}
-	return all, nil
-}
-
-// planOfAck returns the token of the plan that a key is an acknowledgement of.
-func planOfAck(key string) (plan string, isAck bool) {
-	rest, isAck := strings.CutPrefix(key, prefixAck)
-	plan, _, _ = strings.Cut(rest, ".")
-	return plan, isAck
 }

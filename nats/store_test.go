@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	natsserver "github.com/nats-io/nats-server/v2/server"
-	natsclient "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -23,8 +24,13 @@ import (
 
 // ownNATS starts a NATS as a user has one, and returns its address.
 func ownNATS(t *testing.T) string {
+	return "nats://u:p%40ss@" + startNATS(t, natsserver.RANDOM_PORT, "p@ss").Addr().String()
+}
+
+// startNATS starts a NATS whose user u has a password.
+func startNATS(t *testing.T, port int, password string) *natsserver.Server {
 	s, err := natsserver.NewServer(&natsserver.Options{
-		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, Username: "u", Password: "p@ss",
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, Username: "u", Password: password,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +40,7 @@ func ownNATS(t *testing.T) string {
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server does not start")
 	}
-	return "nats://u:p%40ss@" + s.Addr().String()
+	return s
 }
 
 // open opens a store, as the program does.
@@ -53,7 +59,11 @@ func open(t *testing.T, config Fleet, name, dir string) fleet.Store {
 
 // inOwnNATS returns what opens stores in one NATS.
 func inOwnNATS(address string) func(t *testing.T) fleet.Store {
-	return func(t *testing.T) fleet.Store { return open(t, Fleet{URL: address}, "proxy", "") }
+	opened := 0
+	return func(t *testing.T) fleet.Store {
+		opened++ // each has a connection of its own
+		return open(t, Fleet{Connection{URL: address}}, fmt.Sprintf("proxy-%d", opened), "")
+	}
 }
 
 // servers are those of a fleet that runs NATS by itself.
@@ -87,7 +97,7 @@ func newServers(t *testing.T, n int) *servers {
 	if err := os.WriteFile(secret, []byte(strings.Repeat("s", minSecret)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.config = Fleet{URL: "nats://" + strings.Join(s.addrs, ","), SecretFile: secret}
+	s.config = Fleet{Connection{URL: "nats://" + strings.Join(s.addrs, ","), SecretFile: secret}}
 	return s
 }
 
@@ -113,6 +123,9 @@ func TestProxiesDecideTogetherByNATS(t *testing.T) {
 		"Rivals":         func(t *testing.T, open opens) { fleettest.Rivals(t, fleettest.ByNetwork, open) },
 		"Absence":        func(t *testing.T, open opens) { fleettest.Absence(t, fleettest.ByNetwork, open) },
 		"LostAnswer":     func(t *testing.T, open opens) { fleettest.LostAnswer(t, fleettest.ByNetwork, open) },
+		"Canary":         func(t *testing.T, open opens) { fleettest.Canary(t, fleettest.ByNetwork, open) },
+		"Verdict":        func(t *testing.T, open opens) { fleettest.Verdict(t, fleettest.ByNetwork, open) },
+		"Shares":         func(t *testing.T, open opens) { fleettest.Shares(t, fleettest.ByNetwork, open) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // they wait more than they compute
@@ -123,7 +136,7 @@ func TestProxiesDecideTogetherByNATS(t *testing.T) {
 
 func TestNATSThatHasLostItsDataGetsThemBack(t *testing.T) {
 	address := ownNATS(t)
-	nc, err := natsclient.Connect(address)
+	nc, err := nats.Connect(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +152,34 @@ func TestNATSThatHasLostItsDataGetsThemBack(t *testing.T) {
 	})
 }
 
+// A config that is replaced gives up its store, while the next one, and the storage, go on with the connection.
+func TestStoreThatIsClosedHearsNothingMore(t *testing.T) {
+	config := Fleet{Connection{URL: ownNATS(t)}}
+	open(t, config, "proxy-1", "") // keeps the connection
+	s, stop, err := config.Open("proxy-1", "", zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Propose(t.Context(), fleet.Plan{ID: "a", Service: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.(*store).connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox := s.(*store).inbox.Subject
+	stop()
+	if c.nc.IsClosed() {
+		t.Fatal("the connection is closed")
+	}
+	if _, err := c.nc.Request(inbox, []byte("{}"), 10*time.Second); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("an acknowledgement to a store that is closed ends with %v", err)
+	}
+	if n := c.nc.NumSubscriptions(); n > 1 { // that of requests
+		t.Errorf("there are %d subscriptions", n)
+	}
+}
+
 // NATS does not tell a client that its consumer has gone with a server.
 func TestConsumerThatIsGoneIsReplaced(t *testing.T) {
 	opens := inOwnNATS(ownNATS(t))
@@ -146,7 +187,7 @@ func TestConsumerThatIsGoneIsReplaced(t *testing.T) {
 	if _, err := reader.Look(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c, err := reader.link.connect(t.Context())
+	c, err := reader.connect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +223,37 @@ func TestChangeThatNATSDoesNotTakeIsRefusedAtOnce(t *testing.T) {
 	if err == nil {
 		_, err = d.Wait(t.Context())
 	}
-	if api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "max_payload") || time.Since(began) > 5*time.Second {
+	if api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "max_payload") || time.Since(began) > fleet.DefaultPatience {
 		t.Errorf("%.300v, after %s", err, time.Since(began))
+	}
+}
+
+// The names of services that were removed stay. When NATS takes no more of them, that is said, and not that it does not answer.
+func TestListOfServicesThatNATSDoesNotTakeIsRefused(t *testing.T) {
+	b := inOwnNATS(ownNATS(t))(t).(*store)
+	c, err := b.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	removal := fleet.Plan{ID: "removal", Service: "preview"}
+	if _, err := c.decisions.put(t.Context(), prefixPlan+removal.ID, marshal(removal)); err != nil {
+		t.Fatal(err)
+	}
+	full := index{Revision: 1, Services: make(map[string]cell)}
+	size := len(marshal(cell{Decision: &reference{removal.ID, 1}})) + len(`"preview-00000":,`)
+	for i := range (1<<20 - headroom - 100) / size {
+		full.Services[fmt.Sprintf("preview-%05d", i)] = cell{Decision: &reference{removal.ID, 1}}
+	}
+	t.Logf("%d names", len(full.Services))
+	if _, err := c.decisions.put(t.Context(), keyIndex, marshal(full)); err != nil {
+		t.Fatal(err)
+	}
+	name := strings.Repeat("n", 200)
+	if _, err := b.Propose(t.Context(), fleet.Plan{ID: "p", Service: name}); api.ErrorCode(err) != api.CodeInvalid || !strings.Contains(err.Error(), "max_payload") {
+		t.Error(err)
+	}
+	if s, err := b.Look(t.Context()); err != nil || len(s.Decisions) != len(full.Services) {
+		t.Errorf("%d of %d, %v", len(s.Decisions), len(full.Services), err)
 	}
 }
 

@@ -1,5 +1,7 @@
 package api
 
+import "fmt"
+
 // FleetPhase says how far one proxy of a fleet has come with a change of a service.
 type FleetPhase string
 
@@ -51,6 +53,19 @@ type FleetMember struct {
 	// that takes part.
 	Unheard Seconds `json:"unheard_seconds,omitempty"`
 }
+
+// FleetShare says how many proxies of a fleet serve a service as it was decided last: its releases, the share of a
+// canary, and whether it is held.
+type FleetShare struct {
+	// Serving is how many of them have said that they do, Of how many have not left.
+	Serving int `json:"serving"`
+	Of      int `json:"of"`
+	// Lacking names those that have not said so, or are not heard of.
+	Lacking []string `json:"lacking,omitempty"`
+}
+
+// String writes it for people.
+func (s FleetShare) String() string { return fmt.Sprintf("%d of %d proxies", s.Serving, s.Of) }
 
 // FleetStatus is a fleet as one proxy of it sees it.
 type FleetStatus struct {

@@ -52,6 +52,8 @@ type ServiceStatus struct {
 	// Generation changes with everything that is changed of the service. A call with it as
 	// If-Match (RFC 9110, section 13.1.1) is refused if the service has changed since.
 	Generation string `json:"generation,omitempty"`
+	// Proxies says how many proxies of a fleet serve the service as it was decided last; absent without a fleet.
+	Proxies *FleetShare `json:"proxies,omitempty"`
 	// Draining are older releases that still have traffic.
 	Draining []ReleaseStatus `json:"draining,omitempty"`
 	// Deployments are those that are under way.

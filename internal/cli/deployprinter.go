@@ -244,7 +244,11 @@ func (p *textPrinter) fleetStep(s api.FleetStep) {
 	case api.FleetRefused, api.FleetFailed, api.FleetMissing:
 		p.line(fmt.Sprintf(" %s %-32s %s", p.style.red("✘"), s.Proxy+" "+string(s.Phase), s.Reason))
 	default:
-		p.done(s.Proxy+" "+string(s.Phase), "")
+		text := ""
+		if s.Drain != nil && !s.Drain.Clean() {
+			text = api.CutOf(*s.Drain).String()
+		}
+		p.done(s.Proxy+" "+string(s.Phase), text)
 	}
 }
 

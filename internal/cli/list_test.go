@@ -36,6 +36,33 @@ func TestListIsShortAndStatusTellsWhy(t *testing.T) {
 	}
 }
 
+// In a fleet, the list tells of what not all proxies serve, and the status of all of them.
+func TestListAndStatusTellHowManyProxiesServe(t *testing.T) {
+	for _, of := range []struct {
+		share        api.FleetShare
+		list, status string
+	}{
+		{api.FleetShare{Serving: 2, Of: 3, Lacking: []string{"proxy-3"}}, ", on 2 of 3 proxies", "2 of 3 proxies serve it so, not proxy-3\n"},
+		{api.FleetShare{Serving: 3, Of: 3}, "", "3 of 3 proxies serve it so\n"},
+	} {
+		s := serviceWithTLS()
+		s.Proxies = &of.share
+		var list, status bytes.Buffer
+		if err := (&listing{services: []api.ServiceStatus{s}, now: time.Now()}).table().print(&list, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := printStatus(&status, s, style{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(list.String(), of.list) || strings.Contains(list.String(), "proxies") != (of.list != "") {
+			t.Errorf("the list is\n%s", list.String())
+		}
+		if !strings.Contains(status.String(), of.status) {
+			t.Errorf("the status is\n%s", status.String())
+		}
+	}
+}
+
 func TestStatusTellsWhoIsNotRedirectedYet(t *testing.T) {
 	now := time.Now()
 	there := api.Certificate{Host: "there.test", NotBefore: &now, NotAfter: &now}

@@ -51,6 +51,9 @@ func (l *listing) table() *table {
 			case s.Rollout != nil && s.Rollout.Phase == api.PhaseWatch:
 				health += ", watched" + clockOf(*s.Rollout)
 			}
+			if p := s.Proxies; p != nil && p.Serving < p.Of {
+				health += ", on " + p.String()
+			}
 			l.addRelease(t, s.Name, l.routesOf(s), *s.Active, health, tlsOf(s, l.now))
 		}
 		if s.Candidate != nil {

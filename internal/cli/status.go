@@ -130,6 +130,13 @@ func printStatus(w io.Writer, s api.ServiceStatus, style style) error {
 	if s.Hold != nil {
 		fmt.Fprintf(t, "  held\t%s since %s%s\n", s.Hold, s.Hold.Since.Local().Format(time.DateTime), holdLimits(*s.Hold))
 	}
+	if p := s.Proxies; p != nil {
+		text := fmt.Sprintf("%s serve it so", p)
+		if len(p.Lacking) > 0 {
+			text = fmt.Sprintf("%s serve it so, not %s", p, strings.Join(p.Lacking, ", "))
+		}
+		fmt.Fprintf(t, "  fleet\t%s\n", text)
+	}
 	if s.Active == nil {
 		fmt.Fprintf(t, "  release\tnone serves\n")
 	} else {

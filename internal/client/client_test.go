@@ -24,7 +24,7 @@ func serve(t *testing.T, handler http.HandlerFunc) *Client {
 		server.Close()
 	})
 	c := newClient(endpoint{Address: Address{Network: "tcp", Address: server.Listener.Addr().String()}, named: true})
-	c.answerTimeout, c.quietTimeout = 50*time.Millisecond, 20*time.Millisecond
+	c.answerTimeout, c.quietTimeout = 250*time.Millisecond, 100*time.Millisecond
 	return c
 }
 

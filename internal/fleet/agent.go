@@ -29,6 +29,12 @@ type Proxy interface {
 	FleetRevisions() map[string]uint64
 	// FleetDocument returns what a service is, as a decision has it; nil if it is not served.
 	FleetDocument(service string) (document []byte, routes []api.Route, err error)
+	// FleetReport returns what this proxy tells the others of itself.
+	FleetReport() proxy.Report
+	// Decisions returns the revisions of the decisions that this proxy goes by, also those of services that were
+	// removed. AdoptDecisions has it go by those of another process of the proxy, which serves the same.
+	Decisions() map[string]uint64
+	AdoptDecisions(revisions map[string]uint64)
 }
 
 // Defaults of [Options].
@@ -38,6 +44,8 @@ const (
 	DefaultMissingAfter = time.Minute
 	// DefaultPatience is how long a store that does not answer is asked again.
 	DefaultPatience = 10 * time.Second
+	// DefaultFinish is how long proxies that live are waited for to go by a decision.
+	DefaultFinish = 30 * time.Second
 )
 
 // Options configure an [Agent].
@@ -57,6 +65,9 @@ type Options struct {
 	MissingAfter time.Duration
 	// Patience is how long a store that does not answer is asked again. Default: 10s.
 	Patience time.Duration
+	// Finish is how long proxies that live are waited for to go by what was decided, and is added to the limits
+	// of a drain. Default: 30s.
+	Finish time.Duration
 	// Logger is told what operators should know. Default: nobody is.
 	Logger *zap.Logger
 }
@@ -74,6 +85,9 @@ func (o Options) withDefaults() Options {
 	if o.Patience == 0 {
 		o.Patience = DefaultPatience
 	}
+	if o.Finish == 0 {
+		o.Finish = DefaultFinish
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
@@ -85,17 +99,29 @@ type Agent struct {
 	opts   Options
 	proxy  Proxy
 	leases *leases
-	// Stop ends ctx. done is closed when run has returned.
+	// Stop ends ctx, and waits for work: what goes on while the agent is suspended.
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{}
 	work   work
+	// term is the time in which the agent takes part. There is another one only when nothing goes on in the one before.
+	term *term
 	// calls are those of the store that are under way.
 	calls calls
+	// advanced receives when a decision was applied.
+	advanced chan struct{}
 
 	// mu guards what follows.
 	mu   sync.Mutex
 	self Lease
+	// written is the lease of this proxy that the store has answered last, and beaten when it was; zero if something
+	// has gone wrong since.
+	written Lease
+	beaten  time.Time
+	// writtenState is what written reports without the counts.
+	writtenState string
+	// seen is the state that the proxy has looked at last, and progress how far it was with what was decided by then.
+	seen     State
+	progress progress
 	// problem says why the proxy does not take part, or that the store was not reached the
 	// last time; nil if neither.
 	problem error
@@ -107,6 +133,8 @@ type Agent struct {
 	coordinates map[string]bool
 	// known are the plans that this proxy has heard of, by service.
 	known map[string]*heard
+	// ending has the ids of the plans that this proxy has begun to withdraw or to abandon.
+	ending map[string]bool
 	// applied are the plans that this proxy has begun to apply last, by service. applying has the services
 	// that are being applied now.
 	applied  map[string]string
@@ -117,6 +145,30 @@ type Agent struct {
 	news chan struct{}
 	// acks are the newest acknowledgements of this proxy, by plan.
 	acks map[string]Ack
+	// elsewhere are the plans that processes coordinate which this one has taken over from, with the generations of those.
+	elsewhere map[string]int
+}
+
+// term is a time in which an agent takes part.
+type term struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	// done is closed when run has returned. work is what it has begun.
+	done chan struct{}
+	work work
+}
+
+func newTerm(ctx context.Context) *term {
+	t := &term{done: make(chan struct{})}
+	t.ctx, t.cancel = context.WithCancel(ctx)
+	return t
+}
+
+// end ends the term, and waits for what it is at until ctx ends.
+func (t *term) end(ctx context.Context) {
+	t.cancel()
+	<-t.done // soon: it waits for nothing that does not end with the term
+	t.work.end(ctx)
 }
 
 // New returns an agent that takes part once it is started.
@@ -124,10 +176,10 @@ func New(opts Options, p Proxy) *Agent {
 	opts = opts.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Agent{
-		opts: opts, proxy: p, leases: newLeases(opts.Lease), calls: newCalls(), ctx: ctx, cancel: cancel, done: make(chan struct{}),
+		opts: opts, proxy: p, leases: newLeases(opts.Lease), calls: newCalls(), advanced: make(chan struct{}, 1), ctx: ctx, cancel: cancel, term: newTerm(ctx),
 		self:        Lease{Name: opts.Name, Incarnation: rand.Text(), Version: opts.Version},
 		problem:     errors.New("the proxy is joining the fleet"),
-		coordinates: make(map[string]bool), known: make(map[string]*heard), applied: make(map[string]string), applying: make(map[string]bool), failing: make(map[string]failure), acks: make(map[string]Ack), news: make(chan struct{}),
+		coordinates: make(map[string]bool), known: make(map[string]*heard), ending: make(map[string]bool), applied: make(map[string]string), applying: make(map[string]bool), failing: make(map[string]failure), acks: make(map[string]Ack), news: make(chan struct{}),
 	}
 }
 
@@ -137,7 +189,7 @@ func (a *Agent) Start() {
 	defer a.mu.Unlock()
 	if !a.started && !a.left {
 		a.started = true
-		go a.run()
+		go a.run(a.term)
 	}
 }
 
@@ -153,13 +205,13 @@ const settleTimeout = time.Second
 // stop ends the agent, and waits for what it is at until ctx ends.
 func (a *Agent) stop(ctx context.Context) {
 	a.mu.Lock()
-	started := a.started
+	started, now := a.started, a.term
 	a.mu.Unlock()
 	a.cancel()
 	if started {
-		<-a.done // soon: it waits for nothing that does not end with the agent
-		a.work.end(ctx)
+		now.end(ctx)
 	}
+	a.work.end(ctx)
 }
 
 // Leave says goodbye: the others go on without this proxy, which follows them no more. It goes on
@@ -232,36 +284,53 @@ func (a *Agent) Ready() bool {
 	return a.self.Ready
 }
 
-// run beats, and looks at the store, until the agent stops.
-func (a *Agent) run() {
-	defer close(a.done)
+// run beats, and looks at the store, until a term ends.
+func (a *Agent) run(now *term) {
+	defer close(now.done)
 	tick := time.NewTicker(a.opts.Poll)
 	defer tick.Stop()
 	for {
 		a.round()
 		for isDue := false; !isDue; {
 			select {
-			case <-a.ctx.Done():
+			case <-now.ctx.Done():
 				return
 			case <-tick.C:
 				isDue = true
 			case <-a.opts.Store.Changed():
+				a.announce()
 				a.glance()
+			case <-a.opts.Store.Acked():
+				a.announce()
+			case <-a.advanced:
+				a.tellProgress()
+				isDue = a.isJoining()
 			}
 		}
 	}
 }
 
+// isJoining reports whether this proxy has not caught up yet: then it does not wait to see that it has.
+func (a *Agent) isJoining() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.self.Ready && !a.taken
+}
+
 // glance looks at what was decided, between two rounds, because there may be something new. The lease
 // of this proxy, and what is said of its state, are for the rounds.
 func (a *Agent) glance() {
-	a.mu.Lock()
-	close(a.news)
-	a.news = make(chan struct{})
-	a.mu.Unlock()
-	if state, err := a.look(a.ctx); err == nil {
+	if state, err := a.look(a.term.ctx); err == nil {
 		_ = a.follow(state) // the next round does it again
 	}
+}
+
+// announce has those who wait for something new look.
+func (a *Agent) announce() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	close(a.news)
+	a.news = make(chan struct{})
 }
 
 // coming returns what is closed when there may be something new.
@@ -278,12 +347,12 @@ func (a *Agent) reconcile() error {
 		return takenError(a.opts.Name)
 	}
 	if err == nil {
-		err = a.readLeases(a.ctx)
+		err = a.readLeases(a.term.ctx)
 	}
 	if err != nil && !errors.Is(err, ErrLost) { // of which the state tells more
 		return unreachable(err)
 	}
-	state, held, err := a.lookOver(a.ctx)
+	state, held, err := a.lookOver(a.term.ctx)
 	if err != nil {
 		return unreachable(err)
 	}
@@ -302,7 +371,7 @@ func takenError(name string) error {
 // round is one look at everything.
 func (a *Agent) round() {
 	err := a.reconcile()
-	if a.ctx.Err() != nil {
+	if a.term.ctx.Err() != nil {
 		return
 	}
 	a.mu.Lock()
@@ -319,26 +388,45 @@ func (a *Agent) round() {
 	}
 	if a.problem = err; err == nil {
 		a.self.Ready = true
+	} else {
+		a.beaten = time.Time{}
 	}
 	if a.taken {
 		a.self.Ready = false
 	}
 }
 
-// beat writes the lease of this proxy. It returns whether another process has its name.
+// beatsPerLease is how often a proxy beats within the term of a lease. Each beat goes to every proxy, which is
+// most of what a large fleet has its store do.
+const beatsPerLease = 4
+
+// beat writes the lease of this proxy, if that is due: it always is before the first look at the store after it
+// could not be reached, or after this process was paused. It returns whether another process has its name.
 func (a *Agent) beat() (taken bool, err error) {
+	began := time.Now()
+	report := a.report()
+	text, state := report.text(), report.state()
 	a.mu.Lock()
+	ago := began.Sub(a.beaten)
+	isDue := a.written.Ready != a.self.Ready || ago >= a.opts.Lease/beatsPerLease || a.writtenState != state && a.leases.areFew() ||
+		a.written.Report != text && ago >= a.opts.Lease/reportsPerLease && a.leases.areFew()
+	if !isDue {
+		defer a.mu.Unlock()
+		return a.taken, nil
+	}
 	a.self.Beats++
+	a.self.Report = text
 	l := a.self
 	a.mu.Unlock()
-	before, err := bounded(a.ctx, a.calls, a.opts.Patience, func(ctx context.Context) (Lease, error) { return a.opts.Store.Beat(ctx, l) })
+	before, err := bounded(a.term.ctx, a.calls, a.opts.Patience, func(ctx context.Context) (Lease, error) { return a.opts.Store.Beat(ctx, l) })
 	if err != nil {
 		return false, err
 	}
+	a.mu.Lock()
 	// The first beat finds the last one of the process before this one. One of another process that is found
 	// later comes from a process that lives.
-	taken = l.Beats > 1 && before.Name != "" && before.Incarnation != l.Incarnation
-	a.mu.Lock()
+	taken = a.written.Name != "" && before.Name != "" && before.Incarnation != l.Incarnation
+	a.written, a.writtenState, a.beaten = l, state, began
 	a.taken = a.taken && before.Incarnation != l.Incarnation || taken
 	taken = a.taken
 	a.mu.Unlock()

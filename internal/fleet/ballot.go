@@ -15,10 +15,6 @@ import (
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
-// finishTimeout bounds how long is waited for proxies that live to apply what was decided, and is
-// added to the limits of a drain.
-const finishTimeout = 30 * time.Second
-
 // ballot is a plan of this proxy's own.
 type ballot struct {
 	a    *Agent
@@ -26,6 +22,8 @@ type ballot struct {
 	step func(api.FleetStep)
 	// asked are the other proxies that were live when the change was proposed: each has to get ready.
 	asked []string
+	// anyway says that nobody waits for proxies that are not heard of.
+	anyway bool
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -34,8 +32,9 @@ type ballot struct {
 	// absent are those that were missing for so long that nobody waits for them.
 	absent map[string]bool
 	closed bool
-	// decided says that the change stands, unknown that nobody could tell.
-	decided, unknown bool
+	// revision is that of the decision; 0 before it. unknown says that nobody could tell whether there is one.
+	revision uint64
+	unknown  bool
 }
 
 // Propose implements [proxy.Fleet].
@@ -51,9 +50,10 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 	}
 	live, missing := a.leases.others(a.opts.Name, time.Now())
 	b := &ballot{
-		a: a, step: step, asked: live, told: make(map[string]api.FleetPhase), absent: make(map[string]bool),
+		a: a, step: step, asked: live, anyway: p.Anyway, told: make(map[string]api.FleetPhase), absent: make(map[string]bool),
 		plan: Plan{
-			ID: p.Deployment, Service: p.Service, Coordinator: a.opts.Name, Base: p.Base, Document: p.Document, Routes: p.Routes,
+			// The process that goes on with a deployment after an upgrade proposes another plan.
+			ID: p.Deployment + "-" + a.self.Incarnation[:6], Service: p.Service, Coordinator: a.opts.Name, Base: p.Base, Document: p.Document, Routes: p.Routes,
 			Force: p.Force, Timeout: p.Timeout + a.opts.Patience,
 		},
 	}
@@ -63,11 +63,16 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		since := missing[name]
 		isLong := a.opts.MissingAfter >= 0 && since >= a.opts.MissingAfter
-		if !isLong && !slices.Contains(p.Without, name) {
+		if !isLong && !p.Anyway && !slices.Contains(p.Without, name) {
 			return nil, a.missingError(name, since)
 		}
 		b.absent[name] = true
 		b.tell(api.FleetStep{Proxy: name, Phase: api.FleetMissing, Reason: absence(since)})
+	}
+	if p.Yields {
+		if err := a.checkIdle(ctx, p.Service); err != nil {
+			return nil, err
+		}
 	}
 	a.mu.Lock()
 	a.coordinates[b.plan.ID] = true
@@ -88,6 +93,20 @@ func (a *Agent) Propose(ctx context.Context, p proxy.Proposal, step func(api.Fle
 		return nil, b.explain(err)
 	}
 	return b, nil
+}
+
+// checkIdle returns an [api.Error] if another change of a service is under way.
+func (a *Agent) checkIdle(ctx context.Context, service string) error {
+	state, err := a.look(ctx)
+	if err != nil {
+		return unchanged(unreachable(err))
+	}
+	if p, isThere := state.Plan(service); isThere {
+		if d, _ := state.Decision(service); d.Plan != p.ID {
+			return &api.Error{Code: api.CodeSuperseded, Message: fmt.Sprintf("another change of %s is under way in the fleet; nothing has changed", service)}
+		}
+	}
+	return nil
 }
 
 // checkGone returns an [api.Error] if a proxy that is said to be gone is not missing.
@@ -129,7 +148,9 @@ func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, err
 		if err == nil || isAnswer(err) || ctx.Err() != nil || time.Now().After(over) {
 			return revision, err
 		}
-		sleep(ctx, a.opts.Poll)
+		if !sleep(ctx, a.opts.Poll) {
+			return revision, err
+		}
 	}
 }
 
@@ -137,7 +158,7 @@ func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, err
 func isAnswer(err error) bool {
 	_, claimed := errors.AsType[*ClaimedError](err)
 	_, invalid := errors.AsType[*api.Error](err)
-	return claimed || invalid || errors.Is(err, ErrSuperseded)
+	return claimed || invalid || errors.Is(err, ErrSuperseded) || errors.Is(err, ErrAbandoned)
 }
 
 // explain says why a plan was not decided.
@@ -150,6 +171,12 @@ func (b *ballot) explain(err error) error {
 	}
 	if errors.Is(err, errTimeout) {
 		return &api.Error{Code: api.CodeFleet, Message: errTimeout.Error() + "; nothing has changed", Cause: err}
+	}
+	if errors.Is(err, ErrAbandoned) {
+		return &api.Error{
+			Code: api.CodeFleet, Message: fmt.Sprintf("the other proxies have given up this change of %s, because it has taken too long, or this proxy was not heard of meanwhile; nothing has changed", b.plan.Service),
+			Hint: "try again", Cause: err,
+		}
 	}
 	if errors.Is(err, ErrSuperseded) {
 		return &api.Error{
@@ -191,6 +218,7 @@ func (b *ballot) tell(s api.FleetStep) {
 
 // awaitPrepared waits until all proxies that were asked are ready.
 func (b *ballot) awaitPrepared(ctx context.Context) error {
+	var looked time.Time
 	return b.poll(ctx, func(acks map[string]Ack) (done bool, err error) {
 		for _, name := range b.asked {
 			if ack := acks[name]; ack.Step.Phase == api.FleetRefused {
@@ -208,6 +236,8 @@ func (b *ballot) awaitPrepared(ctx context.Context) error {
 				refused = append(refused, ack)
 			case ok:
 				b.tell(ack.Step)
+			case isMissing && b.anyway:
+				b.leaveOut(name)
 			case isMissing:
 				return false, b.a.missingError(name, since)
 			case b.a.isMember(name):
@@ -217,11 +247,21 @@ func (b *ballot) awaitPrepared(ctx context.Context) error {
 		if len(refused) > 0 {
 			return false, b.refusal(refused)
 		}
+		if waits > 0 && time.Since(looked) < b.a.opts.Poll {
+			return false, nil // there may be a rival, of which it is enough to know soon
+		}
+		looked = time.Now()
 		state, err := b.a.look(ctx)
 		if err != nil {
 			return false, err
 		}
-		if newest, ok := state.Plan(b.plan.Service); !ok || newest.Revision != b.plan.Revision {
+		if d, _ := state.Decision(b.plan.Service); d.Revision != b.plan.Base {
+			return false, ErrSuperseded
+		}
+		switch newest, ok := state.Plan(b.plan.Service); {
+		case !ok:
+			return false, ErrAbandoned
+		case newest.Revision != b.plan.Revision:
 			return false, ErrSuperseded
 		}
 		return waits == 0, nil
@@ -250,15 +290,18 @@ func (a *Agent) isMember(name string) bool {
 	return isMissing || slices.Contains(live, name)
 }
 
-// poll reads the acknowledgements, and who is there, until done says that it is over. It returns
+// poll reads the acknowledgements, and now and then who is there, until done says that it is over. It returns
 // the error of the store if that does not answer for longer than there is patience.
 func (b *ballot) poll(ctx context.Context, done func(acks map[string]Ack) (bool, error)) error {
 	answered := time.Now()
+	var readLeases time.Time
 	for {
 		news := b.a.coming()
 		all, err := bounded(ctx, b.a.calls, b.a.opts.Patience, func(ctx context.Context) ([]Ack, error) { return b.a.opts.Store.Acks(ctx, b.plan.ID) })
-		if err == nil {
-			err = b.a.readLeases(ctx)
+		if began := time.Now(); err == nil && began.Sub(readLeases) >= b.a.opts.Poll {
+			if err = b.a.readLeases(ctx); err == nil {
+				readLeases = began
+			}
 		}
 		if err == nil {
 			acks := make(map[string]Ack, len(all))
@@ -301,7 +344,7 @@ func (b *ballot) Decide() (uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err == nil {
-		b.decided = true
+		b.revision = revision
 		return revision, nil
 	}
 	if isAnswer(err) {
@@ -318,14 +361,14 @@ func (b *ballot) Decide() (uint64, error) {
 // Applied implements [proxy.Ballot].
 func (b *ballot) Applied(ctx context.Context) error {
 	b.tell(api.FleetStep{Proxy: b.a.opts.Name, Phase: api.FleetApplied})
-	_, err := b.await(ctx, finishTimeout, api.FleetApplied)
+	_, err := b.await(ctx, b.a.opts.Finish, api.FleetApplied)
 	return err
 }
 
 // Drained implements [proxy.Ballot].
 func (b *ballot) Drained(ctx context.Context, limits api.DrainLimits) ([]api.FleetStep, error) {
 	b.tell(api.FleetStep{Proxy: b.a.opts.Name, Phase: api.FleetDrained})
-	return b.await(ctx, limits.Requests+limits.Streams+finishTimeout, api.FleetDrained)
+	return b.await(ctx, limits.Requests+limits.Streams+b.a.opts.Finish, api.FleetDrained)
 }
 
 // await waits until every other proxy that is there has come to a phase.
@@ -341,8 +384,15 @@ func (b *ballot) await(ctx context.Context, timeout time.Duration, phase api.Fle
 		for _, name := range append(live, slices.Sorted(maps.Keys(missing))...) {
 			step := acks[name].Step
 			_, isMissing := missing[name]
+			if phase == api.FleetApplied && ranks[step.Phase] < ranks[phase] && b.a.leases.isPast(name, b.plan.Service, b.decision()) {
+				// Nobody acknowledges a plan any more that a newer one has followed.
+				step = api.FleetStep{Proxy: name, Phase: api.FleetApplied}
+			}
 			switch {
 			case ranks[step.Phase] >= ranks[phase]:
+				if len(b.plan.Document) > 0 { // of a service that is removed nobody asks
+					b.a.leases.confirm(name, b.plan.Service, b.decision())
+				}
 				b.tell(step)
 				steps = append(steps, step)
 			case isMissing && b.isAbsent(name):
@@ -357,17 +407,32 @@ func (b *ballot) await(ctx context.Context, timeout time.Duration, phase api.Fle
 		}
 		return !waits, nil
 	})
-	switch {
-	case err != nil && len(lost) == 0:
-		lost = append(lost, api.AsError(err).Message)
-	case len(lost) == 0:
-		return steps, nil
+	if err != nil && (len(lost) == 0 || !errors.Is(err, errTimeout)) {
+		lost = []string{reason(err)} // it is older than that what was read
 	}
-	return steps, &api.Error{
-		Code:    api.CodeFleetIncomplete,
-		Message: fmt.Sprintf("the change of %s is decided and this proxy goes by it, but not all others are known to: %s", b.plan.Service, strings.Join(lost, "; ")),
-		Hint:    "do not remove the instances of the release before until they are; a proxy that comes back catches up by itself",
+	return steps, incomplete(b.plan.Service, lost)
+}
+
+// reason says why it is not known how far the others are.
+func reason(err error) string {
+	if errors.Is(err, errTimeout) {
+		return err.Error()
 	}
+	return unreachable(err).Message
+}
+
+// decision returns the revision of the decision.
+func (b *ballot) decision() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.revision
+}
+
+// leaveOut has nobody wait for a proxy that has gone missing.
+func (b *ballot) leaveOut(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.absent[name] = true
 }
 
 // isAbsent reports whether the change was made without a proxy.
@@ -390,7 +455,7 @@ func (b *ballot) Close() {
 	delete(b.a.coordinates, b.plan.ID)
 	b.a.mu.Unlock()
 	if unknown || b.plan.Revision == 0 {
-		return // the plan is to stay until somebody knows; it is over with the next one
+		return // nobody knows whether there is a plan, or a decision: whoever sees the plan abandons it (see follow)
 	}
 	// Nobody waits for that: a plan that stays is presumed to be given up when its time is over.
 	b.a.work.begin(func() {

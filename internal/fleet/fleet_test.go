@@ -30,27 +30,66 @@ func TestProxyThatWasCutOffIsNamedAndCatchesUp(t *testing.T) {
 	fleettest.Absence(t, fleettest.InProcess, inMemory())
 }
 
+func TestProxyThatIsCutOffDoesNotSayThatNothingIsHeld(t *testing.T) {
+	fleettest.StaleResume(t, fleettest.InProcess, inMemory())
+}
+
+func TestLeaseOfTheProcessBeforeIsNotAnotherProxys(t *testing.T) {
+	fleettest.LateFirstBeat(t, fleettest.InProcess, inMemory())
+}
+
+func TestProcessTakesPartInThePlaceOfTheOneBefore(t *testing.T) {
+	fleettest.Handover(t, fleettest.InProcess, inMemory())
+}
+
+func TestPlanOfAProcessThatHasEndedIsWithdrawn(t *testing.T) {
+	fleettest.DeadPredecessor(t, fleettest.InProcess, inMemory())
+}
+
+func TestUpgradeDoesNotWaitForASlowProxy(t *testing.T) {
+	fleettest.SlowProxy(t, fleettest.InProcess, func(*testing.T) func(*testing.T) fleet.Store { return inMemory() })
+}
+
+// Nobody is told to use what a fleet refuses.
+func TestFleetSaysHowARouteIsMoved(t *testing.T) {
+	nodes := fleettest.StartAll(t, 2, fleettest.InProcess, inMemory())
+	if _, err := nodes[0].Deploy(t, "web", fleettest.App(t)); err != nil {
+		t.Fatal(err)
+	}
+	for takeOver, want := range map[bool]struct {
+		code api.Code
+		hint string
+	}{
+		false: {api.CodeRouteConflict, "first deploy web with the routes that it keeps, or remove it"},
+		true:  {api.CodeInvalid, "leave out `take_over`; to move the route here, first deploy the other service"},
+	} {
+		_, err := nodes[1].Engine.Deploy(api.DeployRequest{Service: "shop", Targets: []string{fleettest.App(t)}, Hosts: []string{"web.test"}, TakeOver: takeOver}.Patch())
+		hint := ""
+		if e := api.AsError(err); err != nil {
+			hint = e.Hint
+		}
+		if api.ErrorCode(err) != want.code || !strings.Contains(hint, want.hint) || !takeOver && strings.Contains(hint, "take_over") {
+			t.Errorf("take-over %t: %v, %q", takeOver, err, hint)
+		}
+	}
+}
+
+func TestWhatAnyProxyHasToCutIsCounted(t *testing.T) {
+	fleettest.Cuts(t, fleettest.InProcess, func(*testing.T) func(*testing.T) fleet.Store { return inMemory() })
+}
+
 func TestLostAnswerOfADecisionIsLookedUp(t *testing.T) {
 	fleettest.LostAnswer(t, fleettest.InProcess, inMemory())
 }
 
 func TestRefusalByOneProxyChangesNothing(t *testing.T) {
-	m := fleettest.NewMemory()
-	nodes := fleettest.StartAll(t, 3, fleettest.InProcess, func(*testing.T) fleet.Store { return m })
-	a := fleettest.App(t)
-	if _, err := nodes[0].Deploy(t, "web", a); err != nil {
-		t.Fatal(err)
-	}
-	nodes[2].Engine.Shutdown(t.Context()) // so that it refuses
-	_, err := nodes[0].Deploy(t, "web", fleettest.App(t))
-	if err == nil || !strings.Contains(err.Error(), "proxy-3 says") {
-		t.Fatal(err)
-	}
-	fleettest.Converged(t, nodes, "web", "v1 "+a+" false")
-	s, err := m.Look(t.Context())
-	if d, _ := s.Decision("web"); err != nil || len(s.Decisions) != 1 || !strings.Contains(string(d.Document), a) {
-		t.Errorf("%+v, %v", s, err)
-	}
+	fleettest.Refusals(t, func(*testing.T) func(*testing.T) fleet.Store { return inMemory() })
+}
+
+func TestDeadCoordinatorLeavesNothingBehind(t *testing.T) { fleettest.DeadCoordinator(t, inMemory()) }
+
+func TestCoordinatorThatComesTooLateDecidesNothing(t *testing.T) {
+	fleettest.LateCoordinator(t, inMemory())
 }
 
 func TestStoreThatCannotBeReachedChangesNothing(t *testing.T) {
@@ -78,4 +117,52 @@ func TestStoreThatCannotBeReachedChangesNothing(t *testing.T) {
 func TestStoreThatHasLostItsDataGetsThemBack(t *testing.T) {
 	m := fleettest.NewMemory()
 	fleettest.Restored(t, fleettest.InProcess, func(*testing.T) fleet.Store { return m }, m.Lose)
+}
+
+func TestFaultAtAnyStepLeavesAllOrNothing(t *testing.T) {
+	fleettest.Faults(t, func(*testing.T) func(*testing.T) fleet.Store { return inMemory() })
+}
+
+func TestEveryProxyTellsHowManyServeWhatWasDecided(t *testing.T) {
+	fleettest.Shares(t, fleettest.InProcess, inMemory())
+}
+
+func TestReleaseBeforeIsKeptByAllProxies(t *testing.T) {
+	fleettest.Kept(t, fleettest.InProcess, inMemory())
+}
+
+func TestCanaryIsTheSameOnAllProxies(t *testing.T) {
+	fleettest.Canary(t, fleettest.InProcess, inMemory())
+}
+
+func TestStepsOfARolloutAreThoseOfAllProxies(t *testing.T) {
+	fleettest.Steps(t, fleettest.InProcess, inMemory())
+}
+
+func TestRolloutGoesOnWithoutTheProxyThatDrivesIt(t *testing.T) {
+	fleettest.Driver(t, fleettest.InProcess, inMemory())
+}
+
+func TestReleaseIsJudgedByWhatAllProxiesCount(t *testing.T) {
+	fleettest.Verdict(t, fleettest.InProcess, inMemory())
+}
+
+func TestCountsOfARestartedProxyStay(t *testing.T) {
+	fleettest.RestartedCounts(t, fleettest.InProcess, inMemory())
+}
+
+func TestFailingReleaseLeavesThoseWhoAreThere(t *testing.T) {
+	fleettest.MissingVerdict(t, fleettest.InProcess, inMemory())
+}
+
+func TestDeployTakesThePlaceOfWhatIsTried(t *testing.T) {
+	fleettest.Replaced(t, fleettest.InProcess, inMemory())
+}
+
+func TestRolloutGoesOnAfterAllProxiesHaveBeenRestarted(t *testing.T) {
+	fleettest.AllRestarted(t, fleettest.InProcess, inMemory())
+}
+
+func TestWatchedReleaseDrainsEverywhereBeforeADeployEnds(t *testing.T) {
+	fleettest.DrainedEverywhere(t, fleettest.InProcess, inMemory())
 }

@@ -32,13 +32,14 @@ var ranks = map[api.FleetPhase]int{
 // that this proxy has not applied.
 func (a *Agent) follow(state State) error {
 	a.hear(state)
+	defer a.note(state)
 	behind := 0
 	for _, d := range state.Decisions {
 		if a.isOwn(d.Plan) {
 			continue // whoever coordinates it applies it
 		}
 		newest, _ := state.Plan(d.Service)
-		isAwaited := newest.ID == d.Plan
+		isAwaited := newest.ID == d.Plan && !a.isElsewhere(d.Plan)
 		if a.proxy.Revision(d.Service) >= d.Revision && (!isAwaited || a.hasSaid(d.Plan)) {
 			continue
 		}
@@ -49,7 +50,7 @@ func (a *Agent) follow(state State) error {
 		if !a.applying[d.Service] {
 			a.applying[d.Service] = true
 			a.applied[d.Service] = d.Plan
-			a.work.begin(func() { a.apply(d, isAwaited) })
+			a.term.work.begin(func() { a.apply(d, isAwaited) })
 		}
 		a.mu.Unlock()
 	}
@@ -66,6 +67,13 @@ func (a *Agent) hasSaid(plan string) bool {
 	return ranks[a.acks[plan].Step.Phase] >= ranks[api.FleetApplied]
 }
 
+// isElsewhere reports whether another process of this proxy coordinates a plan.
+func (a *Agent) isElsewhere(plan string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.elsewhere[plan] != 0
+}
+
 // isOwn reports whether this proxy coordinates a plan.
 func (a *Agent) isOwn(plan string) bool {
 	a.mu.Lock()
@@ -76,6 +84,7 @@ func (a *Agent) isOwn(plan string) bool {
 // hear gets the proxy ready for plans that are new, and gives up what it has prepared for those that
 // are over.
 func (a *Agent) hear(state State) {
+	_, missing := a.leases.others(a.opts.Name, time.Now())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	newest := make(map[string]Plan, len(state.Plans))
@@ -88,6 +97,11 @@ func (a *Agent) hear(state State) {
 			delete(a.known, service)
 		}
 	}
+	for plan := range a.elsewhere {
+		if !slices.ContainsFunc(state.Plans, func(p Plan) bool { return p.ID == plan }) {
+			delete(a.elsewhere, plan)
+		}
+	}
 	for plan := range a.acks {
 		isAwaited := slices.ContainsFunc(state.Plans, func(p Plan) bool { return p.ID == plan })
 		if !isAwaited && !a.coordinates[plan] {
@@ -95,21 +109,51 @@ func (a *Agent) hear(state State) {
 		}
 	}
 	for service, p := range newest {
-		d, _ := state.Decision(service)
-		if a.known[service] != nil || a.coordinates[p.ID] || d.Plan == p.ID {
+		if a.coordinates[p.ID] {
 			continue
 		}
-		// Presumed abort: what nobody has decided within the time is given up, by this clock.
-		ctx, cancel := context.WithCancelCause(a.ctx)
+		d, _ := state.Decision(service)
+		isDecided := d.Plan == p.ID
+		if a.elsewhere[p.ID] != 0 {
+			continue
+		}
+		if p.Coordinator == a.opts.Name || missing[p.Coordinator] > a.opts.Lease+a.opts.Patience {
+			// Its coordinator has died, or has given up on a store that does not answer.
+			end := a.opts.Store.Abandon
+			if isDecided { // and nobody waits for acknowledgements of it
+				end = a.opts.Store.Withdraw
+			}
+			a.endPlan(a.term.ctx, p, end)
+			continue
+		}
+		if isDecided || a.known[service] != nil {
+			continue
+		}
+		ctx, cancel := context.WithCancelCause(a.term.ctx)
 		a.known[service] = &heard{p, cancel}
-		a.work.begin(func() { a.prepare(ctx, p) })
+		a.term.work.begin(func() { a.prepare(ctx, p) })
 	}
 }
 
-// prepare gets the proxy ready for a plan, and keeps what it has for it until ctx or the plan's time
-// is over.
-func (a *Agent) prepare(ctx context.Context, p Plan) {
-	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+// endPlan withdraws or abandons a plan in the store, and tries again until it has or ctx ends. mu must be held.
+func (a *Agent) endPlan(ctx context.Context, p Plan, end func(context.Context, Plan) error) {
+	if a.ending[p.ID] {
+		return
+	}
+	a.ending[p.ID] = true
+	a.term.work.begin(func() {
+		for a.do(ctx, func(ctx context.Context) error { return end(ctx, p) }) != nil && sleep(ctx, a.opts.Poll) {
+		}
+		a.mu.Lock()
+		delete(a.ending, p.ID)
+		a.mu.Unlock()
+	})
+}
+
+// prepare gets the proxy ready for a plan, and keeps what it has for it until over ends. When the plan's time is
+// over, it abandons the plan first: so nothing is decided for which this proxy has given up what it has.
+func (a *Agent) prepare(over context.Context, p Plan) {
+	ctx, cancel := context.WithTimeout(over, p.Timeout)
 	defer cancel()
 	err := a.proxy.Prepare(ctx, proxy.Proposal{
 		Deployment: p.ID, Service: p.Service, Document: p.Document, Routes: p.Routes, Base: p.Base, Force: p.Force, Timeout: p.Timeout,
@@ -123,6 +167,12 @@ func (a *Agent) prepare(ctx context.Context, p Plan) {
 		a.acknowledge(ctx, ack)
 	}
 	<-ctx.Done()
+	if over.Err() == nil {
+		a.mu.Lock()
+		a.endPlan(over, p, a.opts.Store.Abandon)
+		a.mu.Unlock()
+		<-over.Done() // when it is seen that the plan is over
+	}
 	if !a.isDecided(p) {
 		a.proxy.GiveUp(p.Service, p.ID)
 	}
@@ -139,13 +189,17 @@ func (a *Agent) isDecided(p Plan) bool {
 func (a *Agent) apply(d Decision, awaited bool) {
 	left, err := a.proxy.ApplyDecision(d.Service, d.Document, d.Revision)
 	if err != nil {
-		sleep(a.ctx, a.fails(d.Service, err))
+		sleep(a.term.ctx, a.fails(d.Service, err))
 	}
 	a.mu.Lock()
 	if err == nil {
 		delete(a.failing, d.Service)
 	}
 	delete(a.applying, d.Service)
+	select {
+	case a.advanced <- struct{}{}:
+	default:
+	}
 	if h := a.known[d.Service]; h != nil && h.plan.ID == d.Plan {
 		h.cancel(errOver)
 		delete(a.known, d.Service)
@@ -153,7 +207,7 @@ func (a *Agent) apply(d Decision, awaited bool) {
 	a.mu.Unlock()
 	if err != nil {
 		if awaited {
-			a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetFailed, Reason: api.AsError(err).Message}})
+			a.acknowledge(a.term.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetFailed, Reason: api.AsError(err).Message}})
 		}
 		return
 	}
@@ -161,9 +215,9 @@ func (a *Agent) apply(d Decision, awaited bool) {
 	if !awaited {
 		return
 	}
-	a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}})
-	if drain, err := a.proxy.AwaitDrains(a.ctx, left); err == nil {
-		a.acknowledge(a.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetDrained, Drain: &drain}})
+	a.acknowledge(a.term.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}})
+	if drain, err := a.proxy.AwaitDrains(a.term.ctx, left); err == nil {
+		a.acknowledge(a.term.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetDrained, Drain: &drain}})
 	}
 }
 

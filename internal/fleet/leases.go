@@ -2,11 +2,13 @@ package fleet
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
+	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
 // leases are those of all proxies as this one sees them.
@@ -19,16 +21,37 @@ type leases struct {
 	all map[string]seenLease
 	// looked is when the store was read last.
 	looked time.Time
+	// confirmed are those that have acknowledged the newest decision of a service that this proxy has coordinated.
+	confirmed map[string]confirmation
 }
 
-// seenLease is a lease, and when it has moved last.
+// confirmation names the proxies that go by a decision.
+type confirmation struct {
+	revision uint64
+	names    map[string]bool
+}
+
+// confirm notes that a proxy goes by the decision of a service at a revision.
+func (l *leases) confirm(name, service string, revision uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.confirmed[service]
+	if c.revision != revision {
+		c = confirmation{revision, make(map[string]bool)}
+		l.confirmed[service] = c
+	}
+	c.names[name] = true
+}
+
+// seenLease is a lease, what it reports, and when it has moved last.
 type seenLease struct {
 	Lease
-	moved time.Time
+	report proxy.Report
+	moved  time.Time
 }
 
 func newLeases(term time.Duration) *leases {
-	return &leases{term: term, all: make(map[string]seenLease)}
+	return &leases{term: term, all: make(map[string]seenLease), confirmed: make(map[string]confirmation)}
 }
 
 // blink is how long this proxy may not look at the store without it being said of the others that they
@@ -45,12 +68,47 @@ func (l *leases) update(current []Lease, now time.Time) {
 	for _, c := range current {
 		before, known := l.all[c.Name]
 		if known && before.Incarnation == c.Incarnation && before.Beats == c.Beats {
-			next[c.Name] = seenLease{c, before.moved.Add(blind)}
+			next[c.Name] = seenLease{c, before.report, before.moved.Add(blind)}
 			continue
 		}
-		next[c.Name] = seenLease{c, now}
+		next[c.Name] = seenLease{c, reportOf(c, before), now}
 	}
 	l.all = next
+}
+
+// reportOf returns what a lease reports. before is the one before it.
+func reportOf(l Lease, before seenLease) (r proxy.Report) {
+	if l.Report == before.Lease.Report {
+		return before.report
+	}
+	_ = json.Unmarshal([]byte(l.Report), &r) // of another version of the program it may be anything
+	return r
+}
+
+// seen returns what is known of all proxies, and adopt has it be known here, as another process has seen it.
+func (l *leases) seen(now time.Time) (all []Seen) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.all {
+		all = append(all, Seen{s.Lease, max(l.silence(s, now), 0)})
+	}
+	return all
+}
+
+func (l *leases) adopt(all []Seen, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range all {
+		l.all[s.Lease.Name] = seenLease{s.Lease, reportOf(s.Lease, l.all[s.Lease.Name]), now.Add(-s.Silence)}
+	}
+	l.looked = now
+}
+
+// isOlder reports whether what is known here is older than d.
+func (l *leases) isOlder(d time.Duration, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Sub(l.looked) > d
 }
 
 // silence returns for how long a lease has not moved, as far as this proxy has looked. mu must be held.
@@ -78,6 +136,17 @@ func (l *leases) others(self string, now time.Time) (live []string, missing map[
 	}
 	slices.Sort(live)
 	return live, missing
+}
+
+// fewProxies is how many proxies may tell at once that something is new with them. In a larger fleet, in which a change of
+// one service would have each of them tell all others, it waits for the next beat.
+const fewProxies = 20
+
+// areFew reports whether there are so few proxies.
+func (l *leases) areFew() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all) <= fewProxies
 }
 
 // members describes all proxies, by name.

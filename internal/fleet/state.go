@@ -16,6 +16,9 @@ type Lease struct {
 	Version string `json:"version"`
 	// Ready says that the proxy has caught up.
 	Ready bool `json:"ready"`
+	// Report is what the proxy tells of itself, a [proxy.Report] in JSON. It is a string so that leases can be
+	// compared; empty if it tells nothing.
+	Report string `json:"report,omitempty"`
 }
 
 // Plan is a proposal as the store keeps it.
@@ -86,8 +89,12 @@ func (s State) Check(p Plan) error {
 	if d, _ := s.Decision(p.Service); d.Revision != p.Base {
 		return ErrSuperseded
 	}
-	if newest, ok := s.Plan(p.Service); !ok || newest.ID != p.ID {
-		return ErrSuperseded // the proxies have given up what they had ready for this one
+	// The proxies have given up what they had ready for a plan that is not the newest.
+	switch newest, ok := s.Plan(p.Service); {
+	case !ok:
+		return ErrAbandoned
+	case newest.ID != p.ID:
+		return ErrSuperseded
 	}
 	wanted := make(map[api.Route]bool, len(p.Routes))
 	for _, r := range p.Routes {

@@ -27,23 +27,29 @@ type Store interface {
 	Propose(ctx context.Context, p Plan) (uint64, error)
 	// Withdraw removes a plan, if it is the newest of its service, and its acknowledgements.
 	Withdraw(ctx context.Context, p Plan) error
-	// Ack writes the acknowledgement of one proxy in place of the one before.
+	// Abandon is Withdraw for a plan that has not been decided, and leaves one that has: in one step, so that
+	// the plan is not decided later.
+	Abandon(ctx context.Context, p Plan) error
+	// Ack has the proxy that has proposed a plan get the acknowledgement of another one, in place of the one before.
+	// An acknowledgement of a plan that is over need not get anywhere.
 	Ack(ctx context.Context, a Ack) error
-	// Acks returns the acknowledgements of a plan.
+	// Acks returns the acknowledgements of a plan. It is for the proxy that has proposed it.
 	Acks(ctx context.Context, plan string) ([]Ack, error)
 
 	// Decide makes what a plan says the state of its service, if the service is at the plan's base,
 	// the plan is the newest of the service, and no other service has any of the routes: one
 	// step for whoever looks. It returns the revision of the decision. Once a plan is decided, it returns the
-	// same again. The errors are [ErrSuperseded] and a [*ClaimedError].
+	// same again. The errors are [ErrSuperseded], [ErrAbandoned] and a [*ClaimedError].
 	Decide(ctx context.Context, p Plan) (uint64, error)
 	// Look returns the newest plan and the decision of every service that has one.
 	Look(ctx context.Context) (State, error)
 	// Advance has each revision from now on be later than one. A store that has lost its data would
 	// begin with those that proxies have seen before. Until then, its other calls may return [ErrLost].
 	Advance(ctx context.Context, revision uint64) error
-	// Changed receives when there may be something new. It may be nil.
+	// Changed receives when a plan or a decision may be new, and Acked when an acknowledgement of a plan may be that
+	// was proposed by this store. Both may be nil: whoever waits looks now and then as well.
 	Changed() <-chan struct{}
+	Acked() <-chan struct{}
 }
 
 // Opener opens a store. The modules of Caddy's namespace parachute.fleet implement it.
@@ -56,6 +62,9 @@ type Opener interface {
 
 // ErrSuperseded means that a newer proposal for the service has come, or was decided.
 var ErrSuperseded = errors.New("superseded")
+
+// ErrAbandoned means that a plan has been withdrawn or abandoned, and no other one has come in its place.
+var ErrAbandoned = errors.New("given up")
 
 // ClaimedError means that another service has a route.
 type ClaimedError struct {

@@ -218,15 +218,29 @@ func (b *Store) removeAcks(ctx context.Context, plan string) {
 
 // Withdraw implements [fleet.Store].
 func (b *Store) Withdraw(ctx context.Context, p fleet.Plan) error {
+	return b.locked(ctx, func(s fleet.State, next uint64) error { return b.drop(ctx, s, p, next) })
+}
+
+// Abandon implements [fleet.Store].
+func (b *Store) Abandon(ctx context.Context, p fleet.Plan) error {
 	return b.locked(ctx, func(s fleet.State, next uint64) error {
-		if newest, ok := s.Plan(p.Service); ok && newest.ID == p.ID {
-			if err := b.remove(ctx, key("plans", p.Service)); err != nil {
-				return err
-			}
+		newest, isThere := s.Plan(p.Service)
+		if d, _ := s.Decision(p.Service); !isThere || newest.ID != p.ID || d.Plan == p.ID {
+			return nil
 		}
-		b.removeAcks(ctx, p.ID)
-		return b.count(ctx, next)
+		return b.drop(ctx, s, p, next)
 	})
+}
+
+// drop removes a plan, if it is the newest of its service, and its acknowledgements.
+func (b *Store) drop(ctx context.Context, s fleet.State, p fleet.Plan, next uint64) error {
+	if newest, ok := s.Plan(p.Service); ok && newest.ID == p.ID {
+		if err := b.remove(ctx, key("plans", p.Service)); err != nil {
+			return err
+		}
+	}
+	b.removeAcks(ctx, p.ID)
+	return b.count(ctx, next)
 }
 
 // Ack implements [fleet.Store].
@@ -293,3 +307,6 @@ func (b *Store) Advance(ctx context.Context, revision uint64) error {
 
 // Changed implements [fleet.Store]. A storage tells nobody.
 func (b *Store) Changed() <-chan struct{} { return nil }
+
+// Acked implements [fleet.Store].
+func (b *Store) Acked() <-chan struct{} { return nil }

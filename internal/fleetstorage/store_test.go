@@ -42,3 +42,8 @@ func TestStorageThatHasLostItsDataGetsThemBack(t *testing.T) {
 		}
 	})
 }
+
+func TestReleaseIsJudgedByWhatAllProxiesOfAStorageCount(t *testing.T) {
+	dir := t.TempDir()
+	fleettest.Verdict(t, fleettest.InProcess, func(*testing.T) fleet.Store { return New(&certmagic.FileStorage{Path: dir}) })
+}

@@ -7,7 +7,7 @@
 //	 │◄─────────────────────────────────│ offer {sockets, secrets, followers} + descriptors
 //	 │ boots, and accepts nothing       │ goes on as before
 //	 │ booted ─────────────────────────►│ ceases to decide (Host.Freeze)
-//	 │◄─────────────────────────────────│ frozen
+//	 │◄─────────────────────────────────│ frozen {standing}
 //	 │ reads what is stored             │
 //	 │ ready ──────────────────────────►│ ceases to accept (Host.Release)
 //	 │◄─────────────────────────────────│ released

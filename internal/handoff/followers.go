@@ -37,9 +37,17 @@ type Followers struct {
 	silence time.Duration
 }
 
-// connect adds the process whose control socket is at path. One that is gone is left out.
-func (f *Followers) connect(path string) {
-	w, err := dial(path, dialTimeout)
+// Follower is a process that follows the one that offers.
+type Follower struct {
+	// Control is the path of its control socket.
+	Control string
+	// Process says which one it is; the zero value if that is not known.
+	Process api.ProcessIdentity
+}
+
+// connect adds a process. One that is gone is left out.
+func (f *Followers) connect(to Follower) {
+	w, err := dial(to.Control, dialTimeout)
 	if err != nil {
 		return
 	}
@@ -47,11 +55,11 @@ func (f *Followers) connect(path string) {
 		w.Close()
 		return
 	}
-	one := f.add(w, path, api.ProcessIdentity{})
+	one := f.add(w, to.Control, to.Process)
 	m, err := one.call(message{Kind: kindStatus}, statusTimeout, nil) // then it has heard the first
-	if err == nil && m.Process != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && m.Process != nil && one.isUnknown() {
 		one.process = m.Process.ProcessIdentity
 	}
 }
@@ -63,12 +71,39 @@ func (f *Followers) OnEnd(ended func(api.ProcessIdentity)) {
 	f.ended = ended
 }
 
+// Generations returns those of the processes that have not ended; 0 for one of which it is not known. Unlike their numbers, they
+// tell processes apart that run in different containers.
+func (f *Followers) Generations() (all []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, one := range withoutEnded(f.all) {
+		all = append(all, one.process.Generation)
+	}
+	return all
+}
+
+// AwaitEnd waits until all of them have ended, for at most a time.
+func (f *Followers) AwaitEnd(timeout time.Duration) {
+	f.mu.Lock()
+	all := slices.Clone(f.all)
+	f.mu.Unlock()
+	over := time.NewTimer(timeout)
+	defer over.Stop()
+	for _, one := range all {
+		select {
+		case <-one.ended:
+		case <-over.C:
+			return
+		}
+	}
+}
+
 // tellEnd tells that one has ended.
 func (f *Followers) tellEnd(one *follower) {
 	f.mu.Lock()
-	ended, process := f.ended, one.process
+	ended, process, isUnknown := f.ended, one.process, one.isUnknown()
 	f.mu.Unlock()
-	if ended != nil && process.PID != 0 {
+	if ended != nil && !isUnknown {
 		ended(process)
 	}
 }
@@ -78,9 +113,9 @@ func (f *Followers) close() {
 	_ = f.each(func(one *follower) error { return one.wire.conn.Close() })
 }
 
-// Controls returns the control sockets of all of them. One that has none is told to end: the next
+// All returns all of them, for the next process. One that has no control socket is told to end: the next
 // process could not tell it what is deployed.
-func (f *Followers) Controls() (paths []string) {
+func (f *Followers) All() (all []Follower) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.all = withoutEnded(f.all)
@@ -89,9 +124,9 @@ func (f *Followers) Controls() (paths []string) {
 			_ = one.wire.send(message{Kind: kindBye})
 			continue
 		}
-		paths = append(paths, one.control)
+		all = append(all, Follower{one.control, one.process})
 	}
-	return paths
+	return all
 }
 
 // add adds the process at the other end of w, whose control socket is at a path.
@@ -152,8 +187,8 @@ func (f *Followers) Apply(service string, document []byte) error {
 	})
 }
 
-// Drain waits until they hold nothing of a release, and returns how it has drained in each of
-// them that held something. progress is told now and then of what is left in all of them. One that
+// Drain waits until they hold nothing of a release, or for 0 of any that has left its service, and returns how it
+// has drained in each of them that held something. progress is told now and then of what is left in all of them. One that
 // cannot drain is waited for until it has ended, and not at all if it says nothing any more: the
 // error says so.
 func (f *Followers) Drain(service string, release int, progress func(requests, streams int)) (all []api.Drain, err error) {
@@ -233,6 +268,9 @@ type follower struct {
 	calls map[int]chan message
 	last  int
 }
+
+// isUnknown reports whether it is not known which process it is. The mu of Followers must be held.
+func (f *follower) isUnknown() bool { return f.process == api.ProcessIdentity{} }
 
 // call returns the answer to a call, once it is done. It gives up when the process has said nothing
 // of it for the timeout. progress is told of what comes before, if it is not nil.

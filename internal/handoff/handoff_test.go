@@ -36,8 +36,11 @@ type process struct {
 	told chan struct{}
 	// drains are closed when a release has drained.
 	drains map[int]chan struct{}
-	// asked counts the questions for what it has.
-	asked atomic.Int64
+	// asked counts the questions for what it has, and silent has it answer none.
+	asked  atomic.Int64
+	silent atomic.Bool
+	// generation is how many processes there have been, this one included.
+	generation int
 	// attempts has what it is told of attempts to take over.
 	attempts chan string
 }
@@ -50,11 +53,11 @@ func startProcess(t *testing.T) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newProcess(t, path, l, nil)
+	return newProcess(t, path, l, nil, 7)
 }
 
-func newProcess(t *testing.T, path string, l *net.UnixListener, followers *Followers) *process {
-	p := &process{t: t, path: path, followers: followers, told: make(chan struct{}, 100), drains: make(map[int]chan struct{}), attempts: make(chan string, 100)}
+func newProcess(t *testing.T, path string, l *net.UnixListener, followers *Followers, generation int) *process {
+	p := &process{t: t, path: path, followers: followers, generation: generation, told: make(chan struct{}, 100), drains: make(map[int]chan struct{}), attempts: make(chan string, 100)}
 	p.Server = Serve(l, "test", p)
 	t.Cleanup(p.Close)
 	return p
@@ -87,14 +90,17 @@ func (p *process) Failed(err error) { p.attempts <- "failed: " + err.Error() }
 func (p *process) Offer() (Offer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var controls []string
+	var followers []Follower
 	if p.followers != nil {
-		controls = p.followers.Controls()
+		followers = p.followers.All()
 	}
-	return Offer{Sockets: p.sockets, Generation: 7, Followers: controls, Secrets: []byte("secret")}, p.refuses
+	return Offer{Sockets: p.sockets, Generation: p.generation, Followers: followers, Secrets: []byte("secret")}, p.refuses
 }
 
-func (p *process) Freeze()     { p.say("freeze") }
+func (p *process) Freeze() []byte {
+	p.say("freeze")
+	return []byte("standing")
+}
 func (p *process) Thaw()       { p.say("thaw") }
 func (p *process) Release(int) { p.say("release") }
 func (p *process) TakeBack()   { p.say("take back") }
@@ -130,6 +136,9 @@ func (p *process) Drain(ctx context.Context, service string, release int, progre
 
 func (p *process) Process() api.Process {
 	p.asked.Add(1)
+	if p.silent.Load() {
+		<-p.t.Context().Done()
+	}
 	return api.Process{ProcessIdentity: api.ProcessIdentity{PID: 1, Version: "test"}, Connections: 3}
 }
 
@@ -165,8 +174,8 @@ func (p *process) take() *Takeover {
 func (p *process) succeed() *process {
 	p.t.Helper()
 	takeover := p.take()
-	if err := takeover.Booted(); err != nil {
-		p.t.Fatal(err)
+	if err := takeover.Booted(); err != nil || string(takeover.Standing) != "standing" {
+		p.t.Fatal(takeover.Standing, err)
 	}
 	followers, err := takeover.Ready()
 	if err != nil {
@@ -181,7 +190,7 @@ func (p *process) succeed() *process {
 	}
 	file.Close()
 	takeover.Close()
-	return newProcess(p.t, p.path, l.(*net.UnixListener), followers)
+	return newProcess(p.t, p.path, l.(*net.UnixListener), followers, p.generation+1)
 }
 
 func TestSocketsAreHandedOver(t *testing.T) {
@@ -573,6 +582,20 @@ func TestProcessesOfSeveralUpgrades(t *testing.T) {
 	first.heard("apply app 2")
 }
 
+// TestProcessesThatSayNothingAreToldApart, also if they have the same number, as in two containers.
+func TestProcessesThatSayNothingAreToldApart(t *testing.T) {
+	t.Parallel()
+	first := startProcess(t)
+	second := first.succeed()
+	third := second.succeed()
+	first.silent.Store(true)
+	second.silent.Store(true)
+	fourth := third.succeed()
+	if all := slices.Sorted(slices.Values(fourth.followers.Generations())); !slices.Equal(all, []int{7, 8, 9}) {
+		t.Errorf("the newest process knows of the generations %d", all)
+	}
+}
+
 // TestOldestProcessKnowsTheNewestBeforeThatLeads: if the one between is killed in the instant in
 // which it hands over, only one goes on.
 func TestOldestProcessKnowsTheNewestBeforeThatLeads(t *testing.T) {
@@ -600,7 +623,7 @@ func TestOldestProcessEndsIfTheNewestDoesNotReachIt(t *testing.T) {
 	t.Parallel()
 	first := startProcess(t)
 	second := first.succeed()
-	if err := os.Remove(second.followers.Controls()[0]); err != nil {
+	if err := os.Remove(second.followers.All()[0].Control); err != nil {
 		t.Fatal(err)
 	}
 	third := second.succeed()
@@ -658,7 +681,7 @@ func TestNewProcessTakesThePlaceOfOneThatDies(t *testing.T) {
 			if err := die(p, n); err != nil {
 				t.Fatal(err)
 			}
-			if followers, err := n.Ready(); err != nil || len(followers.Controls()) > 0 {
+			if followers, err := n.Ready(); err != nil || len(followers.All()) > 0 {
 				t.Errorf("%v", err)
 			}
 			// One that has closed the connection, and lives, goes on.

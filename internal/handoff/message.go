@@ -51,10 +51,13 @@ type message struct {
 	Generation int `json:"generation,omitempty"`
 	// Secrets are what the process that offers tells the next one besides: see [Offer].
 	Secrets []byte `json:"secrets,omitempty"`
-	// Followers are the control sockets of the processes that follow the one that offers. Control is
-	// the one that the released process has.
-	Followers []string `json:"followers,omitempty"`
-	Control   string   `json:"control,omitempty"`
+	// Standing is what a process that has ceased to decide hands over of its part in a fleet.
+	Standing []byte `json:"standing,omitempty"`
+	// Followers are the control sockets of the processes that follow the one that offers, and Processes say which ones
+	// they are. Control is the socket that the released process has.
+	Followers []string              `json:"followers,omitempty"`
+	Processes []api.ProcessIdentity `json:"processes,omitempty"`
+	Control   string                `json:"control,omitempty"`
 
 	// ID is that of a call, which its answers have, too.
 	ID int `json:"id,omitempty"`

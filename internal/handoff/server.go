@@ -24,8 +24,9 @@ type Host interface {
 	Failed(err error)
 	// Offer returns what the process hands over, or why it does not hand over now.
 	Offer() (Offer, error)
-	// Freeze has the process decide nothing any more. What it was about to store is stored.
-	Freeze()
+	// Freeze has the process decide nothing any more. What it was about to store is stored. It returns
+	// what the next process is to know of its part in a fleet.
+	Freeze() (standing []byte)
 	// Thaw has it decide again: its successor has failed.
 	Thaw()
 	// Release has it accept no connections any more, and its clients be told to come by others:
@@ -47,8 +48,8 @@ type Offer struct {
 	Sockets []Socket
 	// Generation is how many processes there have been, this one included.
 	Generation int
-	// Followers are the control sockets of the processes that follow this one.
-	Followers []string
+	// Followers are the processes that follow this one.
+	Followers []Follower
 	// Secrets are what goes with the sockets. Nobody but the next process may know them.
 	Secrets []byte
 }
@@ -292,15 +293,19 @@ func (s *Server) handOver(w *wire, a *Attempt) error {
 		return err
 	}
 	sockets := append(slices.Clip(offer.Sockets), Socket{Name: SocketName, Conn: s.listener})
-	if err := w.offer(sockets, message{Kind: kindOffer, Version: s.version, PID: os.Getpid(), Generation: offer.Generation, Followers: offer.Followers, Secrets: offer.Secrets}); err != nil {
+	m := message{Kind: kindOffer, Version: s.version, PID: os.Getpid(), Generation: offer.Generation, Secrets: offer.Secrets}
+	for _, f := range offer.Followers {
+		m.Followers, m.Processes = append(m.Followers, f.Control), append(m.Processes, f.Process)
+	}
+	if err := w.offer(sockets, m); err != nil {
 		return fmt.Errorf("handing over the sockets: %w", err)
 	}
 	// It is not for this process to say how long the other one may boot.
 	if err := s.expect(w, kindBooted, 0); err != nil {
 		return err
 	}
-	s.host.Freeze()
-	if err := w.send(message{Kind: kindFrozen}); err != nil {
+	standing := s.host.Freeze()
+	if err := w.send(message{Kind: kindFrozen, Standing: standing}); err != nil {
 		s.host.Thaw()
 		return fmt.Errorf("the new process has ended: %w", err)
 	}

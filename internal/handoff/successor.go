@@ -40,9 +40,10 @@ type Takeover struct {
 	// From is the running process, and Secrets are what it hands over with the sockets.
 	From    api.ProcessIdentity
 	Secrets []byte
-	// controls are the control sockets of the processes that follow it, and followers are those
-	// processes, from Booted on.
-	controls  []string
+	// Standing is what the running process hands over of its part in a fleet, from Booted on; nil if it has none.
+	Standing []byte
+	// others are the processes that follow it, to which followers has connections from Booted on.
+	others    []Follower
 	followers Followers
 	// decides says that this process decides now.
 	decides bool
@@ -66,7 +67,14 @@ func Take(path, version string) (*Takeover, error) {
 		return nil, fmt.Errorf("reaching the running proxy: %w", err)
 	}
 	sockets, last, err := w.accept()
-	t := &Takeover{wire: w, Sockets: sockets, Secrets: last.Secrets, controls: last.Followers}
+	t := &Takeover{wire: w, Sockets: sockets, Secrets: last.Secrets}
+	for i, control := range last.Followers {
+		f := Follower{Control: control}
+		if i < len(last.Processes) {
+			f.Process = last.Processes[i]
+		}
+		t.others = append(t.others, f)
+	}
 	t.From = api.ProcessIdentity{PID: last.PID, Version: last.Version, Generation: last.Generation}
 	t.died = func() bool { return hasDied(last.PID) }
 	if err != nil {
@@ -87,13 +95,14 @@ func Take(path, version string) (*Takeover, error) {
 // From then on, the processes that follow the other one know of this one: if only that one died, they
 // would not decide.
 func (t *Takeover) Booted() error {
-	for _, path := range t.controls {
-		t.followers.connect(path)
+	for _, f := range t.others {
+		t.followers.connect(f)
 	}
-	_, err := t.call(kindBooted, kindFrozen, freezeTimeout)
+	m, err := t.call(kindBooted, kindFrozen, freezeTimeout)
 	if t.isOrphaned(err) {
 		return nil
 	}
+	t.Standing = m.Standing
 	return err
 }
 

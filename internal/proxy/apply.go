@@ -39,7 +39,7 @@ func (e *Engine) apply(name string, document []byte, kept func(svc *service) (bo
 		}
 		s = &decoded
 	}
-	svc, err := e.beginApply(name)
+	svc, err := e.beginApply(name, s, kept != nil)
 	if err != nil {
 		return err
 	}
@@ -50,8 +50,10 @@ func (e *Engine) apply(name string, document []byte, kept func(svc *service) (bo
 	return e.applyLineup(svc, s, kept)
 }
 
-// beginApply begins an operation on a service that need not exist, and ends deployments of it.
-func (e *Engine) beginApply(name string) (*service, error) {
+// beginApply begins an operation on a service that need not exist, and ends deployments of it, unless what a fleet has
+// decided would not end them on the proxy that was asked either, such as a step of a rollout. s is what the service is to
+// be, nil for none.
+func (e *Engine) beginApply(name string, s *stored, decided bool) (*service, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.life.now().takesOperations() {
@@ -60,6 +62,9 @@ func (e *Engine) beginApply(name string) (*service, error) {
 	svc := e.service(name)
 	e.operations.Add(1)
 	svc.operations++
+	if decided && s != nil && s.newest() <= svc.lastVersion && !s.rollsBack(svc.lineup()) {
+		return svc, nil
+	}
 	for _, d := range slices.Clone(svc.deployments) {
 		d.abort(&api.Error{Code: api.CodeSuperseded, Message: "another proxy has changed " + name + " meanwhile; this deployment has changed nothing"})
 	}
@@ -81,7 +86,11 @@ func (e *Engine) applyRemoval(svc *service, kept func(*service) (bool, error)) e
 	if l == nil {
 		return nil
 	}
-	e.endFollowed(l)
+	if kept != nil {
+		e.followRollout(svc, l, nil, position{}, 0)
+	} else {
+		e.endFollowed(l)
+	}
 	for _, r := range l.releases() {
 		e.forgetCertificates(r)
 	}
@@ -103,6 +112,10 @@ func (e *Engine) applyLineup(svc *service, s *stored, kept func(*service) (bool,
 		}
 	}
 	next := e.restoreLineup(s, before)
+	var at position
+	if kept != nil {
+		at = next.goesOnAs(before)
+	}
 	e.mu.Lock()
 	taken, err := e.checkTakeover(next.active.Spec, true)
 	if err != nil {
@@ -152,12 +165,20 @@ func (e *Engine) applyLineup(svc *service, s *stored, kept func(*service) (bool,
 			e.drainAside(t.svc, []*release{t.from}, limits, e.publishDrainedOf(t.svc))
 		}
 	}
-	if before != nil {
+	report, isTold := e.publishDrainedOf(svc), false
+	switch {
+	case kept != nil:
+		if before != nil && before.rollout != nil && before.rollout.d != nil && !before.rollout.isOver() {
+			report, isTold = before.rollout.d.drained, next.active == before.rollout.next
+		}
+		e.rememberFollowed(before, next)
+		e.followRollout(svc, before, next, at, took)
+	case before != nil:
 		e.endFollowed(before)
 	}
-	e.drainAside(svc, left, limits, e.publishDrainedOf(svc))
+	e.drainAside(svc, left, limits, report)
 	e.log().Info("service follows another proxy", zap.String("service", svc.name), zap.Int("release", next.active.Version))
-	if before == nil || before.active != next.active {
+	if !isTold && (before == nil || before.active != next.active) {
 		e.feed.publish(api.Event{
 			Kind: api.EventSwitched, Followed: true, Service: svc.name, Release: next.active.Version, Previous: before.activeVersion(),
 			SwitchTime: took, TakenOver: summary(taken),

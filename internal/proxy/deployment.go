@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -30,6 +31,8 @@ type Deployment struct {
 	// reserved are the routes that it holds for its release. It is guarded by Engine.mu.
 	reserved []api.Route
 
+	// followed says that another proxy decides about the release, and tells of it.
+	followed atomic.Bool
 	// publish tells whoever follows all services of an event; nil tells nobody.
 	publish func(api.Event)
 
@@ -265,6 +268,7 @@ func (d *Deployment) drained(result api.Drain) {
 
 // finish ends the deployment.
 func (d *Deployment) finish(err error, serving int) {
+	d.followed.Store(false) // this proxy has accepted it
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now().UTC()
@@ -312,6 +316,7 @@ func (d *Deployment) sendLocked(ev api.Event) {
 	if len(d.events) >= maxEvents && (ev.Kind == api.EventProbeFailed || ev.Kind == api.EventDraining || ev.Kind == api.EventJudged) {
 		return
 	}
+	ev.Followed = ev.Followed || d.followed.Load()
 	ev.Time, ev.Deployment, ev.Service = time.Now().UTC(), d.id, d.spec.Service
 	d.events = append(d.events, ev)
 	if d.publish != nil {

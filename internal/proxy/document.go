@@ -15,7 +15,7 @@ import (
 // documentFormat is the newest version of the document that this program writes. It
 // reads every older one, and writes the oldest that the state can be said in: whoever
 // goes back to an older program finds it readable.
-const documentFormat = 4
+const documentFormat = 5
 
 // document is what is stored of a service: its line-up. It is a type of
 // its own, because what is on disk outlives what is in memory.
@@ -38,6 +38,8 @@ type document struct {
 	LinkKey []byte `json:"link_key,omitempty"`
 	// LastRelease is the number of the newest release, if that has left again.
 	LastRelease int `json:"last_release,omitempty"`
+	// Ended is how the release has ended that was tried last. It is since format 5, and in a fleet alone.
+	Ended *ending `json:"ended,omitempty"`
 }
 
 // storedRelease is what is stored of a release.
@@ -124,6 +126,9 @@ func encodeLineup(l *lineup, last int) ([]byte, error) {
 	}
 	if l.candidate != nil && (l.candidate.named || l.candidate.off) {
 		doc.Format = 4
+	}
+	if l.ended != nil || l.rollout != nil && l.rollout.position().Turn > 0 {
+		doc.Format, doc.Ended = 5, l.ended
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }
@@ -219,6 +224,24 @@ func decodeDocument(name string, b []byte) (stored, error) {
 		all.standby = &spec
 	}
 	return all, all.checkRollout()
+}
+
+// newest returns the number of the newest release that s tells of.
+func (s *stored) newest() int {
+	last := max(s.Release, s.LastRelease)
+	if s.Candidate != nil {
+		last = max(last, s.Candidate.Release)
+	}
+	if s.Standby != nil {
+		last = max(last, s.Standby.Release)
+	}
+	return last
+}
+
+// rollsBack reports whether somebody has rolled back a release of the line-up before, which may be nil.
+func (s *stored) rollsBack(before *lineup) bool {
+	return s.Ended != nil && s.Ended.Reason == rolledBackByHand &&
+		slices.ContainsFunc(before.releases(), func(r *release) bool { return r.Version == s.Ended.Release })
 }
 
 // checkRollout returns an error if the parts of a line-up do not go together.

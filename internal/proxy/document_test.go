@@ -179,6 +179,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 		"2-watched": {4, []string{"web-2:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"2-kept":    {4, []string{"web-2:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 
+		"5-fleet":    {4, []string{"web-2:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"4-cookie":   {3, []string{"web-1:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"3-handlers": {2, []string{"web-1:3000"}, []string{"app.example.com/"}, 5 * time.Second},
 		"1-everything": {
@@ -211,6 +212,9 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 			t.Errorf("format %s: it has handlers: %t", format, has)
 		}
 		l := svc.lineup()
+		if of := l.ended != nil && l.ended.Outcome == api.OutcomeAborted && l.rollout.position().Turn == 3; of != (format == "5-fleet") {
+			t.Errorf("format %s: it is one of a fleet: %t", format, of)
+		}
 		if held := l.hold != nil; held != (format == "2-held") {
 			t.Errorf("format %s: held: %t", format, held)
 		}
@@ -225,6 +229,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 			"2-canary":  "[v5 [web-2:3000] canary of v5 against v3, 1m30s left, last v5]",
 			"4-cookie":  "[v5 [web-2:3000] canary of v5 against v3, 0s left, last v5]",
 			"2-watched": "[v3 [web-1:3000] watch of v4 against v3, 45s left, last v4]",
+			"5-fleet":   "[v3 [web-1:3000] watch of v4 against v3, 45s left, last v4]",
 			"2-kept":    "[v2 [web-1:3000]]",
 		}[format]
 		if got := fmt.Sprint(rest); got != cmp.Or(wantRest, "[]") {
@@ -232,7 +237,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 		}
 		e.Close()
 	}
-	if documentFormat != 4 {
+	if documentFormat != 5 {
 		t.Errorf("add a document of format %d", documentFormat)
 	}
 }
@@ -241,7 +246,7 @@ func TestReleasedFormatsStillLoad(t *testing.T) {
 // what the newer version knows.
 func TestNewerFormatStopsTheStart(t *testing.T) {
 	document := documentOf(t, api.DeployRequest{Service: "app", Targets: []string{"web:80"}}, 1)
-	newer := bytes.Replace(document, []byte(`"format": 1`), []byte(`"format": 5, "shape": "unknown"`), 1)
+	newer := bytes.Replace(document, []byte(`"format": 1`), []byte(`"format": 6, "shape": "unknown"`), 1)
 	for name, generations := range map[string][][]byte{"current": {newer, document}, "previous": {document[:9], newer}} {
 		store := newMemoryStore()
 		store.put("app", generations...)

@@ -17,8 +17,8 @@ func (s *service) beginDrain(r *release) {
 }
 
 // drainAll drains old, which may be nil, and tells report of it; then it waits for
-// every older release of the service that still drains, so that the targets of all
-// of them may be removed. It returns an error if something of old had to be cut and
+// every older release of the service that still drains, here or in a process that follows, so that
+// the targets of all of them may be removed. It returns an error if something of old had to be cut and
 // failOnCut is set.
 func (e *Engine) drainAll(svc *service, old *release, limits api.DrainLimits, failOnCut bool, progress func(requests, streams int), report func(api.Drain)) error {
 	others := e.otherDrains(svc, old)
@@ -37,6 +37,12 @@ func (e *Engine) drainAll(svc *service, old *release, limits api.DrainLimits, fa
 	for _, r := range others {
 		<-r.drain.over
 	}
+	e.mu.Lock()
+	decides := !e.following
+	e.mu.Unlock()
+	if decides {
+		e.drainFollowers(svc.name)
+	}
 	return failed
 }
 
@@ -45,7 +51,8 @@ func (e *Engine) drainAll(svc *service, old *release, limits api.DrainLimits, fa
 // process held nothing of it. It does not have the release drain: whoever changed the service
 // has, with the limits of the release that followed. It returns an [api.Error] with
 // [api.CodeInvalid] if the release serves or is ready to, and the cause of ctx if that ends
-// first. progress, if not nil, is called now and then with what is left.
+// first. progress, if not nil, is called now and then with what is left. The version 0 stands for all
+// releases that drain.
 func (e *Engine) DrainOld(ctx context.Context, name string, version int, progress func(requests, streams int)) (api.Drain, error) {
 	result := api.Drain{Release: version}
 	e.mu.Lock()
@@ -68,13 +75,17 @@ func (e *Engine) DrainOld(ctx context.Context, name string, version int, progres
 	}
 	e.mu.Unlock()
 	for _, r := range draining {
-		if r.Version != version {
+		if version != 0 && r.Version != version {
 			continue
 		}
 		if err := r.awaitDrain(ctx, progress); err != nil {
 			return result, err
 		}
-		result = r.drain.result
+		if version != 0 {
+			result = r.drain.result
+		} else {
+			result.Add(r.drain.result)
+		}
 	}
 	return result, nil
 }
@@ -119,6 +130,7 @@ func (e *Engine) drainRelease(svc *service, r *release, limits api.DrainLimits, 
 	svc.draining = slices.DeleteFunc(svc.draining, func(o *release) bool { return o == r })
 	svc.retired += r.Served.Load()
 	svc.drained = append(svc.drained[max(0, len(svc.drained)-keptDrains+1):], result)
+	e.noteCut(svc, result, limits)
 	e.mu.Unlock()
 	report(result)
 	r.drain.result = result

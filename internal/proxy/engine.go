@@ -44,6 +44,9 @@ type Engine struct {
 	fleet Fleet
 	// revisions are those of the decisions of the fleet that the services here are of.
 	revisions map[string]uint64
+	// drainsElsewhere has the services of which the processes that follow this one may hold releases that had left
+	// before this one took over, each with how many look at that.
+	drainsElsewhere map[string]int
 	// prepared are the releases of proposals that the fleet has not decided on, by service.
 	prepared map[string]*preparation
 	// operations counts deployments and removals.
@@ -72,16 +75,17 @@ type owner struct {
 // NewEngine returns an engine with no services.
 func NewEngine(opts EngineOptions) *Engine {
 	e := &Engine{
-		opts:        opts.withDefaults(),
-		chains:      newChains(opts.Handlers),
-		services:    make(map[string]*service),
-		owners:      make(map[api.Route]*owner),
-		deployments: newDeploymentLog(),
-		feed:        newFeed(),
-		stopped:     make(chan struct{}),
-		revisions:   make(map[string]uint64),
-		prepared:    make(map[string]*preparation),
-		askPause:    defaultAskPause,
+		opts:            opts.withDefaults(),
+		chains:          newChains(opts.Handlers),
+		services:        make(map[string]*service),
+		owners:          make(map[api.Route]*owner),
+		deployments:     newDeploymentLog(),
+		feed:            newFeed(),
+		stopped:         make(chan struct{}),
+		revisions:       make(map[string]uint64),
+		drainsElsewhere: make(map[string]int),
+		prepared:        make(map[string]*preparation),
+		askPause:        defaultAskPause,
 
 		permissionTimeout: defaultPermissionTimeout,
 	}

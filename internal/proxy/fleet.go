@@ -16,6 +16,23 @@ type Fleet interface {
 	// has changed: one of them cannot, a newer proposal for the service has come, the fleet cannot
 	// decide at present ([api.CodeFleet]), or the cause of ctx if that has ended.
 	Propose(ctx context.Context, p Proposal, step func(api.FleetStep)) (Ballot, error)
+	// Drives reports whether it is this proxy that has the rollouts of the fleet go on. At most moments one of all does;
+	// if two think so, the fleet decides what one of them proposes.
+	Drives() bool
+	// Reports returns the id of this process among those of the fleet, and what the other proxies have told last.
+	Reports() (self string, others []Told)
+	// AwaitDrained waits until every other proxy goes by what was decided about a service at a revision, and
+	// holds nothing of releases that have left it. It is for a service of which [ServiceReport]s are made. It
+	// returns what they had to cut lately, with a step for each release, and an [api.Error] with
+	// [api.CodeFleetIncomplete] for those that are not known to.
+	AwaitDrained(ctx context.Context, service string, revision uint64, limits api.DrainLimits) (cuts []api.FleetStep, err error)
+}
+
+// Told is what another proxy of the fleet has told last.
+type Told struct {
+	// ID is that of its process.
+	ID string
+	Report
 }
 
 // Proposal is a change of a service that a fleet is to decide on.
@@ -31,8 +48,12 @@ type Proposal struct {
 	Base uint64
 	// Force has nobody ask the targets whether they are healthy.
 	Force bool
+	// Yields has it not be proposed while another change of the service is under way.
+	Yields bool
 	// Without are names of proxies that are known to be gone, and are not waited for.
 	Without []string
+	// Anyway has nobody wait for proxies that are not heard of: those that are there are to go by it at once.
+	Anyway bool
 	// Timeout bounds how long a proxy may take to get ready.
 	Timeout time.Duration
 }

@@ -3,8 +3,8 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
-	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -34,20 +34,21 @@ func (e *Engine) Prepare(ctx context.Context, p Proposal) error {
 	if err != nil {
 		return fmt.Errorf("reading the release: %w", err)
 	}
-	if s.Rollout != nil {
-		return api.Invalid("a fleet has no rollouts")
-	}
 	if err := e.notServed(p.Service, s.active.Routes); err != nil {
 		return err
 	}
 	e.mu.Lock()
 	before := e.services[p.Service].lineup()
 	e.mu.Unlock()
-	if before.stored(&s.storedRelease) != nil {
-		return nil // a change that keeps the release, such as a pause
+	newest, spec := &s.storedRelease, s.active
+	if s.candidate != nil {
+		newest, spec = &s.Candidate.storedRelease, *s.candidate
 	}
-	r := e.restoreRelease(&s.storedRelease, s.active)
-	if err := e.makeReady(ctx, r, p, s.Certified); err != nil {
+	if before.stored(newest) != nil {
+		return nil // a change that brings no release, such as a pause or a step of a rollout
+	}
+	r := e.restoreRelease(newest, spec)
+	if err := e.makeReady(ctx, r, p, newest.Certified); err != nil {
 		e.discard(r)
 		return err
 	}
@@ -171,6 +172,23 @@ func (e *Engine) FleetRevisions() map[string]uint64 {
 	return served
 }
 
+// Decisions returns the revisions of the decisions of the fleet that this proxy goes by, also those of services that were
+// removed.
+func (e *Engine) Decisions() map[string]uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.revisions)
+}
+
+// AdoptDecisions has the engine go by the decisions of another process of the proxy, whose services it serves.
+func (e *Engine) AdoptDecisions(revisions map[string]uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for service, revision := range revisions {
+		e.follows(service, revision)
+	}
+}
+
 // FleetDocument returns what a service is, as a fleet decides it, and its routes; nil if it is not served.
 func (e *Engine) FleetDocument(name string) (document []byte, routes []api.Route, err error) {
 	e.mu.Lock()
@@ -186,8 +204,11 @@ func (e *Engine) FleetDocument(name string) (document []byte, routes []api.Route
 	return document, l.active.Spec.Routes, err
 }
 
-// Leaving are releases that have left their service, and may still have requests.
-type Leaving []*release
+// Leaving are releases that have left a service, and may still have requests.
+type Leaving struct {
+	service  string
+	releases []*release
+}
 
 // ApplyDecision stores what the fleet has decided, and makes the service so, unless that or
 // something newer has been applied. Without a document, the service is removed. It returns the releases of
@@ -212,28 +233,20 @@ func (e *Engine) ApplyDecision(name string, document []byte, revision uint64) (L
 			return true, e.keep(svc.name, document)
 		})
 		if err != nil {
-			return nil, err
+			return Leaving{}, err
 		}
 	}
 	e.mu.Lock()
 	e.follows(name, revision)
 	svc := e.services[name]
-	now := svc.lineup()
-	left := svc.leaving(before)
+	left := Leaving{name, svc.leaving(before)}
 	e.mu.Unlock()
-	var served *release
-	if before != nil {
-		served = before.active
-	}
-	if !isApplied && now != nil && now.active != served {
-		e.remember(served, now.active, time.Now().UTC())
-	}
 	return left, nil
 }
 
 // leaving returns the releases that drain, and those of a line-up that have left since: one that had no requests has
 // drained by now. s and before may be nil. Engine.mu must be held.
-func (s *service) leaving(before *lineup) (left Leaving) {
+func (s *service) leaving(before *lineup) (left []*release) {
 	if s != nil {
 		left = slices.Clone(s.draining)
 	}
@@ -245,23 +258,28 @@ func (s *service) leaving(before *lineup) (left Leaving) {
 	return left
 }
 
-// keep stores a document, or deletes what is stored of a service.
-func (e *Engine) keep(service string, document []byte) error {
+// keep stores a document, or deletes what is stored of a service, and tells those that follow.
+func (e *Engine) keep(service string, document []byte) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	if document == nil {
-		return e.currentStore().Delete(ctx, service)
+		err = e.currentStore().Delete(ctx, service)
+	} else {
+		err = e.currentStore().Save(ctx, service, document, func(b []byte) bool {
+			_, err := decodeDocument(service, b)
+			return err == nil
+		})
 	}
-	return e.currentStore().Save(ctx, service, document, func(b []byte) bool {
-		_, err := decodeDocument(service, b)
-		return err == nil
-	})
+	if err == nil {
+		e.tellFollowers(service, document)
+	}
+	return err
 }
 
-// AwaitDrains waits until this process holds nothing of releases that have left. It returns how they have
-// drained, as one; the cause of ctx if that ends first.
+// AwaitDrains waits until this process, and those that follow it, hold nothing of releases that have left. It returns
+// how they have drained, as one; the cause of ctx if that ends first.
 func (e *Engine) AwaitDrains(ctx context.Context, left Leaving) (all api.Drain, err error) {
-	for _, r := range left {
+	for _, r := range left.releases {
 		if err := r.awaitDrain(ctx, nil); err != nil {
 			return all, err
 		}
@@ -269,5 +287,15 @@ func (e *Engine) AwaitDrains(ctx context.Context, left Leaving) (all api.Drain, 
 		all.Release, all.Targets = max(all.Release, d.Release), append(all.Targets, d.Targets...)
 		all.Add(d)
 	}
-	return all, nil
+	elsewhere := make(chan []api.Drain, 1)
+	go func() { elsewhere <- e.drainFollowers(left.service) }()
+	select {
+	case drains := <-elsewhere:
+		for _, d := range drains {
+			all.Add(d)
+		}
+		return all, nil
+	case <-ctx.Done():
+		return all, context.Cause(ctx)
+	}
 }

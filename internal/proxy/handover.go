@@ -59,6 +59,7 @@ func (e *Engine) Lead() {
 	e.feed.follows.Store(false)
 	started := e.life.now() != lifeLoaded
 	e.mu.Unlock()
+	e.reportFollowers()
 	if started {
 		e.storeSettled()
 		e.runRollouts()
@@ -128,6 +129,15 @@ func (e *Engine) tellFollowers(service string, document []byte) {
 	if f := e.opts.Followers; f != nil {
 		f.Apply(service, document)
 	}
+}
+
+// drainFollowers waits until those that follow hold nothing of any release that has left a service: they may have releases that
+// had left before this process took over. It returns how these have drained.
+func (e *Engine) drainFollowers(service string) []api.Drain {
+	if f := e.opts.Followers; f != nil {
+		return f.Drain(service, 0, func(int, int) {})
+	}
+	return nil
 }
 
 // drains are those of a release in all processes.

@@ -19,6 +19,9 @@ type lineup struct {
 	rollout *rollout
 	// hold says that requests are not served; nil if they are.
 	hold *hold
+	// ended is how the release has ended that was tried last, for the other proxies of a fleet; nil without a fleet,
+	// and if none has since the last deployment.
+	ended *ending
 	// linkKey signs the links that open what not everybody gets; nil if everybody gets the
 	// same.
 	linkKey []byte
@@ -48,6 +51,20 @@ func (l *lineup) without(next *lineup) (left []*release) {
 	}
 	return left
 }
+
+// ending is how a release has ended that was tried: what a proxy cannot tell that sees only what became of the
+// service.
+type ending struct {
+	Release int     `json:"release"`
+	How     endKind `json:"how"`
+	// Outcome is what the history of the service says of it; empty if it was trusted, or was replaced when it served.
+	Outcome api.Outcome `json:"outcome,omitempty"`
+	Reason  string      `json:"reason,omitempty"`
+}
+
+// isTried reports whether l, which may be nil, has a release that is not trusted yet, or one that is ready to serve
+// again.
+func (l *lineup) isTried() bool { return l != nil && (l.rollout != nil || l.standby != nil) }
 
 // settled returns l with active alone, held as before: without what is tried and what is kept.
 func (l *lineup) settled(active *release) lineup { return lineup{active: active, hold: l.hold} }

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 )
@@ -42,6 +44,20 @@ func (e *Engine) mayDecide() error {
 		return ErrElsewhere
 	}
 	return nil
+}
+
+// untilStopped returns a context that ends when the engine stops, and what ends it before.
+func (e *Engine) untilStopped() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-e.stopped:
+			cancel(&api.Error{Code: api.CodeStopping, Message: "the proxy is stopping; nothing has changed"})
+		case <-over:
+		}
+	}()
+	return ctx, sync.OnceFunc(func() { close(over); cancel(nil) })
 }
 
 // mayCommit returns why an operation that has the commit slot must change nothing: another

@@ -19,8 +19,12 @@ type operation struct {
 	healthySince time.Time
 	// ballot is what the fleet decides with, or a proxy that is alone.
 	ballot Ballot
+	// proposed is the line-up that was proposed to the fleet, and so is what follows the commit; nil without one.
+	proposed *lineup
 	// unfinished says which proxies of the fleet do not serve the release; nil if all do.
 	unfinished error
+	// cut says what this proxy of a fleet had to cut, if the deployment is to fail for that.
+	cut error
 	// certifying says that certificates have been asked for.
 	certifying bool
 }

@@ -58,7 +58,7 @@ func (e *Engine) setHold(name string, h *api.Hold, ifMatch string) (*lineup, err
 	_, err = e.changeLineup(svc, lineupChange{
 		failed: "storing that the service is held or is not failed", ifMatch: ifMatch,
 		next: func(l lineup) (lineup, error) {
-			if h == nil && l.hold == nil {
+			if h == nil && l.hold == nil && e.fleet == nil { // one of a fleet may not have heard of a hold
 				now = l
 				return l, errUnchanged
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -24,14 +25,16 @@ func (e *Engine) checkFleet(s api.Spec) error {
 		return api.Invalid("the proxy is not part of a fleet, so there is no other one to do without").WithHint("leave out %s", api.Field("without"))
 	case e.fleet == nil:
 		return nil
-	case s.Rollout != nil:
-		err := api.Invalid("a fleet brings a release into service at once, on all of its proxies: it has no canary, no watch and no slow start, and keeps no release ready")
-		return err.WithHint("leave out %s, %s, %s and %s", api.Field("canary"), api.Field("steps"), api.Field("watch"), api.Field("keep"))
 	case s.TakeOver:
-		err := api.Invalid("a fleet does not move routes from one service to another in one step")
-		return err.WithHint("remove the other service first, and leave out %s", api.Field("take_over"))
+		err := api.Invalid("a fleet does not move routes from one service to another in one step; nothing has changed")
+		return err.WithHint("leave out %s; %s", api.Field("take_over"), freeFirst("the other service"))
 	}
 	return nil
+}
+
+// freeFirst is how a route of a service, which owner names, is moved to another one in a fleet.
+func freeFirst(owner string) api.Advice {
+	return api.Advise("to move the route here, first deploy %s with the routes that it keeps, or remove it if it keeps none: nothing serves the route in between", owner)
 }
 
 // follows notes that a service is what the fleet has decided. Engine.mu must be held.
@@ -59,6 +62,7 @@ func (o *operation) propose() error {
 		next.takenFrom = o.old.takenFrom
 	}
 	l, last, base := o.lineup(), svc.lastVersion, e.revisions[svc.name]
+	o.proposed = l
 	e.mu.Unlock()
 	document, err := encodeLineup(l, last)
 	if err != nil {
@@ -81,35 +85,70 @@ func (o *operation) propose() error {
 // spread waits until all proxies of the fleet serve the release.
 func (o *operation) spread() error {
 	o.unfinished = o.ballot.Applied(context.Background())
+	if o.rollout != nil {
+		o.ballot.Close() // the changes of the rollout have ballots of their own
+	}
 	return nil // the old release drains here, whatever the others do
 }
 
-// drainedEverywhere waits until no proxy of the fleet holds anything of the old release.
+// drainedEverywhere waits until no proxy of the fleet holds anything of the old release. That one does, or may, is worse than
+// that something was cut.
 func (o *operation) drainedEverywhere() error {
-	if o.unfinished != nil {
+	if o.unfinished != nil && o.rollout == nil {
 		return o.unfinished
 	}
-	steps, err := o.ballot.Drained(context.Background(), o.d.spec.Options.Drain())
-	if err == nil && o.d.spec.FailOnCut {
+	var steps []api.FleetStep
+	var err error
+	if o.rollout != nil {
+		steps, err = o.e.awaitOthers(o.svc, o.d.spec.Options.Drain())
+		steps = cutsOf(o.d.Status().Drained, steps)
 		for _, s := range steps {
-			if s.Drain != nil && !s.Drain.Clean() {
-				return drainError(o.svc.name+" on "+s.Proxy, *s.Drain)
-			}
+			o.d.fleetStep(s)
 		}
+	} else {
+		steps, err = o.ballot.Drained(context.Background(), o.d.spec.Options.Drain())
+	}
+	if err == nil && o.d.spec.FailOnCut {
+		err = cutSomewhere(o.svc.name, o.cut, steps)
 	}
 	return err
 }
 
+// cutSomewhere returns the error of a drain in which something had to be cut, by this proxy, as here says, or by other ones of
+// the fleet; nil if nothing had to be.
+func cutSomewhere(service string, here error, others []api.FleetStep) error {
+	var all []api.Drain
+	var where []string
+	release := 0
+	for _, s := range others {
+		if s.Drain != nil && !s.Drain.Clean() {
+			all, release = append(all, *s.Drain), max(release, s.Drain.Release)
+			where = append(where, fmt.Sprintf("%s: %s", s.Proxy, api.CutOf(*s.Drain)))
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return here
+	case here == nil:
+		err := drainError(service, api.Drain{Release: release, CutRequests: api.CutOf(all...).Requests, CutStreams: api.CutOf(all...).Streams})
+		err.Message += " (" + strings.Join(where, "; ") + ")"
+		return err
+	}
+	err := *api.AsError(here)
+	err.Message += "; other proxies of the fleet: " + strings.Join(where, "; ")
+	return &err
+}
+
 // agree has the fleet, if there is one, decide that a service has another line-up, or for nil that
-// it is removed. The commit slot must be held. The ballot is never nil.
-func (e *Engine) agree(svc *service, l *lineup) (Ballot, uint64, error) {
+// it is removed. anyway and yields are those of [Proposal]. The commit slot must be held. The ballot is never nil.
+func (e *Engine) agree(svc *service, l *lineup, anyway, yields bool) (Ballot, uint64, error) {
 	if e.fleet == nil {
 		return noBallot{}, 0, nil
 	}
 	e.mu.Lock()
 	last, base := svc.lastVersion, e.revisions[svc.name]
 	e.mu.Unlock()
-	p := Proposal{Deployment: newDeploymentID(), Service: svc.name, Base: base, Force: true, Timeout: operationTimeout}
+	p := Proposal{Deployment: newDeploymentID(), Service: svc.name, Base: base, Force: true, Anyway: anyway, Yields: yields, Timeout: operationTimeout}
 	if l != nil {
 		document, err := encodeLineup(l, last)
 		if err != nil {
@@ -117,7 +156,9 @@ func (e *Engine) agree(svc *service, l *lineup) (Ballot, uint64, error) {
 		}
 		p.Document, p.Routes = document, l.active.Spec.Routes
 	}
-	ballot, err := e.fleet.Propose(context.Background(), p, func(api.FleetStep) {})
+	ctx, cancel := e.untilStopped()
+	defer cancel()
+	ballot, err := e.fleet.Propose(ctx, p, func(api.FleetStep) {})
 	if err != nil {
 		return noBallot{}, 0, err
 	}

@@ -76,10 +76,16 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 		}
 		removal.Cut = api.CutOf(drains...)
 	}
-	if err == nil {
-		if err = applied; err == nil {
-			_, err = ballot.Drained(context.Background(), limits)
+	// That a proxy holds something, or may, is worse than that something was cut.
+	incomplete := applied
+	if incomplete == nil {
+		var steps []api.FleetStep
+		if steps, incomplete = ballot.Drained(context.Background(), limits); req.FailOnCut {
+			err = cutSomewhere(name, err, steps)
 		}
+	}
+	if incomplete != nil {
+		err = incomplete
 	}
 	e.feed.publish(api.Event{Kind: api.EventRemoved, Service: name, Drain: removal.Drained})
 	if cut, ok := errors.AsType[*api.Error](err); ok && cut.Code == api.CodeDrainTimeout {
@@ -91,7 +97,7 @@ func (e *Engine) Remove(name string, req api.RemoveRequest) (api.Removal, error)
 // forget deletes the state of a service and takes it out of the table. For what it returns see
 // unroute.
 func (e *Engine) forget(svc *service) (*lineup, Ballot, error) {
-	ballot, revision, err := e.agree(svc, nil)
+	ballot, revision, err := e.agree(svc, nil, false, false)
 	if err != nil {
 		return nil, ballot, err
 	}

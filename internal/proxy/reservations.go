@@ -72,8 +72,12 @@ func (e *Engine) conflict(name string, routes []api.Route, taken api.Route) *api
 		Code:    api.CodeRouteConflict,
 		Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(taken), owner),
 	}
-	return err.WithHint("to deploy a new release of it, use %s, and leave out %s and %s, which it keeps; to move the route here, add %s; to free it, %s",
-		use, api.Field("hosts"), api.Field("path_prefixes"), api.Field("take_over"), api.Operation("remove "+api.ShellWord(owner)))
+	move := api.Advise("to move the route here, add %s; to free it, %s", api.Field("take_over"), api.Operation("remove "+api.ShellWord(owner)))
+	if e.fleet != nil {
+		move = freeFirst(owner)
+	}
+	return err.WithHint("to deploy a new release of it, use %s, and leave out %s and %s, which it keeps; %s",
+		use, api.Field("hosts"), api.Field("path_prefixes"), move)
 }
 
 // free gives back routes that a service has reserved. Engine.mu must be held.

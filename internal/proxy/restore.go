@@ -94,7 +94,7 @@ func (e *Engine) restoreLineup(s *stored, before *lineup) *lineup {
 		}
 		return e.restoreRelease(from, spec)
 	}
-	l := &lineup{active: restore(&s.storedRelease, s.active), linkKey: s.LinkKey}
+	l := &lineup{active: restore(&s.storedRelease, s.active), linkKey: s.LinkKey, ended: s.Ended}
 	l.active.takenFrom = s.TakenFrom
 	if s.Hold != nil {
 		l.hold = newHold(*s.Hold, before.holdOf())
@@ -109,6 +109,7 @@ func (e *Engine) restoreLineup(s *stored, before *lineup) *lineup {
 	}
 	if s.Rollout != nil {
 		l.rollout = restoredRollout(s.Rollout.Settings, next, previous, s.Rollout.Position)
+		l.rollout.shared = e.fleet != nil
 	}
 	l.sign(l)
 	return l

@@ -96,12 +96,18 @@ func (e *Engine) turn(svc *service, l *lineup, d *Deployment, from, to *release,
 	if err != nil {
 		return err
 	}
-	for _, r := range left {
-		<-r.drain.over
-		d.drained(r.drain.result)
+	drains, cuts, err := e.awaitLeft(svc, left)
+	for _, drain := range drains {
+		d.drained(drain)
+	}
+	for _, s := range cuts {
+		d.fleetStep(s)
+	}
+	if err != nil {
+		return err
 	}
 	if d.spec.FailOnCut {
-		return d.cutError()
+		return cutSomewhere(svc.name, d.cutError(), cuts)
 	}
 	return nil
 }

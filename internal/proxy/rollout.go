@@ -22,8 +22,14 @@ type rollout struct {
 	next, previous *release
 	// d is the deployment of next; nil after a restart of the proxy.
 	d *Deployment
+	// running says that a goroutine moves it on.
+	running atomic.Bool
 	// restored says that it goes on after a restart.
 	restored bool
+	// shared says that it is one of a fleet: every proxy has its clock go on and counts, one of them decides.
+	shared bool
+	// followed says that another process or proxy decides, and tells of it.
+	followed atomic.Bool
 	// ended is closed when it has ended, and undecided when it first waits for somebody to
 	// decide.
 	ended, undecided chan struct{}
@@ -42,8 +48,18 @@ type rollout struct {
 	evidence evidence
 	// stepRequests is how many requests next had had when the step began.
 	stepRequests int64
-	// noWayBack says why it cannot be gone back to previous at the moment; empty if it can.
-	noWayBack string
+	// era counts how often next was judged anew because previous failed as well. In a fleet, only counts of one era
+	// are added.
+	era int
+	// hour is what previous had in its last hour in this process.
+	hour count
+	// others are the counts of the other processes of the fleet by their ids, also of those that are gone, and alive
+	// has the ids of those that are not.
+	others map[string]Counted
+	alive  map[string]bool
+	// noWayBack says why it cannot be gone back to previous at the moment; empty if it can. theirNoWayBack is what
+	// the proxy says that decides.
+	noWayBack, theirNoWayBack string
 	// probeAgain is when previous is asked again whether it can serve, checkAgain when the
 	// check is asked again, and warnAgain when it is told again that it cannot go on.
 	probeAgain, checkAgain, warnAgain time.Time
@@ -74,6 +90,9 @@ type position struct {
 	Failures int64 `json:"failures,omitempty"`
 	// SlowerThan is from when on a request is slow.
 	SlowerThan api.Duration `json:"slower_than,omitempty"`
+	// Turn counts the positions of a rollout of a fleet, so that a proxy knows whether it stands where another one
+	// does, and its own clock is right. It is since format 5.
+	Turn int `json:"turn,omitempty"`
 }
 
 // end is how a rollout has ended.
@@ -128,7 +147,9 @@ func restoredRollout(spec api.Rollout, next, previous *release, at position) *ro
 
 // again returns r as it goes on after another process has had it.
 func (r *rollout) again() *rollout {
-	return restoredRollout(r.spec, r.next, r.previous, r.position())
+	next := restoredRollout(r.spec, r.next, r.previous, r.position())
+	next.shared = r.shared
+	return next
 }
 
 // stepAt returns the position at the beginning of a step.
@@ -181,15 +202,36 @@ func (r *rollout) move(to func(position) position) (undo func()) {
 	if r.at == before {
 		return func() {}
 	}
-	r.epoch++
-	if r.stepRequests = 0; r.evidence.next != nil {
-		r.stepRequests = r.evidence.next.all().requests
+	if r.shared {
+		r.at.Turn = before.Turn + 1
 	}
+	r.begin()
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.at = before
 	}
+}
+
+// begin begins to judge by what comes from now on whether next has had enough requests. r.mu must be held.
+func (r *rollout) begin() {
+	r.epoch++
+	if r.stepRequests = 0; r.evidence.next != nil {
+		r.stepRequests = r.evidence.all().requests
+	}
+}
+
+// adopt has r stand where another proxy of the fleet has decided, and returns where it stood. If that is where it
+// stands, its own clock is the better one. The commit slot must be held.
+func (r *rollout) adopt(at position) (from position, moved bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if from = r.at; at.Turn == from.Turn {
+		return from, false
+	}
+	r.at = at
+	r.begin()
+	return from, true
 }
 
 // finish ends r. The commit slot must be held, so that a rollout which begins meanwhile is not
@@ -240,6 +282,10 @@ func (r *rollout) outcome() error {
 	case r.end.how == reverted:
 		return &api.Error{Code: api.CodeReverted, Message: fmt.Sprintf("%s v%d was taken back: %s; v%d serves all", name, version, r.end.reason, r.previous.Version)}
 	case r.end.how == interrupted:
+		if r.shared {
+			err := &api.Error{Code: api.CodeUndecided, Message: fmt.Sprintf("the proxy is stopping; the rollout of %s v%d goes on on the other proxies of the fleet", name, version)}
+			return err.WithHint("wait for it on another one: %s", api.Operation("wait "+api.ShellWord(name)))
+		}
 		err := &api.Error{Code: api.CodeUndecided, Message: fmt.Sprintf("the proxy is stopping; when it runs again, the rollout of %s v%d goes on", name, version)}
 		return err.WithHint("then wait for it: %s", api.Operation("wait "+api.ShellWord(name)))
 	case r.end.how == handedOver:
@@ -312,11 +358,11 @@ func (r *rollout) judge() {
 
 // judgeAnew is judge. r.mu must be held, and r not be over.
 func (r *rollout) judgeAnew() {
-	e := evidence{maxErrorRate: r.spec.MaxErrorRate.Fraction(), maxSlow: r.spec.MaxSlow.Fraction()}
+	e := evidence{phase: r.at.Phase, maxErrorRate: r.spec.MaxErrorRate.Fraction(), maxSlow: r.spec.MaxSlow.Fraction()}
 	if r.at.Phase == api.PhaseSlowStart {
 		e.maxErrorRate = 1 // which nothing exceeds
 	}
-	e.lastHour = count{r.at.Requests, r.at.Failures}
+	e.lastHour, e.hour = count{r.at.Requests, r.at.Failures}, r.hour
 	e.next = newTally(&r.off, time.Duration(r.at.SlowerThan))
 	r.next.Judge(e.next.judge)
 	r.previous.Judge(nil)
@@ -325,6 +371,7 @@ func (r *rollout) judgeAnew() {
 		r.previous.Judge(e.before.judge)
 	}
 	r.evidence, r.stepRequests = e, 0
+	r.others, r.theirNoWayBack = make(map[string]Counted), ""
 }
 
 // advance has time go on for r, and judges next.
@@ -359,7 +406,7 @@ func (r *rollout) enough() (enough, suspicious bool, why string) {
 	if r.at.Phase == api.PhaseSlowStart {
 		return true, false, ""
 	}
-	all := r.evidence.next.all()
+	all := r.evidence.all()
 	had := all.requests - r.stepRequests
 	if had >= int64(r.spec.MinRequests) {
 		return true, false, ""
@@ -417,6 +464,8 @@ func (r *rollout) status(held bool) *api.RolloutStatus {
 		s.Waiting = "the service is paused or stopped"
 	case r.noWayBack != "":
 		s.Waiting = r.noWayBack
+	case r.theirNoWayBack != "":
+		s.Waiting = r.theirNoWayBack
 	}
 	if r.evidence.next != nil {
 		s.Evidence = r.evidence.status()

@@ -21,7 +21,9 @@ var (
 )
 
 // overtaken reports whether err is that of a change of a rollout that others have changed first.
-func overtaken(err error) bool { return errors.Is(err, errRolloutOver) || errors.Is(err, errMoved) }
+func overtaken(err error) bool {
+	return errors.Is(err, errRolloutOver) || errors.Is(err, errMoved) || api.ErrorCode(err) == api.CodeSuperseded // by another proxy of the fleet
+}
 
 // lineupChange is a change of the line-up of a service.
 type lineupChange struct {
@@ -29,6 +31,12 @@ type lineupChange struct {
 	failed string
 	// ifMatch is the generation that the service has to be in; empty for any.
 	ifMatch string
+	// anyway has proxies of a fleet that are not heard of not be waited for. yields has other changes go first that are
+	// under way in the fleet, so that a step of a rollout ends no deployment.
+	anyway, yields bool
+	// aside has nobody wait for the other proxies of a fleet, for a rollout that goes on by itself: it judges the release
+	// meanwhile.
+	aside bool
 	// next returns the line-up that follows another one, or why it cannot be changed.
 	next func(lineup) (lineup, error)
 	// done is called when the line-up has changed, with how long the switch took. What has left
@@ -39,8 +47,29 @@ type lineupChange struct {
 }
 
 // changeLineup gives a service another line-up, once it is stored. Releases that are not in it
-// any more begin to drain; they are returned.
+// any more begin to drain; they are returned. In a fleet, it returns when the other proxies have the line-up, too.
 func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, err error) {
+	left, ballot, err := e.commitLineup(svc, c)
+	if err != nil {
+		return left, err
+	}
+	// Other changes, and the process that takes over from this one, do not wait for the other proxies.
+	if !c.aside {
+		defer ballot.Close()
+		return left, ballot.Applied(context.Background())
+	}
+	e.operations.Go(func() {
+		defer ballot.Close()
+		if err := ballot.Applied(context.Background()); err != nil {
+			e.log().Warn("a rollout has gone on, but not all proxies of the fleet are known to go by it", zap.String("service", svc.name), zap.Error(err))
+		}
+	})
+	return left, nil
+}
+
+// commitLineup is changeLineup up to the moment from which on this proxy goes by the change. The ballot is to be closed
+// unless there is an error.
+func (e *Engine) commitLineup(svc *service, c lineupChange) (left []*release, ballot Ballot, err error) {
 	svc.committing <- struct{}{}
 	defer func() { <-svc.committing }()
 	e.mu.Lock()
@@ -51,23 +80,23 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 	e.mu.Unlock()
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case l == nil:
-		return nil, &api.Error{Code: api.CodeNotFound, Message: "the service " + svc.name + " serves nothing, so there is nothing to change"}
+		return nil, nil, &api.Error{Code: api.CodeNotFound, Message: "the service " + svc.name + " serves nothing, so there is nothing to change"}
 	}
 	next, err := c.next(*l)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	next.sign(l)
 	// Nobody else changes the line-up while the commit slot is taken.
-	ballot, revision, err := e.agree(svc, &next)
+	ballot, revision, err := e.agree(svc, &next, c.anyway, c.yields)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer ballot.Close()
 	if err := e.save(svc, &next); err != nil {
-		return nil, e.notKept(notStored(c.failed, err))
+		ballot.Close()
+		return nil, nil, e.notKept(notStored(c.failed, err))
 	}
 	start := time.Now()
 	e.mu.Lock()
@@ -86,7 +115,7 @@ func (e *Engine) changeLineup(svc *service, c lineupChange) (left []*release, er
 		c.done(took)
 	}
 	e.drainAside(svc, left, next.active.Spec.Options.Drain(), c.drained)
-	return left, ballot.Applied(context.Background())
+	return left, ballot, nil
 }
 
 // rolloutChange is a change of a rollout. Fields may be left out.
@@ -95,6 +124,8 @@ type rolloutChange struct {
 	epoch *int
 	// ifMatch is that of [lineupChange].
 	ifMatch string
+	// anyway is that of [lineupChange].
+	anyway bool
 	// to returns where the rollout then stands. It must not wait for anything.
 	to func(position) position
 	// next returns the line-up that follows.
@@ -105,9 +136,9 @@ type rolloutChange struct {
 
 // change changes a rollout, and the line-up with it.
 func (e *Engine) change(svc *service, r *rollout, c rolloutChange) ([]*release, error) {
-	undo := func() {}
+	undo, decided := func() {}, false
 	left, err := e.changeLineup(svc, lineupChange{
-		failed: "storing how a rollout goes on failed", ifMatch: c.ifMatch,
+		failed: "storing how a rollout goes on failed", ifMatch: c.ifMatch, anyway: c.anyway, yields: c.epoch != nil && !c.anyway, aside: c.epoch != nil,
 		next: func(l lineup) (lineup, error) {
 			switch {
 			case l.rollout != r || r.isOver():
@@ -122,10 +153,16 @@ func (e *Engine) change(svc *service, r *rollout, c rolloutChange) ([]*release, 
 			}
 			return l, nil
 		},
-		done:    c.done,
+		done: func(took api.Seconds) {
+			decided = true
+			r.setFollowed(false)
+			if c.done != nil {
+				c.done(took)
+			}
+		},
 		drained: func(d api.Drain) { e.tellDrained(r, d) },
 	})
-	if err != nil {
+	if err != nil && !decided {
 		undo()
 	}
 	return left, err
@@ -188,6 +225,7 @@ func (e *Engine) promote(svc *service, r *rollout, p promotion) ([]*release, err
 			switch {
 			case ends:
 				l = l.settled(r.next)
+				l.ended = e.ending(r.next, promoted, "", p.reason)
 				if r.spec.Keep && !p.gone {
 					l.standby = r.previous
 				}
@@ -204,6 +242,7 @@ func (e *Engine) promote(svc *service, r *rollout, p promotion) ([]*release, err
 			}
 			if !ends {
 				if to.Phase == api.PhaseWatch {
+					e.lookBack(r)
 					r.judge()
 				}
 				e.tellPosition(svc, r)
@@ -256,12 +295,14 @@ type reversion struct {
 func (e *Engine) revert(svc *service, r *rollout, how reversion) ([]*release, error) {
 	outcome, reason := api.OutcomeAborted, how.reason
 	return e.change(svc, r, rolloutChange{
-		epoch: how.epoch, ifMatch: how.ifMatch,
+		epoch: how.epoch, ifMatch: how.ifMatch, anyway: true,
 		next: func(l lineup) lineup {
 			if l.active == r.next {
 				outcome = api.OutcomeReverted
 			}
-			return l.settled(r.previous)
+			l = l.settled(r.previous)
+			l.ended = e.ending(r.next, reverted, outcome, reason)
+			return l
 		},
 		done: func(took api.Seconds) {
 			e.rememberOutcome(r.next, r.previous, outcome, reason)
@@ -278,11 +319,23 @@ func (e *Engine) revert(svc *service, r *rollout, how reversion) ([]*release, er
 // replaceRollout ends a rollout whose place a newer deployment has taken, with the line-up now.
 // The commit slot must be held.
 func (e *Engine) replaceRollout(r *rollout, next *release, now *lineup) {
-	reason := fmt.Sprintf("v%d took its place", next.Version)
-	if r.position().Phase != api.PhaseWatch {
-		e.rememberOutcome(r.next, now.active, api.OutcomeAborted, reason)
+	reason := takenPlace(next)
+	if outcome := r.replacedOutcome(); outcome != "" {
+		e.rememberOutcome(r.next, now.active, outcome, reason)
 	}
 	r.finish(end{how: replaced, reason: reason, previousStays: slices.Contains(now.releases(), r.previous)})
+}
+
+// takenPlace is the reason why a release has left that was tried, if that is the next one.
+func takenPlace(next *release) string { return fmt.Sprintf("v%d took its place", next.Version) }
+
+// replacedOutcome returns what the history says of the release of r if another one takes its place: nothing, if it
+// serves.
+func (r *rollout) replacedOutcome() api.Outcome {
+	if r.position().Phase == api.PhaseWatch {
+		return ""
+	}
+	return api.OutcomeAborted
 }
 
 // pauseRollout has a rollout wait for somebody to decide.

@@ -5,6 +5,7 @@ import "github.com/parachute-proxy/parachute/internal/api"
 // tellRollout tells of a rollout whoever waits for its deployment, or after a restart, those
 // who follow all.
 func (e *Engine) tellRollout(r *rollout, ev api.Event) {
+	ev.Followed = r.followed.Load()
 	if ev.Release = r.next.Version; r.d != nil {
 		r.d.tellRollout(ev)
 		return

@@ -47,9 +47,10 @@ func (e *Engine) Rollout(name string, req api.RolloutRequest) (api.RolloutResult
 		err = noRollout(name)
 	}
 	result := api.RolloutResult{Service: name}
-	for _, r := range left {
-		<-r.drain.over
-		result.Drained = append(result.Drained, r.drain.result)
+	drains, _, others := e.awaitLeft(svc, left)
+	result.Drained = drains
+	if err == nil {
+		err = others
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -153,13 +154,17 @@ func phaseWords(p api.RolloutPhase) string {
 
 // letGo has the release drain that was kept ready.
 func (e *Engine) letGo(svc *service, standby *release, ifMatch string) ([]*release, error) {
-	return e.changeKept(svc, standby, ifMatch, func(l lineup) lineup { return l.settled(l.active) }, nil)
+	return e.changeKept(svc, standby, ifMatch, false, func(l lineup) lineup { return l.settled(l.active) }, nil)
 }
 
 // takeBack has the release serve again that was kept ready. It calls done, which may be nil,
 // when it does.
 func (e *Engine) takeBack(svc *service, l *lineup, ifMatch string, done func(took api.Seconds)) ([]*release, error) {
-	return e.changeKept(svc, l.standby, ifMatch, func(now lineup) lineup { return now.settled(now.standby) }, func(took api.Seconds) {
+	return e.changeKept(svc, l.standby, ifMatch, true, func(now lineup) lineup {
+		next := now.settled(now.standby)
+		next.ended = e.ending(now.active, reverted, api.OutcomeReverted, rolledBackByHand)
+		return next
+	}, func(took api.Seconds) {
 		e.rememberOutcome(l.active, l.standby, api.OutcomeReverted, rolledBackByHand)
 		e.feed.publish(api.Event{Kind: api.EventReverted, Service: svc.name, Release: l.active.Version, Previous: l.standby.Version, Reason: rolledBackByHand})
 		if done != nil {
@@ -168,10 +173,10 @@ func (e *Engine) takeBack(svc *service, l *lineup, ifMatch string, done func(too
 	})
 }
 
-// changeKept changes a line-up in which a release is kept ready, and no rollout runs.
-func (e *Engine) changeKept(svc *service, standby *release, ifMatch string, change func(lineup) lineup, done func(took api.Seconds)) ([]*release, error) {
+// changeKept changes a line-up in which a release is kept ready, and no rollout runs. anyway is that of [lineupChange].
+func (e *Engine) changeKept(svc *service, standby *release, ifMatch string, anyway bool, change func(lineup) lineup, done func(took api.Seconds)) ([]*release, error) {
 	return e.changeLineup(svc, lineupChange{
-		failed: "storing which release serves failed", ifMatch: ifMatch,
+		failed: "storing which release serves failed", ifMatch: ifMatch, anyway: anyway,
 		next: func(l lineup) (lineup, error) {
 			if l.standby != standby || l.rollout != nil {
 				return l, errRolloutOver

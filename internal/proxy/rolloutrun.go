@@ -39,8 +39,12 @@ func (e *Engine) runRollouts() {
 	}
 }
 
-// runRollout moves a rollout on, until it has ended or the engine stops.
+// runRollout moves a rollout on, until it has ended or the engine stops. It does nothing if that is done already.
 func (e *Engine) runRollout(svc *service, r *rollout) {
+	if !r.running.CompareAndSwap(false, true) {
+		return
+	}
+	defer r.running.Store(false)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -51,8 +55,9 @@ func (e *Engine) runRollout(svc *service, r *rollout) {
 		}
 		cancel()
 	}()
+	e.lookBack(r)
 	r.judge()
-	if r.restored && r.position().Phase == api.PhaseWatch {
+	if r.restored && r.position().Phase == api.PhaseWatch && e.fleet == nil { // in a fleet, others have gone on
 		e.operations.Go(func() { e.checkWayBack(ctx, svc, r) })
 	}
 	e.tellRollout(r, api.Event{Kind: api.EventRollout, Rollout: r.status(false)})
@@ -102,7 +107,18 @@ func (r *rollout) runs() bool {
 
 // moveOn has time go on for a rollout, and does what is due.
 func (e *Engine) moveOn(ctx context.Context, svc *service, r *rollout, elapsed time.Duration) error {
+	drives := e.drives()
+	if e.fleet != nil {
+		r.setFollowed(!drives)
+		r.hear(e.fleet.Reports())
+	}
 	j := r.advance(elapsed, e.isHeld(svc))
+	if !drives {
+		if r.position().Phase == api.PhaseSlowStart {
+			e.shiftWeight(svc, r)
+		}
+		return nil // the fleet decides what one of its proxies proposes, and this one follows
+	}
 	asks := r.spec.CheckURL != "" && r.position().Phase != api.PhaseSlowStart
 	switch {
 	case j.verdict == fails:
@@ -156,7 +172,7 @@ func (e *Engine) giveUp(ctx context.Context, svc *service, r *rollout, j judgeme
 		if ctx.Err() != nil {
 			return nil
 		}
-		if first, outage := r.noteOutage(why, j.reason); outage {
+		if first, outage := r.noteOutage(why, j.reason, e.askPause); outage {
 			if first {
 				e.log().Warn("a release fails, and the one before it as well", zap.String("service", svc.name), zap.String("reason", j.reason), zap.String("before", why))
 			}
@@ -168,9 +184,9 @@ func (e *Engine) giveUp(ctx context.Context, svc *service, r *rollout, j judgeme
 }
 
 // noteOutage reports whether next fails for what makes previous fail as well, which does for
-// the reason why, or did when it was asked last. Then next is judged anew. first says that it
-// is news.
-func (r *rollout) noteOutage(why, reason string) (first, outage bool) {
+// the reason why, or did when it was asked last. Then next is judged anew, and previous is not asked again before a pause.
+// first says that it is news.
+func (r *rollout) noteOutage(why, reason string, pause time.Duration) (first, outage bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	before := r.noWayBack
@@ -180,7 +196,9 @@ func (r *rollout) noteOutage(why, reason string) (first, outage bool) {
 	if before == "" && why == "" || r.isOver() {
 		return false, false
 	}
+	r.era++
 	r.judgeAnew()
+	r.probeAgain = time.Now().Add(pause) // until then, next is not taken for better because nothing has failed yet: see advance
 	return before == "", true
 }
 

@@ -26,6 +26,8 @@ type service struct {
 	draining []*release
 	// drained is how the last ones have drained.
 	drained []api.Drain
+	// cuts is what the fleet is told of the cuts in them.
+	cuts []toldCut
 	// traffic is what all its releases carry.
 	traffic *forward.Traffic
 	// retired counts the requests of releases that have drained.

@@ -101,7 +101,10 @@ func (o *operation) commit() error {
 	}
 	defer unlock()
 	e.mu.Lock()
-	before, after := svc.lineup(), o.lineup()
+	before, after := svc.lineup(), o.proposed
+	if after == nil {
+		after = o.lineup()
+	}
 	e.mu.Unlock()
 	revision, err := o.ballot.Decide()
 	if err == nil {
@@ -175,6 +178,7 @@ func (o *operation) lineup() *lineup {
 	}
 	if o.old != nil && (how.IsCanary() || how.Watch > 0) {
 		o.rollout = newRollout(how, o.next, previous, o.d)
+		o.rollout.shared = o.e.fleet != nil
 		next.rollout = o.rollout
 	}
 	switch {
@@ -186,6 +190,9 @@ func (o *operation) lineup() *lineup {
 		next.standby = previous
 	}
 	next.sign(o.svc.lineup())
+	if before := o.svc.lineup(); before != nil && before.rollout != nil {
+		next.ended = o.e.ending(before.rollout.next, replaced, before.rollout.replacedOutcome(), takenPlace(o.next))
+	}
 	return &next
 }
 
@@ -227,6 +234,11 @@ func (o *operation) try() error {
 	}
 	if code := api.ErrorCode(err); code == api.CodeReverted || code == api.CodeSuperseded {
 		o.awaitDrains() // so that the instances of the release may be removed
+		if _, others := o.e.awaitOthers(o.svc, o.d.spec.Options.Drain()); others != nil {
+			told := *api.AsError(err)
+			told.Message += "; " + api.AsError(others).Message
+			err = &told
+		}
 	}
 	return err
 }
@@ -319,7 +331,8 @@ func (o *operation) begin() error {
 }
 
 // drain waits until the old release, older ones that still drain, and those of services
-// that have lost all routes hold nothing.
+// that have lost all routes hold nothing. In a fleet, the instances are of no use to others yet if something was cut:
+// drainedEverywhere returns the error.
 func (o *operation) drain() error {
 	e, s := o.e, &o.d.spec
 	var others sync.WaitGroup
@@ -343,5 +356,8 @@ func (o *operation) drain() error {
 	if err == nil && o.rollout != nil && s.FailOnCut {
 		err = o.d.cutError() // the rollout has had the old release drain
 	}
-	return cmp.Or(err, errors.Join(failures...))
+	if err = cmp.Or(err, errors.Join(failures...)); o.e.fleet != nil {
+		o.cut, err = err, nil
+	}
+	return err
 }

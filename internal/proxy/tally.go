@@ -151,21 +151,113 @@ func (t *tally) times() (timed, slow int64) {
 	return t.timed, t.slow
 }
 
+// Counts are the requests to a release that one process has counted while it was judged.
+type Counts struct {
+	Requests int64 `json:"requests,omitempty"`
+	Failures int64 `json:"failures,omitempty"`
+	// JudgedRequests and JudgedFailures are those of them that it is judged by.
+	JudgedRequests int64 `json:"judged_requests,omitempty"`
+	JudgedFailures int64 `json:"judged_failures,omitempty"`
+	// Timed are those of which it is known how long they took, Slow the slow ones.
+	Timed int64 `json:"timed,omitempty"`
+	Slow  int64 `json:"slow,omitempty"`
+}
+
+func (c *Counts) add(o Counts) {
+	c.Requests += o.Requests
+	c.Failures += o.Failures
+	c.JudgedRequests += o.JudgedRequests
+	c.JudgedFailures += o.JudgedFailures
+	c.Timed += o.Timed
+	c.Slow += o.Slow
+}
+
+// counts returns what t has counted; nothing for nil.
+func (t *tally) counts() Counts {
+	if t == nil {
+		return Counts{}
+	}
+	all, judged := t.all(), t.withoutWorst()
+	timed, slow := t.times()
+	return Counts{all.requests, all.failures, judged.requests, judged.failures, timed, slow}
+}
+
+// Counted are the counts of a rollout in one process.
+type Counted struct {
+	// Next are the requests to the release that is tried, Before those to the one before in the same time, and LastHour
+	// those that this had before that.
+	Next     Counts `json:"next,omitzero"`
+	Before   Counts `json:"before,omitzero"`
+	LastHour Counts `json:"last_hour,omitzero"`
+}
+
+func (c *Counted) add(o Counted) {
+	c.Next.add(o.Next)
+	c.Before.add(o.Before)
+	c.LastHour.add(o.LastHour)
+}
+
 // evidence is what a release is judged by.
 type evidence struct {
+	// phase is that of the rollout in which it is.
+	phase        api.RolloutPhase
 	next, before *tally
 	// lastHour is what the release before had before that, and before what it has in the same
-	// time; before is nil if it does not serve any more.
-	lastHour              count
+	// time; before is nil if it does not serve any more. hour is what it had in this process, if that is one of several.
+	lastHour, hour count
+	// others is what the other proxies of a fleet have counted.
+	others                Counted
 	maxErrorRate, maxSlow float64
+}
+
+// own returns what this process has counted.
+func (e *evidence) own() Counted {
+	return Counted{Next: e.next.counts(), Before: e.before.counts(), LastHour: Counts{Requests: e.hour.requests, Failures: e.hour.failures}}
+}
+
+// all returns how the requests to the release have ended, and judged those of them that it is judged by.
+func (e *evidence) all() count {
+	c := e.next.all()
+	c.add(count{e.others.Next.Requests, e.others.Next.Failures}, 1)
+	return c
+}
+
+func (e *evidence) judged() count {
+	c := e.next.withoutWorst()
+	c.add(count{e.others.Next.JudgedRequests, e.others.Next.JudgedFailures}, 1)
+	return c
+}
+
+// times returns how many requests to the release were timed, and how many of them were slow.
+func (e *evidence) times() (timed, slow int64) {
+	timed, slow = e.next.times()
+	return timed + e.others.Next.Timed, slow + e.others.Next.Slow
+}
+
+// meanwhile returns how those to the release before have ended in the same time.
+func (e *evidence) meanwhile() count {
+	c := e.before.all()
+	c.add(count{e.others.Before.Requests, e.others.Before.Failures}, 1)
+	return c
+}
+
+// past returns how those to the release before had ended before that: what all processes know, or what is stored, if
+// most of them have been restarted since.
+func (e *evidence) past() count {
+	known := e.hour
+	known.add(count{e.others.LastHour.Requests, e.others.LastHour.Failures}, 1)
+	if known.requests > e.lastHour.requests {
+		return known
+	}
+	return e.lastHour
 }
 
 // previous returns how the requests to the release before have ended.
 func (e *evidence) previous() count {
 	if e.before == nil {
-		return e.lastHour
+		return e.past()
 	}
-	return e.before.all()
+	return e.meanwhile()
 }
 
 // maxPastLimit is the highest limit that what the release before had earlier can lead to: with
@@ -175,11 +267,12 @@ const maxPastLimit = 0.5
 
 // limit returns the failure rate that the release is judged against.
 func (e *evidence) limit() float64 {
-	limit := max(e.maxErrorRate, min(maxPastLimit, analysis.Limit(0, e.lastHour.failures, e.lastHour.requests)))
+	past := e.past()
+	limit := max(e.maxErrorRate, min(maxPastLimit, analysis.Limit(0, past.failures, past.requests)))
 	if e.before == nil {
 		return limit
 	}
-	now := e.before.all()
+	now := e.meanwhile()
 	return analysis.Limit(limit, now.failures, now.requests)
 }
 
@@ -189,31 +282,31 @@ func (e *evidence) slowLimit() float64 {
 		return e.maxSlow
 	}
 	timed, slow := e.before.times()
-	return analysis.Limit(e.maxSlow, slow, timed)
+	return analysis.Limit(e.maxSlow, slow+e.others.Before.Slow, timed+e.others.Before.Timed)
 }
 
 // fails reports whether the release fails more than it may, and isSlow whether it is slow more
 // often than it may.
 func (e *evidence) fails() bool {
-	c := e.next.withoutWorst()
+	c := e.judged()
 	return analysis.Bad(c.failures, c.requests, e.limit())
 }
 
 func (e *evidence) isSlow() bool {
-	timed, slow := e.next.times()
+	timed, slow := e.times()
 	return e.maxSlow > 0 && analysis.Bad(slow, timed, e.slowLimit())
 }
 
 // status describes e.
 func (e *evidence) status() api.Evidence {
-	all, judged, previous, limit := e.next.all(), e.next.withoutWorst(), e.previous(), e.limit()
+	all, judged, previous, limit := e.all(), e.judged(), e.previous(), e.limit()
 	s := api.Evidence{
 		Requests: all.requests, Failures: all.failures, Limit: api.PercentOf(limit),
 		PreviousRequests: previous.requests, PreviousFailures: previous.failures,
 		Odds: min(analysis.Odds(judged.failures, judged.requests, limit), maxOdds),
 	}
 	if e.next.slowerThan > 0 && e.maxSlow > 0 {
-		s.Timed, s.Slow = e.next.times()
+		s.Timed, s.Slow = e.times()
 		s.SlowerThan = api.Seconds(e.next.slowerThan)
 		s.Odds = max(s.Odds, min(analysis.Odds(s.Slow, s.Timed, e.slowLimit()), maxOdds))
 	}

@@ -57,6 +57,8 @@ func (o *options) buildConfig() ([]byte, error) {
 	}
 	if o.storage != "" {
 		config["storage"] = o.fileStorage()
+	} else if storage := o.fleetStorage(); storage != nil && config["storage"] == nil {
+		config["storage"] = storage
 	}
 	o.trustAdminSocket(config)
 	o.throughFront(config)

@@ -76,14 +76,31 @@ func (o *options) validateFleet() error {
 func (o *options) fleetObject() object {
 	fleet := object{"name": o.fleetMember(), "dir": absolute(o.fleetDirectory()), "missing_after": o.fleetMissing.String()}
 	if module := o.fleetModule(); module != "" {
-		store := object{"module": module, "url": o.fleet}
-		if o.fleetServer != "" {
-			store["server"] = o.fleetServer
-		}
-		if o.fleetSecret != "" {
-			store["secret_file"] = absolute(o.fleetSecret)
-		}
-		fleet["store"] = store
+		fleet["store"] = o.fleetConnection(module)
 	}
 	return fleet
+}
+
+// fleetConnection returns how a module of the fleet reaches what the proxies meet in.
+func (o *options) fleetConnection(module string) object {
+	connection := object{"module": module, "url": o.fleet}
+	if o.fleetServer != "" {
+		connection["server"] = o.fleetServer
+	}
+	if o.fleetSecret != "" {
+		connection["secret_file"] = absolute(o.fleetSecret)
+	}
+	return connection
+}
+
+// fleetStorage returns the storage for certificates that comes with what the proxies meet in; nil if that has
+// none. A storage of the user's takes its place.
+func (o *options) fleetStorage() object {
+	module := o.fleetModule()
+	if module == "" {
+		return nil
+	}
+	storage := o.fleetConnection("parachute_" + module)
+	storage["name"], storage["dir"], storage["local"] = o.fleetMember(), absolute(o.fleetDirectory()), absolute(o.storageDir())
+	return storage
 }

@@ -2,7 +2,6 @@ package run
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,8 +33,9 @@ const lockName = "lock"
 type Plugin interface {
 	// Follow has services that are loaded from now on be what another process decides.
 	Follow()
-	// Refresh makes them what is stored now. It takes a bounded time.
-	Refresh() error
+	// Refresh makes them what is stored now, and gets this process ready to take part in a fleet with the standing of
+	// the one before. It takes a bounded time.
+	Refresh(standing []byte) error
 	// Lead has this process, which has taken over from another one, decide about them, and tell
 	// those that follow. It returns an error if this process is about to end.
 	Lead(from api.ProcessIdentity, followers *handoff.Followers) error
@@ -83,8 +83,8 @@ func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
 	if err := t.Booted(); err != nil {
 		return err
 	}
-	if err := plugin.Refresh(); err != nil {
-		return fmt.Errorf("reading what is stored: %w", err)
+	if err := plugin.Refresh(t.Standing); err != nil {
+		return err
 	}
 	followers, err := t.Ready()
 	if err != nil {

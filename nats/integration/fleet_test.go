@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,8 @@ func TestMain(m *testing.M) {
 var (
 	must    = rigtest.Must
 	waitFor = rigtest.WaitFor
+	run     = rigtest.Run
+	wantRun = rigtest.WantRun
 )
 
 // freeServers returns addresses for servers of a fleet, whose other ports are free as well.
@@ -61,8 +64,11 @@ func freeServers(t *testing.T) (addrs []string) {
 	return addrs
 }
 
-// newFleet returns three proxies that run the servers of their fleet themselves.
-func newFleet(t *testing.T) (proxies []*rig.Proxy) {
+// newFleet returns three proxies that run the servers of their fleet themselves, and have no other storage.
+func newFleet(t *testing.T) (proxies []*rig.Proxy) { return newFleetOn(t, 3) }
+
+// newFleetOn is newFleet with so many servers, which the first proxies run.
+func newFleetOn(t *testing.T, servers int) (proxies []*rig.Proxy) {
 	program, err := os.Executable()
 	must(t, err)
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -72,13 +78,19 @@ func newFleet(t *testing.T) (proxies []*rig.Proxy) {
 		p := rigtest.NewProxy(t)
 		p.Program = program
 		p.Args = []string{
-			"--fleet", "nats://" + strings.Join(addrs, ","), "--fleet-server", addr, "--fleet-secret-file", secret,
+			"--storage=", "--fleet", "nats://" + strings.Join(addrs[:servers], ","), "--fleet-secret-file", secret,
 			"--fleet-name", fmt.Sprintf("proxy-%d", i+1), "--fleet-dir", filepath.Join(p.Dir, "fleet"), "--ping-path", "/ping",
+		}
+		if i < servers {
+			p.Args = append(p.Args, "--fleet-server", addr)
 		}
 		proxies = append(proxies, p)
 	}
 	return proxies
 }
+
+// flagOf returns the value of a flag that p is run with.
+func flagOf(p *rig.Proxy, name string) string { return p.Args[slices.Index(p.Args, name)+1] }
 
 func startExample(t *testing.T, name string) *rig.Example {
 	t.Helper()
@@ -86,13 +98,6 @@ func startExample(t *testing.T, name string) *rig.Example {
 	must(t, err)
 	t.Cleanup(e.Stop)
 	return e
-}
-
-func run(t *testing.T, p *rig.Proxy, args ...string) rig.Result {
-	t.Helper()
-	r, err := p.Run(args...)
-	must(t, err)
-	return r
 }
 
 // status returns the fleet as a proxy sees it; nothing if that cannot be asked.
@@ -116,13 +121,13 @@ type load struct {
 	failed []string
 }
 
-// startLoad has requests come to a proxy, each on a connection of its own.
-func startLoad(p *rig.Proxy) *load {
+// startLoad has requests come to a proxy, on a connection that is kept or each on one of its own.
+func startLoad(p *rig.Proxy, keeps bool) *load {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &load{stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		c := &http.Client{Timeout: rigtest.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
+		c := &http.Client{Timeout: rigtest.Patience, Transport: &http.Transport{DisableKeepAlives: !keeps}}
 		for tick := time.NewTicker(5 * time.Millisecond); ctx.Err() == nil; <-tick.C {
 			resp, err := c.Get(p.URL())
 			if err != nil {
@@ -167,7 +172,7 @@ func TestProxiesRunTheServersOfTheirFleet(t *testing.T) {
 	if r := run(t, proxies[0], "deploy", first.Addr, "--service", "web"); r.Code != 0 {
 		t.Fatal(r.Stderr)
 	}
-	onFirst, onSecond := startLoad(proxies[0]), startLoad(proxies[1])
+	onFirst, onSecond := startLoad(proxies[0], false), startLoad(proxies[1], false)
 	r := run(t, proxies[1], "deploy", next.Addr, "--service", "web")
 	for _, want := range []string{"proxy-1 prepared", "proxy-3 prepared", "proxy-1 drained", "proxy-2 drained", "proxy-3 drained"} {
 		if r.Code != 0 || !strings.Contains(r.Stderr, want) {

@@ -20,6 +20,7 @@ func Conform(t *testing.T, open func(t *testing.T) fleet.Store) {
 		"RouteIsOneServices":                    routeIsOneServices,
 		"RemovedServiceGivesItsRoutesBack":      removedServiceGivesItsRoutesBack,
 		"WithdrawnPlanIsGone":                   withdrawnPlanIsGone,
+		"AbandonedPlanIsNeverDecided":           abandonedPlanIsNeverDecided,
 		"WhatWasWrittenIsRead":                  whatWasWrittenIsRead,
 		"LeaseTellsOfTheOneBefore":              leaseTellsOfTheOneBefore,
 		"OfRivalDecisionsOneStands":             ofRivalDecisionsOneStands,
@@ -116,7 +117,7 @@ func withdrawnPlanIsGone(t *testing.T, a, b fleet.Store) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := a.Decide(t.Context(), p); !errors.Is(err, fleet.ErrSuperseded) {
+	if _, err := a.Decide(t.Context(), p); !errors.Is(err, fleet.ErrAbandoned) {
 		t.Error(err)
 	}
 	if _, ok := look(t, b).Plan("gone"); ok {
@@ -133,6 +134,32 @@ func withdrawnPlanIsGone(t *testing.T, a, b fleet.Store) {
 	}
 	if d, ok := look(t, a).Decision("gone"); !ok || d.Plan != "gone-3" {
 		t.Errorf("%+v", d)
+	}
+}
+
+func abandonedPlanIsNeverDecided(t *testing.T, a, b fleet.Store) {
+	abandon := func(p fleet.Plan) {
+		t.Helper()
+		for range 2 {
+			if err := b.Abandon(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := propose(t, a, fleet.Plan{ID: "abandoned-1", Service: "abandoned"})
+	abandon(p)
+	if _, err := a.Decide(t.Context(), p); !errors.Is(err, fleet.ErrAbandoned) {
+		t.Error(err)
+	}
+	next := propose(t, a, fleet.Plan{ID: "abandoned-2", Service: "abandoned"})
+	abandon(p) // which says nothing of the next one
+	revision := decide(t, a, next)
+	abandon(next)
+	if newest, ok := look(t, a).Plan("abandoned"); !ok || newest.ID != next.ID {
+		t.Errorf("a plan that is decided is abandoned: %+v", newest)
+	}
+	if again := decide(t, a, next); again != revision {
+		t.Error(revision, again)
 	}
 }
 
@@ -187,7 +214,7 @@ func leaseTellsOfTheOneBefore(t *testing.T, a, b fleet.Store) {
 		}
 		return of
 	}
-	first, next := fleet.Lease{Name: "lease", Incarnation: "a", Beats: 1}, fleet.Lease{Name: "lease", Incarnation: "a", Beats: 2, Version: "v1", Ready: true}
+	first, next := fleet.Lease{Name: "lease", Incarnation: "a", Beats: 1}, fleet.Lease{Name: "lease", Incarnation: "a", Beats: 2, Version: "v1", Ready: true, Report: `{"applied":7}`}
 	if before := beat(a, first); before != (fleet.Lease{}) {
 		t.Errorf("%+v", before)
 	}

@@ -92,6 +92,17 @@ func (m *Memory) Withdraw(_ context.Context, p fleet.Plan) error {
 	return nil
 }
 
+// Abandon implements [fleet.Store].
+func (m *Memory) Abandon(_ context.Context, p fleet.Plan) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.plans[p.Service].ID == p.ID && m.decided[p.Service].Plan != p.ID {
+		delete(m.plans, p.Service)
+		delete(m.acks, p.ID)
+	}
+	return nil
+}
+
 // Ack implements [fleet.Store].
 func (m *Memory) Ack(_ context.Context, a fleet.Ack) error {
 	m.mu.Lock()
@@ -142,3 +153,6 @@ func (m *Memory) Advance(_ context.Context, revision uint64) error {
 
 // Changed implements [fleet.Store].
 func (m *Memory) Changed() <-chan struct{} { return nil }
+
+// Acked implements [fleet.Store].
+func (m *Memory) Acked() <-chan struct{} { return nil }

@@ -1,15 +1,12 @@
 package fleettest
 
 import (
-	"context"
 	"fmt"
-	"io/fs"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,68 +15,16 @@ import (
 	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
-// files is a [proxy.Store] in memory.
-type files struct {
-	// mu guards what follows.
-	mu              sync.Mutex
-	docs, histories map[string][]byte
-}
-
-func (f *files) Save(_ context.Context, s string, b []byte, _ func([]byte) bool) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.docs[s] = b
-	return nil
-}
-
-func (f *files) SaveHistory(_ context.Context, s string, b []byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.histories[s] = b
-	return nil
-}
-
-func (f *files) LoadHistory(_ context.Context, s string) ([]byte, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.histories[s] == nil {
-		return nil, fs.ErrNotExist
-	}
-	return f.histories[s], nil
-}
-
-func (f *files) Delete(_ context.Context, s string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.docs, s)
-	delete(f.histories, s)
-	return nil
-}
-
-func (f *files) Load(_ context.Context, s string) ([][]byte, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.docs[s] == nil {
-		return nil, nil
-	}
-	return [][]byte{f.docs[s]}, nil
-}
-
-func (f *files) List(context.Context) ([]string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Collect(maps.Keys(f.docs)), nil
-}
-
-// Timing is how often a proxy of a test looks at its store, and how long one counts as there that is
-// not heard of.
-type Timing struct{ Poll, Lease time.Duration }
+// Timing is how often a proxy of a test looks at its store, how long one counts as there that is
+// not heard of, how long a store is asked that does not answer, and how long proxies that live are waited for to
+// go by a decision.
+type Timing struct{ Poll, Lease, Patience, Finish time.Duration }
 
 var (
 	// InProcess is for stores that are in the process of the test.
-	InProcess = Timing{Poll: 10 * time.Millisecond, Lease: time.Second}
+	InProcess = Timing{Poll: 10 * time.Millisecond, Lease: time.Second, Patience: 5 * time.Second}
 	// ByNetwork is for those that are not, also on a busy machine.
-	ByNetwork = Timing{Poll: 100 * time.Millisecond, Lease: 5 * time.Second}
+	ByNetwork = Timing{Poll: 100 * time.Millisecond, Lease: 5 * time.Second, Patience: 5 * time.Second}
 )
 
 // Node is one proxy of a fleet in a test.
@@ -89,15 +34,25 @@ type Node struct {
 	Agent  *fleet.Agent
 	Link   *Link
 
-	files *files
+	disk         *disk
+	followers    followers
+	certificates *certifier
+	// refuses has the proxy refuse every release with an error that is not nil.
+	refuses atomic.Pointer[api.Error]
 }
 
 // Start starts a proxy, and returns when it has caught up. It is stopped when the test ends.
 func Start(t *testing.T, b fleet.Store, name string, timing Timing) *Node {
 	t.Helper()
-	n := boot(t, b, name, timing, &files{docs: map[string][]byte{}, histories: map[string][]byte{}})
+	n := Boot(t, b, name, timing)
 	Await(t, name+" is ready", n.Agent.Ready)
 	return n
+}
+
+// Boot is Start, but does not wait.
+func Boot(t *testing.T, b fleet.Store, name string, timing Timing) *Node {
+	t.Helper()
+	return boot(t, b, name, timing, newDisk())
 }
 
 // Restart stops a proxy, and starts one with what it has stored. It does not wait for it to catch up.
@@ -105,22 +60,46 @@ func (n *Node) Restart(t *testing.T, b fleet.Store, timing Timing) *Node {
 	t.Helper()
 	n.Agent.Stop()
 	n.Engine.Close()
-	return boot(t, b, n.Name, timing, n.files)
+	return boot(t, b, n.Name, timing, n.disk.copy())
 }
 
-func boot(t *testing.T, b fleet.Store, name string, timing Timing, stored *files) *Node {
+// Crash has a proxy die as a process does: from now on it reaches no store and writes nothing, and
+// says no goodbye. It goes on to be there for [Node.Restart].
+func (n *Node) Crash() {
+	n.Link.SetCut(true)
+	n.disk.setFull(true)
+	go n.Agent.Stop() // which waits for the call in which it may have died
+}
+
+func boot(t *testing.T, b fleet.Store, name string, timing Timing, stored *disk) *Node {
 	t.Helper()
-	n := &Node{Name: name, Link: &Link{Store: b}, files: stored}
-	n.Engine = proxy.NewEngine(proxy.EngineOptions{Store: stored})
-	n.Agent = fleet.New(fleet.Options{Name: name, Store: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: 5 * time.Second}, n.Engine)
+	n := assemble(t, b, name, timing, stored, nil)
+	n.start(t)
+	return n
+}
+
+// assemble makes a proxy that has loaded what is stored, and has not started. before are the processes that it takes over from.
+func assemble(t *testing.T, b fleet.Store, name string, timing Timing, stored *disk, before followers) *Node {
+	t.Helper()
+	n := &Node{Name: name, Link: &Link{Store: b}, disk: stored, followers: before, certificates: newCertifier()}
+	n.Engine = proxy.NewEngine(proxy.EngineOptions{Store: stored, Certifier: n.certificates, Followers: before, Refuse: func(api.Spec) error {
+		if err := n.refuses.Load(); err != nil {
+			return err
+		}
+		return nil
+	}})
+	n.Agent = fleet.New(fleet.Options{Name: name, Store: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: timing.Patience, Finish: timing.Finish}, n.Engine)
 	n.Engine.Join(n.Agent)
 	if err := n.Engine.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return n
+}
+
+func (n *Node) start(t *testing.T) {
 	n.Engine.Start()
 	n.Agent.Start()
 	t.Cleanup(func() { n.Agent.Stop(); n.Engine.Close() })
-	return n
 }
 
 // StartAll starts proxies, each with a store of its own that open returns.
@@ -135,11 +114,19 @@ func StartAll(t *testing.T, size int, timing Timing, open func(t *testing.T) fle
 // Await waits until ok.
 func Await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	if !within(ok) {
+		t.Fatalf("in vain: waited until %s", what)
+	}
+}
+
+// within reports whether ok becomes true in time.
+func within(ok func() bool) bool {
 	for until := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(until) {
-			t.Fatalf("in vain: waited until %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 // App starts an app, and returns its address.
@@ -183,6 +170,11 @@ func (n *Node) Serves(service string) string {
 		}
 	}
 	return ""
+}
+
+// ServesTarget reports whether the proxy serves a target.
+func (n *Node) ServesTarget(service, target string) bool {
+	return strings.Contains(n.Serves(service), " "+target+" ")
 }
 
 // Converged fails the test if a proxy serves anything else.
