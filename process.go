@@ -18,6 +18,7 @@ import (
 	"github.com/parachute-proxy/parachute/internal/fleet"
 	"github.com/parachute-proxy/parachute/internal/front"
 	"github.com/parachute-proxy/parachute/internal/handoff"
+	"github.com/parachute-proxy/parachute/internal/run"
 	"github.com/parachute-proxy/parachute/internal/version"
 )
 
@@ -153,13 +154,14 @@ func (p *process) refresh() error {
 	return e.Refresh(ctx)
 }
 
-// Lead has this process decide, and tell followers. It returns an error if the process is about
-// to end.
+// Lead has this process decide, and tell followers. If the process is about to end, it returns
+// [run.ErrStopping]: the followers have handed over to the process that was told to stop, so they end, too.
 func (p *process) Lead(from api.ProcessIdentity, followers *handoff.Followers) error {
 	p.mu.Lock()
 	if p.exiting {
 		p.mu.Unlock()
-		return errStopped
+		followers.Bye()
+		return run.ErrStopping
 	}
 	p.generation, p.followers, p.phase = from.Generation+1, followers, leading
 	p.mu.Unlock()

@@ -1,9 +1,11 @@
 package parachute
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,17 +14,42 @@ import (
 	"github.com/parachute-proxy/parachute/internal/client"
 	"github.com/parachute-proxy/parachute/internal/handoff"
 	"github.com/parachute-proxy/parachute/internal/proxy"
+	"github.com/parachute-proxy/parachute/internal/run"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
-// A new process that is told to stop while it boots must not take over: its sockets, which are those
-// of the process before, would go with it.
+// A new process that is told to stop takes over no more: its sockets, which are those of the process before, would go
+// with it. If that one has handed over by then, it ends as well, because whoever stops a proxy stops all of its processes.
 func TestProcessThatEndsDoesNotLead(t *testing.T) {
 	t.Parallel()
+	path := filepath.Join(filepath.Dir(testkit.SocketPath(t)), "handover.sock")
+	l, err := handoff.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := hostThatLeaves{ended: make(chan string, 1)}
+	server := handoff.Serve(l, "test", before)
+	t.Cleanup(server.Close)
+	takeover, err := handoff.Take(path, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(takeover.Close)
+	if err := takeover.Booted(); err != nil {
+		t.Fatal(err)
+	}
+	followers, err := takeover.Ready()
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := newProcess()
 	p.Follow()
 	p.exit()
-	if err := p.Lead(api.ProcessIdentity{}, new(handoff.Followers)); err == nil || p.is(leading) {
+	if err := p.Lead(takeover.From, followers); !errors.Is(err, run.ErrStopping) || p.is(leading) {
 		t.Errorf("it leads: %t, %v", p.is(leading), err)
+	}
+	if how := testkit.Receive(t, before.ended, "the end of the process before"); how != "leave" {
+		t.Errorf("the process before is told to %s", how)
 	}
 	next := newProcess()
 	next.Follow()
@@ -30,6 +57,19 @@ func TestProcessThatEndsDoesNotLead(t *testing.T) {
 		t.Errorf("a process that does not end: %v", err)
 	}
 }
+
+// hostThatLeaves is a process that hands over, and tells how it is to end.
+type hostThatLeaves struct {
+	handoff.Host
+	ended chan string
+}
+
+func (hostThatLeaves) Begun()                        {}
+func (hostThatLeaves) Offer() (handoff.Offer, error) { return handoff.Offer{Generation: 1}, nil }
+func (hostThatLeaves) Freeze() []byte                { return nil }
+func (hostThatLeaves) Release(int)                   {}
+func (h hostThatLeaves) TakeBack()                   { h.ended <- "take back" }
+func (h hostThatLeaves) Leave()                      { h.ended <- "leave" }
 
 // TestMovedDeployIsRefusedByAnEvent if the process that has taken over refuses it: its caller reads
 // events by then. If not, that one's events follow.

@@ -29,6 +29,9 @@ const DefaultLinger = 10 * time.Minute
 // lockName is the name of the lock of the storage among the sockets of a handover.
 const lockName = "lock"
 
+// ErrStopping means that this process was told to stop while it took over.
+var ErrStopping = errors.New("this process was told to stop")
+
 // Plugin is the plugin as run sees it, when one process takes over from another.
 type Plugin interface {
 	// Follow has services that are loaded from now on be what another process decides.
@@ -37,7 +40,7 @@ type Plugin interface {
 	// the one before. It takes a bounded time.
 	Refresh(standing []byte) error
 	// Lead has this process, which has taken over from another one, decide about them, and tell
-	// those that follow. It returns an error if this process is about to end.
+	// those that follow. If this process is about to end, it has them end, too, and returns [ErrStopping].
 	Lead(from api.ProcessIdentity, followers *handoff.Followers) error
 	// Leads reports whether this process decides, and no other one has taken over from it.
 	Leads() bool
@@ -78,7 +81,7 @@ func (o *options) takeOver(plugin Plugin) (*handoff.Takeover, error) {
 // succeed ends what takeOver began, once this process could serve.
 func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
 	if caddy.Exiting() {
-		return errors.New("it was told to stop")
+		return ErrStopping
 	}
 	if err := t.Booted(); err != nil {
 		return err
@@ -86,11 +89,16 @@ func (o *options) succeed(t *handoff.Takeover, plugin Plugin) error {
 	if err := plugin.Refresh(t.Standing); err != nil {
 		return err
 	}
+	if caddy.Exiting() {
+		return ErrStopping // and the other process goes on
+	}
 	followers, err := t.Ready()
 	if err != nil {
 		return err
 	}
-	if err := plugin.Lead(t.From, followers); err != nil {
+	if err := plugin.Lead(t.From, followers); errors.Is(err, ErrStopping) {
+		select {} // until Caddy has ended this process
+	} else if err != nil {
 		return err // and the other process takes back what it has released
 	}
 	front.Open()
