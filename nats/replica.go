@@ -33,8 +33,15 @@ type value struct {
 	revision uint64
 }
 
+// trust is how long after an answer the next one of the leader of a bucket is believed. A leader that has been cut off from
+// the other servers goes on to answer reads with what it has, and learns of the next leader only some time after it reaches
+// the others again. NATS elects that one no sooner than four seconds after it has heard of the one before
+// (minElectionTimeoutDefault in its raft.go).
+const trust = 4 * time.Second
+
 // replica is a copy of a bucket in this process. NATS fills it by a consumer, which can be late. So
-// whoever reads it asks the leader of the bucket first how far it should be.
+// whoever reads it asks the leader of the bucket first how far it should be. After a failure, or a long time, it
+// writes something to learn that: a write is acknowledged only by a leader that most servers follow.
 type replica struct {
 	bucket
 	nc *nats.Conn
@@ -51,6 +58,8 @@ type replica struct {
 	seen uint64
 	// created is when the stream was made of which the values are; zero before the first.
 	created time.Time
+	// synced is when the leader was asked last; zero if something has failed since.
+	synced time.Time
 	// news is closed when something has come.
 	news chan struct{}
 	// feed is what fills it; nil before the first consumer. broken says that it has missed something.
@@ -70,7 +79,15 @@ func newReplica(b bucket, nc *nats.Conn, heard func(key string)) *replica {
 // shortly before ctx ends, as long as the bucket has no leader.
 func (r *replica) sync(ctx context.Context) error {
 	for {
+		began := time.Now()
 		err := r.trySync(ctx)
+		if err == nil {
+			r.mu.Lock()
+			r.synced = began
+			r.mu.Unlock()
+		} else {
+			r.doubt()
+		}
 		if end, ok := ctx.Deadline(); err == nil || errors.Is(err, errLost) || ok && time.Until(end) < requestTimeout {
 			return explain(err)
 		}
@@ -80,6 +97,13 @@ func (r *replica) sync(ctx context.Context) error {
 			return explain(err)
 		}
 	}
+}
+
+// doubt has the leader not be believed the next time.
+func (r *replica) doubt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.synced = time.Time{}
 }
 
 func (r *replica) trySync(ctx context.Context) error {
@@ -108,11 +132,18 @@ func (r *replica) trySync(ctx context.Context) error {
 	isAnother := !r.created.IsZero() && !r.created.Equal(info.Created)
 	feed := r.feed
 	isFed := feed != nil && !r.broken && !isAnother
+	isTrusted := time.Since(r.synced) < trust
 	r.mu.Unlock()
 	if isAnother && r.keeps {
 		return errLost
 	}
-	if isFed && r.await(ctx, info.State.LastSeq) {
+	newest := info.State.LastSeq
+	if isFed && !isTrusted {
+		if newest, err = r.put(ctx, keyMark, nil); err != nil {
+			return err
+		}
+	}
+	if isFed && r.await(ctx, newest) {
 		return nil
 	}
 	if err := r.restart(ctx, feed, info.Created); err != nil {

@@ -237,6 +237,11 @@ func (b *store) Beat(ctx context.Context, l fleet.Lease) (before fleet.Lease, er
 	if err != nil {
 		return before, err
 	}
+	defer func() {
+		if err != nil {
+			c.decisions.doubt() // whoever cannot write here may be cut off there, too
+		}
+	}()
 	if _, known := c.decisions.get(prefixProxy + token(l.Name)); !known {
 		// Before the beat, so that there is no proxy that a NATS that loses its memory forgets.
 		if _, err := c.decisions.put(ctx, prefixProxy+token(l.Name), marshal(l)); err != nil {

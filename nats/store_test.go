@@ -209,6 +209,74 @@ func TestConsumerThatIsGoneIsReplaced(t *testing.T) {
 	}
 }
 
+// deposed answers as a leader does that has been cut off, and has not heard of the next one: with what it has.
+type deposed struct {
+	jetstream.JetStream
+	info *jetstream.StreamInfo
+}
+
+func (d deposed) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := d.JetStream.Stream(ctx, name)
+	return deposedStream{s, d.info}, err
+}
+
+type deposedStream struct {
+	jetstream.Stream
+	info *jetstream.StreamInfo
+}
+
+func (d deposedStream) CachedInfo() *jetstream.StreamInfo { return d.info }
+
+// A proxy that was cut off, together with the server that led, reads what the others have decided meanwhile, and not
+// what that server still takes for the newest.
+func TestLeaderThatWasCutOffIsNotBelieved(t *testing.T) {
+	for what, shake := range map[string]func(*testing.T, *store, *connection){
+		"after a failure": func(t *testing.T, b *store, _ *connection) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if _, err := b.Beat(ctx, fleet.Lease{Name: "proxy-1"}); err == nil {
+				t.Fatal("a beat without time is written")
+			}
+		},
+		"after a long time": func(_ *testing.T, _ *store, c *connection) {
+			c.decisions.mu.Lock()
+			defer c.decisions.mu.Unlock()
+			c.decisions.synced = c.decisions.synced.Add(-trust)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			opens := inOwnNATS(ownNATS(t))
+			reader, writer := opens(t).(*store), opens(t)
+			if _, err := reader.Look(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c, err := reader.connect(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			js := c.decisions.js
+			stream, err := js.Stream(t.Context(), c.decisions.stream())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.decisions.js = deposed{js, stream.CachedInfo()}
+			for name := range stream.ConsumerNames(t.Context()).Name() {
+				if err := stream.DeleteConsumer(t.Context(), name); err != nil { // it sends nothing new either
+					t.Fatal(err)
+				}
+			}
+			if _, err := writer.Propose(t.Context(), fleet.Plan{ID: "a", Service: "web"}); err != nil {
+				t.Fatal(err)
+			}
+			shake(t, reader, c)
+			s, err := reader.Look(t.Context())
+			if p, ok := s.Plan("web"); err != nil || !ok || p.ID != "a" {
+				t.Errorf("%+v, %v", s, err)
+			}
+		})
+	}
+}
+
 func TestChangeThatNATSDoesNotTakeIsRefusedAtOnce(t *testing.T) {
 	n := fleettest.Start(t, inOwnNATS(ownNATS(t))(t), "proxy-1", fleettest.ByNetwork)
 	began := time.Now()
