@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,9 +88,9 @@ func (l *link) dial(ctx context.Context) (*nats.Conn, error) {
 	}
 	for !nc.IsConnected() {
 		if err := nc.LastError(); err != nil {
-			note(&l.said, err) // the client forgets it when it tries the next server
+			note(&l.said, err) // the client forgets it when it has not reached the next server
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := sleep(ctx, retryPause/5); err != nil {
 			return nil, cmp.Or(newest(&l.said), newest(&l.unreached), err)
 		}
 	}
@@ -203,11 +204,30 @@ func (l *link) Rise() {
 	l.endServer()
 }
 
+// retryPause is how long the client waits at least before it tries the next server, and up to twice as long. It is told of what
+// a server has said only until then; see dial.
+const retryPause = 100 * time.Millisecond
+
+// roundRobin has the client try one server after the other. Of its own accord it makes a pause only when it has
+// tried all of them.
+func roundRobin() nats.ReconnectToServerHandler {
+	tried, at := -1, time.Time{}
+	return func(pool []nats.Server, _ nats.ServerInfo) (*nats.Server, time.Duration) {
+		tried = (tried + 1) % len(pool)
+		pause := retryPause + rand.N(retryPause)
+		if time.Since(at) > reasonAge {
+			pause = 0 // a connection has broken that was there for long
+		}
+		at = time.Now()
+		return &pool[tried], pause
+	}
+}
+
 // begin has the client begin to connect, and to connect again whenever the connection is lost.
 func (l *link) begin() (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("parachute " + l.name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(200*time.Millisecond, 200*time.Millisecond),
+		nats.ReconnectToServer(roundRobin()),
 		nats.IgnoreAuthErrorAbort(), // a NATS that refuses a password may take it later
 		nats.Timeout(requestTimeout), nats.PingInterval(requestTimeout), nats.MaxPingsOutstanding(2),
 		// What is written later than it was asked for could be older than what is there.

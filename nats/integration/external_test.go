@@ -111,8 +111,7 @@ func TestFleetMeetsInAClusterOfTheUsers(t *testing.T) {
 		"certificate":   newProxy("untrusting", "tls", "u:p%40ss%2Fword", filepath.Join(t.TempDir(), "none")),
 		"Authorization": newProxy("forgetful", "tls", "u:wrong-one", trusted),
 	} {
-		// The client tells of what a server has said for a moment, and tries the one that is gone in between.
-		rigtest.WaitLonger(t, 4*rigtest.Patience, "it to say what is wrong: "+want, func() bool {
+		waitFor(t, "it to say what is wrong: "+want, func() bool {
 			return strings.Contains(strings.ToLower(status(p).Problem), strings.ToLower(want))
 		})
 		if said := status(p).Problem + p.Log(); strings.Contains(said, "wrong-one") || strings.Contains(said, "p%40ss") {

@@ -127,13 +127,7 @@ func Arrive[T any](t testing.TB, what string, ch <-chan T) T {
 // WaitFor polls the outside world, which cannot be subscribed to.
 func WaitFor(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	WaitLonger(t, Patience, what, happened)
-}
-
-// WaitLonger is WaitFor with a limit of the caller's.
-func WaitLonger(t testing.TB, limit time.Duration, what string, happened func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(Patience)
 	for !happened() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waiting for %s", what)
