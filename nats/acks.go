@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/fleet"
 )
 
@@ -33,7 +35,7 @@ func (b *store) takeAck(m *nats.Msg) {
 		return
 	}
 	b.mu.Lock()
-	if slices.Contains(slices.Collect(maps.Values(b.own)), a.Plan) { // else nobody waits for it any more
+	if b.awaited[a.Plan] { // else nobody waits for it any more
 		if b.acks[a.Plan] == nil {
 			b.acks[a.Plan] = make(map[string]fleet.Ack)
 		}
@@ -62,12 +64,19 @@ func (b *store) Ack(ctx context.Context, a fleet.Ack) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	_, err = c.nc.RequestWithContext(ctx, inbox, marshal(a))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == nil && a.Step.Phase == api.FleetApplied:
+		b.applied[a.Plan] = inbox
+	case err == nil:
+		delete(b.applied, a.Plan)
+	}
 	if !errors.Is(err, nats.ErrNoResponders) {
 		return explain(err)
 	}
 	// Whoever has proposed it is gone.
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	delete(b.applied, a.Plan)
 	if !slices.ContainsFunc(b.last.Plans, func(p fleet.Plan) bool { return p.ID == a.Plan }) {
 		return nil
 	}
@@ -81,7 +90,7 @@ var errCoordinator = errors.New("the proxy that coordinates the change is not co
 func (b *store) inboxOf(plan string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.last.inboxes[plan]
+	return cmp.Or(b.last.inboxes[plan], b.applied[plan])
 }
 
 // Acked implements [fleet.Store].

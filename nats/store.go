@@ -119,10 +119,13 @@ type store struct {
 	beatNumber uint64
 	// leases are those that were read last, by the key.
 	leases map[string]readLease
-	// own are the plans that this proxy has proposed last, by service, and acks what others have said of them, by plan
-	// and proxy.
-	own  map[string]string
-	acks map[string]map[string]fleet.Ack
+	// awaited are the plans that this proxy has proposed and not withdrawn, and acks what others have said of them, by
+	// plan and proxy.
+	awaited map[string]bool
+	acks    map[string]map[string]fleet.Ack
+	// applied is where the plans are acknowledged that this proxy goes by, and has not said that it has drained for: the
+	// index may not refer to them any more.
+	applied map[string]string
 	// inbox is where they say so; nil before the first plan.
 	inbox *nats.Subscription
 }
@@ -138,7 +141,8 @@ var _ fleet.Store = (*store)(nil)
 func newStore(l *link) *store {
 	return &store{
 		link: l, changed: make(chan struct{}, 1), acked: make(chan struct{}, 1), connecting: make(chan struct{}, 1),
-		leases: make(map[string]readLease), own: make(map[string]string), acks: make(map[string]map[string]fleet.Ack),
+		leases: make(map[string]readLease), awaited: make(map[string]bool), acks: make(map[string]map[string]fleet.Ack),
+		applied: make(map[string]string),
 	}
 }
 
@@ -511,10 +515,7 @@ func (b *store) Propose(ctx context.Context, p fleet.Plan) (revision uint64, err
 		return 0, api.Invalid("the change of %s takes %d bytes, and the fleet's NATS takes messages of %d: give fewer hosts and smaller files with one service, or have NATS take more (max_payload)", p.Service, len(content), limit)
 	}
 	b.mu.Lock()
-	if before := b.own[p.Service]; before != p.ID {
-		delete(b.acks, before)
-	}
-	b.own[p.Service] = p.ID
+	b.awaited[p.ID] = true
 	b.mu.Unlock()
 	number, err := c.decisions.put(ctx, prefixPlan+token(p.ID), content)
 	if err != nil {
@@ -544,6 +545,10 @@ const headroom = 1 << 10
 
 // Withdraw implements [fleet.Store].
 func (b *store) Withdraw(ctx context.Context, p fleet.Plan) error {
+	b.mu.Lock()
+	delete(b.awaited, p.ID)
+	delete(b.acks, p.ID)
+	b.mu.Unlock()
 	c, err := b.connect(ctx)
 	if err != nil {
 		return err

@@ -122,6 +122,7 @@ func TestProxiesDecideTogetherByNATS(t *testing.T) {
 		"EveryOperation": func(t *testing.T, open opens) { fleettest.EveryOperation(t, 5, fleettest.ByNetwork, open) },
 		"Rivals":         func(t *testing.T, open opens) { fleettest.Rivals(t, fleettest.ByNetwork, open) },
 		"Absence":        func(t *testing.T, open opens) { fleettest.Absence(t, fleettest.ByNetwork, open) },
+		"Overtaken":      func(t *testing.T, open opens) { fleettest.Overtaken(t, fleettest.ByNetwork, open) },
 		"LostAnswer":     func(t *testing.T, open opens) { fleettest.LostAnswer(t, fleettest.ByNetwork, open) },
 		"Canary":         func(t *testing.T, open opens) { fleettest.Canary(t, fleettest.ByNetwork, open) },
 		"Verdict":        func(t *testing.T, open opens) { fleettest.Verdict(t, fleettest.ByNetwork, open) },

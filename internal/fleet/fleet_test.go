@@ -78,6 +78,10 @@ func TestWhatAnyProxyHasToCutIsCounted(t *testing.T) {
 	fleettest.Cuts(t, fleettest.InProcess, func(*testing.T) func(*testing.T) fleet.Store { return inMemory() })
 }
 
+func TestDeploymentThatIsOvertakenWaitsUntilAllHaveDrained(t *testing.T) {
+	fleettest.Overtaken(t, fleettest.InProcess, inMemory())
+}
+
 func TestLostAnswerOfADecisionIsLookedUp(t *testing.T) {
 	fleettest.LostAnswer(t, fleettest.InProcess, inMemory())
 }

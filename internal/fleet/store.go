@@ -23,7 +23,8 @@ type Store interface {
 	Leases(ctx context.Context) ([]Lease, error)
 
 	// Propose makes a plan the newest of its service, in place of the one before, and returns its
-	// revision. It returns [ErrSuperseded] if the service is not at the plan's base any more.
+	// revision. It returns [ErrSuperseded] if the service is not at the plan's base any more. If the one before was
+	// decided, whoever has proposed it goes on to get acknowledgements of it.
 	Propose(ctx context.Context, p Plan) (uint64, error)
 	// Withdraw removes a plan, if it is the newest of its service, and its acknowledgements.
 	Withdraw(ctx context.Context, p Plan) error
@@ -31,7 +32,7 @@ type Store interface {
 	// the plan is not decided later.
 	Abandon(ctx context.Context, p Plan) error
 	// Ack has the proxy that has proposed a plan get the acknowledgement of another one, in place of the one before.
-	// An acknowledgement of a plan that is over need not get anywhere.
+	// An acknowledgement of a plan that was withdrawn, or was never decided, need not get anywhere.
 	Ack(ctx context.Context, a Ack) error
 	// Acks returns the acknowledgements of a plan. It is for the proxy that has proposed it.
 	Acks(ctx context.Context, plan string) ([]Ack, error)

@@ -188,14 +188,15 @@ func (b *Store) Propose(ctx context.Context, p fleet.Plan) (uint64, error) {
 			p.Revision = older.Revision // the answer was lost
 			return nil
 		}
-		if d, _ := s.Decision(p.Service); d.Revision != p.Base {
+		d, _ := s.Decision(p.Service)
+		if d.Revision != p.Base {
 			return fleet.ErrSuperseded
 		}
 		p.Revision = next
 		if err := b.store(ctx, key("plans", p.Service), p); err != nil {
 			return err
 		}
-		if ok {
+		if ok && d.Plan != older.ID {
 			b.removeAcks(ctx, older.ID)
 		}
 		return b.count(ctx, next)

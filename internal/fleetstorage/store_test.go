@@ -47,3 +47,8 @@ func TestReleaseIsJudgedByWhatAllProxiesOfAStorageCount(t *testing.T) {
 	dir := t.TempDir()
 	fleettest.Verdict(t, fleettest.InProcess, func(*testing.T) fleet.Store { return New(&certmagic.FileStorage{Path: dir}) })
 }
+
+func TestDeploymentThatIsOvertakenWaitsUntilAllHaveDrained(t *testing.T) {
+	dir := t.TempDir()
+	fleettest.Overtaken(t, fleettest.InProcess, func(*testing.T) fleet.Store { return New(&certmagic.FileStorage{Path: dir}) })
+}

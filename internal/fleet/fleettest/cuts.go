@@ -1,6 +1,7 @@
 package fleettest
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -32,14 +33,16 @@ func startBusyApp(t *testing.T) *busyApp {
 	return a
 }
 
-// occupy has a proxy send the app a request, and returns when that has it.
-func (a *busyApp) occupy(t *testing.T, n *Node) {
+// occupy has a proxy send the app a request, and returns when that has it. What it returns has the client go away.
+func (a *busyApp) occupy(t *testing.T, n *Node) (leave context.CancelFunc) {
 	t.Helper()
+	ctx, leave := context.WithCancel(t.Context())
 	go func() {
-		r := httptest.NewRequest(http.MethodGet, "http://web.test/busy", nil)
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://web.test/busy", nil)
 		_ = n.Engine.ServeHTTP(httptest.NewRecorder(), r, "", forward.Sender{})
 	}()
 	arrive(t, a.begun)
+	return leave
 }
 
 // Cuts tests that an operation which is to fail if a request has to be cut does so for a request of another proxy than the one

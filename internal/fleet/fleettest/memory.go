@@ -74,7 +74,9 @@ func (m *Memory) Propose(_ context.Context, p fleet.Plan) (uint64, error) {
 	if m.decided[p.Service].Revision != p.Base {
 		return 0, fleet.ErrSuperseded
 	}
-	delete(m.acks, newest.ID)
+	if m.decided[p.Service].Plan != newest.ID {
+		delete(m.acks, newest.ID)
+	}
 	m.revision++
 	p.Revision = m.revision
 	m.plans[p.Service] = p
