@@ -18,14 +18,16 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// TestMixedLoadLeavesNothingBehind has users of every kind, deploys, and clients that
+// TestMixedLoadLeavesNothingBehind has users of every kind, deploys, reloads, upgrades, and clients that
 // go away in the middle, and then wants goroutines, descriptors and memory to be back
 // where they were. It takes a few seconds, or PARACHUTE_SOAK, such as 10m.
 func TestMixedLoadLeavesNothingBehind(t *testing.T) {
 	duration := soakTime(t, 5*time.Second)
-	p := startProxy(t)
+	file := filepath.Join(t.TempDir(), "sites.Caddyfile")
+	must(t, os.WriteFile(file, []byte("http://another.test {\n\trespond \"another site\"\n}\n"), 0o600))
+	p := startProxy(t, "--config", file, "--linger", "5s")
 	apps := []*rig.Example{startExample(t, "web-1"), startExample(t, "web-2")}
-	deploys := 0
+	deploys, reloads, upgrades := 0, 0, 0
 	redeploy := func() {
 		t.Helper()
 		soon := api.Duration(500 * time.Millisecond)
@@ -40,14 +42,22 @@ func TestMixedLoadLeavesNothingBehind(t *testing.T) {
 		for i := range 8 {
 			aborting.Go(func() { abortRequests(ctx, p.Addr(), i) })
 		}
-		for ctx.Err() == nil {
+		for i := 0; ctx.Err() == nil; i++ {
 			redeploy()
+			switch {
+			case i%200 == 5:
+				upgrade(t, p)
+				upgrades++
+			case i%20 == 2:
+				must(t, p.ReloadConfig(patience))
+				reloads++
+			}
 			sleepUntil(ctx, 300*time.Millisecond)
 		}
 		aborting.Wait()
 		load.Stop()
 		requests, failed := load.Requests()
-		t.Logf("%d requests, %d failed, %d deploys so far", requests, failed, deploys)
+		t.Logf("%d requests, %d failed; %d deploys, %d reloads and %d upgrades so far", requests, failed, deploys, reloads, upgrades)
 		if failed > 0 {
 			t.Errorf("failures: %s", load.Errors())
 		}
@@ -60,6 +70,7 @@ func TestMixedLoadLeavesNothingBehind(t *testing.T) {
 	round(2 * time.Second)
 	before := takeInventory(t, p)
 	round(duration)
+	awaitProcesses(t, p, 1)
 	var after inventory
 	deadline := time.Now().Add(patience)
 	for after = takeInventory(t, p); !after.within(before) && time.Now().Before(deadline); after = takeInventory(t, p) {
