@@ -60,11 +60,18 @@ func (b bucket) make(ctx context.Context) error {
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return nil // with other settings, which are the operator's choice
 	}
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == tooFewServers {
+		return fmt.Errorf("a new fleet begins when %d of its NATS servers reach each other, and not all of them do yet (%w)", b.replicas, err)
+	}
 	if err != nil {
 		return fmt.Errorf("making the bucket %s: %w", b.name, err)
 	}
 	return nil
 }
+
+// tooFewServers is the code of NATS's error for a bucket on more servers than there are: JSClusterNoPeersErrF in its
+// jetstream_errors_generated.go. Its client has no name for it.
+const tooFewServers jetstream.ErrorCode = 10005
 
 // find asks NATS for the stream of the bucket. One that was made anew in its place is not it.
 func (b bucket) find(ctx context.Context) (jetstream.Stream, error) {

@@ -60,6 +60,26 @@ func TestThreeProxiesRunTheServersThemselves(t *testing.T) {
 	t.Run("Conform", func(t *testing.T) { fleettest.Conform(t, inTurn(all)) })
 }
 
+// A fleet that is new begins with all servers of its list, and says so until they are there.
+func TestNewFleetSaysThatItNeedsAllOfItsServers(t *testing.T) {
+	t.Parallel() // it waits more than it computes
+	cluster := newServers(t, 3)
+	first, second := cluster.open(t, 0), cluster.open(t, 1)
+	go func() { _, _ = second.Look(t.Context()) }() // which starts its server
+	fleettest.Await(t, "it is said what is missing", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := first.Look(ctx)
+		return err != nil && strings.Contains(err.Error(), "a new fleet begins when 3 of its NATS servers reach each other")
+	})
+	third := cluster.open(t, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := third.Look(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
 // leader returns the server that leads the bucket of decisions.
 func leader(t *testing.T, all []*store) int {
 	t.Helper()
