@@ -47,7 +47,7 @@ func (r *Response) Parse(b []byte) (size int, ok bool) {
 			err = ErrIncomplete
 		case b[i] == '\r':
 			if i, err = endOfLine(b, i); err == nil {
-				return i, !r.Chunked || r.ContentLength < 0
+				return i, !r.Chunked || r.ContentLength < 0 && r.Status != 204 // RFC 9112, section 6.1
 			}
 		default:
 			var f Field
