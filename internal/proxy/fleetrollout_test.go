@@ -90,3 +90,20 @@ func TestClockOfAProxyGoesOnOverDecisions(t *testing.T) {
 		t.Errorf("%+v", r.position())
 	}
 }
+
+// What a release has had in a step counts on if the next step could not be decided: it would look as if hardly anybody had used
+// it.
+func TestStepThatIsNotDecidedKeepsItsRequests(t *testing.T) {
+	t.Parallel()
+	next := func(at position) position { at.Step++; return at }
+	r := &rollout{at: position{Phase: api.PhaseCanary}, shared: true, stepRequests: 7}
+	undo := r.move(next)
+	if undo(); r.stepRequests != 7 || r.position().Step != 0 {
+		t.Errorf("%d requests came before the step, at %+v", r.stepRequests, r.position())
+	}
+	undo = r.move(next)
+	r.begin() // as after an outage
+	if undo(); r.stepRequests != 0 {
+		t.Errorf("%d requests came before the step, which was begun anew", r.stepRequests)
+	}
+}

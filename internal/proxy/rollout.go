@@ -197,7 +197,7 @@ func (r *rollout) position() position {
 func (r *rollout) move(to func(position) position) (undo func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.at
+	before, requests := r.at, r.stepRequests
 	r.at = to(r.at)
 	if r.at == before {
 		return func() {}
@@ -206,10 +206,13 @@ func (r *rollout) move(to func(position) position) (undo func()) {
 		r.at.Turn = before.Turn + 1
 	}
 	r.begin()
+	epoch := r.epoch
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.at = before
+		if r.at = before; r.epoch == epoch {
+			r.stepRequests = requests // else it is judged anew since
+		}
 	}
 }
 
