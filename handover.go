@@ -99,9 +99,9 @@ func (h handover) TakeBack() {
 	if err := h.refresh(); err != nil {
 		h.log().Error("what is stored cannot be read; the services stay as they are", zap.Error(err))
 	}
+	resumeSockets() // before what follows, which may have to start a server of the fleet: clients wait for nothing of that
 	currentMembership().resume()
 	h.decide()
-	resumeSockets()
 	h.announce(api.Event{Kind: api.EventTakenBack})
 }
 
