@@ -199,7 +199,7 @@ func (a *Agent) Stop() {
 	a.calls.settle(settleTimeout)
 }
 
-// settleTimeout bounds how long Stop waits for calls of the store that were given up.
+// settleTimeout bounds how long Stop and Leave wait for calls of the store that were given up.
 const settleTimeout = time.Second
 
 // stop ends the agent, and waits for what it is at until ctx ends.
@@ -226,6 +226,7 @@ func (a *Agent) Leave(ctx context.Context) error {
 	if taken {
 		return nil // the lease is another one's
 	}
+	a.calls.settle(settleTimeout) // or a beat that was given up would bring the lease back
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)
 	defer cancel()
 	if err := a.remove(ctx, a.opts.Name); err != nil {

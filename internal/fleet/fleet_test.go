@@ -1,13 +1,17 @@
 package fleet_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/fleet"
 	"github.com/parachute-proxy/parachute/internal/fleet/fleettest"
+	"github.com/parachute-proxy/parachute/internal/testkit"
 )
 
 // inMemory returns what opens one store in memory for all proxies of a test.
@@ -169,4 +173,44 @@ func TestRolloutGoesOnAfterAllProxiesHaveBeenRestarted(t *testing.T) {
 
 func TestWatchedReleaseDrainsEverywhereBeforeADeployEnds(t *testing.T) {
 	fleettest.DrainedEverywhere(t, fleettest.InProcess, inMemory())
+}
+
+// lateBeats writes a beat only when whoever asked for that has given up on it, and when a goodbye has been said or is not about to be.
+type lateBeats struct {
+	fleet.Store
+	isLate               atomic.Bool
+	begun, left, written chan struct{}
+}
+
+func (s *lateBeats) Beat(ctx context.Context, l fleet.Lease) (fleet.Lease, error) {
+	if s.isLate.CompareAndSwap(true, false) {
+		close(s.begun)
+		defer close(s.written)
+		<-ctx.Done()
+		select {
+		case <-s.left:
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return s.Store.Beat(context.WithoutCancel(ctx), l)
+}
+
+func (s *lateBeats) Leave(ctx context.Context, name string) error {
+	defer close(s.left)
+	return s.Store.Leave(ctx, name)
+}
+
+// A lease that is written late does not bring back a proxy that has said goodbye: the others would miss it.
+func TestGoodbyeIsTheLastThatAProxySays(t *testing.T) {
+	store := &lateBeats{Store: inMemory()(t), begun: make(chan struct{}), left: make(chan struct{}), written: make(chan struct{})}
+	n := fleettest.Start(t, store, "proxy-1", fleettest.InProcess)
+	store.isLate.Store(true)
+	testkit.Receive(t, store.begun, "a beat")
+	if err := n.Agent.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Receive(t, store.written, "the late beat")
+	if leases, err := store.Leases(t.Context()); err != nil || len(leases) > 0 {
+		t.Errorf("%+v, %v", leases, err)
+	}
 }
