@@ -38,8 +38,7 @@ func (a *Agent) follow(state State) error {
 		if a.isOwn(d.Plan) {
 			continue // whoever coordinates it applies it
 		}
-		newest, _ := state.Plan(d.Service)
-		isAwaited := newest.ID == d.Plan && !a.isElsewhere(d.Plan)
+		isAwaited := state.isAwaited(d) && !a.isElsewhere(d.Plan)
 		if a.proxy.Revision(d.Service) >= d.Revision && (!isAwaited || a.hasSaid(d.Plan)) {
 			continue
 		}
@@ -103,7 +102,8 @@ func (a *Agent) hear(state State) {
 		}
 	}
 	for plan := range a.acks {
-		isAwaited := slices.ContainsFunc(state.Plans, func(p Plan) bool { return p.ID == plan })
+		isAwaited := slices.ContainsFunc(state.Plans, func(p Plan) bool { return p.ID == plan }) ||
+			slices.ContainsFunc(state.Decisions, func(d Decision) bool { return d.Plan == plan && state.isAwaited(d) })
 		if !isAwaited && !a.coordinates[plan] {
 			delete(a.acks, plan)
 		}

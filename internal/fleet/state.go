@@ -84,6 +84,13 @@ func (s State) Decision(service string) (Decision, bool) {
 	return Decision{}, false
 }
 
+// isAwaited reports whether somebody may wait for acknowledgements of a decision: its plan has not been withdrawn, or another
+// one has come in its place, which hides whether it has.
+func (s State) isAwaited(d Decision) bool {
+	_, ok := s.Plan(d.Service)
+	return ok
+}
+
 // Check returns why a plan cannot be decided in a state; nil if it can. It is for stores.
 func (s State) Check(p Plan) error {
 	if d, _ := s.Decision(p.Service); d.Revision != p.Base {

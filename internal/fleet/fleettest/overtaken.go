@@ -14,6 +14,30 @@ func Overtaken(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store)
 	for what, by := range map[string][]*Node{"by another proxy": nodes[:2], "by the same": {nodes[0], nodes[0]}} {
 		t.Run(what, func(t *testing.T) { overtaken(t, nodes, by) })
 	}
+	t.Run("before a proxy has looked", func(t *testing.T) { overtakenUnseen(t, nodes) })
+}
+
+// overtakenUnseen has a proxy see a decision only when the next change of the service has been proposed.
+func overtakenUnseen(t *testing.T, nodes []*Node) {
+	proposed := make(chan struct{})
+	nodes[1].Link.After(CallPropose, func() error { close(proposed); return nil })
+	nodes[2].Link.After(Acknowledges(api.FleetPrepared), func() error {
+		nodes[2].Link.Before(CallLook, func() error { <-proposed; return nil })
+		return nil
+	})
+	first, next := App(t), App(t)
+	done := make(chan error, 1)
+	go func() { _, err := nodes[0].Deploy(t, "web", first); done <- err }()
+	Await(t, "the first is served", func() bool { return nodes[1].ServesTarget("web", first) })
+	if nodes[2].ServesTarget("web", first) {
+		t.Error("the proxy that is not to have looked serves the first")
+	}
+	if _, err := nodes[1].Deploy(t, "web", next); err != nil {
+		t.Error(err)
+	}
+	if err := arrive(t, done); err != nil {
+		t.Error(err)
+	}
 }
 
 func overtaken(t *testing.T, nodes, by []*Node) {
