@@ -402,6 +402,7 @@ func (b *store) assemble(c *connection) (s state, err error) {
 	if err := json.Unmarshal(at.data, &s.index); err != nil {
 		return s, fmt.Errorf("reading the index: %w", err)
 	}
+	s.Revision = s.index.Revision
 	for service, refs := range s.index.Services {
 		for _, ref := range refs.all() {
 			v, ok := c.decisions.get(prefixPlan + token(ref.ID))

@@ -60,6 +60,8 @@ func (a *Agent) note(state State) {
 			p.behind = append(p.behind, d.Service)
 		}
 	}
+	// Of decisions up to a later one, some may be missing, and nobody would know that the proxy does not go by them.
+	p.applied = min(p.applied, state.Revision)
 	if len(p.behind) > maxBehind {
 		p = progress{}
 	}

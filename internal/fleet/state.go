@@ -60,6 +60,8 @@ type Ack struct {
 
 // State is what the store has of the services.
 type State struct {
+	// Revision is that up to which the state has all decisions. It may have later ones, but not all of them.
+	Revision  uint64
 	Plans     []Plan
 	Decisions []Decision
 }

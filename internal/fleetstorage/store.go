@@ -296,8 +296,23 @@ func (b *Store) Look(ctx context.Context) (fleet.State, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Revision = at
+	if newest := newestDecision(s); newest > at {
+		// Of what was decided before that one, something may have been read too early. Now all of it is there.
+		if s, err = b.read(ctx); err != nil {
+			return s, err
+		}
+		s.Revision = newest
+	}
 	b.seen, b.at, b.looks = s, at, 1
 	return s, nil
+}
+
+func newestDecision(s fleet.State) (revision uint64) {
+	for _, d := range s.Decisions {
+		revision = max(revision, d.Revision)
+	}
+	return revision
 }
 
 // Advance implements [fleet.Store].

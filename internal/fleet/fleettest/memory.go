@@ -36,7 +36,7 @@ func (m *Memory) Lose() {
 }
 
 func (m *Memory) snapshot() fleet.State {
-	return fleet.State{Plans: slices.Collect(maps.Values(m.plans)), Decisions: slices.Collect(maps.Values(m.decided))}
+	return fleet.State{Revision: m.revision, Plans: slices.Collect(maps.Values(m.plans)), Decisions: slices.Collect(maps.Values(m.decided))}
 }
 
 // Beat implements [fleet.Store].
