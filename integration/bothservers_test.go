@@ -293,6 +293,9 @@ func exchangeCases(random *rand.Rand) (cases []exchangeCase) {
 		c.request = b.String()
 		cases = append(cases, c)
 	}
+	for range 10 { // of which those that find a connection to the app are passed on as they were sent
+		cases = append(cases, exchangeCase{request: "GET / HTTP/1.1\r\nHost: app.test\r\nx-lower: 1\r\n\r\n", answer: caseAnswers[0].answer})
+	}
 	const request, answer = "GET /cut?here HTTP/1.1\r\nHost: app.test\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nx-own: 1\r\nContent-Length: 10\r\n\r\n0123456789"
 	for n := range len(request) {
 		cases = append(cases, exchangeCase{request: request[:n], isCut: true, answer: answer})
