@@ -86,6 +86,10 @@ func TestDeploymentThatIsOvertakenWaitsUntilAllHaveDrained(t *testing.T) {
 	fleettest.Overtaken(t, fleettest.InProcess, inMemory())
 }
 
+func TestRollbackDoesNotBringBackWhatWasRemoved(t *testing.T) {
+	fleettest.RemovedMeanwhile(t, fleettest.InProcess, inMemory())
+}
+
 func TestLostAnswerOfADecisionIsLookedUp(t *testing.T) {
 	fleettest.LostAnswer(t, fleettest.InProcess, inMemory())
 }

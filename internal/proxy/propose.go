@@ -61,6 +61,10 @@ func (o *operation) propose() error {
 	if o.old = svc.release(); o.old != nil {
 		next.takenFrom = o.old.takenFrom
 	}
+	if o.old == nil && next.from != 0 {
+		e.mu.Unlock()
+		return removedMeanwhile(svc.name)
+	}
 	l, last, base := o.lineup(), svc.lastVersion, e.revisions[svc.name]
 	o.proposed = l
 	e.mu.Unlock()
@@ -80,6 +84,12 @@ func (o *operation) propose() error {
 		o.ballot = ballot
 	}
 	return err
+}
+
+// removedMeanwhile is the error of a rollback of a service that another proxy of the fleet has removed since it began: it must
+// not bring the service back.
+func removedMeanwhile(service string) error {
+	return &api.Error{Code: api.CodeSuperseded, Message: service + " was removed meanwhile; this rollback has changed nothing"}
 }
 
 // spread waits until all proxies of the fleet serve the release.

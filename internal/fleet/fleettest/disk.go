@@ -22,6 +22,8 @@ type disk struct {
 	// before and after happen at the next write of a document, unless they are nil. An error of before has it
 	// not be written.
 	before, after func() error
+	// read happens once the next history was read, unless it is nil.
+	read func()
 }
 
 func newDisk() *disk { return &disk{docs: map[string][]byte{}, histories: map[string][]byte{}} }
@@ -100,11 +102,16 @@ func (f *disk) SaveHistory(_ context.Context, s string, b []byte) error {
 
 func (f *disk) LoadHistory(_ context.Context, s string) ([]byte, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.histories[s] == nil {
+	content, read := f.histories[s], f.read
+	f.read = nil
+	f.mu.Unlock()
+	if read != nil {
+		read()
+	}
+	if content == nil {
 		return nil, fs.ErrNotExist
 	}
-	return f.histories[s], nil
+	return content, nil
 }
 
 func (f *disk) Load(_ context.Context, s string) ([][]byte, error) {
