@@ -132,7 +132,8 @@ func (r *replica) trySync(ctx context.Context) error {
 	isAnother := !r.created.IsZero() && !r.created.Equal(info.Created)
 	feed := r.feed
 	isFed := feed != nil && !r.broken && !isAnother
-	isTrusted := time.Since(r.synced) < trust
+	// Whoever has less than has come here has been cut off since then, and does not know it.
+	isTrusted := time.Since(r.synced) < trust && info.State.LastSeq >= r.seen
 	r.mu.Unlock()
 	if isAnother && r.keeps {
 		return errLost

@@ -261,19 +261,29 @@ func TestLeaderThatWasCutOffIsNotBelieved(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.decisions.js = deposed{js, stream.CachedInfo()}
-			for name := range stream.ConsumerNames(t.Context()).Name() {
-				if err := stream.DeleteConsumer(t.Context(), name); err != nil { // it sends nothing new either
+			propose := func(id string) {
+				t.Helper()
+				for name := range stream.ConsumerNames(t.Context()).Name() {
+					if err := stream.DeleteConsumer(t.Context(), name); err != nil { // it sends nothing new either
+						t.Fatal(err)
+					}
+				}
+				if _, err := writer.Propose(t.Context(), fleet.Plan{ID: id, Service: "web"}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if _, err := writer.Propose(t.Context(), fleet.Plan{ID: "a", Service: "web"}); err != nil {
-				t.Fatal(err)
+			look := func(want string) {
+				t.Helper()
+				s, err := reader.Look(t.Context())
+				if p, ok := s.Plan("web"); err != nil || !ok || p.ID != want {
+					t.Errorf("%+v, %v", s, err)
+				}
 			}
+			propose("a")
 			shake(t, reader, c)
-			s, err := reader.Look(t.Context())
-			if p, ok := s.Plan("web"); err != nil || !ok || p.ID != "a" {
-				t.Errorf("%+v, %v", s, err)
-			}
+			look("a")
+			propose("b") // and that server has still not heard of the next leader
+			look("b")
 		})
 	}
 }
