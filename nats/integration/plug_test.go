@@ -189,6 +189,8 @@ func TestProxyWhosePlugIsPulledServesOnAndCatchesUp(t *testing.T) {
 		}
 	}
 
+	// It asks for ten seconds before it says that it is cut off, and the others may have gone on sooner.
+	waitFor(t, "proxy-3 to know that it is cut off", func() bool { return status(proxies[2]).Problem != "" })
 	plugged := time.Now()
 	n.plugIn(t, 3)
 	waitFor(t, "proxy-3 to take part", func() bool { s := status(proxies[2]); return s.Problem == "" && s.Live() == 3 })
