@@ -32,8 +32,12 @@ func (c calls) settle(timeout time.Duration) {
 	}
 }
 
-// bounded calls a store, and gives up on it after a time, also if it does not heed its context. What
-// comes of a call that was given up goes nowhere: so it is returned, and call must not keep it elsewhere.
+// lastWord is the part of the time of a call in which its context has ended, and it may still say why it has not succeeded.
+const lastWord = 10
+
+// bounded calls a store, and gives up on it after a time, also if it does not heed its context. That ends a tenth of the time
+// before: what the store says of why it was not reached is better than that it was not. What comes of a call that
+// was given up goes nowhere: so it is returned, and call must not keep it elsewhere.
 func bounded[T any](ctx context.Context, under calls, timeout time.Duration, call func(context.Context) (T, error)) (result T, err error) {
 	type outcome struct {
 		result T
@@ -45,11 +49,14 @@ func bounded[T any](ctx context.Context, under calls, timeout time.Duration, cal
 		return result, errBusy
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	end, _ := ctx.Deadline()
+	inTime, cancel := context.WithDeadline(ctx, end.Add(-time.Until(end)/lastWord))
+	defer cancel()
 	done := make(chan outcome, 1)
 	go func() {
 		defer func() { <-under }()
-		defer cancel()
-		result, err := call(ctx)
+		result, err := call(inTime)
 		done <- outcome{result, err}
 	}()
 	select {
