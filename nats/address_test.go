@@ -94,6 +94,14 @@ func TestServersThatAreNotReachedAreSaidToBeForAReason(t *testing.T) {
 		first, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		_, _ = b.Look(first) // by when every server was tried
 		cancel()
+		// Another caller, who has more time, is the one who waits for the connection.
+		longer, cancel := context.WithCancel(t.Context())
+		waits := make(chan error, 1)
+		go func() {
+			_, err := b.Look(longer)
+			waits <- err
+		}()
+		defer func() { cancel(); <-waits }()
 		for range 5 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := b.Look(ctx)

@@ -91,11 +91,14 @@ func (l *link) dial(ctx context.Context) (*nats.Conn, error) {
 			note(&l.said, err) // the client forgets it when it has not reached the next server
 		}
 		if err := sleep(ctx, retryPause/5); err != nil {
-			return nil, cmp.Or(newest(&l.said), newest(&l.unreached), err)
+			return nil, l.why(err)
 		}
 	}
 	return nc, nil
 }
+
+// why returns why the servers are not reached, of which a context has ended with err.
+func (l *link) why(err error) error { return cmp.Or(newest(&l.said), newest(&l.unreached), err) }
 
 // start starts what of the server and the client has not been started.
 func (l *link) start() (*nats.Conn, error) {

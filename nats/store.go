@@ -162,7 +162,7 @@ func (b *store) connect(ctx context.Context) (*connection, error) {
 	case b.connecting <- struct{}{}:
 		defer func() { <-b.connecting }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, b.link.why(context.Cause(ctx)) // another caller waits for the connection
 	}
 	if c := b.current.Load(); c != nil {
 		return c, nil
