@@ -96,9 +96,11 @@ func TestServersMayDieAndComeBack(t *testing.T) {
 	t.Parallel() // it waits more than it computes
 	cluster := newServers(t, 3)
 	all := cluster.start(t)
+	timing := fleettest.ByNetwork
+	timing.Patience = fleet.DefaultPatience // an election takes up to 9 s: maxElectionTimeoutDefault in NATS's raft.go
 	var nodes []*fleettest.Node
 	for i, b := range all {
-		nodes = append(nodes, fleettest.Start(t, b, cluster.name(i), fleettest.ByNetwork))
+		nodes = append(nodes, fleettest.Start(t, b, cluster.name(i), timing))
 	}
 	first := fleettest.App(t)
 	if _, err := nodes[0].Deploy(t, "web", first); err != nil {
