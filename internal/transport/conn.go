@@ -125,6 +125,9 @@ func (c *conn) readAnswer(out *outgoing, up *upload) (*http.Response, error) {
 		case resp.StatusCode < 200 && informational == maxInformational:
 			return nil, malformed("it has more than %d informational answers before it", maxInformational)
 		case resp.StatusCode == http.StatusSwitchingProtocols:
+			if _, _, _, err := frame(resp); err != nil { // the client could read what we do not
+				return nil, err
+			}
 			return resp, c.switchProtocols(resp, up)
 		case resp.StatusCode >= 200:
 			up.answered()

@@ -270,6 +270,7 @@ var stories = []string{
 	"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n%/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%<%/HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n%/%",
 	"//HTTP/1.1 408 Timeout\r\nX: %\r\nContent-Length: 0\r\n\r\n<HTTP/1.1 408 Timeout\r\nX: %\r\nContent-Length: 0\r\n\r\n/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%",
 	"HTTP/1.1 101 Up\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n%%/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%",
+	"HTTP/1.1 101 Up\r\nContent-Length:\r\n\r\n/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%",
 	"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX: %\r\nContent-Length: 0\r\n\r\n<\r\n/HTTP/1.1 200 OK\r\nX: %\r\nContent-Length: 0\r\n\r\n",
 }
 
