@@ -39,24 +39,42 @@ func (a *Agent) follow(state State) error {
 			continue // whoever coordinates it applies it
 		}
 		isAwaited := state.isAwaited(d) && !a.isElsewhere(d.Plan)
-		if a.proxy.Revision(d.Service) >= d.Revision && (!isAwaited || a.hasSaid(d.Plan)) {
+		isDone := func() bool {
+			return a.proxy.Revision(d.Service) >= d.Revision && (!isAwaited || a.hasSaid(d.Plan))
+		}
+		if isDone() {
 			continue
 		}
 		if a.proxy.Revision(d.Service) < d.Revision {
 			behind++
 		}
-		a.mu.Lock()
-		if !a.applying[d.Service] {
-			a.applying[d.Service] = true
-			a.applied[d.Service] = d.Plan
-			a.term.work.begin(func() { a.apply(d, isAwaited) })
+		if !a.beginApplying(d) {
+			continue
 		}
-		a.mu.Unlock()
+		if isDone() { // by whoever was at it until now
+			a.mu.Lock()
+			delete(a.applying, d.Service)
+			a.mu.Unlock()
+			continue
+		}
+		a.term.work.begin(func() { a.apply(d, isAwaited) })
 	}
 	if behind > 0 {
 		return fmt.Errorf("the proxy is catching up with its fleet: %s of %s", api.Count(behind, "service"), api.Count(len(state.Decisions), "decision"))
 	}
 	return nil
+}
+
+// beginApplying notes that a decision is being applied. It returns false if the service is at another one.
+func (a *Agent) beginApplying(d Decision) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.applying[d.Service] {
+		return false
+	}
+	a.applying[d.Service] = true
+	a.applied[d.Service] = d.Plan
+	return true
 }
 
 // hasSaid reports whether this proxy has acknowledged that it goes by a plan.
@@ -191,9 +209,13 @@ func (a *Agent) apply(d Decision, awaited bool) {
 	if err != nil {
 		sleep(a.term.ctx, a.fails(d.Service, err))
 	}
+	applied := Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}}
 	a.mu.Lock()
 	if err == nil {
 		delete(a.failing, d.Service)
+		if awaited {
+			a.say(applied) // or whoever looks before it is acknowledged has it applied again
+		}
 	}
 	delete(a.applying, d.Service)
 	select {
@@ -215,7 +237,7 @@ func (a *Agent) apply(d Decision, awaited bool) {
 	if !awaited {
 		return
 	}
-	a.acknowledge(a.term.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetApplied}})
+	a.acknowledge(a.term.ctx, applied)
 	if drain, err := a.proxy.AwaitDrains(a.term.ctx, left); err == nil {
 		a.acknowledge(a.term.ctx, Ack{Plan: d.Plan, Step: api.FleetStep{Proxy: a.opts.Name, Phase: api.FleetDrained, Drain: &drain}})
 	}
@@ -245,16 +267,24 @@ func (a *Agent) fails(service string, err error) time.Duration {
 	return now.pause
 }
 
+// say notes what this proxy says of a plan, unless it has said more. mu must be held.
+func (a *Agent) say(ack Ack) bool {
+	if before, ok := a.acks[ack.Plan]; ok && ranks[before.Step.Phase] > ranks[ack.Step.Phase] {
+		return false
+	}
+	a.acks[ack.Plan] = ack
+	return true
+}
+
 // acknowledge writes what this proxy says of a plan, until it is written or ctx ends.
 func (a *Agent) acknowledge(ctx context.Context, ack Ack) {
 	for {
 		a.mu.Lock()
-		if before, ok := a.acks[ack.Plan]; ok && ranks[before.Step.Phase] > ranks[ack.Step.Phase] {
-			a.mu.Unlock()
+		isNews := a.say(ack)
+		a.mu.Unlock()
+		if !isNews {
 			return
 		}
-		a.acks[ack.Plan] = ack
-		a.mu.Unlock()
 		err := a.do(ctx, func(ctx context.Context) error { return a.opts.Store.Ack(ctx, ack) })
 		if err == nil || ctx.Err() != nil {
 			return
