@@ -198,7 +198,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if thisProcess.is(following) {
 			engine.Follow()
 		}
-		member, err := a.Fleet.join(engine, ctx.Storage(), a.logger)
+		member, err := a.Fleet.join(engine, a.store, ctx.Storage(), a.logger)
 		if err != nil {
 			return nil, err
 		}

@@ -25,7 +25,8 @@ type Fleet struct {
 	// Name is that of this proxy, which no other one has. Required.
 	Name string `json:"name"`
 	// Dir is a directory of this proxy's own for what it keeps of the services, so that it
-	// starts without the others. Required.
+	// starts without the others. If it is the storage that the proxy has had before it was part of the fleet, its services are
+	// brought into the fleet. Required.
 	Dir string `json:"dir"`
 	// MissingAfter is how long a proxy that is not heard of, and has not said goodbye, keeps the fleet from
 	// deciding. 0 means that it does until it is forgotten. Default: 1m.
@@ -66,12 +67,24 @@ type membership struct {
 	closeStore func()
 }
 
-// join makes an engine one of the fleet. f may be nil.
-func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logger) (m membership, err error) {
+// join makes an engine one of the fleet, before it loads what is in its store. shared is the storage of the config. f may be nil.
+func (f *Fleet) join(e *proxy.Engine, own *store, shared certmagic.Storage, logger *zap.Logger) (m membership, err error) {
+	imports := &fleetImports{store: own, shared: shared}
 	if f == nil {
-		return m, nil
+		return m, imports.leave()
 	}
 	logger = logger.Named("fleet")
+	services, err := imports.pending()
+	if err != nil {
+		return m, fmt.Errorf("fleet: reading which services are to be brought into it: %w", err)
+	}
+	if _, awaits := shared.(fleet.CertificateStorage); len(services) > 0 && !awaits {
+		sharing, cancel := context.WithTimeout(context.Background(), importTimeout)
+		defer cancel()
+		if err := imports.share(sharing); err != nil { // which is tried again
+			logger.Error("the certificates that this proxy has had are not shared with its fleet yet", zap.Error(err))
+		}
+	}
 	var store fleet.Store = fleetstorage.New(shared)
 	if f.opener != nil {
 		if store, m.closeStore, err = f.opener.Open(f.Name, f.Dir, logger); err != nil {
@@ -79,7 +92,7 @@ func (f *Fleet) join(e *proxy.Engine, shared certmagic.Storage, logger *zap.Logg
 		}
 	}
 	m.logger = logger
-	options := fleet.Options{Name: f.Name, Version: version.Version(), Store: store, Logger: logger}
+	options := fleet.Options{Name: f.Name, Version: version.Version(), Store: store, Import: services, BeforeImport: imports.share, Imported: imports.end, Logger: logger}
 	if f.MissingAfter != nil {
 		options.MissingAfter = cmp.Or(time.Duration(*f.MissingAfter), -1)
 	}

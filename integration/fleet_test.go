@@ -101,3 +101,55 @@ func TestFleetOnAStorageIsUpgraded(t *testing.T) {
 		}
 	}
 }
+
+// A proxy that was alone becomes part of a fleet with the directory that it has had: it serves its services from its start, and
+// the others do as soon as they are there.
+func TestProxyThatWasAloneBringsItsServicesIntoAFleet(t *testing.T) {
+	one, shared := startProxy(t), t.TempDir()
+	had := filepath.Join(one.Dir, "storage")
+	app, next := startExample(t, "app"), startExample(t, "next")
+	if r := run(t, one, "deploy", app.Addr, "--service", "web"); r.Code != 0 {
+		t.Fatal(r.Stderr)
+	}
+	stop := func(p *rig.Proxy) {
+		_, err := p.Stop(patience)
+		must(t, err)
+	}
+	stop(one)
+	flags := func(name, dir string) []string {
+		return []string{"--storage", shared, "--fleet", "storage", "--fleet-name", name, "--fleet-dir", dir}
+	}
+
+	// With a directory of its own, it is a new proxy, which says where its services are.
+	missed := newProxy(t, "--fleet", "storage", "--fleet-name", "missed", "--fleet-dir", t.TempDir(), "--storage", had)
+	must(t, missed.Start())
+	if want := "start it with this directory as --fleet-dir\",\"storage\":\"" + had; !strings.Contains(missed.Log(), want) {
+		t.Errorf("the log has nothing of %q:\n%s", want, missed.Log())
+	}
+	stop(missed)
+
+	one.Args = append(one.Args, flags("proxy-1", had)...)
+	must(t, one.Start())
+	load := rig.StartLoad(one.Addr(), 2, 2*time.Millisecond)
+	other := startProxy(t, flags("proxy-2", t.TempDir())...)
+	waitFor(t, "the other proxy to serve it", func() bool {
+		s := services(t, other)
+		return len(s) == 1 && s[0].Active != nil && s[0].Active.Targets[0].Address == app.Addr && s[0].Active.Release == 1
+	})
+	waitFor(t, "both to be there", func() bool { return strings.Count(run(t, other, "fleet").Stdout, " live ") == 2 })
+	if r := run(t, other, "deploy", next.Addr, "--service", "web"); r.Code != 0 || !strings.Contains(r.Stderr, "proxy-1 drained") {
+		t.Fatal(r.Stderr)
+	}
+	load.Stop()
+	if n, failed := load.Requests(); n < 50 || failed > 0 {
+		t.Errorf("%d of %d requests failed: %v", failed, n, load.Errors())
+	}
+
+	// Alone again, it goes on with what it serves.
+	stop(one)
+	one.Args = nil
+	must(t, one.Start())
+	if s := services(t, one); len(s) != 1 || s[0].Active.Targets[0].Address != next.Addr {
+		t.Errorf("it serves %+v", s)
+	}
+}

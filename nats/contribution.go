@@ -48,6 +48,17 @@ func (s *sharedStorage) join() {
 	}
 }
 
+// AwaitShared implements [fleet.CertificateStorage].
+func (s *sharedStorage) AwaitShared(ctx context.Context) error {
+	for !s.hasJoined() {
+		s.heard(s.files.do(ctx, func(*bucket) error { return nil }))
+		if err := sleep(ctx, lockPause); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // contribute gives NATS the certificates and accounts that it does not have and this proxy has: of its own storage, when it
 // joins a fleet, and of the copies, when NATS has lost its data. A bucket is given them once by each proxy. It returns how
 // many files it has given, and the bucket.

@@ -56,4 +56,17 @@ func TestCertificatesAreInNATSUnlessThereIsAStorage(t *testing.T) {
 			}
 		}
 	}
+
+	// A directory that was the storage of a proxy has its certificates.
+	if err := os.MkdirAll(filepath.Join(dir, "fleet", "certificates"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	content, err := run.Config(flags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct{ Storage struct{ Local string } }
+	if err := json.Unmarshal(content, &config); err != nil || config.Storage.Local != filepath.Join(dir, "fleet") {
+		t.Errorf("those of the proxy are in %q; %v", config.Storage.Local, err)
+	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/parachute-proxy/parachute/internal/fleet"
 )
 
 const (
@@ -58,6 +60,7 @@ var (
 	_ certmagic.Storage          = (*sharedStorage)(nil)
 	_ certmagic.TryLocker        = (*sharedStorage)(nil)
 	_ certmagic.LockLeaseRenewer = (*sharedStorage)(nil)
+	_ fleet.CertificateStorage   = (*sharedStorage)(nil)
 )
 
 func newSharedStorage(files *fileBucket, name string, logger *zap.Logger) *sharedStorage {
@@ -114,12 +117,7 @@ func (s *sharedStorage) read(ctx context.Context, remote func(context.Context) e
 		}
 		s.heard(err)
 	}
-	switch {
-	case isUnreachable(err):
-		if copied(s.copies) == nil {
-			return nil
-		}
-	case errors.Is(err, fs.ErrNotExist) && (!hadJoined || !s.hasJoined()):
+	if isUnreachable(err) || errors.Is(err, fs.ErrNotExist) && (!hadJoined || !s.hasJoined()) {
 		for _, from := range []certmagic.Storage{s.copies, s.local} {
 			if copied(from) == nil {
 				return nil

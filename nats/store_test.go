@@ -123,6 +123,7 @@ func TestProxiesDecideTogetherByNATS(t *testing.T) {
 		"Rivals":         func(t *testing.T, open opens) { fleettest.Rivals(t, fleettest.ByNetwork, open) },
 		"Absence":        func(t *testing.T, open opens) { fleettest.Absence(t, fleettest.ByNetwork, open) },
 		"Overtaken":      func(t *testing.T, open opens) { fleettest.Overtaken(t, fleettest.ByNetwork, open) },
+		"Imported":       func(t *testing.T, open opens) { fleettest.Imported(t, fleettest.ByNetwork, open) },
 		"LostAnswer":     func(t *testing.T, open opens) { fleettest.LostAnswer(t, fleettest.ByNetwork, open) },
 		"Canary":         func(t *testing.T, open opens) { fleettest.Canary(t, fleettest.ByNetwork, open) },
 		"Verdict":        func(t *testing.T, open opens) { fleettest.Verdict(t, fleettest.ByNetwork, open) },

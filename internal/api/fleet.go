@@ -75,10 +75,20 @@ type FleetStatus struct {
 	Ready bool `json:"ready"`
 	// Problem says why it is not ready, or does not reach the store of the fleet.
 	Problem string `json:"problem,omitempty"`
+	// Imports are services that this proxy has had before it was part of the fleet, and serves alone: the fleet does not have
+	// them yet.
+	Imports []FleetImport `json:"imports,omitempty"`
 	// Members are all proxies that have not left, by name.
 	Members []FleetMember `json:"members"`
 	// Restored are the services that the store of the fleet was given by the call that is answered.
 	Restored []string `json:"restored,omitempty"`
+}
+
+// FleetImport is a service that a proxy brings into its fleet.
+type FleetImport struct {
+	Service string `json:"service"`
+	// Reason says why the fleet has not taken it; empty as long as it was not asked.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Live counts the proxies that take part.

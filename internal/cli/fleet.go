@@ -87,6 +87,13 @@ func printFleet(env *Env, s api.FleetStatus, output OutputFormat) error {
 	for _, service := range s.Restored {
 		env.note(" - restored " + service)
 	}
+	for _, i := range s.Imports {
+		if i.Reason != "" {
+			env.note(fmt.Sprintf(" - %s is served by this proxy alone: %s", i.Service, i.Reason))
+		} else {
+			env.note(fmt.Sprintf(" - %s is served by this proxy alone so far", i.Service))
+		}
+	}
 	if s.Problem != "" {
 		env.note(" - " + s.Problem)
 	}

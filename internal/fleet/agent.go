@@ -68,6 +68,14 @@ type Options struct {
 	// Finish is how long proxies that live are waited for to go by what was decided, and is added to the limits
 	// of a drain. Default: 30s.
 	Finish time.Duration
+	// Import are services that this proxy has had before it was part of the fleet, and serves. Those that the fleet does not
+	// have are proposed to it. Default: none.
+	Import []string
+	// BeforeImport is called before they are proposed. If it fails, it is called again later, and nothing is proposed. Default: none is.
+	BeforeImport func(context.Context) error
+	// Imported is called when the fleet has all of Import, or this proxy does not serve the others any more. Default: nobody
+	// is told.
+	Imported func()
 	// Logger is told what operators should know. Default: nobody is.
 	Logger *zap.Logger
 }
@@ -141,6 +149,10 @@ type Agent struct {
 	applying map[string]bool
 	// failing are the services that could not be made what was decided.
 	failing map[string]failure
+	// imports are those of Options.Import that the fleet does not have, each with why it has not taken it the last time. importing
+	// says that they are being proposed.
+	imports   map[string]string
+	importing bool
 	// news is closed when there may be something new.
 	news chan struct{}
 	// acks are the newest acknowledgements of this proxy, by plan.
@@ -175,11 +187,15 @@ func (t *term) end(ctx context.Context) {
 func New(opts Options, p Proxy) *Agent {
 	opts = opts.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
+	imports := make(map[string]string, len(opts.Import))
+	for _, service := range opts.Import {
+		imports[service] = ""
+	}
 	return &Agent{
 		opts: opts, proxy: p, leases: newLeases(opts.Lease), calls: newCalls(), advanced: make(chan struct{}, 1), ctx: ctx, cancel: cancel, term: newTerm(ctx),
 		self:        Lease{Name: opts.Name, Incarnation: rand.Text(), Version: opts.Version},
 		problem:     errors.New("the proxy is joining the fleet"),
-		coordinates: make(map[string]bool), known: make(map[string]*heard), ending: make(map[string]bool), applied: make(map[string]string), applying: make(map[string]bool), failing: make(map[string]failure), acks: make(map[string]Ack), news: make(chan struct{}),
+		coordinates: make(map[string]bool), known: make(map[string]*heard), ending: make(map[string]bool), applied: make(map[string]string), applying: make(map[string]bool), failing: make(map[string]failure), acks: make(map[string]Ack), imports: imports, news: make(chan struct{}),
 	}
 }
 
@@ -268,9 +284,9 @@ func (a *Agent) remove(ctx context.Context, name string) error {
 // Status describes the fleet as this proxy sees it.
 func (a *Agent) Status() api.FleetStatus {
 	a.mu.Lock()
-	self, problem := a.self, a.problem
+	self, problem, imports := a.self, a.problem, a.pendingImports()
 	a.mu.Unlock()
-	s := api.FleetStatus{Name: self.Name, Ready: self.Ready, Members: a.leases.members(self, time.Now())}
+	s := api.FleetStatus{Name: self.Name, Ready: self.Ready, Members: a.leases.members(self, time.Now()), Imports: imports}
 	if problem != nil {
 		s.Problem = problem.Error()
 	}
@@ -358,7 +374,7 @@ func (a *Agent) reconcile() error {
 		return unreachable(err)
 	}
 	err = a.follow(state)
-	if lacks := lacking(held, state); len(lacks) > 0 {
+	if lacks := slices.DeleteFunc(lacking(held, state), a.isImport); len(lacks) > 0 {
 		return &lostError{lacks}
 	}
 	return err
@@ -389,6 +405,7 @@ func (a *Agent) round() {
 	}
 	if a.problem = err; err == nil {
 		a.self.Ready = true
+		a.beginImport()
 	} else {
 		a.beaten = time.Time{}
 	}

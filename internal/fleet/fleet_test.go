@@ -86,6 +86,14 @@ func TestDeploymentThatIsOvertakenWaitsUntilAllHaveDrained(t *testing.T) {
 	fleettest.Overtaken(t, fleettest.InProcess, inMemory())
 }
 
+func TestServicesThatAProxyHadBeforeAreImported(t *testing.T) {
+	fleettest.Imported(t, fleettest.InProcess, inMemory())
+}
+
+func TestServicesThatCannotBeImportedCanBeChanged(t *testing.T) {
+	fleettest.ImportedByHand(t, fleettest.InProcess, inMemory())
+}
+
 func TestRollbackDoesNotBringBackWhatWasRemoved(t *testing.T) {
 	fleettest.RemovedMeanwhile(t, fleettest.InProcess, inMemory())
 }

@@ -32,6 +32,7 @@ var ranks = map[api.FleetPhase]int{
 // that this proxy has not applied.
 func (a *Agent) follow(state State) error {
 	a.hear(state)
+	a.settleImports(state)
 	defer a.note(state)
 	behind := 0
 	for _, d := range state.Decisions {

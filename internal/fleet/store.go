@@ -61,6 +61,13 @@ type Opener interface {
 	Open(name, dir string, logger *zap.Logger) (Store, func(), error)
 }
 
+// CertificateStorage is a storage of certificates that gives a fleet, by itself, those that this proxy has had before. Caddy
+// storages that are not one are given them.
+type CertificateStorage interface {
+	// AwaitShared returns when the fleet has them, or the cause of ctx.
+	AwaitShared(ctx context.Context) error
+}
+
 // ErrSuperseded means that a newer proposal for the service has come, or was decided.
 var ErrSuperseded = errors.New("superseded")
 

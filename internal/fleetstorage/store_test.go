@@ -55,6 +55,11 @@ func TestDeploymentThatIsOvertakenWaitsUntilAllHaveDrained(t *testing.T) {
 	fleettest.Overtaken(t, fleettest.InProcess, func(*testing.T) fleet.Store { return New(&certmagic.FileStorage{Path: dir}) })
 }
 
+func TestServicesThatAProxyHadBeforeAreImported(t *testing.T) {
+	dir := t.TempDir()
+	fleettest.Imported(t, fleettest.InProcess, func(*testing.T) fleet.Store { return New(&certmagic.FileStorage{Path: dir}) })
+}
+
 // slowStorage has something happen before a file is read.
 type slowStorage struct {
 	certmagic.Storage

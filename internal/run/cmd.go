@@ -116,6 +116,7 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 	}
 	front.ServeHTTP3()
 	paceGC()
+	leftBehind := o.leftBehind()
 	caddy.TrapSignals()
 	config, err := o.buildConfig()
 	if err != nil {
@@ -152,6 +153,10 @@ func run(w io.Writer, o options, plugin Plugin) (err error) {
 		plugin.HandOver(handover, []handoff.Socket{{Name: lockName, Conn: lock}}, o.adminListener(), time.Duration(o.linger))
 	} else {
 		caddy.Log().Named("parachute").Warn("this process cannot hand over to a next one, so an upgrade has to be a restart", zap.Error(cannot))
+	}
+	if leftBehind != "" {
+		caddy.Log().Named("parachute").Warn("the services that this proxy has had by itself are not part of its fleet; to bring them along, start it with this directory as --fleet-dir",
+			zap.String("storage", leftBehind))
 	}
 	caddy.Log().Named("parachute").Info("ready",
 		zap.String("version", version.Version()), zap.Int("http_port", o.httpPort), zap.Int("https_port", o.httpsPort),

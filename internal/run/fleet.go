@@ -32,6 +32,27 @@ func (o *options) fleetDirectory() string {
 	return filepath.Join(caddy.AppDataDir(), "parachute-fleet", o.fleetMember())
 }
 
+// leftBehind returns the directory of services that this proxy has had by itself, and does not bring into its fleet; empty if there
+// are none, or if it has some of the fleet.
+func (o *options) leftBehind() string {
+	services := func(root string) bool {
+		entries, _ := os.ReadDir(filepath.Join(root, "parachute", "services"))
+		return len(entries) > 0
+	}
+	if o.fleet == "" || services(o.fleetDirectory()) || !services(o.storageDir()) {
+		return ""
+	}
+	return o.storageDir()
+}
+
+// formerStorage returns the directory of the certificates that this proxy has had by itself.
+func (o *options) formerStorage() string {
+	if info, err := os.Stat(filepath.Join(o.fleetDirectory(), "certificates")); err == nil && info.IsDir() {
+		return o.fleetDirectory()
+	}
+	return o.storageDir()
+}
+
 // fleetModules are the modules of Caddy's namespace parachute.fleet that an address of --fleet means,
 // by its scheme. None of them is part of this module: they are built in with xcaddy.
 var fleetModules = map[string]string{"nats": "nats", "tls": "nats"}
@@ -101,6 +122,6 @@ func (o *options) fleetStorage() object {
 		return nil
 	}
 	storage := o.fleetConnection("parachute_" + module)
-	storage["name"], storage["dir"], storage["local"] = o.fleetMember(), absolute(o.fleetDirectory()), absolute(o.storageDir())
+	storage["name"], storage["dir"], storage["local"] = o.fleetMember(), absolute(o.fleetDirectory()), absolute(o.formerStorage())
 	return storage
 }

@@ -32,6 +32,48 @@ func serials(t *testing.T, host string, proxies ...*rig.Proxy) []string {
 	return all
 }
 
+// A proxy that was alone brings its services and their certificates into a fleet, with the directory that it has had: nothing is
+// ordered again.
+func TestProxyThatWasAloneBringsServicesAndCertificates(t *testing.T) {
+	proxies := newFleet(t)
+	ca := startAuthority(t, proxies[:1])
+	for _, p := range proxies {
+		p.Args = append(p.Args, ca.flags()...)
+	}
+	one, inFleet := proxies[0], proxies[0].Args
+	one.Args = append([]string{"--storage", flagOf(one, "--fleet-dir")}, ca.flags()...)
+	must(t, one.Start())
+	app := startExample(t, "app")
+	const host = "app.example.com"
+	if r := run(t, one, "deploy", app.Addr, "--host", host, "--tls"); r.Code != 0 {
+		t.Fatalf("%s\n%s", r.Stderr, one.Log())
+	}
+	before := serials(t, host, one)
+	_, err := one.Stop(rigtest.Patience)
+	must(t, err)
+	one.Args = inFleet
+	must(t, one.Start())
+	waitFor(t, "its certificate, although the other servers of the fleet are not there", func() bool {
+		_, err := handshake(one, &tls.Config{ServerName: host})
+		return err == nil
+	})
+	for _, p := range proxies[1:] {
+		must(t, p.Start())
+	}
+	awaitLive(t, one, 3)
+	waitFor(t, "the others to serve it", func() bool {
+		for _, p := range proxies[1:] {
+			if all, err := p.Services(); err != nil || len(all) != 1 || all[0].Active == nil || all[0].Active.Release != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	if got := serials(t, host, proxies...); len(got) != 1 || got[0] != before[0] || ca.ordersFor(host) != 1 {
+		t.Errorf("%v after %v, and %d orders", got, before, ca.ordersFor(host))
+	}
+}
+
 // Three proxies order each name once, answer each other's challenges, and have their certificates also when they are
 // restarted without NATS.
 func TestProxiesShareTheirCertificates(t *testing.T) {
