@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/parachute-proxy/parachute/internal/api"
@@ -17,6 +18,9 @@ const (
 	// that has begun goes on beside the next: what takes longer than this on a slow
 	// network comes about as well.
 	redialAfter = time.Second
+	// moveAfter is how long a request for a release that has been replaced waits for a connection. What takes longer hardly
+	// comes about, and the next release may answer.
+	moveAfter = 250 * time.Millisecond
 )
 
 // dialed is the outcome of one attempt.
@@ -47,6 +51,17 @@ func (d *targetDialer) dial(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	stop := d.upstream.alive.AfterFunc(cancel)
 	defer stop()
+	var isReplaced atomic.Bool
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		latest := time.Now().Add(moveAfter)
+		stop := x.release.replaced.AfterFunc(func() {
+			if sleep(ctx, time.Until(latest)) {
+				isReplaced.Store(true)
+				cancel()
+			}
+		})
+		defer stop()
+	}
 
 	outcomes := make(chan dialed, 1)
 	running, newest := 0, time.Time{}
@@ -81,8 +96,11 @@ func (d *targetDialer) dial(ctx context.Context) (net.Conn, error) {
 				return o.conn, nil
 			}
 			if running == 0 || o.began.Equal(newest) && !isTimeout(o.err) && !isLookupOutage(o.err) {
-				if d.upstream.alive.Err() != nil {
+				switch {
+				case d.upstream.alive.Err() != nil:
 					o.err = fmt.Errorf("%w: %w", errRetired, o.err)
+				case isReplaced.Load():
+					o.err = fmt.Errorf("%w: %w", ErrMoved, o.err)
 				}
 				return nil, &dialError{fmt.Errorf("connecting to %s: %w", d.target, o.err), o.began}
 			}

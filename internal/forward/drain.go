@@ -25,6 +25,7 @@ func (r *Release) Drain(limits api.DrainLimits, progress func(requests, streams 
 	start, changes := time.Now(), r.changes()
 	r.StopMonitor()
 	r.StopAcquiring()
+	r.replaced.end()
 
 	d := api.Drain{Release: r.Version, Targets: r.Targets(), Requests: r.InFlight()}
 	d.Streams = r.scheduleCloses(start, limits.Streams)

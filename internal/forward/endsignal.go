@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// endSignal is a context that does nothing but end, once. A release has two of them, and
-// ten thousand releases have twenty thousand: unlike those of package context it takes
+// endSignal is a context that does nothing but end, once. A release has three of them, and
+// ten thousand releases have thirty thousand: unlike those of package context it takes
 // no memory for whoever has stopped waiting for it. Its zero value has not ended.
 type endSignal struct {
 	over atomic.Bool

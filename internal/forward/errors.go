@@ -64,9 +64,9 @@ func StatusOf(err error) int {
 	return http.StatusBadGateway
 }
 
-// ErrMoved says that a request was held which may be sent again, and that its release
-// has been replaced meanwhile: the next one may serve it.
-var ErrMoved = errors.New("the release was replaced while the request was held")
+// ErrMoved says that a request was held, or has waited for a connection, which may be sent again, and that its
+// release has been replaced meanwhile: the next one may serve it.
+var ErrMoved = errors.New("the release was replaced while the request waited")
 
 // ErrBrokenOff says that an answer could not be passed on to its end.
 var ErrBrokenOff = errors.New("broken off")

@@ -65,6 +65,8 @@ type Release struct {
 	// release ends. It is nil before somebody waits for that.
 	changed chan struct{}
 
+	// replaced ends when r begins to drain.
+	replaced endSignal
 	// cut ends when the drain timeout is over: requests in flight are cut.
 	cut endSignal
 	// closing is done once.

@@ -64,6 +64,8 @@ func (r *Release) repeat(x *exchange, out *http.Request, u *upstream, err error)
 		switch {
 		case x.Err() != nil || x.body != nil && x.body.touched():
 			return nil, err
+		case errors.Is(err, ErrMoved):
+			return nil, ErrMoved
 		case isDialError(err):
 			dial, _ := errors.AsType[*dialError](err)
 			if !errors.Is(err, syscall.EMFILE) { // which says nothing of the target
