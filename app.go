@@ -232,6 +232,9 @@ func (a *App) Start() error {
 	if err := a.engine.SetHandlers(a.handlers, first); err != nil {
 		return fmt.Errorf("%w; deploy it with other handlers first", err)
 	}
+	if err := a.member.begin(); err != nil {
+		return err
+	}
 	a.attach()
 	a.engine.Start()
 	if thisProcess.is(following) {

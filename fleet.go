@@ -61,29 +61,23 @@ func (f *Fleet) provision(ctx caddy.Context) error {
 
 // membership is how a proxy takes part in a fleet. Its zero value takes part in none.
 type membership struct {
-	agent  *fleet.Agent
-	logger *zap.Logger
+	agent   *fleet.Agent
+	logger  *zap.Logger
+	imports *fleetImports
 	// closeStore ends what the agent meets the others by; nil if nothing has to be ended.
 	closeStore func()
 }
 
 // join makes an engine one of the fleet, before it loads what is in its store. shared is the storage of the config. f may be nil.
 func (f *Fleet) join(e *proxy.Engine, own *store, shared certmagic.Storage, logger *zap.Logger) (m membership, err error) {
-	imports := &fleetImports{store: own, shared: shared}
-	if f == nil {
-		return m, imports.leave()
-	}
 	logger = logger.Named("fleet")
-	services, err := imports.pending()
+	m.imports = &fleetImports{store: own, shared: shared, logger: logger}
+	if f == nil {
+		return m, nil
+	}
+	services, _, err := m.imports.pending()
 	if err != nil {
 		return m, fmt.Errorf("fleet: reading which services are to be brought into it: %w", err)
-	}
-	if _, awaits := shared.(fleet.CertificateStorage); len(services) > 0 && !awaits {
-		sharing, cancel := context.WithTimeout(context.Background(), importTimeout)
-		defer cancel()
-		if err := imports.share(sharing); err != nil { // which is tried again
-			logger.Error("the certificates that this proxy has had are not shared with its fleet yet", zap.Error(err))
-		}
 	}
 	var store fleet.Store = fleetstorage.New(shared)
 	if f.opener != nil {
@@ -92,13 +86,27 @@ func (f *Fleet) join(e *proxy.Engine, own *store, shared certmagic.Storage, logg
 		}
 	}
 	m.logger = logger
-	options := fleet.Options{Name: f.Name, Version: version.Version(), Store: store, Import: services, BeforeImport: imports.share, Imported: imports.end, Logger: logger}
+	options := fleet.Options{Name: f.Name, Version: version.Version(), Store: store, Import: services, BeforeImport: m.imports.share, Imported: m.imports.end, Logger: logger}
 	if f.MissingAfter != nil {
 		options.MissingAfter = cmp.Or(time.Duration(*f.MissingAfter), -1)
 	}
 	m.agent = fleet.New(options, e)
 	e.Join(m.agent)
 	return m, nil
+}
+
+// begin notes whether this proxy is part of a fleet, before it serves. A config that is only validated notes nothing.
+func (m membership) begin() error {
+	switch {
+	case m.imports == nil:
+		return nil
+	case m.agent == nil:
+		return m.imports.leave()
+	}
+	if err := m.imports.begin(); err != nil {
+		return fmt.Errorf("fleet: noting which services are to be brought into it: %w", err)
+	}
+	return nil
 }
 
 // leaveTimeout bounds how long a proxy that stops waits for what it applies, before it says goodbye.

@@ -30,6 +30,7 @@ type fleetImports struct {
 	*store
 	// shared is the storage of the certificates of the fleet.
 	shared certmagic.Storage
+	logger *zap.Logger
 	// isShared says that shared has those of the services.
 	isShared atomic.Bool
 }
@@ -37,22 +38,43 @@ type fleetImports struct {
 // importTimeout bounds how long the directory of a proxy may take to be read or written.
 const importTimeout = 30 * time.Second
 
-// pending returns those that the fleet may not have.
-func (i *fleetImports) pending() ([]string, error) {
+// pending returns those that the fleet may not have, and whether that has been noted.
+func (i *fleetImports) pending() (services []string, isNoted bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), importTimeout)
 	defer cancel()
 	var note memberNote
 	content, err := i.storage.Load(ctx, memberKey)
-	if err == nil {
-		return note.Imports, json.Unmarshal(content, &note)
+	switch {
+	case err == nil:
+		err = json.Unmarshal(content, &note)
+		return note.Imports, true, err
+	case errors.Is(err, fs.ErrNotExist):
+		services, err = i.List(ctx)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	return services, false, err
+}
+
+// begin notes them, so that a later start takes nothing else for a service of this proxy's own, and shares their certificates
+// unless the storage of these does so by itself.
+func (i *fleetImports) begin() error {
+	services, isNoted, err := i.pending()
+	if err != nil {
+		return err
 	}
-	if note.Imports, err = i.List(ctx); err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(context.Background(), importTimeout)
+	defer cancel()
+	if !isNoted {
+		if err := i.write(ctx, memberNote{services}); err != nil {
+			return err
+		}
 	}
-	return note.Imports, i.write(ctx, note)
+	if _, byItself := i.shared.(fleet.CertificateStorage); len(services) == 0 || byItself {
+		return nil
+	}
+	if err := i.share(ctx); err != nil { // which is tried again
+		i.logger.Error("the certificates that this proxy has had are not shared with its fleet yet", zap.Error(err))
+	}
+	return nil
 }
 
 // share gives the fleet the certificates of this proxy, its accounts at authorities and its own authority, where it has none: whoever serves a
