@@ -231,6 +231,9 @@ func (s *story) exchange(id int) {
 		}
 		got.body, got.trailer = string(b), resp.Trailer
 	}
+	if spaceBeforeColon.Match(s.scripts[id]) {
+		return // net/http leaves a space in the name, and refuses a tab
+	}
 	want := s.part(id).want
 	if want == nil {
 		s.t.Fatalf("request %d: %q is taken for %+v", id, s.scripts[id], got)
@@ -239,9 +242,7 @@ func (s *story) exchange(id int) {
 		delete(want.header, "Cache-Control") // which net/http makes up
 	}
 	want.consumed = 0
-	if !spaceBeforeColon.Match(s.scripts[id]) {
-		equalToTheirs(s.t, fmt.Sprintf("in answer to request %d", id), got, *want)
-	}
+	equalToTheirs(s.t, fmt.Sprintf("in answer to request %d", id), got, *want)
 }
 
 // runStory checks that every client gets the answer to its own request, or none.
@@ -270,6 +271,7 @@ var stories = []string{
 	"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n%/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%<%/HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n%/%",
 	"//HTTP/1.1 408 Timeout\r\nX: %\r\nContent-Length: 0\r\n\r\n<HTTP/1.1 408 Timeout\r\nX: %\r\nContent-Length: 0\r\n\r\n/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%",
 	"HTTP/1.1 101 Up\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n%%/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%",
+	"HTTP/1.1 200 OK\r\nX\t: %\r\nContent-Length: 3\r\n\r\n%%%/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%",
 	"HTTP/1.1 101 Up\r\nContent-Length:\r\n\r\n/HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%",
 	"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX: %\r\nContent-Length: 0\r\n\r\n<\r\n/HTTP/1.1 200 OK\r\nX: %\r\nContent-Length: 0\r\n\r\n",
 }
