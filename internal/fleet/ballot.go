@@ -145,8 +145,8 @@ func (a *Agent) call(ctx context.Context, ask func(context.Context) (uint64, err
 	over := time.Now().Add(a.opts.Patience)
 	for {
 		revision, err := bounded(ctx, a.calls, max(time.Until(over), time.Millisecond), ask)
-		if err == nil || isAnswer(err) || ctx.Err() != nil || time.Now().After(over) {
-			return revision, err
+		if err == nil || isAnswer(err) || ctx.Err() != nil || time.Until(over) < a.opts.Patience/lastWord {
+			return revision, err // when there is hardly time left, it is the one that says why
 		}
 		if !sleep(ctx, a.opts.Poll) {
 			return revision, err
