@@ -232,7 +232,7 @@ func (a *App) Start() error {
 	if err := a.engine.SetHandlers(a.handlers, first); err != nil {
 		return fmt.Errorf("%w; deploy it with other handlers first", err)
 	}
-	if err := a.member.begin(); err != nil {
+	if err := a.member.begin(a.ctx); err != nil {
 		return err
 	}
 	a.attach()

@@ -70,12 +70,12 @@ type membership struct {
 
 // join makes an engine one of the fleet, before it loads what is in its store. shared is the storage of the config. f may be nil.
 func (f *Fleet) join(e *proxy.Engine, own *store, shared certmagic.Storage, logger *zap.Logger) (m membership, err error) {
-	logger = logger.Named("fleet")
-	m.imports = &fleetImports{store: own, shared: shared, logger: logger}
 	if f == nil {
 		return m, nil
 	}
-	services, _, err := m.imports.pending()
+	logger = logger.Named("fleet")
+	m.imports = &fleetImports{store: own, logger: logger}
+	pending, _, err := m.imports.pending()
 	if err != nil {
 		return m, fmt.Errorf("fleet: reading which services are to be brought into it: %w", err)
 	}
@@ -86,7 +86,7 @@ func (f *Fleet) join(e *proxy.Engine, own *store, shared certmagic.Storage, logg
 		}
 	}
 	m.logger = logger
-	options := fleet.Options{Name: f.Name, Version: version.Version(), Store: store, Import: services, BeforeImport: m.imports.share, Imported: m.imports.end, Logger: logger}
+	options := fleet.Options{Name: f.Name, Version: version.Version(), Store: store, Imports: pending, BeforeImport: m.imports.share, NoteImports: m.imports.note, Logger: logger}
 	if f.MissingAfter != nil {
 		options.MissingAfter = cmp.Or(time.Duration(*f.MissingAfter), -1)
 	}
@@ -95,15 +95,13 @@ func (f *Fleet) join(e *proxy.Engine, own *store, shared certmagic.Storage, logg
 	return m, nil
 }
 
-// begin notes whether this proxy is part of a fleet, before it serves. A config that is only validated notes nothing.
-func (m membership) begin() error {
-	switch {
-	case m.imports == nil:
+// begin gets ready to bring services into the fleet, before anything is served by a config. One that
+// is only validated begins nothing.
+func (m membership) begin(config caddy.Context) error {
+	if m.imports == nil {
 		return nil
-	case m.agent == nil:
-		return m.imports.leave()
 	}
-	if err := m.imports.begin(); err != nil {
+	if err := m.imports.begin(config.Storage()); err != nil {
 		return fmt.Errorf("fleet: noting which services are to be brought into it: %w", err)
 	}
 	return nil

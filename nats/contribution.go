@@ -51,6 +51,9 @@ func (s *sharedStorage) join() {
 // AwaitShared implements [fleet.CertificateStorage].
 func (s *sharedStorage) AwaitShared(ctx context.Context) error {
 	for !s.hasJoined() {
+		if s.ctx.Err() != nil {
+			return errors.New("the config was replaced") // and the next one has another storage
+		}
 		s.heard(s.files.do(ctx, func(*bucket) error { return nil }))
 		if err := sleep(ctx, lockPause); err != nil {
 			return err

@@ -27,8 +27,10 @@ type Proxy interface {
 	// services that are served.
 	Revision(service string) uint64
 	FleetRevisions() map[string]uint64
-	// FleetDocument returns what a service is, as a decision has it; nil if it is not served.
-	FleetDocument(service string) (document []byte, routes []api.Route, err error)
+	// FleetProposal returns what a service is, as a decision has it; nil if it is not served.
+	FleetProposal(service string) (*proxy.Proposal, error)
+	// Holder returns another service that this proxy serves and that has any of the routes; empty if none does.
+	Holder(service string, routes []api.Route) string
 	// FleetReport returns what this proxy tells the others of itself.
 	FleetReport() proxy.Report
 	// Decisions returns the revisions of the decisions that this proxy goes by, also those of services that were
@@ -68,14 +70,14 @@ type Options struct {
 	// Finish is how long proxies that live are waited for to go by what was decided, and is added to the limits
 	// of a drain. Default: 30s.
 	Finish time.Duration
-	// Import are services that this proxy has had before it was part of the fleet, and serves. Those that the fleet does not
+	// Imports are services that this proxy has had before it was part of the fleet, and serves. Those that the fleet does not
 	// have are proposed to it. Default: none.
-	Import []string
-	// BeforeImport is called before they are proposed. If it fails, it is called again later, and nothing is proposed. Default: none is.
+	Imports Imports
+	// BeforeImport is called before they are proposed. If it fails, nothing is, and it is called again later. Default: nothing
+	// happens.
 	BeforeImport func(context.Context) error
-	// Imported is called when the fleet has all of Import, or this proxy does not serve the others any more. Default: nobody
-	// is told.
-	Imported func()
+	// NoteImports keeps what Imports is to be after the next start. As long as it fails, none is proposed. Default: nothing is kept.
+	NoteImports func(Imports) error
 	// Logger is told what operators should know. Default: nobody is.
 	Logger *zap.Logger
 }
@@ -95,6 +97,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Finish == 0 {
 		o.Finish = DefaultFinish
+	}
+	if o.BeforeImport == nil {
+		o.BeforeImport = func(context.Context) error { return nil }
+	}
+	if o.NoteImports == nil {
+		o.NoteImports = func(Imports) error { return nil }
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -149,10 +157,11 @@ type Agent struct {
 	applying map[string]bool
 	// failing are the services that could not be made what was decided.
 	failing map[string]failure
-	// imports are those of Options.Import that the fleet does not have, each with why it has not taken it the last time. importing
-	// says that they are being proposed.
-	imports   map[string]string
-	importing bool
+	// imports are those of Options.Imports that the fleet does not have, each with why it has not taken it the last time. importing
+	// says that they are being proposed, and importsNoted that Options.NoteImports has kept what there is.
+	imports                 map[string]string
+	importBase              *uint64
+	importing, importsNoted bool
 	// news is closed when there may be something new.
 	news chan struct{}
 	// acks are the newest acknowledgements of this proxy, by plan.
@@ -187,15 +196,15 @@ func (t *term) end(ctx context.Context) {
 func New(opts Options, p Proxy) *Agent {
 	opts = opts.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
-	imports := make(map[string]string, len(opts.Import))
-	for _, service := range opts.Import {
+	imports := make(map[string]string, len(opts.Imports.Services))
+	for _, service := range opts.Imports.Services {
 		imports[service] = ""
 	}
 	return &Agent{
 		opts: opts, proxy: p, leases: newLeases(opts.Lease), calls: newCalls(), advanced: make(chan struct{}, 1), ctx: ctx, cancel: cancel, term: newTerm(ctx),
 		self:        Lease{Name: opts.Name, Incarnation: rand.Text(), Version: opts.Version},
 		problem:     errors.New("the proxy is joining the fleet"),
-		coordinates: make(map[string]bool), known: make(map[string]*heard), ending: make(map[string]bool), applied: make(map[string]string), applying: make(map[string]bool), failing: make(map[string]failure), acks: make(map[string]Ack), imports: imports, news: make(chan struct{}),
+		coordinates: make(map[string]bool), known: make(map[string]*heard), ending: make(map[string]bool), applied: make(map[string]string), applying: make(map[string]bool), failing: make(map[string]failure), acks: make(map[string]Ack), imports: imports, importBase: opts.Imports.Base, importsNoted: len(imports) == 0, news: make(chan struct{}),
 	}
 }
 
@@ -235,12 +244,12 @@ func (a *Agent) stop(ctx context.Context) {
 // for until ctx ends; the goodbye has a time of its own.
 func (a *Agent) Leave(ctx context.Context) error {
 	a.mu.Lock()
-	taken := a.taken
+	isOurs := a.started && !a.taken // else the lease is that of another process
 	a.left, a.self.Ready, a.problem = true, false, errLeft
 	a.mu.Unlock()
 	a.stop(ctx)
-	if taken {
-		return nil // the lease is another one's
+	if !isOurs {
+		return nil
 	}
 	a.calls.settle(settleTimeout) // or a beat that was given up would bring the lease back
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)

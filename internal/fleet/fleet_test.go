@@ -94,6 +94,14 @@ func TestServicesThatCannotBeImportedCanBeChanged(t *testing.T) {
 	fleettest.ImportedByHand(t, fleettest.InProcess, inMemory())
 }
 
+func TestServiceThatWasRemovedIsNotImportedAgain(t *testing.T) {
+	fleettest.ImportedOnce(t, fleettest.InProcess, inMemory())
+}
+
+func TestServiceWithARouteOfTheFleetIsNotImported(t *testing.T) {
+	fleettest.ImportedConflict(t, fleettest.InProcess, inMemory())
+}
+
 func TestRollbackDoesNotBringBackWhatWasRemoved(t *testing.T) {
 	fleettest.RemovedMeanwhile(t, fleettest.InProcess, inMemory())
 }

@@ -35,6 +35,7 @@ func (a *Agent) follow(state State) error {
 	a.settleImports(state)
 	defer a.note(state)
 	behind := 0
+	var conflict error
 	for _, d := range state.Decisions {
 		if a.isOwn(d.Plan) {
 			continue // whoever coordinates it applies it
@@ -49,6 +50,10 @@ func (a *Agent) follow(state State) error {
 		if a.proxy.Revision(d.Service) < d.Revision {
 			behind++
 		}
+		if err := a.checkImports(d); err != nil {
+			conflict = err
+			continue
+		}
 		if !a.beginApplying(d) {
 			continue
 		}
@@ -59,6 +64,9 @@ func (a *Agent) follow(state State) error {
 			continue
 		}
 		a.term.work.begin(func() { a.apply(d, isAwaited) })
+	}
+	if conflict != nil {
+		return conflict
 	}
 	if behind > 0 {
 		return fmt.Errorf("the proxy is catching up with its fleet: %s of %s", api.Count(behind, "service"), api.Count(len(state.Decisions), "decision"))

@@ -68,3 +68,19 @@ func TestDecisionIsAppliedOnce(t *testing.T) {
 		t.Errorf("it was applied %d times, and acknowledged as %v", p.applied, store.acks)
 	}
 }
+
+// leavingStore counts the goodbyes.
+type leavingStore struct {
+	Store
+	goodbyes int
+}
+
+func (s *leavingStore) Leave(context.Context, string) error { s.goodbyes++; return nil }
+
+// A process that has not taken part, such as one that checks a config, does not say goodbye for the one that does.
+func TestGoodbyeIsOfWhoHasTakenPart(t *testing.T) {
+	store := &leavingStore{}
+	if err := New(Options{Name: "a", Store: store}, &busyProxy{}).Leave(t.Context()); err != nil || store.goodbyes > 0 {
+		t.Errorf("%d goodbyes; %v", store.goodbyes, err)
+	}
+}

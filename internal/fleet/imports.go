@@ -6,52 +6,68 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/parachute-proxy/parachute/internal/api"
-	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
+// Imports are the services that a proxy has had before it was part of its fleet.
+type Imports struct {
+	// Services are those that the fleet may not have.
+	Services []string `json:"services,omitempty"`
+	// Base is up to where the fleet had decided when the proxy came to it; nil before it has. What it decides later about one of
+	// the services is its word. Of what it had decided by then, a removal is that of another service of the same name.
+	Base *uint64 `json:"base,omitempty"`
+}
+
 const (
-	// importTimeout bounds how long the other proxies may take to get ready for a service that this one has had before.
-	importTimeout = 30 * time.Second
+	// importsAtOnce is how many are proposed at a time: those that others cannot serve take long.
+	importsAtOnce = 8
 	// pollsPerImport is for how many polls a service that the others have refused is not proposed again.
 	pollsPerImport = 20
+	// importPatience bounds how long it may take to share the certificates of services.
+	importPatience = 30 * time.Second
 )
 
 // settleImports notes which of the services that this proxy has had before the fleet does not have in a state. It must be
-// called before that is followed: a service of that name that the fleet has removed at some time is not this one.
+// called before that is followed.
 func (a *Agent) settleImports(state State) {
 	a.mu.Lock()
-	pending := a.pendingImports()
+	pending, base, isNoted := slices.Collect(maps.Keys(a.imports)), a.importBase, a.importsNoted
 	a.mu.Unlock()
-	if len(pending) == 0 {
+	if len(pending) == 0 && isNoted {
 		return
+	}
+	if base == nil {
+		base, isNoted = &state.Revision, false
 	}
 	served, decided, removed := a.proxy.FleetRevisions(), make(map[string]Decision, len(state.Decisions)), make(map[string]uint64)
 	for _, d := range state.Decisions {
 		decided[d.Service] = d
 	}
-	var settled []string
-	for _, i := range pending {
-		d := decided[i.Service]
-		if _, ok := served[i.Service]; !ok || len(d.Document) > 0 {
-			settled = append(settled, i.Service)
-		} else {
-			removed[i.Service] = d.Revision
+	left := Imports{Base: base}
+	for _, service := range pending {
+		d := decided[service]
+		if _, ok := served[service]; ok && len(d.Document) == 0 && d.Revision <= *base {
+			left.Services = append(left.Services, service)
+			removed[service] = d.Revision
 		}
 	}
 	a.proxy.AdoptDecisions(removed)
+	if isNoted = isNoted && len(left.Services) == len(pending); !isNoted {
+		slices.Sort(left.Services)
+		err := a.opts.NoteImports(left)
+		if isNoted = err == nil; !isNoted {
+			a.opts.Logger.Error("it could not be noted which services the fleet has now of those that this proxy has had before; this is tried again", zap.Error(err))
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, service := range settled {
-		delete(a.imports, service)
-	}
-	if len(a.imports) == 0 && a.opts.Imported != nil {
-		go a.opts.Imported()
-	}
+	a.importBase, a.importsNoted = base, isNoted
+	maps.DeleteFunc(a.imports, func(service, _ string) bool { return !slices.Contains(left.Services, service) })
 }
 
 // isImport reports whether a service is one that this proxy has had before, and that the fleet does not have.
@@ -62,29 +78,30 @@ func (a *Agent) isImport(service string) bool {
 	return ok
 }
 
+// checkImports returns an error if a decision cannot be followed, since a service that this proxy has had before has a route of it.
+// Neither of them may go unasked.
+func (a *Agent) checkImports(d Decision) error {
+	if len(d.Document) == 0 {
+		return nil
+	}
+	holder := a.proxy.Holder(d.Service, d.Routes)
+	if holder == "" || !a.isImport(holder) {
+		return nil
+	}
+	return fmt.Errorf("the service %s, which this proxy has had before, has a route of the fleet's service %s: start this proxy without a fleet, and remove one of the routes", holder, d.Service)
+}
+
 // beginImport begins to propose the services that this proxy has had before. Nothing happens while it is at that. mu must be
 // held.
 func (a *Agent) beginImport() {
-	if len(a.imports) == 0 || a.importing {
+	if len(a.imports) == 0 || a.importing || !a.importsNoted {
 		return
 	}
 	a.importing = true
 	services := slices.Sorted(maps.Keys(a.imports))
 	ctx := a.term.ctx
 	a.term.work.begin(func() {
-		isRefused := false
-		var err error
-		if a.opts.BeforeImport != nil {
-			err = a.opts.BeforeImport(ctx)
-		}
-		for _, service := range services {
-			if err == nil {
-				isRefused = !a.noteImport(service, a.importService(ctx, service)) || isRefused
-			} else {
-				isRefused = !a.noteImport(service, fmt.Errorf("its certificates could not be shared: %w", err))
-			}
-		}
-		if isRefused {
+		if !a.importAll(ctx, services) {
 			sleep(ctx, pollsPerImport*a.opts.Poll)
 		}
 		a.mu.Lock()
@@ -93,21 +110,42 @@ func (a *Agent) beginImport() {
 	})
 }
 
+// importAll proposes services, and reports whether the fleet has all of them.
+func (a *Agent) importAll(ctx context.Context, services []string) bool {
+	_, err := bounded(ctx, a.calls, importPatience, func(ctx context.Context) (struct{}, error) { return struct{}{}, a.opts.BeforeImport(ctx) })
+	if err != nil {
+		for _, service := range services {
+			a.noteImport(service, fmt.Errorf("the certificates of this proxy could not be shared: %w", err))
+		}
+		return false
+	}
+	var mu sync.Mutex
+	hasAll := true
+	var all sync.WaitGroup
+	places := make(chan struct{}, importsAtOnce)
+	for _, service := range services {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			has := a.noteImport(service, a.importService(ctx, service))
+			mu.Lock()
+			defer mu.Unlock()
+			hasAll = hasAll && has
+		})
+	}
+	all.Wait()
+	return hasAll
+}
+
 // importService has the fleet decide that a service is what this proxy serves. The other proxies get ready for it as for a
 // deploy: what they cannot reach would be served by this proxy alone.
 func (a *Agent) importService(ctx context.Context, service string) error {
-	state, err := a.look(ctx)
-	if err != nil {
-		return unreachable(err)
-	}
-	d, _ := state.Decision(service)
-	document, routes, err := a.proxy.FleetDocument(service)
-	if err != nil || document == nil || len(d.Document) > 0 {
+	p, err := a.proxy.FleetProposal(service)
+	if err != nil || p == nil || !a.isImport(service) {
 		return err // nil: it was removed, or decided, meanwhile
 	}
-	ballot, err := a.Propose(ctx, proxy.Proposal{
-		Deployment: rand.Text(), Service: service, Document: document, Routes: routes, Base: d.Revision, Yields: true, Timeout: importTimeout,
-	}, func(api.FleetStep) {})
+	p.Deployment, p.Yields = rand.Text(), true
+	ballot, err := a.Propose(ctx, *p, func(api.FleetStep) {})
 	if err != nil {
 		return err
 	}
@@ -116,7 +154,7 @@ func (a *Agent) importService(ctx context.Context, service string) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.proxy.ApplyDecision(service, document, revision)
+	_, err = a.proxy.ApplyDecision(service, p.Document, revision)
 	return err
 }
 

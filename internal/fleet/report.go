@@ -175,12 +175,14 @@ func incomplete(service string, lacks []string) error {
 	}
 }
 
-// Drives implements [proxy.Fleet]: of the proxies that live, have caught up and are not behind, it is the first by name.
-func (a *Agent) Drives() bool {
+// Drives implements [proxy.Fleet]: of the proxies that live, have caught up and are not behind, it is the first by name, and of a
+// service that only one proxy has, that one.
+func (a *Agent) Drives(service string) bool {
 	a.mu.Lock()
 	takesPart := a.self.Ready && a.problem == nil && !a.left
+	_, isImport := a.imports[service]
 	a.mu.Unlock()
-	return takesPart && a.leases.isFirst(a.opts.Name, time.Now())
+	return takesPart && (isImport || a.leases.isFirst(a.opts.Name, time.Now()))
 }
 
 // isFirst reports whether no other proxy comes before one by its name that lives, follows the fleet and is not behind.

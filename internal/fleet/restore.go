@@ -72,7 +72,7 @@ func (a *Agent) Restore(ctx context.Context) (restored []string, err error) {
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	lacks := lacking(held, state)
+	lacks := slices.DeleteFunc(lacking(held, state), a.isImport) // which the others may not be able to serve
 	if len(lacks) == 0 {
 		return nil, nil
 	}
@@ -95,13 +95,13 @@ func (a *Agent) Restore(ctx context.Context) (restored []string, err error) {
 
 // restore has a service be decided as this proxy serves it. The others are not asked whether they can.
 func (a *Agent) restore(ctx context.Context, state State, service string) error {
-	document, routes, err := a.proxy.FleetDocument(service)
-	if err != nil || document == nil {
+	p, err := a.proxy.FleetProposal(service)
+	if err != nil || p == nil {
 		return err // nil: it was removed meanwhile
 	}
 	d, _ := state.Decision(service)
 	b := &ballot{a: a, plan: Plan{
-		ID: rand.Text(), Service: service, Coordinator: a.opts.Name, Base: d.Revision, Document: document, Routes: routes,
+		ID: rand.Text(), Service: service, Coordinator: a.opts.Name, Base: d.Revision, Document: p.Document, Routes: p.Routes,
 		Force: true, Timeout: a.opts.Patience,
 	}}
 	a.mu.Lock()
@@ -117,6 +117,6 @@ func (a *Agent) restore(ctx context.Context, state State, service string) error 
 	if err != nil {
 		return err
 	}
-	_, err = a.proxy.ApplyDecision(service, document, revision)
+	_, err = a.proxy.ApplyDecision(service, p.Document, revision)
 	return err
 }

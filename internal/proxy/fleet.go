@@ -16,9 +16,9 @@ type Fleet interface {
 	// has changed: one of them cannot, a newer proposal for the service has come, the fleet cannot
 	// decide at present ([api.CodeFleet]), or the cause of ctx if that has ended.
 	Propose(ctx context.Context, p Proposal, step func(api.FleetStep)) (Ballot, error)
-	// Drives reports whether it is this proxy that has the rollouts of the fleet go on. At most moments one of all does;
+	// Drives reports whether it is this proxy that has the rollouts of a service go on. At most moments one of all does;
 	// if two think so, the fleet decides what one of them proposes.
-	Drives() bool
+	Drives(service string) bool
 	// Reports returns the id of this process among those of the fleet, and what the other proxies have told last.
 	Reports() (self string, others []Told)
 	// AwaitDrained waits until every other proxy goes by what was decided about a service at a revision, and

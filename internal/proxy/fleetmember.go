@@ -43,6 +43,14 @@ func (e *Engine) Prepare(ctx context.Context, p Proposal) error {
 	newest, spec := &s.storedRelease, s.active
 	if s.candidate != nil {
 		newest, spec = &s.Candidate.storedRelease, *s.candidate
+		if before.stored(&s.storedRelease) == nil { // this proxy has not had the service at all
+			active := e.restoreRelease(&s.storedRelease, s.active)
+			err := e.makeReady(ctx, active, p, s.Certified)
+			e.discard(active)
+			if err != nil {
+				return err
+			}
+		}
 	}
 	if before.stored(newest) != nil {
 		return nil // a change that brings no release, such as a pause or a step of a rollout
@@ -93,17 +101,10 @@ func (e *Engine) makeReady(ctx context.Context, r *release, p Proposal, certifie
 // notServed returns an [api.Error] if another service serves any of the routes. Those that only
 // deployments want are not looked at: which of these gets them is what the fleet decides.
 func (e *Engine) notServed(name string, routes []api.Route) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, svc := range e.services {
-		if svc.name == name || svc.active == nil {
-			continue
-		}
-		if shared := common(routes, svc.active.routes); len(shared) > 0 {
-			return &api.Error{
-				Code:    api.CodeRouteConflict,
-				Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(shared[0]), svc.name),
-			}
+	if holder, shared := e.holder(name, routes); holder != "" {
+		return &api.Error{
+			Code:    api.CodeRouteConflict,
+			Message: fmt.Sprintf("%s belongs to the service %s", describeRoute(shared), holder),
 		}
 	}
 	return nil
@@ -189,19 +190,43 @@ func (e *Engine) AdoptDecisions(revisions map[string]uint64) {
 	}
 }
 
-// FleetDocument returns what a service is, as a fleet decides it, and its routes; nil if it is not served.
-func (e *Engine) FleetDocument(name string) (document []byte, routes []api.Route, err error) {
+// FleetProposal returns what a service is, as a fleet decides it, without an id; nil if it is not served.
+func (e *Engine) FleetProposal(name string) (*Proposal, error) {
 	e.mu.Lock()
 	svc := e.services[name]
 	l := svc.lineup()
 	if l == nil {
 		e.mu.Unlock()
-		return nil, nil, nil
+		return nil, nil
 	}
-	last := svc.lastVersion
+	last, base := svc.lastVersion, e.revisions[name]
 	e.mu.Unlock()
-	document, err = encodeLineup(l, last)
-	return document, l.active.Spec.Routes, err
+	document, err := encodeLineup(l, last)
+	if err != nil {
+		return nil, err
+	}
+	return &Proposal{Service: name, Document: document, Routes: l.active.Spec.Routes, Base: base, Timeout: proposalTimeout(*l.active.Spec)}, nil
+}
+
+// Holder returns another service than the named one that serves any of the routes; empty if none does.
+func (e *Engine) Holder(name string, routes []api.Route) string {
+	holder, _ := e.holder(name, routes)
+	return holder
+}
+
+// holder is Holder with a route that the service has.
+func (e *Engine) holder(name string, routes []api.Route) (holder string, shared api.Route) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, svc := range e.services {
+		if svc.name == name || svc.active == nil {
+			continue
+		}
+		if all := common(routes, svc.active.routes); len(all) > 0 {
+			return svc.name, all[0]
+		}
+	}
+	return "", shared
 }
 
 // Leaving are releases that have left a service, and may still have requests.

@@ -7,8 +7,8 @@ import (
 	"github.com/parachute-proxy/parachute/internal/api"
 )
 
-// drives reports whether this proxy has rollouts go on: it is alone, or the one of its fleet that does.
-func (e *Engine) drives() bool { return e.fleet == nil || e.fleet.Drives() }
+// drives reports whether this proxy has the rollouts of a service go on: it is alone, or the one of its fleet that does.
+func (e *Engine) drives(service string) bool { return e.fleet == nil || e.fleet.Drives(service) }
 
 // ending returns how a release has ended that was tried, for the other proxies; nil without a fleet.
 func (e *Engine) ending(r *release, how endKind, outcome api.Outcome, reason string) *ending {

@@ -72,18 +72,23 @@ func (o *operation) propose() error {
 	if err != nil {
 		return err
 	}
-	timeout := time.Duration(d.spec.Options.DeployTimeout)
-	if d.spec.WaitForCertificates && d.spec.Options.TLS != nil {
-		timeout += certifyTimeoutFor(len(d.spec.Hosts))
-	}
 	ballot, err := e.fleet.Propose(d.ctx, Proposal{
 		Deployment: d.id, Service: svc.name, Document: document, Routes: next.Spec.Routes, Base: base,
-		Force: d.spec.Force, Without: d.spec.WithoutProxies, Timeout: timeout + operationTimeout,
+		Force: d.spec.Force, Without: d.spec.WithoutProxies, Timeout: proposalTimeout(d.spec),
 	}, d.fleetStep)
 	if err == nil {
 		o.ballot = ballot
 	}
 	return err
+}
+
+// proposalTimeout bounds how long the other proxies may take to get ready for a release.
+func proposalTimeout(s api.Spec) time.Duration {
+	timeout := time.Duration(s.Options.DeployTimeout) + operationTimeout
+	if s.WaitForCertificates && s.Options.TLS != nil {
+		timeout += certifyTimeoutFor(len(s.Hosts))
+	}
+	return timeout
 }
 
 // removedMeanwhile is the error of a rollback of a service that another proxy of the fleet has removed since it began: it must
@@ -165,6 +170,9 @@ func (e *Engine) agree(svc *service, l *lineup, anyway, yields bool) (Ballot, ui
 			return noBallot{}, 0, err
 		}
 		p.Document, p.Routes = document, l.active.Spec.Routes
+		if base == 0 { // the others do not have the service yet
+			p.Force, p.Timeout = false, proposalTimeout(*l.active.Spec)
+		}
 	}
 	ctx, cancel := e.untilStopped()
 	defer cancel()

@@ -107,7 +107,7 @@ func (r *rollout) runs() bool {
 
 // moveOn has time go on for a rollout, and does what is due.
 func (e *Engine) moveOn(ctx context.Context, svc *service, r *rollout, elapsed time.Duration) error {
-	drives := e.drives()
+	drives := e.drives(svc.name)
 	if e.fleet != nil {
 		r.setFollowed(!drives)
 		r.hear(e.fleet.Reports())

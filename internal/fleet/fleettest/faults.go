@@ -10,7 +10,6 @@ import (
 
 	"github.com/parachute-proxy/parachute/internal/api"
 	"github.com/parachute-proxy/parachute/internal/fleet"
-	"github.com/parachute-proxy/parachute/internal/proxy"
 )
 
 // faulty is the timing of tests of faults, which wait for leases and for patience to end.
@@ -153,13 +152,12 @@ func LateCoordinator(t *testing.T, open func(*testing.T) fleet.Store) {
 	if _, err := nodes[1].deploySecure(t, app, "web.test"); err != nil {
 		t.Fatal(err)
 	}
-	document, routes, err := nodes[0].Engine.FleetDocument("web")
+	p, err := nodes[0].Engine.FleetProposal("web")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ballot, err := nodes[0].Agent.Propose(t.Context(), proxy.Proposal{
-		Deployment: "late", Service: "web", Document: document, Routes: routes, Base: nodes[0].Engine.Revision("web"), Timeout: time.Second,
-	}, func(api.FleetStep) {})
+	p.Deployment, p.Timeout = "late", time.Second
+	ballot, err := nodes[0].Agent.Propose(t.Context(), *p, func(api.FleetStep) {})
 	if err != nil {
 		t.Fatal(err)
 	}

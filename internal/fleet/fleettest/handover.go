@@ -38,7 +38,7 @@ func (n *Node) Succeed(t *testing.T, b fleet.Store, timing Timing) *Node {
 	t.Helper()
 	n.Engine.Follow()
 	standing := n.Agent.Suspend(len(n.followers) + 1)
-	next := assemble(t, b, n.Name, timing, n.disk.copy(), nil, append(slices.Clip(n.followers), n.Engine))
+	next := assemble(t, b, n.Name, timing, n.disk.copy(), fleet.Imports{}, append(slices.Clip(n.followers), n.Engine))
 	if err := next.Agent.Adopt(standing); err != nil {
 		t.Fatal(err)
 	}

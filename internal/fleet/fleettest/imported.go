@@ -35,7 +35,7 @@ func Imported(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) 
 	}
 	nodes[1].refuses.Store(&api.Error{Code: api.CodeNotHealthy, Message: "it cannot be reached from here"})
 
-	joins := boot(t, open(t), "proxy-3", timing, alone.disk.copy(), []string{"web", "held", "taken", "again"})
+	joins := boot(t, open(t), "proxy-3", timing, alone.disk.copy(), fleet.Imports{Services: []string{"web", "held", "taken", "again"}})
 	served := map[string]string{"web": "v1 " + apps["web"] + " false", "held": "v1 " + apps["held"] + " true", "again": "v1 " + apps["again"] + " false"}
 	wantServed := func() {
 		t.Helper()
@@ -88,7 +88,7 @@ func ImportedByHand(t *testing.T, timing Timing, open func(t *testing.T) fleet.S
 	alone.Agent.Stop()
 	nodes := StartAll(t, 2, timing, open)
 	nodes[0].refuses.Store(&api.Error{Code: api.CodeNotHealthy, Message: "it cannot be reached from here"})
-	joins := boot(t, open(t), "proxy-3", timing, alone.disk.copy(), []string{"web", "shop"})
+	joins := boot(t, open(t), "proxy-3", timing, alone.disk.copy(), fleet.Imports{Services: []string{"web", "shop"}})
 	Await(t, "both are refused", func() bool {
 		imports := joins.Agent.Status().Imports
 		return len(imports) == 2 && imports[0].Reason != "" && imports[1].Reason != ""
@@ -103,4 +103,64 @@ func ImportedByHand(t *testing.T, timing Timing, open func(t *testing.T) fleet.S
 	}
 	Await(t, "nothing is left", func() bool { return len(joins.Agent.Status().Imports) == 0 })
 	Converged(t, append(nodes, joins), "shop", "")
+}
+
+// ImportedOnce tests that a service which the fleet has removed does not come back by a proxy that has not noted yet that it was
+// one of the fleet.
+func ImportedOnce(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) {
+	alone := Start(t, NewMemory(), "alone", timing)
+	if _, err := alone.Deploy(t, "web", App(t)); err != nil {
+		t.Fatal(err)
+	}
+	alone.Agent.Stop()
+	nodes := StartAll(t, 2, timing, open)
+	if _, err := nodes[0].Deploy(t, "shop", App(t)); err != nil {
+		t.Fatal(err)
+	}
+	base := nodes[0].Engine.Revision("shop")
+	joins := boot(t, open(t), "proxy-3", timing, alone.disk.copy(), fleet.Imports{Services: []string{"web"}})
+	Await(t, "all have it", func() bool { return nodes[0].Serves("web") != "" && nodes[1].Serves("web") != "" })
+	stored := joins.disk.copy()
+	joins.Agent.Stop()
+	joins.Engine.Close()
+	if err := nodes[0].Agent.Leave(t.Context()); err != nil { // so that nobody waits for the one that is off
+		t.Fatal(err)
+	}
+	Await(t, "the proxy is missed", func() bool { return nodes[1].Misses("proxy-3") })
+	if err := nodes[1].Agent.Forget(t.Context(), "proxy-3"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[1].Engine.Remove("web", api.RemoveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	joins = boot(t, open(t), "proxy-3", timing, stored, fleet.Imports{Services: []string{"web"}, Base: &base})
+	Await(t, "it has caught up", joins.Agent.Ready)
+	Converged(t, []*Node{nodes[1], joins}, "web", "")
+}
+
+// ImportedConflict tests that a proxy which has a host of another service of the fleet says so, goes on to serve what it has, and
+// keeps nobody from anything else.
+func ImportedConflict(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) {
+	alone := Start(t, NewMemory(), "alone", timing)
+	ours := App(t)
+	if _, err := alone.DeployHost(t, "web", ours, "one.test"); err != nil {
+		t.Fatal(err)
+	}
+	alone.Agent.Stop()
+	nodes := StartAll(t, 2, timing, open)
+	if _, err := nodes[0].DeployHost(t, "shop", App(t), "one.test"); err != nil {
+		t.Fatal(err)
+	}
+	joins := boot(t, open(t), "proxy-3", timing, alone.disk.copy(), fleet.Imports{Services: []string{"web"}})
+	Await(t, "it says what is wrong", func() bool {
+		return strings.Contains(joins.Agent.Status().Problem, "the service web, which this proxy has had before, has a route of the fleet's service shop")
+	})
+	next := App(t)
+	if _, err := nodes[0].Deploy(t, "other", next); err != nil {
+		t.Error(err)
+	}
+	Await(t, "it serves what else there is", func() bool { return joins.ServesTarget("other", next) })
+	if !joins.ServesTarget("web", ours) || joins.Serves("shop") != "" || joins.Agent.Ready() {
+		t.Errorf("it serves %q and %q", joins.Serves("web"), joins.Serves("shop"))
+	}
 }

@@ -52,7 +52,7 @@ func Start(t *testing.T, b fleet.Store, name string, timing Timing) *Node {
 // Boot is Start, but does not wait.
 func Boot(t *testing.T, b fleet.Store, name string, timing Timing) *Node {
 	t.Helper()
-	return boot(t, b, name, timing, newDisk(), nil)
+	return boot(t, b, name, timing, newDisk(), fleet.Imports{})
 }
 
 // Restart stops a proxy, and starts one with what it has stored. It does not wait for it to catch up.
@@ -60,7 +60,7 @@ func (n *Node) Restart(t *testing.T, b fleet.Store, timing Timing) *Node {
 	t.Helper()
 	n.Agent.Stop()
 	n.Engine.Close()
-	return boot(t, b, n.Name, timing, n.disk.copy(), nil)
+	return boot(t, b, n.Name, timing, n.disk.copy(), fleet.Imports{})
 }
 
 // Crash has a proxy die as a process does: from now on it reaches no store and writes nothing, and
@@ -71,8 +71,8 @@ func (n *Node) Crash() {
 	go n.Agent.Stop() // which waits for the call in which it may have died
 }
 
-// boot starts a proxy that has had services before it was part of the fleet: imports, which are stored.
-func boot(t *testing.T, b fleet.Store, name string, timing Timing, stored *disk, imports []string) *Node {
+// boot starts a proxy with what it has stored. imports are those of it that it has had before it was part of the fleet.
+func boot(t *testing.T, b fleet.Store, name string, timing Timing, stored *disk, imports fleet.Imports) *Node {
 	t.Helper()
 	n := assemble(t, b, name, timing, stored, imports, nil)
 	n.start(t)
@@ -80,7 +80,7 @@ func boot(t *testing.T, b fleet.Store, name string, timing Timing, stored *disk,
 }
 
 // assemble makes a proxy that has loaded what is stored, and has not started. before are the processes that it takes over from.
-func assemble(t *testing.T, b fleet.Store, name string, timing Timing, stored *disk, imports []string, before followers) *Node {
+func assemble(t *testing.T, b fleet.Store, name string, timing Timing, stored *disk, imports fleet.Imports, before followers) *Node {
 	t.Helper()
 	n := &Node{Name: name, Link: &Link{Store: b}, disk: stored, followers: before, certificates: newCertifier()}
 	n.Engine = proxy.NewEngine(proxy.EngineOptions{Store: stored, Certifier: n.certificates, Followers: before, Refuse: func(api.Spec) error {
@@ -89,7 +89,7 @@ func assemble(t *testing.T, b fleet.Store, name string, timing Timing, stored *d
 		}
 		return nil
 	}})
-	n.Agent = fleet.New(fleet.Options{Name: name, Store: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: timing.Patience, Finish: timing.Finish, Import: imports}, n.Engine)
+	n.Agent = fleet.New(fleet.Options{Name: name, Store: n.Link, Poll: timing.Poll, Lease: timing.Lease, MissingAfter: 20 * time.Second, Patience: timing.Patience, Finish: timing.Finish, Imports: imports}, n.Engine)
 	n.Engine.Join(n.Agent)
 	if err := n.Engine.Load(t.Context()); err != nil {
 		t.Fatal(err)

@@ -304,7 +304,9 @@ func Driver(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) {
 	if _, err := nodes[0].try(t, old, nil); err != nil {
 		t.Fatal(err)
 	}
-	Await(t, "proxy-1 drives", func() bool { return nodes[0].Agent.Drives() && !nodes[1].Agent.Drives() && !nodes[2].Agent.Drives() })
+	Await(t, "proxy-1 drives", func() bool {
+		return nodes[0].Agent.Drives("web") && !nodes[1].Agent.Drives("web") && !nodes[2].Agent.Drives("web")
+	})
 	watch := api.Duration(time.Second)
 	ended := make(chan error, 1)
 	go func() {
@@ -313,7 +315,7 @@ func Driver(t *testing.T, timing Timing, open func(t *testing.T) fleet.Store) {
 	}()
 	awaitLineup(t, nodes, "v2, standby v1, watch 100%")
 	nodes[0].Crash()
-	Await(t, "proxy-2 drives", nodes[1].Agent.Drives)
+	Await(t, "proxy-2 drives", func() bool { return nodes[1].Agent.Drives("web") })
 	Await(t, "proxy-1 is forgotten", func() bool { return nodes[1].Agent.Forget(t.Context(), "proxy-1") == nil })
 	if err := arrive(t, ended); err != nil {
 		t.Error(err)
