@@ -32,10 +32,9 @@ var ranks = map[api.FleetPhase]int{
 // that this proxy has not applied.
 func (a *Agent) follow(state State) error {
 	a.hear(state)
-	a.settleImports(state)
 	defer a.note(state)
 	behind := 0
-	var conflict error
+	problem := a.settleImports(state)
 	for _, d := range state.Decisions {
 		if a.isOwn(d.Plan) {
 			continue // whoever coordinates it applies it
@@ -51,7 +50,7 @@ func (a *Agent) follow(state State) error {
 			behind++
 		}
 		if err := a.checkImports(d); err != nil {
-			conflict = err
+			problem = err
 			continue
 		}
 		if !a.beginApplying(d) {
@@ -65,8 +64,8 @@ func (a *Agent) follow(state State) error {
 		}
 		a.term.work.begin(func() { a.apply(d, isAwaited) })
 	}
-	if conflict != nil {
-		return conflict
+	if problem != nil {
+		return problem
 	}
 	if behind > 0 {
 		return fmt.Errorf("the proxy is catching up with its fleet: %s of %s", api.Count(behind, "service"), api.Count(len(state.Decisions), "decision"))

@@ -33,13 +33,13 @@ const (
 )
 
 // settleImports notes which of the services that this proxy has had before the fleet does not have in a state. It must be
-// called before that is followed.
-func (a *Agent) settleImports(state State) {
+// called before that is followed. It returns an error if that could not be noted, which is tried again with the next state.
+func (a *Agent) settleImports(state State) error {
 	a.mu.Lock()
 	pending, base, isNoted := slices.Collect(maps.Keys(a.imports)), a.importBase, a.importsNoted
 	a.mu.Unlock()
 	if len(pending) == 0 && isNoted {
-		return
+		return nil
 	}
 	if base == nil {
 		base, isNoted = &state.Revision, false
@@ -57,17 +57,18 @@ func (a *Agent) settleImports(state State) {
 		}
 	}
 	a.proxy.AdoptDecisions(removed)
-	if isNoted = isNoted && len(left.Services) == len(pending); !isNoted {
+	var err error
+	if !isNoted || len(left.Services) < len(pending) {
 		slices.Sort(left.Services)
-		err := a.opts.NoteImports(left)
-		if isNoted = err == nil; !isNoted {
-			a.opts.Logger.Error("it could not be noted which services the fleet has now of those that this proxy has had before; this is tried again", zap.Error(err))
+		if err = a.opts.NoteImports(left); err != nil {
+			err = fmt.Errorf("noting which of its services this proxy has brought into the fleet: %w", err)
 		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.importBase, a.importsNoted = base, isNoted
+	a.importBase, a.importsNoted = base, err == nil
 	maps.DeleteFunc(a.imports, func(service, _ string) bool { return !slices.Contains(left.Services, service) })
+	return err
 }
 
 // isImport reports whether a service is one that this proxy has had before, and that the fleet does not have.
@@ -79,7 +80,7 @@ func (a *Agent) isImport(service string) bool {
 }
 
 // checkImports returns an error if a decision cannot be followed, since a service that this proxy has had before has a route of it.
-// Neither of them may go unasked.
+// Which of the two is to go, the operator has to say.
 func (a *Agent) checkImports(d Decision) error {
 	if len(d.Document) == 0 {
 		return nil
