@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,19 +45,19 @@ func (a *Agent) settleImports(state State) error {
 	if base == nil {
 		base, isNoted = &state.Revision, false
 	}
-	served, decided, removed := a.proxy.FleetRevisions(), make(map[string]Decision, len(state.Decisions)), make(map[string]uint64)
+	served, decided := a.proxy.FleetRevisions(), make(map[string]Decision, len(state.Decisions))
 	for _, d := range state.Decisions {
 		decided[d.Service] = d
 	}
-	left := Imports{Base: base}
+	left, revisions := Imports{Base: base}, make(map[string]uint64)
 	for _, service := range pending {
 		d := decided[service]
 		if _, ok := served[service]; ok && len(d.Document) == 0 && d.Revision <= *base {
 			left.Services = append(left.Services, service)
-			removed[service] = d.Revision
+			revisions[service] = d.Revision
 		}
 	}
-	a.proxy.AdoptDecisions(removed)
+	a.proxy.AdoptDecisions(revisions)
 	var err error
 	if !isNoted || len(left.Services) < len(pending) {
 		slices.Sort(left.Services)
@@ -67,7 +68,7 @@ func (a *Agent) settleImports(state State) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.importBase, a.importsNoted = base, err == nil
-	maps.DeleteFunc(a.imports, func(service, _ string) bool { return !slices.Contains(left.Services, service) })
+	maps.DeleteFunc(a.imports, func(service, _ string) bool { _, isLeft := revisions[service]; return !isLeft })
 	return err
 }
 
@@ -82,7 +83,10 @@ func (a *Agent) isImport(service string) bool {
 // checkImports returns an error if a decision cannot be followed, since a service that this proxy has had before has a route of it.
 // Which of the two is to go, the operator has to say.
 func (a *Agent) checkImports(d Decision) error {
-	if len(d.Document) == 0 {
+	a.mu.Lock()
+	hasImports := len(a.imports) > 0
+	a.mu.Unlock()
+	if !hasImports || len(d.Document) == 0 {
 		return nil
 	}
 	holder := a.proxy.Holder(d.Service, d.Routes)
@@ -120,22 +124,20 @@ func (a *Agent) importAll(ctx context.Context, services []string) bool {
 		}
 		return false
 	}
-	var mu sync.Mutex
-	hasAll := true
 	var all sync.WaitGroup
+	var isRefused atomic.Bool
 	places := make(chan struct{}, importsAtOnce)
 	for _, service := range services {
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			has := a.noteImport(service, a.importService(ctx, service))
-			mu.Lock()
-			defer mu.Unlock()
-			hasAll = hasAll && has
+			if !a.noteImport(service, a.importService(ctx, service)) {
+				isRefused.Store(true)
+			}
 		})
 	}
 	all.Wait()
-	return hasAll
+	return !isRefused.Load()
 }
 
 // importService has the fleet decide that a service is what this proxy serves. The other proxies get ready for it as for a
